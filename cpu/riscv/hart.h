@@ -1,0 +1,192 @@
+/* struct rv_hart: one hart. The first part is addressed by translated code.
+ *
+ * Owner: the executor that runs it. Others: irq lines (pending bits, atomic) and requests (under
+ * request_lock), each followed by vcpu_kick. Lifetime: the machine's. */
+#ifndef CPU_RISCV_HART_H
+#define CPU_RISCV_HART_H
+
+#include <stdatomic.h>
+
+#include "cpu/riscv.h"
+#include "insn.h"
+#include "sim-core/lock.h"
+#include "tlb.h"
+
+enum rv_priv { RV_U = 0, RV_S = 1, RV_M = 3 };
+
+/* Priv. spec, mcause */
+enum rv_cause {
+    RV_EXC_INSN_MISALIGNED = 0,
+    RV_EXC_INSN_ACCESS = 1,
+    RV_EXC_ILLEGAL = 2,
+    RV_EXC_BREAKPOINT = 3,
+    RV_EXC_LOAD_MISALIGNED = 4,
+    RV_EXC_LOAD_ACCESS = 5,
+    RV_EXC_STORE_MISALIGNED = 6,
+    RV_EXC_STORE_ACCESS = 7,
+    RV_EXC_ECALL_U = 8,
+    RV_EXC_ECALL_S = 9,
+    RV_EXC_ECALL_M = 11,
+    RV_EXC_INSN_PAGE = 12,
+    RV_EXC_LOAD_PAGE = 13,
+    RV_EXC_STORE_PAGE = 15
+};
+
+enum rv_stop_reason { RV_STOP_NONE, RV_STOP_WFI, RV_STOP_WRS, RV_STOP_PAUSE, RV_STOP_EXCLUSIVE };
+
+enum { RV_REQ_FENCE_I = 1, RV_REQ_TLB_ALL = 2, RV_REQ_WPROT = 4, RV_REQ_HSM_START = 8 };
+
+/* A remote fence or revocation. asid == RV_ASID_ANY: all address spaces. */
+#define RV_ASID_ANY UINT64_MAX
+struct rv_fence_range {
+    uint64_t va, size; /* size == UINT64_MAX: everything */
+    uint64_t asid;
+};
+
+struct rv_requests {
+    struct sim_mutex lock;
+    uint32_t flags;
+    uint32_t nr_ranges;
+    struct rv_fence_range range[8]; /* overflow becomes RV_REQ_TLB_ALL */
+    uint32_t nr_wprot;
+    uint64_t wprot[16];             /* gpa pages to lose their write entries; overflow: TLB_ALL */
+    _Atomic uint64_t posted, served; /* sequence numbers */
+};
+
+struct jit; /* one per machine */
+
+struct rv_hart {
+    /* --- addressed by translated code: keep within the first 2 KiB --- */
+    uint64_t x[32];       /* x[0] stays 0 */
+    uint64_t f[32];       /* NaN-boxed */
+    uint64_t pc;
+    struct rv_tlb *tlb;   /* data accesses: effective privilege (MPRV) */
+    struct rv_tlb *code_tlb; /* fetch and jump cache: real privilege */
+    int64_t budget;       /* instructions left; < 0 leaves guest code */
+    uint32_t mxcsr;       /* host FP state that belongs to the guest (jit only) */
+    uint8_t frm;          /* fcsr.frm */
+    uint8_t fflags;       /* accrued flags not in mxcsr */
+    uint8_t fs_dirty;     /* FP state written: mstatus.FS reads as Dirty */
+    uint8_t fp_on;        /* mstatus.FS != Off */
+    uint64_t res_addr;    /* LR reservation: va, or RV_NO_RES */
+    uint64_t res_value;
+    uint64_t res_size;
+    void *host_sp;        /* jit: C stack of jit_enter */
+    uint64_t jit_scratch[32]; /* jit: spill area of helpers */
+    uint32_t trap_cause;  /* set with RV_TRAP */
+    uint32_t stop_reason; /* set with RV_STOP */
+    uint64_t trap_tval;
+
+    /* --- the rest: C only --- */
+    struct vcpu vcpu;
+    struct rv_machine *machine;
+    struct rv_isa isa;
+    uint64_t hartid;
+    uint8_t priv;
+    uint8_t waiting;      /* WFI/WRS until an interrupt is pending */
+    uint8_t stopped;      /* HSM: not started */
+    uint8_t sbi;          /* ECALL from S goes to the built-in SBI */
+    int64_t slice;        /* budget at the start of run(); retired = insns + slice - budget */
+    uint64_t insns;       /* retired before this slice */
+
+    /* CSRs */
+    uint64_t mstatus, misa, medeleg, mideleg, mie, mtvec, mcounteren, mscratch, mepc, mcause, mtval;
+    uint64_t menvcfg, mcountinhibit, mseccfg;
+    uint64_t stvec, scounteren, sscratch, sepc, scause, stval, satp, senvcfg, stimecmp;
+    uint64_t mcycle_offset, minstret_offset; /* added to the running counters */
+    uint64_t pmpaddr[16];
+    uint8_t pmpcfg[16];
+    _Atomic uint64_t irq_pins; /* levels of the external lines, mip bit positions */
+    uint64_t mip_soft;         /* bits software wrote (SSIP, STIP, SEIP) */
+
+    uint64_t tw_next;          /* free for the run loop */
+    struct rv_tlb *tlb_pool[RV_TLB_CONTEXTS];
+    uint64_t tlb_stamp;
+    struct rv_requests req;
+
+    struct {
+        uint64_t tlb_fills, tlb_flushes, interp_insns, jit_insns, traps, interrupts, mmio;
+    } count;
+};
+#define RV_NO_RES UINT64_MAX
+
+struct rv_machine {
+    struct rv_machine_config config;
+    struct sim *sim;
+    struct mem_space *space;
+    struct jit *jit;   /* NULL: interpreter only */
+    uint64_t timebase_hz;
+    struct rv_hart **harts; /* by index; hartids need not be dense */
+    uint32_t nr_harts;
+};
+
+static inline struct rv_hart *rv_hart_of(struct vcpu *v)
+{
+    return SIM_CONTAINER_OF(v, struct rv_hart, vcpu);
+}
+
+/* Instructions retired until now (minstret without its offset). */
+static inline uint64_t rv_insns(const struct rv_hart *h)
+{
+    return h->insns + (uint64_t)(h->slice - h->budget);
+}
+
+/* --- trap.c --- */
+/* Records a trap; returns RV_TRAP for `return rv_trap(...)`. */
+static inline enum rv_exec rv_trap(struct rv_hart *h, enum rv_cause cause, uint64_t tval)
+{
+    h->trap_cause = cause;
+    h->trap_tval = tval;
+    return RV_TRAP;
+}
+static inline enum rv_exec rv_illegal(struct rv_hart *h, const struct rv_insn *i)
+{
+    return rv_trap(h, RV_EXC_ILLEGAL, i->raw);
+}
+/* Takes the recorded trap: CSRs, privilege, pc = vector (Priv. 3.1.6-3.1.16). Built-in SBI calls
+ * (ECALL from S) are served here and continue after the instruction. */
+void rv_take_trap(struct rv_hart *h);
+/* Takes the highest-priority pending and enabled interrupt, if any; true when it did. */
+bool rv_take_interrupt(struct rv_hart *h);
+uint64_t rv_mip(const struct rv_hart *h);          /* with STIP from stimecmp */
+bool rv_interrupt_pending(const struct rv_hart *h);/* enabled in mie, whatever xIE says: wakes WFI */
+
+/* --- csr.c --- RV_TRAP (illegal) or RV_NEXT/RV_SYNC; *old is read unless `old` is NULL. */
+enum rv_exec rv_csr_rmw(struct rv_hart *h, const struct rv_insn *i, unsigned csr, uint64_t *old,
+                        bool write, uint64_t set_mask, uint64_t new_bits);
+/* Status of FP: called by the CSR code and traps when mstatus changes. */
+void rv_fp_sync(struct rv_hart *h);
+
+/* --- mmu.c, mem.c --- see mem.h */
+/* --- tlb.c --- */
+/* Selects h->tlb and h->code_tlb for the current privilege, satp and mstatus. Call after any change
+ * of those. */
+void rv_tlb_select(struct rv_hart *h);
+void rv_tlb_flush_all(struct rv_hart *h);
+void rv_tlb_flush_range(struct rv_hart *h, const struct rv_fence_range *r);
+void rv_tlb_write_protect(struct rv_hart *h, uint64_t gpa_page);
+/* Forgets jump-cache entries (all contexts): code was invalidated. */
+void rv_tlb_flush_jumps(struct rv_hart *h);
+
+/* --- request.c --- */
+/* Posts to another hart and (with wait) returns when it has taken effect there. */
+void rv_request_fence(struct rv_hart *self, struct rv_hart *target, uint32_t flags,
+                      const struct rv_fence_range *range);
+void rv_request_wait(struct rv_hart *self, struct rv_hart *target);
+void rv_request_write_protect(struct rv_hart *self, struct rv_hart *target, uint64_t gpa_page);
+void rv_requests_serve(struct rv_hart *h);
+
+/* --- run.c: engines --- Runs guest code until budget < 0, a kick, or something that needs the run
+ * loop (RV_STOP, RV_SYNC-like changes are handled inside). */
+enum rv_stop_reason rv_interp_run(struct rv_hart *h);
+/* Executes exactly one instruction at h->pc, taking traps; for straddling instructions and tests. */
+enum rv_exec rv_interp_step(struct rv_hart *h);
+enum rv_stop_reason jit_run(struct rv_hart *h); /* cpu/jit */
+
+/* --- sbi.c --- Serves the ECALL in h->x[10..17]; returns what the hart does next. */
+enum rv_exec rv_sbi_ecall(struct rv_hart *h);
+
+extern const struct vcpu_ops rv_vcpu_ops;
+extern const struct state_desc rv_hart_state;
+
+#endif

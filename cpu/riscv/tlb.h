@@ -1,0 +1,69 @@
+/* The soft TLB: what translated code and the interpreter look up inline.
+ *
+ * A context (struct rv_tlb) belongs to one translation regime of one hart: privilege, satp (mode,
+ * ASID, root), SUM, MXR, MPRV's effective mode. Switching privilege or address space switches the
+ * context pointer; nothing is flushed. A hart keeps up to RV_TLB_CONTEXTS, recycled LRU.
+ *
+ *   set = (va >> 12) & (SETS - 1); way 0 is compared inline, ways 1..3 by a shared routine.
+ *   hit for an aligned access of n bytes:  entry.tag_r == (va & (~0xfff | (n - 1)))
+ *   A misaligned va has low bits set that no tag has, so it misses: the slow path splits it.
+ *   host address = entry.addend + va
+ *
+ * Tags are page-aligned addresses or RV_TLB_INVALID (a value no masked va can take). Entries exist
+ * only for RAM; MMIO, and stores to code pages, always take the slow path. The slow path moves a
+ * new entry into way 0 and the old ones down.
+ *
+ * Owner: the hart's executor. Other threads only post requests (hart.h). */
+#ifndef CPU_RISCV_TLB_H
+#define CPU_RISCV_TLB_H
+
+#include <stdint.h>
+
+#define RV_TLB_SET_BITS 8
+#define RV_TLB_SETS (1u << RV_TLB_SET_BITS)
+#define RV_TLB_WAYS 4
+#define RV_TLB_CONTEXTS 16
+#define RV_TLB_INVALID 0xfffull /* bits that alignment masks never keep all of */
+
+#define RV_JC_BITS 10
+#define RV_JC_SIZE (1u << RV_JC_BITS)
+
+struct rv_tlb_entry {
+    uint64_t tag_r;  /* loads */
+    uint64_t tag_w;  /* stores and AMOs (implies readable by them) */
+    uint64_t addend; /* host = va + addend */
+    uint64_t info;   /* gpa of the page | RV_TLB_LARGE | RV_TLB_GLOBAL */
+};
+#define RV_TLB_LARGE 1u
+#define RV_TLB_GLOBAL 2u
+
+/* Jump cache: guest pc -> translated code, valid in this context only. Index (pc >> 1) & mask. */
+struct rv_jc_entry {
+    uint64_t pc; /* RV_JC_EMPTY: odd, matches nothing */
+    const void *code;
+};
+#define RV_JC_EMPTY 1ull
+
+/* Fetch entries: va page -> host page, for the interpreter and the translator. */
+#define RV_FETCH_SIZE 64
+struct rv_fetch_entry {
+    uint64_t tag;    /* va page, or RV_TLB_INVALID */
+    uint64_t gpa;    /* guest-physical page */
+    const uint8_t *host;
+    uint64_t flags;  /* RV_TLB_LARGE | RV_TLB_GLOBAL */
+};
+
+struct rv_tlb {
+    struct rv_tlb_entry set[RV_TLB_SETS][RV_TLB_WAYS];
+    struct rv_jc_entry jc[RV_JC_SIZE];
+    struct rv_fetch_entry fetch[RV_FETCH_SIZE];
+    /* key */
+    uint64_t satp;     /* 0: bare */
+    uint8_t priv;      /* effective privilege of accesses: 0 U, 1 S, 3 M */
+    uint8_t sum, mxr;
+    uint8_t has_large; /* some entry is part of a superpage */
+    uint8_t jc_used;
+    uint64_t last_used; /* LRU stamp */
+};
+
+#endif

@@ -1,0 +1,112 @@
+/* Host side of devices: characters, blocks, frames. Each is an ops table with a trivial back end.
+ *
+ * Ownership: the configuration (launch) creates and destroys back ends; a device borrows one and
+ * attaches its callbacks. */
+#ifndef DEVICES_BACKEND_H
+#define DEVICES_BACKEND_H
+
+#include "sim-core/sim.h"
+#include "sim-core/status.h"
+#include "sim-core/types.h"
+
+/* --- characters --- */
+
+/* What a chardev calls on its device (I/O thread, no locks held). */
+struct chardev_client {
+    /* How many bytes the device takes now; 0 = stop reading until chardev_accept_input. */
+    size_t (*can_receive)(void *opaque);
+    void (*receive)(void *opaque, const uint8_t *data, size_t len);
+    void *opaque;
+};
+
+/* An observer of output: --expect, progress line, log. Called with each written piece. */
+struct chardev_tap {
+    void (*output)(void *opaque, const uint8_t *data, size_t len);
+    void *opaque;
+};
+
+struct chardev;
+
+/* "stdio", "null", "file:PATH", "unix:PATH[,server=on|off][,wait=on|off]", "mem" (tests: keeps all).
+ * Logs and returns SIM_ERR_* naming the path. stdio: raw mode and the escape key are the terminal's
+ * (launch/terminal.c), which feeds chardev_inject. */
+enum sim_status chardev_create(struct sim *sim, const char *spec, struct chardev **out) SIM_MUST_CHECK;
+void chardev_destroy(struct chardev *c); /* flushes what it can within 100 ms */
+
+void chardev_attach(struct chardev *c, const struct chardev_client *client); /* NULL detaches */
+void chardev_add_tap(struct chardev *c, const struct chardev_tap *tap);
+/* Writes guest output. Never blocks the guest: a slow reader makes it buffer up to 1 MiB, then drop
+ * the oldest (counted, said once). Context: any thread, device lock may be held. */
+void chardev_write(struct chardev *c, const uint8_t *data, size_t len);
+/* The device has room again. Context: any thread. */
+void chardev_accept_input(struct chardev *c);
+/* Input from elsewhere (terminal, tests); what the device does not take now is queued (64 KiB). */
+void chardev_inject(struct chardev *c, const uint8_t *data, size_t len);
+/* "mem": everything written so far; NUL-terminated, valid until the next write. */
+const char *chardev_mem_text(struct chardev *c, size_t *len);
+
+/* --- blocks --- */
+
+struct blockdev;
+
+struct blockdev_options {
+    const char *path;
+    bool readonly;
+    const char *serial; /* NULL: none */
+};
+
+/* Opens a raw image. A directory, a missing file, a size that is no multiple of 512: one message.
+ * A file that cannot be opened for writing is an error unless readonly. */
+enum sim_status blockdev_open(struct sim *sim, const struct blockdev_options *options,
+                              struct blockdev **out) SIM_MUST_CHECK;
+void blockdev_close(struct blockdev *b);
+uint64_t blockdev_size(const struct blockdev *b);
+bool blockdev_readonly(const struct blockdev *b);
+const char *blockdev_serial(const struct blockdev *b);
+
+enum blockdev_op { BLOCKDEV_READ, BLOCKDEV_WRITE, BLOCKDEV_FLUSH, BLOCKDEV_DISCARD, BLOCKDEV_ZERO };
+
+struct iovec;
+struct blockdev_request {
+    enum blockdev_op op;
+    uint64_t offset, len;      /* bytes */
+    const struct iovec *iov;   /* guest memory (service mapping); valid until done */
+    unsigned nr_iov;
+    /* ok == false: I/O error. Called on the submitting thread before submit returns, or later on
+     * the worker thread. */
+    void (*done)(struct blockdev_request *r, bool ok);
+    struct blockdev_request *next; /* the back end's */
+};
+/* Starts a request. Reads that the host has in memory and writes complete at once
+ * (preadv2 RWF_NOWAIT); what would block goes to a worker thread. ENOSPC and the like: !ok, said
+ * once per drive. Context: any thread. */
+void blockdev_submit(struct blockdev *b, struct blockdev_request *r);
+/* Waits until nothing is in flight. Context: not a done callback. */
+void blockdev_drain(struct blockdev *b);
+
+/* --- frames --- */
+
+struct netdev;
+
+struct netdev_client {
+    /* One received Ethernet frame; false: no buffer, keep it (the back end queues up to 256). I/O
+     * thread. */
+    bool (*receive)(void *opaque, const uint8_t *frame, size_t len);
+    void *opaque;
+};
+
+/* "user[,hostfwd=tcp::2222-:22]" (libslirp, when built with it), "socket,listen=[H]:P",
+ * "socket,connect=H:P", "socket,path=UNIX[,server=on]", "null", "pair" (tests, see netdev_join).
+ * Socket framing is QEMU's: 4-byte big-endian length, then the frame. */
+enum sim_status netdev_create(struct sim *sim, const char *spec, const uint8_t mac[6],
+                              struct netdev **out) SIM_MUST_CHECK;
+void netdev_destroy(struct netdev *n);
+const uint8_t *netdev_mac(const struct netdev *n);
+void netdev_attach(struct netdev *n, const struct netdev_client *client);
+/* Sends one frame (copied). Never blocks: drops and counts when the peer is slow. Any thread. */
+void netdev_send(struct netdev *n, const uint8_t *frame, size_t len);
+/* The device has receive buffers again. */
+void netdev_accept_input(struct netdev *n);
+void netdev_join(struct netdev *a, struct netdev *b);
+
+#endif

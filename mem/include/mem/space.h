@@ -1,0 +1,140 @@
+/* Guest-physical memory of one machine: RAM behind one memfd, and MMIO regions.
+ *
+ *   translated code --soft TLB--> host pointer          (cpu; never comes here)
+ *   TLB miss -> page walk -> mem_page_acquire -> RAM host pointer | MMIO | nothing
+ *   MMIO  -> mem_mmio_read/write -> region ops -> device
+ *   device DMA -> mem_read/mem_write/mem_dma_map        (keeps translated code coherent)
+ *
+ * Page state. Each RAM page has a word of flags. MEM_PAGE_CODE: some vCPU's translations came from
+ * it, so nobody may hold a write TLB entry for it; writes go through mem_code_written(). The owner of
+ * translations registers one mem_code_ops. (The coherence states of the distributed machine join
+ * this word later; mem_page_acquire is where a page that is elsewhere will say MEM_WAIT.)
+ *
+ * Threads: readers (lookups, MMIO, DMA) are lock-free from any thread. Writers (adding, moving
+ * regions) take the map lock; a replaced region list is kept until the space is destroyed. */
+#ifndef MEM_SPACE_H
+#define MEM_SPACE_H
+
+#include <stdatomic.h>
+
+#include "sim-core/sim.h"
+#include "sim-core/status.h"
+#include "sim-core/types.h"
+
+/* What became of a guest access. Never a sim_status: a guest can cause each of these. */
+enum mem_result {
+    MEM_OK,
+    MEM_MMIO,  /* mem_page_acquire: a device is there, use mem_mmio_* */
+    MEM_FAULT, /* nothing there, or the device refused the size or offset */
+    MEM_WAIT   /* the page is on its way; run another vCPU (distributed memory) */
+};
+
+/* A device's registers. Offsets are relative to the region; size is 1, 2, 4 or 8 and offset is
+ * aligned to it. Return false for an access the device does not decode (the guest gets an access
+ * fault). Context: any executor or the I/O thread; the device locks itself. */
+struct mem_ops {
+    bool (*read)(void *opaque, uint64_t offset, unsigned size, uint64_t *value);
+    bool (*write)(void *opaque, uint64_t offset, unsigned size, uint64_t value);
+    /* Accesses outside [min,max] bytes are split or widened by the space. 0 = 1 and 8. */
+    uint8_t min_size, max_size;
+};
+
+struct mem_region {
+    const char *name; /* owned by the region's creator, lives as long as the space */
+    gpa_t base;
+    uint64_t size;
+    const struct mem_ops *ops; /* NULL: RAM */
+    void *opaque;
+    uint64_t ram_offset;   /* RAM: offset into the memfd; a multiple of the page size */
+    _Atomic uint64_t hits; /* MMIO accesses, for --stats */
+};
+
+enum {
+    MEM_PAGE_CODE = 1u << 0,   /* has translations: stores must be reported */
+    MEM_PAGE_DIRTY = 1u << 1,  /* written since the last mem_dirty_clear (by TLB fill or DMA) */
+    MEM_PAGE_WRITER_SHIFT = 8, /* 1 + index of the last vCPU that got a write entry; all ones: many */
+    MEM_PAGE_WRITER_MANY = 0xffff
+};
+
+/* Called after bytes of a MEM_PAGE_CODE page changed. `gpa`..+len lies within one page. Afterwards
+ * the page may or may not still be a code page (64-byte lines without code stay writable through
+ * the slow path). Context: the writing thread, no locks held above SIM_RANK_DEVICE. */
+struct mem_code_ops {
+    void (*written)(void *opaque, gpa_t gpa, uint64_t len);
+};
+
+struct mem_space {
+    struct sim *sim;
+    int memfd;
+    uint64_t ram_size;          /* bytes in the memfd */
+    uint8_t *ram;               /* the service mapping: DMA, loaders, checkpoint */
+    uint8_t *vram;              /* the vCPUs' mapping of the same memory */
+    _Atomic uint32_t *page;     /* page state, one per RAM page, indexed by ram_offset >> 12 */
+    _Atomic(struct mem_map *) map; /* sorted regions */
+    struct sim_mutex map_lock;
+    struct mem_map *old_maps;
+    const struct mem_code_ops *code_ops;
+    void *code_opaque;
+};
+
+enum sim_status mem_space_create(struct sim *sim, struct mem_space **out) SIM_MUST_CHECK;
+void mem_space_destroy(struct mem_space *s);
+
+/* Adds RAM at [base, base + size); page-aligned. All RAM is added before mem_space_seal_ram(), which
+ * creates the memfd and maps it. SIM_ERR_NOMEM (logged, with what the host has) when the host cannot
+ * give it; SIM_ERR_INVALID on overlap. */
+enum sim_status mem_add_ram(struct mem_space *s, const char *name, gpa_t base,
+                            uint64_t size) SIM_MUST_CHECK;
+enum sim_status mem_seal_ram(struct mem_space *s) SIM_MUST_CHECK;
+
+/* Adds, moves or removes an MMIO region; the caller owns *r and keeps it alive until the space is
+ * destroyed. SIM_ERR_INVALID (logged, both names) on overlap. Context: any thread, may block. */
+enum sim_status mem_add_mmio(struct mem_space *s, struct mem_region *r) SIM_MUST_CHECK;
+enum sim_status mem_move_mmio(struct mem_space *s, struct mem_region *r, gpa_t base) SIM_MUST_CHECK;
+void mem_remove_mmio(struct mem_space *s, struct mem_region *r);
+
+/* The region that has gpa, or NULL. Valid until the region is removed. */
+struct mem_region *mem_find(struct mem_space *s, gpa_t gpa);
+/* Iterates the regions in address order; index from 0; NULL at the end. Context: launch. */
+struct mem_region *mem_nth(struct mem_space *s, unsigned index);
+
+/* TLB fill. For the page of gpa: on MEM_OK *host is the vCPU mapping's address of the page's first
+ * byte, and *writable says whether a write entry may be installed now (not for code pages). With
+ * `write`, marks the page dirty and records vCPU index `writer` as having a write entry; the filler
+ * must re-check MEM_PAGE_CODE after installing the entry (see mem_mark_code). Context: executor. */
+enum mem_result mem_page_acquire(struct mem_space *s, gpa_t gpa, bool write, uint32_t writer,
+                                 uint8_t **host, bool *writable);
+
+/* Host pointer (vCPU mapping) of RAM, or NULL when [gpa, gpa+len) is not all in one RAM region.
+ * For page walks and atomics on PTEs. */
+static inline _Atomic uint32_t *mem_page_state(struct mem_space *s, uint64_t ram_offset)
+{
+    return &s->page[ram_offset >> GUEST_PAGE_BITS];
+}
+uint8_t *mem_ram_ptr(struct mem_space *s, gpa_t gpa, uint64_t len);
+
+/* Marks the page of gpa as having code and returns who may still hold a write entry for it: 0 none,
+ * n > 0 vCPU n-1 only, MEM_PAGE_WRITER_MANY any. The caller revokes those entries (and waits for the
+ * safepoint) before it reads the bytes. Context: executor. */
+uint32_t mem_mark_code(struct mem_space *s, gpa_t gpa);
+/* The page has no more translations; write entries may be installed again. */
+void mem_unmark_code(struct mem_space *s, gpa_t gpa);
+/* A vCPU's store (slow path) has hit a code page. */
+void mem_code_written(struct mem_space *s, gpa_t gpa, uint64_t len);
+void mem_set_code_ops(struct mem_space *s, const struct mem_code_ops *ops, void *opaque);
+
+/* MMIO by a vCPU. Size 1, 2, 4, 8; splits what the device does not take in one piece. */
+enum mem_result mem_mmio_read(struct mem_space *s, gpa_t gpa, unsigned size, uint64_t *value);
+enum mem_result mem_mmio_write(struct mem_space *s, gpa_t gpa, unsigned size, uint64_t value);
+
+/* Device DMA, loaders, SBI, gdb: RAM or MMIO, any length and alignment. Code pages are handled.
+ * MEM_FAULT leaves a prefix done. Context: any thread. */
+enum mem_result mem_read(struct mem_space *s, gpa_t gpa, void *buf, uint64_t len);
+enum mem_result mem_write(struct mem_space *s, gpa_t gpa, const void *buf, uint64_t len);
+/* The longest directly addressable piece of [gpa, gpa+*len): service-mapping pointer, *len cut to
+ * the end of the RAM region; NULL when gpa is not RAM. After writing through it the caller says so
+ * with mem_dma_written (dirty marks; translations of the old bytes are dropped). Context: any. */
+void *mem_dma_map(struct mem_space *s, gpa_t gpa, uint64_t *len);
+void mem_dma_written(struct mem_space *s, gpa_t gpa, uint64_t len);
+
+#endif

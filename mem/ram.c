@@ -1,0 +1,153 @@
+/* RAM: one memfd per machine, mapped twice, and the page-state words. */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "mem_priv.h"
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+
+static enum sim_status check_host_has(uint64_t size)
+{
+    struct sysinfo si;
+
+    if (sysinfo(&si) < 0)
+        return SIM_OK;
+    uint64_t total = ((uint64_t)si.totalram + si.totalswap) * si.mem_unit;
+    if (size <= total)
+        return SIM_OK;
+    sim_error("guest memory of %llu MiB is more than this host has (%llu MiB with swap)",
+              (unsigned long long)(size >> 20), (unsigned long long)(total >> 20));
+    return SIM_ERR_NOMEM;
+}
+
+static uint8_t *map_ram(int fd, uint64_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+enum sim_status mem_seal_ram(struct mem_space *s)
+{
+    SIM_TRY(check_host_has(s->ram_size));
+    s->memfd = memfd_create("partita-ram", MFD_CLOEXEC);
+    if (s->memfd < 0 || ftruncate(s->memfd, (off_t)s->ram_size) < 0) {
+        sim_error("cannot create %llu MiB of guest memory: %m",
+                  (unsigned long long)(s->ram_size >> 20));
+        return SIM_ERR_NOMEM;
+    }
+    s->ram = map_ram(s->memfd, s->ram_size);
+    s->vram = map_ram(s->memfd, s->ram_size);
+    if (!s->ram || !s->vram) {
+        sim_error("cannot map %llu MiB of guest memory: %m",
+                  (unsigned long long)(s->ram_size >> 20));
+        return SIM_ERR_NOMEM;
+    }
+    /* Huge pages where shmem allows them: fewer host TLB misses under random access. */
+    madvise(s->vram, s->ram_size, MADV_HUGEPAGE);
+    size_t bytes = (s->ram_size >> GUEST_PAGE_BITS) * sizeof(s->page[0]);
+    void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) {
+        sim_error("cannot allocate page states: %m");
+        return SIM_ERR_NOMEM;
+    }
+    s->page = p;
+    return SIM_OK;
+}
+
+void mem_ram_fini(struct mem_space *s)
+{
+    size_t bytes = (s->ram_size >> GUEST_PAGE_BITS) * sizeof(s->page[0]);
+
+    if (s->page)
+        munmap((void *)s->page, bytes ? bytes : 1);
+    if (s->vram)
+        munmap(s->vram, s->ram_size);
+    if (s->ram)
+        munmap(s->ram, s->ram_size);
+    if (s->memfd >= 0)
+        close(s->memfd);
+}
+
+enum mem_result mem_page_acquire(struct mem_space *s, gpa_t gpa, bool write, uint32_t writer,
+                                 uint8_t **host, bool *writable)
+{
+    struct mem_region *r = mem_find(s, gpa);
+
+    if (!r)
+        return MEM_FAULT;
+    if (r->ops)
+        return MEM_MMIO;
+    uint64_t off = r->ram_offset + ((gpa & GUEST_PAGE_MASK) - r->base);
+    _Atomic uint32_t *state = mem_page_state(s, off);
+    uint32_t old = atomic_load_explicit(state, memory_order_acquire);
+
+    *host = s->vram + off;
+    if (!write) {
+        *writable = false;
+        return MEM_OK;
+    }
+    for (;;) {
+        uint32_t who = old >> MEM_PAGE_WRITER_SHIFT;
+        uint32_t me = writer + 1 < MEM_PAGE_WRITER_MANY ? writer + 1 : MEM_PAGE_WRITER_MANY;
+        uint32_t now = who == 0 || who == me ? me : MEM_PAGE_WRITER_MANY;
+        uint32_t want = (old & MEM_PAGE_CODE)
+                            ? old | MEM_PAGE_DIRTY
+                            : (old & 0xff) | MEM_PAGE_DIRTY | now << MEM_PAGE_WRITER_SHIFT;
+        if (want == old || atomic_compare_exchange_weak_explicit(
+                               state, &old, want, memory_order_seq_cst, memory_order_acquire))
+            break;
+    }
+    *writable = !(old & MEM_PAGE_CODE);
+    return MEM_OK;
+}
+
+uint8_t *mem_ram_ptr(struct mem_space *s, gpa_t gpa, uint64_t len)
+{
+    struct mem_region *r = mem_find(s, gpa);
+
+    if (!r || r->ops || len > r->size - (gpa - r->base))
+        return NULL;
+    return s->vram + r->ram_offset + (gpa - r->base);
+}
+
+static _Atomic uint32_t *state_of(struct mem_space *s, gpa_t gpa)
+{
+    struct mem_region *r = mem_find(s, gpa);
+
+    SIM_BUG_ON(!r || r->ops, "page state of 0x%llx, which is not RAM", (unsigned long long)gpa);
+    return mem_page_state(s, r->ram_offset + (gpa - r->base));
+}
+
+uint32_t mem_mark_code(struct mem_space *s, gpa_t gpa)
+{
+    _Atomic uint32_t *state = state_of(s, gpa);
+    uint32_t old = atomic_load_explicit(state, memory_order_relaxed);
+
+    while (!atomic_compare_exchange_weak_explicit(
+        state, &old, (old | MEM_PAGE_CODE) & ((1u << MEM_PAGE_WRITER_SHIFT) - 1),
+        memory_order_seq_cst, memory_order_relaxed))
+        ;
+    return old >> MEM_PAGE_WRITER_SHIFT;
+}
+
+void mem_unmark_code(struct mem_space *s, gpa_t gpa)
+{
+    atomic_fetch_and_explicit(state_of(s, gpa), ~(uint32_t)MEM_PAGE_CODE, memory_order_seq_cst);
+}
+
+void mem_set_code_ops(struct mem_space *s, const struct mem_code_ops *ops, void *opaque)
+{
+    s->code_ops = ops;
+    s->code_opaque = opaque;
+}
+
+void mem_code_written(struct mem_space *s, gpa_t gpa, uint64_t len)
+{
+    if (s->code_ops)
+        s->code_ops->written(s->code_opaque, gpa, len);
+}

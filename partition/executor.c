@@ -1,0 +1,248 @@
+/* Executors: pick a runnable vCPU, run it for a budget, park it when it idles, sleep when all do. */
+#include "partition/executor.h"
+
+#include <sched.h>
+#include <stdio.h>
+
+#include "sim-core/alloc.h"
+#include "sim-core/lock.h"
+#include "sim-core/log.h"
+
+enum { DEFAULT_BUDGET = 50000, SPIN_NS = 20000 };
+
+/* Owner: its thread. `woken` and the run list are shared: wakers set woken; a sibling that is out of
+ * work takes vCPUs from `queue` under `lock`. */
+struct executor {
+    struct vcpu_waker waker; /* first */
+    struct executor_group *group;
+    struct sim_thread thread;
+    unsigned index;
+    struct sim_mutex lock;
+    struct sim_cond cond;
+    _Atomic bool woken;
+    bool sleeping;
+    struct slot *slots; /* the vCPUs it has */
+    unsigned nr;
+    _Atomic uint64_t cpu_ns;
+};
+
+struct slot {
+    struct vcpu *vcpu;
+    bool idle;
+};
+
+struct executor_group {
+    struct sim *sim;
+    struct executor_config config;
+    struct executor *ex;
+    unsigned nr;
+    bool started;
+};
+
+static void executor_wake(struct vcpu_waker *w)
+{
+    struct executor *ex = (struct executor *)w;
+
+    if (atomic_exchange_explicit(&ex->woken, true, memory_order_seq_cst))
+        return; /* it has not looked yet */
+    sim_mutex_lock(&ex->lock);
+    if (ex->sleeping)
+        sim_cond_signal(&ex->cond);
+    sim_mutex_unlock(&ex->lock);
+}
+
+static bool runnable(struct slot *s, vtime_t now)
+{
+    struct vcpu *v = s->vcpu;
+
+    if (!s->idle)
+        return true;
+    if (v->ops->has_work(v) || v->ops->deadline(v) <= now)
+        s->idle = false;
+    return !s->idle;
+}
+
+static vtime_t earliest_deadline(const struct executor *ex)
+{
+    vtime_t first = VTIME_NEVER;
+
+    for (unsigned i = 0; i < ex->nr; i++) {
+        vtime_t t = ex->slots[i].vcpu->ops->deadline(ex->slots[i].vcpu);
+        if (t < first)
+            first = t;
+    }
+    return first;
+}
+
+/* Sleeps until woken or guest time reaches `until`. In virtual time the clock jumps there. */
+static void executor_sleep(struct executor *ex, vtime_t until)
+{
+    struct sim_clock *clock = &ex->group->sim->clock;
+
+    if (clock->mode == SIM_CLOCK_VIRTUAL && until != VTIME_NEVER && ex->group->nr == 1) {
+        sim_clock_skip_to(clock, until);
+        return;
+    }
+    /* A short spin first: a wake-up through the host kernel costs more than it lasts. */
+    uint64_t spin_end = sim_host_ns() + SPIN_NS;
+    while (!atomic_load_explicit(&ex->woken, memory_order_acquire) && sim_host_ns() < spin_end) {
+        if (until <= sim_clock_now(clock))
+            return;
+        sim_cpu_relax();
+    }
+    sim_mutex_lock(&ex->lock);
+    ex->sleeping = true;
+    while (!atomic_load_explicit(&ex->woken, memory_order_seq_cst)) {
+        if (until == VTIME_NEVER) {
+            sim_cond_wait(&ex->cond, &ex->lock);
+        } else if (!sim_cond_wait_until(&ex->cond, &ex->lock, clock->host_base_ns + until)) {
+            break;
+        }
+    }
+    ex->sleeping = false;
+    sim_mutex_unlock(&ex->lock);
+}
+
+/* One turn of one vCPU; true when it did something worth another round at once. */
+static bool turn(struct executor *ex, struct slot *s)
+{
+    struct vcpu *v = s->vcpu;
+    uint64_t before = v->stats.insns;
+    enum vcpu_exit why = v->ops->run(v, ex->group->config.budget);
+
+    if (why == VCPU_EXIT_EXCLUSIVE) {
+        sim_exclusive_begin(v->sim, v);
+        why = v->ops->run_exclusive(v);
+        sim_exclusive_end(v->sim);
+    }
+    v->stats.exits[why]++;
+    sim_clock_charge(&v->sim->clock, v->stats.insns - before);
+    s->idle = why == VCPU_EXIT_IDLE;
+    return why != VCPU_EXIT_IDLE && why != VCPU_EXIT_YIELD;
+}
+
+static void *executor_main(void *arg)
+{
+    struct executor *ex = arg;
+    struct sim *sim = ex->group->sim;
+
+    while (!sim_ending(sim)) {
+        bool any = false, progress = false;
+
+        /* Cleared before looking: a wake after this is seen by executor_sleep. */
+        atomic_store_explicit(&ex->woken, false, memory_order_seq_cst);
+        vtime_t now = sim_clock_now(&sim->clock);
+        for (unsigned i = 0; i < ex->nr && !sim_ending(sim); i++) {
+            if (runnable(&ex->slots[i], now)) {
+                any = true;
+                progress |= turn(ex, &ex->slots[i]);
+            }
+        }
+        if (!any && !sim_ending(sim))
+            executor_sleep(ex, earliest_deadline(ex));
+        else if (!progress)
+            sim_thread_yield(); /* all spin: somebody else may hold what they wait for */
+    }
+    atomic_store_explicit(&ex->cpu_ns, ex->cpu_ns + sim_thread_cpu_ns(), memory_order_relaxed);
+    return NULL;
+}
+
+static unsigned host_cpus(void)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof set, &set) < 0)
+        return 1;
+    return (unsigned)CPU_COUNT(&set);
+}
+
+static void executor_init(struct executor *ex, struct executor_group *g, unsigned index)
+{
+    ex->waker.wake = executor_wake;
+    ex->group = g;
+    ex->index = index;
+    sim_mutex_init(&ex->lock, SIM_RANK_EXECUTOR);
+    sim_cond_init(&ex->cond);
+    ex->slots = sim_new_array(struct slot, g->sim->nr_vcpus / g->nr + 1);
+    for (uint32_t i = index; i < g->sim->nr_vcpus; i += g->nr) {
+        g->sim->vcpus[i]->waker = &ex->waker;
+        ex->slots[ex->nr++].vcpu = g->sim->vcpus[i];
+    }
+}
+
+enum sim_status executor_group_create(struct sim *sim, const struct executor_config *config,
+                                      struct executor_group **out)
+{
+    struct executor_group *g = sim_new(struct executor_group);
+
+    g->sim = sim;
+    g->config = *config;
+    if (!g->config.budget)
+        g->config.budget = DEFAULT_BUDGET;
+    g->nr = config->nr_threads ? config->nr_threads : host_cpus();
+    if (g->nr > sim->nr_vcpus)
+        g->nr = sim->nr_vcpus ? sim->nr_vcpus : 1;
+    g->ex = sim_new_array(struct executor, g->nr);
+    for (unsigned i = 0; i < g->nr; i++)
+        executor_init(&g->ex[i], g, i);
+    *out = g;
+    return SIM_OK;
+}
+
+enum sim_status executor_group_start(struct executor_group *g)
+{
+    g->started = true;
+    for (unsigned i = 0; i < g->nr; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "exec%u", i);
+        enum sim_status status =
+            sim_thread_start(&g->ex[i].thread, name, executor_main, &g->ex[i]);
+        if (status != SIM_OK) {
+            sim_request_end(g->sim, SIM_END_ERROR, 70);
+            executor_group_stop(g);
+            return status;
+        }
+    }
+    return SIM_OK;
+}
+
+void executor_group_stop(struct executor_group *g)
+{
+    if (!g->started)
+        return;
+    for (unsigned i = 0; i < g->nr; i++)
+        executor_wake(&g->ex[i].waker);
+    for (unsigned i = 0; i < g->nr; i++)
+        sim_thread_join(&g->ex[i].thread);
+    g->started = false;
+}
+
+void executor_group_destroy(struct executor_group *g)
+{
+    if (!g)
+        return;
+    executor_group_stop(g);
+    for (unsigned i = 0; i < g->nr; i++) {
+        for (unsigned j = 0; j < g->ex[i].nr; j++)
+            g->ex[i].slots[j].vcpu->waker = NULL;
+        sim_free(g->ex[i].slots);
+        sim_cond_fini(&g->ex[i].cond);
+        sim_mutex_fini(&g->ex[i].lock);
+    }
+    sim_free(g->ex);
+    sim_free(g);
+}
+
+unsigned executor_group_nr_threads(const struct executor_group *g)
+{
+    return g->nr;
+}
+
+uint64_t executor_group_cpu_ns(const struct executor_group *g)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < g->nr; i++)
+        sum += atomic_load_explicit(&g->ex[i].cpu_ns, memory_order_relaxed);
+    return sum;
+}

@@ -1,0 +1,33 @@
+/* Executors: the host threads that run vCPUs in turn.
+ *
+ *   executor: pick the next runnable vCPU -> ops->run(budget) -> by its exit: keep, yield, park
+ *   all parked: sleep until a kick (vcpu_waker) or the earliest deadline
+ *
+ * One vCPU belongs to one executor (the plan will move them at run time). An executor that would
+ * sleep while its sibling has runnable vCPUs waiting takes one over. */
+#ifndef PARTITION_EXECUTOR_H
+#define PARTITION_EXECUTOR_H
+
+#include "sim-core/sim.h"
+#include "sim-core/vcpu.h"
+
+struct executor_group;
+
+struct executor_config {
+    unsigned nr_threads; /* 0: one per host CPU this process may use, at most one per vCPU */
+    uint64_t budget;     /* instructions per turn, 0 = default */
+    bool bind;           /* bind threads to cores when there are enough */
+};
+
+/* Distributes all vCPUs of the sim. Context: launch thread. */
+enum sim_status executor_group_create(struct sim *sim, const struct executor_config *config,
+                                      struct executor_group **out) SIM_MUST_CHECK;
+enum sim_status executor_group_start(struct executor_group *g) SIM_MUST_CHECK;
+/* Waits until all executors have stopped; sim_request_end must have been called. Idempotent. */
+void executor_group_stop(struct executor_group *g);
+void executor_group_destroy(struct executor_group *g);
+unsigned executor_group_nr_threads(const struct executor_group *g);
+/* Host CPU time of all executors so far, ns. */
+uint64_t executor_group_cpu_ns(const struct executor_group *g);
+
+#endif

@@ -1,0 +1,25 @@
+/* Memory of the simulator itself (guest RAM is mem/ram). Only sim-core calls the C allocator.
+ * Small fixed structures use the sim_new family, which never fails (a host without room for them
+ * cannot go on: message and exit). What a user's configuration sizes uses sim_try_alloc. */
+#ifndef SIM_CORE_ALLOC_H
+#define SIM_CORE_ALLOC_H
+
+#include <stdarg.h>
+#include <stddef.h>
+
+#include "sim-core/compiler.h"
+
+/* Zeroed memory; never NULL. Free with sim_free. Context: any. */
+void *sim_zalloc(size_t size);
+void *sim_zalloc_aligned(size_t align, size_t size);
+void *sim_realloc(void *p, size_t size);
+char *sim_strdup(const char *s);
+char *sim_asprintf(const char *fmt, ...) SIM_PRINTF(1, 2);
+/* Zeroed memory or NULL; logs nothing. */
+void *sim_try_alloc(size_t size) SIM_MUST_CHECK;
+void sim_free(void *p); /* NULL is allowed */
+
+#define sim_new(type) ((type *)sim_zalloc(sizeof(type)))
+#define sim_new_array(type, n) ((type *)sim_zalloc(sizeof(type) * (size_t)(n)))
+
+#endif

@@ -1,0 +1,53 @@
+/* Compiler attributes and small helpers; the only header with compiler conditionals. */
+#ifndef SIM_CORE_COMPILER_H
+#define SIM_CORE_COMPILER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SIM_LIKELY(x) __builtin_expect(!!(x), 1)
+#define SIM_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define SIM_NOINLINE __attribute__((noinline))
+#define SIM_COLD __attribute__((noinline, cold))
+#define SIM_NORETURN __attribute__((noreturn))
+#define SIM_MUST_CHECK __attribute__((warn_unused_result))
+#define SIM_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define SIM_ALIGNED(n) __attribute__((aligned(n)))
+#define SIM_UNUSED __attribute__((unused))
+
+#define SIM_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define SIM_CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+
+static inline uint64_t sim_align_down(uint64_t v, uint64_t a)
+{
+    return v & ~(a - 1);
+}
+
+static inline uint64_t sim_align_up(uint64_t v, uint64_t a)
+{
+    return (v + a - 1) & ~(a - 1);
+}
+
+/* bits [lo, lo + n) of v; n < 64 */
+static inline uint64_t sim_bits(uint64_t v, unsigned lo, unsigned n)
+{
+    return (v >> lo) & ((1ull << n) - 1);
+}
+
+/* the low n bits of v as a signed number; 1 <= n <= 64 */
+static inline int64_t sim_sext(uint64_t v, unsigned n)
+{
+    return (int64_t)(v << (64 - n)) >> (64 - n);
+}
+
+/* a hint to the host that this thread spins */
+static inline void sim_cpu_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+#endif

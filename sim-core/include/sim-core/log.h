@@ -1,0 +1,34 @@
+/* Messages to the user and internal checks. Everything goes to stderr, one write per message. */
+#ifndef SIM_CORE_LOG_H
+#define SIM_CORE_LOG_H
+
+#include "sim-core/compiler.h"
+
+/* "partita: error: ..." / "partita: warning: ..." / "partita: ...". A trailing newline is added.
+ * printf formats, %m allowed. Context: any thread. May block on stderr. */
+void sim_error(const char *fmt, ...) SIM_PRINTF(1, 2);
+void sim_warn(const char *fmt, ...) SIM_PRINTF(1, 2);
+void sim_info(const char *fmt, ...) SIM_PRINTF(1, 2);
+
+/* Reports a bug of Partita with its place and aborts with exit code 70 (EX_SOFTWARE) after running
+ * the handlers registered with sim_at_bug(). */
+SIM_NORETURN SIM_COLD void sim_bug(const char *file, int line, const char *cond, const char *fmt, ...)
+    SIM_PRINTF(4, 5);
+
+/* Registers one function to be called before the process dies from sim_bug(): the terminal restores
+ * its mode here. At most 4. Context: launch thread, before executors start. */
+void sim_at_bug(void (*fn)(void));
+
+#define SIM_BUG_ON(cond, ...)                                                                      \
+    do {                                                                                           \
+        if (SIM_UNLIKELY(cond))                                                                    \
+            sim_bug(__FILE__, __LINE__, #cond, __VA_ARGS__);                                       \
+    } while (0)
+
+#ifdef NDEBUG
+#define SIM_ASSERT(cond) ((void)sizeof(cond))
+#else
+#define SIM_ASSERT(cond) SIM_BUG_ON(!(cond), "assertion failed")
+#endif
+
+#endif

@@ -1,0 +1,59 @@
+/* Saved state as tables. A device, a hart, a protocol describes its fields once; checkpoint,
+ * restore, tests and --dump walk the tables without knowing the type.
+ *
+ * A desc belongs to a struct; offsets are within it. Fields that can be derived are left out and
+ * recomputed in post_load. Values are little-endian, fields are matched by name on restore, a
+ * field newer than the image keeps its reset value. */
+#ifndef SIM_CORE_STATE_H
+#define SIM_CORE_STATE_H
+
+#include "sim-core/status.h"
+#include "sim-core/types.h"
+
+enum state_type { STATE_U8 = 1, STATE_U16 = 2, STATE_U32 = 4, STATE_U64 = 8, STATE_STRUCT = 100 };
+
+struct state_desc;
+
+struct state_field {
+    const char *name;
+    uint32_t offset;
+    uint16_t type;               /* enum state_type; bool is STATE_U8 */
+    uint16_t since;              /* first desc version that has it */
+    uint32_t count;              /* array length, 1 for a scalar */
+    uint32_t stride;             /* bytes between elements, 0 = packed by type */
+    const struct state_desc *sub; /* STATE_STRUCT */
+};
+
+struct state_desc {
+    const char *name;
+    uint32_t version;
+    const struct state_field *fields; /* ends with name == NULL */
+    /* Both optional. post_load recomputes derived state and validates what the guest could not
+     * have reached; it returns SIM_ERR_FORMAT after logging. Context: frozen world. */
+    void (*pre_save)(void *object);
+    enum sim_status (*post_load)(void *object);
+};
+
+#define STATE_SCALAR(stype, kind, member)                                                          \
+    {#member, offsetof(stype, member), kind, 1, 1, 0, NULL}
+#define STATE_ARRAY(stype, kind, member)                                                           \
+    {#member, offsetof(stype, member), kind, 1, sizeof(((stype *)0)->member) / (kind), 0, NULL}
+#define STATE_STRUCTS(stype, member, n, desc)                                                      \
+    {#member, offsetof(stype, member), STATE_STRUCT, 1, n, sizeof(((stype *)0)->member[0]), desc}
+#define STATE_END {NULL, 0, 0, 0, 0, 0, NULL}
+
+/* A growing byte buffer. */
+struct state_buf {
+    uint8_t *data;
+    size_t len, cap;
+};
+void state_buf_fini(struct state_buf *buf);
+
+/* Appends the object's section to buf. Context: frozen world (or the object's owner thread). */
+void state_save(const struct state_desc *desc, void *object, struct state_buf *buf);
+/* Reads one section from data[0..len); *used gets its length. Logs the section and field name on
+ * failure; the object is then unspecified and must be reset. */
+enum sim_status state_load(const struct state_desc *desc, void *object, const uint8_t *data,
+                           size_t len, size_t *used) SIM_MUST_CHECK;
+
+#endif

@@ -1,0 +1,85 @@
+/* The vCPU seam: what an executor knows of a guest CPU, whatever runs it (interpreter, JIT, KVM).
+ *
+ * An executor (partition) runs its vCPUs in turn with run(budget). Other threads reach a vCPU only by
+ *   - vcpu_kick(): "leave guest code at the next safepoint and look at your requests", and
+ *   - the request/acknowledge protocol below (remote fence, TLB revocation).
+ *
+ * Safepoint protocol. `running` is 1 while the vCPU may touch guest memory or its TLB.
+ *   target:    running = 1; fence; handle kick and requests; guest code ...; running = 0
+ *   requester: publish request; kick = 1; fence; wait until running == 0 or requests are served
+ * (Dekker: either the target sees the kick before guest code, or the requester sees running == 1.)
+ * A vCPU that itself waits for another is not `running` meanwhile, so two cannot deadlock. */
+#ifndef SIM_CORE_VCPU_H
+#define SIM_CORE_VCPU_H
+
+#include <stdatomic.h>
+
+#include "sim-core/sim.h"
+#include "sim-core/state.h"
+#include "sim-core/types.h"
+
+struct vcpu;
+
+enum vcpu_exit {
+    VCPU_EXIT_BUDGET,    /* budget used up: the next vCPU's turn */
+    VCPU_EXIT_IDLE,      /* waits for an interrupt (WFI, WRS, or stopped) */
+    VCPU_EXIT_YIELD,     /* spins: prefer a sibling, but stays runnable */
+    VCPU_EXIT_EXCLUSIVE, /* wants run_exclusive() */
+    VCPU_EXIT_END        /* the simulation ends */
+};
+
+struct vcpu_stats {
+    uint64_t insns;        /* retired */
+    uint64_t exits[8];     /* by enum vcpu_exit */
+    uint64_t run_ns;       /* host time inside run() */
+};
+
+struct vcpu_ops {
+    const char *name;
+    /* Runs up to about `budget` instructions. Context: the executor that has the vCPU. */
+    enum vcpu_exit (*run)(struct vcpu *v, uint64_t budget);
+    /* Runs a short sequence while every other vCPU is stopped at a safepoint. */
+    enum vcpu_exit (*run_exclusive)(struct vcpu *v);
+    /* Would an idle vCPU run now (pending interrupt, request)? Context: any thread. */
+    bool (*has_work)(struct vcpu *v);
+    /* Guest time at which an idle vCPU's own timer makes it runnable, or VTIME_NEVER. */
+    vtime_t (*deadline)(struct vcpu *v);
+    void (*destroy)(struct vcpu *v);
+    const struct state_desc *state;
+};
+
+/* Wakes the executor that has a vCPU when it sleeps. Implemented by partition. */
+struct vcpu_waker {
+    void (*wake)(struct vcpu_waker *w);
+};
+
+struct vcpu {
+    const struct vcpu_ops *ops;
+    struct sim *sim;
+    struct vcpu_waker *waker; /* NULL: nobody sleeps on it */
+    uint32_t index;
+    _Atomic uint32_t running; /* the safepoint protocol above */
+    _Atomic uint32_t kick;    /* leave guest code; cleared by the vCPU when it serves requests */
+    struct vcpu_stats stats;  /* written by its executor */
+};
+
+/* Sets kick and wakes the executor if it sleeps. Context: any thread, any lock of rank below
+ * SIM_RANK_EXECUTOR may be held. */
+void vcpu_kick(struct vcpu *v);
+
+/* The two ends of `running`. vcpu_enter blocks while another vCPU is exclusive. Context: executor. */
+void vcpu_enter(struct vcpu *v);
+void vcpu_leave(struct vcpu *v);
+
+/* Waits until target is not running, or served(target, opaque) is true, after its request was
+ * published. Kicks it first. `self` is the calling vCPU (it counts as left meanwhile) or NULL.
+ * The caller must serve its own requests afterwards. May block for one guest block. */
+void vcpu_wait(struct vcpu *self, struct vcpu *target, bool (*served)(struct vcpu *, void *),
+               void *opaque);
+
+/* Stops every other vCPU at a safepoint until sim_exclusive_end. `self` may be NULL (launch, I/O
+ * thread). Nests with nothing; a vCPU must have left. */
+void sim_exclusive_begin(struct sim *sim, struct vcpu *self);
+void sim_exclusive_end(struct sim *sim);
+
+#endif

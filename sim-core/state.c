@@ -1,0 +1,172 @@
+/* Walks state tables to and from bytes.
+ *
+ * Section: name (u16 length + bytes), version u32, body length u32, then per field: name (u16
+ * length + bytes), body length u32, elements. Nested structs are sections. All little-endian. */
+#include "sim-core/state.h"
+
+#include <string.h>
+
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "state sections are little-endian");
+
+struct reader {
+    const uint8_t *p, *end;
+    const char *section;
+};
+
+static void put(struct state_buf *b, const void *data, size_t len)
+{
+    if (b->len + len > b->cap) {
+        b->cap = (b->len + len) * 2 + 256;
+        b->data = sim_realloc(b->data, b->cap);
+    }
+    if (len)
+        memcpy(b->data + b->len, data, len);
+    b->len += len;
+}
+
+static void put_name(struct state_buf *b, const char *name)
+{
+    uint16_t len = (uint16_t)strlen(name);
+
+    put(b, &len, sizeof len);
+    put(b, name, len);
+}
+
+/* Leaves room for a length that is patched when the body is complete. */
+static size_t put_length_hole(struct state_buf *b)
+{
+    uint32_t hole = 0;
+
+    put(b, &hole, sizeof hole);
+    return b->len;
+}
+
+static void patch_length(struct state_buf *b, size_t body)
+{
+    uint32_t len = (uint32_t)(b->len - body);
+
+    memcpy(b->data + body - sizeof len, &len, sizeof len);
+}
+
+void state_buf_fini(struct state_buf *buf)
+{
+    sim_free(buf->data);
+    *buf = (struct state_buf){0};
+}
+
+static size_t stride(const struct state_field *f)
+{
+    return f->stride ? f->stride : f->type;
+}
+
+void state_save(const struct state_desc *desc, void *object, struct state_buf *buf)
+{
+    if (desc->pre_save)
+        desc->pre_save(object);
+    put_name(buf, desc->name);
+    put(buf, &desc->version, sizeof desc->version);
+    size_t body = put_length_hole(buf);
+
+    for (const struct state_field *f = desc->fields; f->name; f++) {
+        put_name(buf, f->name);
+        size_t field = put_length_hole(buf);
+        for (uint32_t i = 0; i < f->count; i++) {
+            char *p = (char *)object + f->offset + i * stride(f);
+            if (f->type == STATE_STRUCT)
+                state_save(f->sub, p, buf);
+            else
+                put(buf, p, f->type);
+        }
+        patch_length(buf, field);
+    }
+    patch_length(buf, body);
+}
+
+static bool get(struct reader *r, void *out, size_t len)
+{
+    if ((size_t)(r->end - r->p) < len)
+        return false;
+    memcpy(out, r->p, len);
+    r->p += len;
+    return true;
+}
+
+static bool get_name(struct reader *r, char name[128])
+{
+    uint16_t len;
+
+    if (!get(r, &len, sizeof len) || len >= 128 || !get(r, name, len))
+        return false;
+    name[len] = 0;
+    return true;
+}
+
+static enum sim_status malformed(const struct state_desc *desc, const char *what)
+{
+    sim_error("saved state: section '%s': %s", desc->name, what);
+    return SIM_ERR_FORMAT;
+}
+
+static const struct state_field *find_field(const struct state_desc *desc, const char *name)
+{
+    for (const struct state_field *f = desc->fields; f->name; f++)
+        if (strcmp(f->name, name) == 0)
+            return f;
+    return NULL;
+}
+
+static enum sim_status load_field(const struct state_desc *desc, const struct state_field *f,
+                                  void *object, struct reader *r)
+{
+    for (uint32_t i = 0; i < f->count; i++) {
+        char *p = (char *)object + f->offset + i * stride(f);
+        if (f->type == STATE_STRUCT) {
+            size_t used;
+            SIM_TRY(state_load(f->sub, p, r->p, (size_t)(r->end - r->p), &used));
+            r->p += used;
+        } else if (!get(r, p, f->type)) {
+            sim_error("saved state: section '%s': field '%s' is too short", desc->name, f->name);
+            return SIM_ERR_FORMAT;
+        }
+    }
+    if (r->p != r->end) {
+        sim_error("saved state: section '%s': field '%s' is too long", desc->name, f->name);
+        return SIM_ERR_FORMAT;
+    }
+    return SIM_OK;
+}
+
+enum sim_status state_load(const struct state_desc *desc, void *object, const uint8_t *data,
+                           size_t len, size_t *used)
+{
+    struct reader r = {data, data + len, desc->name};
+    char name[128];
+    uint32_t version, body;
+
+    if (!get_name(&r, name) || strcmp(name, desc->name) != 0)
+        return malformed(desc, "another section stands in its place");
+    if (!get(&r, &version, sizeof version) || !get(&r, &body, sizeof body) ||
+        (size_t)(r.end - r.p) < body)
+        return malformed(desc, "truncated");
+    if (version > desc->version)
+        return malformed(desc, "written by a newer program");
+    r.end = r.p + body;
+    while (r.p < r.end) {
+        uint32_t flen;
+        if (!get_name(&r, name) || !get(&r, &flen, sizeof flen) || (size_t)(r.end - r.p) < flen)
+            return malformed(desc, "truncated field");
+        const struct state_field *f = find_field(desc, name);
+        if (!f) {
+            sim_error("saved state: section '%s': unknown field '%s'", desc->name, name);
+            return SIM_ERR_FORMAT;
+        }
+        struct reader fr = {r.p, r.p + flen, desc->name};
+        SIM_TRY(load_field(desc, f, object, &fr));
+        r.p += flen;
+    }
+    *used = (size_t)(r.p - data);
+    return desc->post_load ? desc->post_load(object) : SIM_OK;
+}

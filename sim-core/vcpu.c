@@ -1,0 +1,91 @@
+/* Kicking, waiting for and stopping vCPUs: the safepoint protocol of vcpu.h. */
+#include "sim-core/vcpu.h"
+
+#include "sim-core/log.h"
+
+void vcpu_kick(struct vcpu *v)
+{
+    atomic_store_explicit(&v->kick, 1, memory_order_seq_cst);
+    if (v->waker)
+        v->waker->wake(v->waker);
+}
+
+static bool other_is_exclusive(const struct vcpu *v)
+{
+    struct vcpu *x = atomic_load_explicit(&v->sim->exclusive, memory_order_seq_cst);
+
+    return x && x != v;
+}
+
+void vcpu_enter(struct vcpu *v)
+{
+    for (;;) {
+        /* E1: running is visible before we look at kick or exclusive; pairs with W1 and X1 */
+        atomic_store_explicit(&v->running, 1, memory_order_seq_cst);
+        if (SIM_LIKELY(!other_is_exclusive(v)))
+            return;
+        atomic_store_explicit(&v->running, 0, memory_order_seq_cst);
+        /* Sleep until the exclusive one is done. */
+        sim_mutex_lock(&v->sim->exclusive_lock);
+        sim_mutex_unlock(&v->sim->exclusive_lock);
+    }
+}
+
+void vcpu_leave(struct vcpu *v)
+{
+    atomic_store_explicit(&v->running, 0, memory_order_release);
+}
+
+/* Spins briefly, then gives the core away: the other vCPU's thread may need this one. */
+static void relax(unsigned *spins)
+{
+    if (++*spins < 2000)
+        sim_cpu_relax();
+    else
+        sim_thread_yield();
+}
+
+void vcpu_wait(struct vcpu *self, struct vcpu *target, bool (*served)(struct vcpu *, void *),
+               void *opaque)
+{
+    bool was_running = self && atomic_load_explicit(&self->running, memory_order_relaxed);
+    unsigned spins = 0;
+
+    if (target == self)
+        return;
+    /* W1: the request and the kick are visible before we look at running; pairs with E1 */
+    atomic_store_explicit(&target->kick, 1, memory_order_seq_cst);
+    if (!atomic_load_explicit(&target->running, memory_order_seq_cst))
+        return;
+    if (was_running)
+        vcpu_leave(self);
+    while (atomic_load_explicit(&target->running, memory_order_seq_cst) && !served(target, opaque))
+        relax(&spins);
+    if (was_running)
+        vcpu_enter(self);
+}
+
+void sim_exclusive_begin(struct sim *sim, struct vcpu *self)
+{
+    static struct vcpu outsider; /* an identity only: a non-vCPU thread is exclusive */
+    unsigned spins = 0;
+
+    SIM_BUG_ON(self && atomic_load_explicit(&self->running, memory_order_relaxed),
+               "vCPU %u asks for exclusiveness while running", self->index);
+    sim_mutex_lock(&sim->exclusive_lock);
+    /* X1: visible before we look at running; pairs with E1 */
+    atomic_store_explicit(&sim->exclusive, self ? self : &outsider, memory_order_seq_cst);
+    for (uint32_t i = 0; i < sim->nr_vcpus; i++)
+        if (sim->vcpus[i] != self)
+            atomic_store_explicit(&sim->vcpus[i]->kick, 1, memory_order_seq_cst);
+    for (uint32_t i = 0; i < sim->nr_vcpus; i++)
+        while (sim->vcpus[i] != self &&
+               atomic_load_explicit(&sim->vcpus[i]->running, memory_order_seq_cst))
+            relax(&spins);
+}
+
+void sim_exclusive_end(struct sim *sim)
+{
+    atomic_store_explicit(&sim->exclusive, NULL, memory_order_seq_cst);
+    sim_mutex_unlock(&sim->exclusive_lock);
+}

@@ -85,6 +85,7 @@ struct rv_hart {
     uint8_t priv;
     uint8_t waiting;      /* WFI/WRS until an interrupt is pending */
     uint8_t stopped;      /* HSM: not started */
+    uint8_t exclusive;    /* every other vCPU is stopped (run_exclusive) */
     uint8_t sbi;          /* ECALL from S goes to the built-in SBI */
     int64_t slice;        /* budget at the start of run(); retired = insns + slice - budget */
     uint64_t insns;       /* retired before this slice */
@@ -99,7 +100,6 @@ struct rv_hart {
     _Atomic uint64_t irq_pins; /* levels of the external lines, mip bit positions */
     uint64_t mip_soft;         /* bits software wrote (SSIP, STIP, SEIP) */
 
-    uint64_t tw_next;          /* free for the run loop */
     struct rv_tlb *tlb_pool[RV_TLB_CONTEXTS];
     uint64_t tlb_stamp;
     struct rv_requests req;

@@ -46,7 +46,8 @@ enum rv_exec {
     RV_SYNC, /* as NEXT, and translation, privilege or interrupt state may have changed */
     RV_JSYNC,/* as JUMP, likewise (mret, sret) */
     RV_TRAP, /* not done: h->trap_cause and h->trap_tval say why; h->pc unchanged */
-    RV_STOP  /* as NEXT for pc, then leave to the executor: h->stop_reason (wfi, pause, ...) */
+    RV_STOP  /* as NEXT for pc, then leave to the executor: h->stop_reason (wfi, pause, ...);
+              * with RV_STOP_EXCLUSIVE nothing was done and pc stays */
 };
 
 typedef enum rv_exec (*rv_exec_fn)(struct rv_hart *h, const struct rv_insn *i);

@@ -1,0 +1,62 @@
+/* The configuration of a run: what the command line (and later a YAML file) becomes, and what
+ * --dump-config prints. Plain data; strings are owned by the struct and freed by config_fini. */
+#ifndef LAUNCH_CONFIG_H
+#define LAUNCH_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "sim-core/status.h"
+
+enum { CONFIG_MAX_DRIVES = 16, CONFIG_MAX_NETS = 8, CONFIG_MAX_SERIALS = 8 };
+
+enum config_bus { CONFIG_BUS_PCI, CONFIG_BUS_MMIO };
+
+struct config_drive {
+    char *file;
+    bool readonly;
+    char *serial;
+    enum config_bus bus;
+};
+
+struct config_net {
+    char *backend; /* netdev_create spec: "user,...", "socket,..." */
+    uint8_t mac[6];
+    enum config_bus bus;
+};
+
+struct config {
+    uint32_t smp;      /* harts, 1..CONFIG limit 4096 */
+    uint64_t memory;   /* bytes */
+    char *cpu;         /* -cpu text, NULL = "rv64" */
+    char *kernel;      /* Image or ELF; NULL: none */
+    char *initrd;
+    char *append;      /* NULL: empty */
+    char *bios;        /* "none", "default" (built-in SBI) or a file; NULL: by the kernel (loader.h) */
+    char *dtb;         /* the user's machine description; NULL: virt */
+    char *dump_dtb;    /* write the machine's tree here and exit */
+    struct config_drive drive[CONFIG_MAX_DRIVES];
+    unsigned nr_drives;
+    struct config_net net[CONFIG_MAX_NETS];
+    unsigned nr_nets;
+    char *serial[CONFIG_MAX_SERIALS]; /* chardev specs in UART order; "stdio" is the terminal */
+    unsigned nr_serials;
+    char *virtconsole;                /* chardev spec; NULL: no virtio console */
+    bool rng;                         /* virtio-rng */
+    enum config_bus rng_bus;
+    bool jit;
+    bool virtual_clock;
+    unsigned threads;                 /* executors, 0 = by the host */
+    uint64_t timeout_ns;              /* 0: none */
+    char *expect;                     /* POSIX extended regular expression on serial output */
+    bool stats;
+    bool no_reboot;                   /* a guest reset ends the run */
+    bool demo;
+};
+
+void config_init(struct config *c); /* defaults: 1 hart, 128 MiB as QEMU, jit on */
+void config_fini(struct config *c);
+void config_dump(const struct config *c, FILE *out);
+
+#endif

@@ -1,0 +1,56 @@
+/* A machine composed from a device tree.
+ *
+ *   config -> virt_build_fdt (or the user's --dtb) -> machine_create: walks the tree, makes RAM,
+ *   harts, interrupt controllers, devices; plugs drives and nets; unknown nodes read as zero
+ *   -> loader_load: firmware, kernel, initrd, tree into RAM, harts started
+ *   -> executors run -> machine_reset (guest reboot) | machine_destroy */
+#ifndef LAUNCH_MACHINE_H
+#define LAUNCH_MACHINE_H
+
+#include "config.h"
+#include "cpu/riscv.h"
+#include "devices/device.h"
+#include "mem/space.h"
+#include "sim-core/sim.h"
+
+struct machine {
+    struct sim *sim;
+    const struct config *config;
+    struct mem_space *space;
+    struct rv_machine *cpus;
+    struct vcpu *boot_hart;     /* lowest hartid */
+    uint64_t boot_hartid;
+    bool builtin_sbi;
+    void *fdt;                  /* the guest's tree; owned; room to grow */
+    gpa_t ram_base;             /* the first memory node */
+    uint64_t ram_size;
+    struct device **devices;
+    unsigned nr_devices;
+    struct chardev *serial[CONFIG_MAX_SERIALS]; /* in UART order */
+    unsigned nr_serials;
+    struct chardev *virtconsole;
+    struct blockdev *block[CONFIG_MAX_DRIVES];
+    struct netdev *net[CONFIG_MAX_NETS];
+};
+
+/* Builds the tree of the default machine `virt` (register-compatible with QEMU's). *fdt is allocated
+ * with sim_zalloc. */
+enum sim_status virt_build_fdt(const struct config *config, void **fdt) SIM_MUST_CHECK;
+/* Reads and checks a device tree blob from a file. */
+enum sim_status machine_read_fdt(const char *path, void **fdt) SIM_MUST_CHECK;
+
+enum sim_status machine_create(struct sim *sim, const struct config *config,
+                               struct machine **out) SIM_MUST_CHECK;
+/* Guest reset: devices and harts to their reset state; the caller loads again. Executors stopped. */
+void machine_reset(struct machine *m);
+void machine_destroy(struct machine *m);
+
+/* loader.c: puts firmware, kernel, initrd and tree into RAM and starts the boot hart.
+ * bios NULL or "default": built-in SBI when the kernel is a Linux Image or an S-mode payload;
+ * "none": an ELF or raw kernel starts in M mode at its entry (ELF) or at the RAM base; FILE: firmware at
+ * the RAM base (or ELF), kernel at +2 MiB, fw_dynamic information in a2. */
+enum sim_status loader_load(struct machine *m) SIM_MUST_CHECK;
+/* Does this configuration use the built-in SBI? (machine_create asks before harts exist) */
+bool loader_wants_sbi(const struct config *config);
+
+#endif

@@ -62,6 +62,19 @@ static size_t stride(const struct state_field *f)
     return f->stride ? f->stride : f->type;
 }
 
+/* The elements of a field: in the object, or behind a pointer in it. */
+static char *elements(const struct state_field *f, void *object, uint32_t *count)
+{
+    char *p = (char *)object + f->offset;
+
+    *count = f->count;
+    if (f->nr_at) {
+        memcpy(count, (char *)object + f->nr_at, sizeof *count);
+        memcpy(&p, p, sizeof p);
+    }
+    return p;
+}
+
 void state_save(const struct state_desc *desc, void *object, struct state_buf *buf)
 {
     if (desc->pre_save)
@@ -73,8 +86,10 @@ void state_save(const struct state_desc *desc, void *object, struct state_buf *b
     for (const struct state_field *f = desc->fields; f->name; f++) {
         put_name(buf, f->name);
         size_t field = put_length_hole(buf);
-        for (uint32_t i = 0; i < f->count; i++) {
-            char *p = (char *)object + f->offset + i * stride(f);
+        uint32_t count;
+        char *first = elements(f, object, &count);
+        for (uint32_t i = 0; i < count; i++) {
+            char *p = first + i * stride(f);
             if (f->type == STATE_STRUCT)
                 state_save(f->sub, p, buf);
             else
@@ -121,8 +136,11 @@ static const struct state_field *find_field(const struct state_desc *desc, const
 static enum sim_status load_field(const struct state_desc *desc, const struct state_field *f,
                                   void *object, struct reader *r)
 {
-    for (uint32_t i = 0; i < f->count; i++) {
-        char *p = (char *)object + f->offset + i * stride(f);
+    uint32_t count;
+    char *first = elements(f, object, &count);
+
+    for (uint32_t i = 0; i < count; i++) {
+        char *p = first + i * stride(f);
         if (f->type == STATE_STRUCT) {
             size_t used;
             SIM_TRY(state_load(f->sub, p, r->p, (size_t)(r->end - r->p), &used));

@@ -22,6 +22,10 @@ struct state_field {
     uint32_t count;              /* array length, 1 for a scalar */
     uint32_t stride;             /* bytes between elements, 0 = packed by type */
     const struct state_desc *sub; /* STATE_STRUCT */
+    /* Not 0: the member is a pointer to the elements and their number is the uint32_t at this
+     * offset (so it must not be the struct's first member); `count` is unused. The number is
+     * configuration: a restore into an object of another size fails. */
+    uint32_t nr_at;
 };
 
 struct state_desc {
@@ -35,12 +39,18 @@ struct state_desc {
 };
 
 #define STATE_SCALAR(stype, kind, member)                                                          \
-    {#member, offsetof(stype, member), kind, 1, 1, 0, NULL}
+    {#member, offsetof(stype, member), kind, 1, 1, 0, NULL, 0}
 #define STATE_ARRAY(stype, kind, member)                                                           \
-    {#member, offsetof(stype, member), kind, 1, sizeof(((stype *)0)->member) / (kind), 0, NULL}
+    {#member, offsetof(stype, member), kind, 1, sizeof(((stype *)0)->member) / (kind), 0, NULL, 0}
 #define STATE_STRUCTS(stype, member, n, desc)                                                      \
-    {#member, offsetof(stype, member), STATE_STRUCT, 1, n, sizeof(((stype *)0)->member[0]), desc}
-#define STATE_END {NULL, 0, 0, 0, 0, 0, NULL}
+    {#member, offsetof(stype, member), STATE_STRUCT, 1, n, sizeof(((stype *)0)->member[0]), desc, 0}
+/* A pointer to `nr_member` elements. */
+#define STATE_DYN_ARRAY(stype, kind, member, nr_member)                                            \
+    {#member, offsetof(stype, member), kind, 1, 0, 0, NULL, offsetof(stype, nr_member)}
+#define STATE_DYN_STRUCTS(stype, member, nr_member, desc)                                          \
+    {#member, offsetof(stype, member), STATE_STRUCT, 1, 0, sizeof(*((stype *)0)->member), desc,    \
+     offsetof(stype, nr_member)}
+#define STATE_END {NULL, 0, 0, 0, 0, 0, NULL, 0}
 
 /* A growing byte buffer. */
 struct state_buf {

@@ -50,7 +50,14 @@ struct rv_requests {
     struct rv_fence_range range[8]; /* overflow becomes RV_REQ_TLB_ALL */
     uint32_t nr_wprot;
     uint64_t wprot[16];             /* gpa pages to lose their write entries; overflow: TLB_ALL */
+    uint64_t start_pc, start_a1;    /* RV_REQ_HSM_START */
     _Atomic uint64_t posted, served; /* sequence numbers */
+};
+
+/* One active PMP entry as a range; derived from pmpcfg and pmpaddr (pmp.c). */
+struct rv_pmp_rule {
+    uint64_t first, last; /* bytes, inclusive */
+    uint8_t cfg;
 };
 
 struct jit; /* one per machine */
@@ -98,10 +105,20 @@ struct rv_hart {
     uint64_t pmpaddr[16];
     uint8_t pmpcfg[16];
     _Atomic uint64_t irq_pins; /* levels of the external lines, mip bit positions */
-    uint64_t mip_soft;         /* bits software wrote (SSIP, STIP, SEIP) */
+    uint64_t mip_soft;         /* bits software wrote (STIP, SEIP); SSIP lives in irq_pins */
+    uint64_t timer_pending;    /* STIP from stimecmp as of the last rv_timer_update: 0 or the bit */
 
+    /* Derived, or caches */
+    struct rv_pmp_rule pmp[16];
+    uint8_t nr_pmp;
     struct rv_tlb *tlb_pool[RV_TLB_CONTEXTS];
     uint64_t tlb_stamp;
+    struct { /* the RAM region the last page walk read from; RAM regions never go away */
+        gpa_t base;
+        uint64_t size;
+        uint8_t *host;
+    } walk_ram;
+    struct rv_insn *decoded; /* the interpreter's decode cache */
     struct rv_requests req;
 
     struct {
@@ -143,12 +160,17 @@ static inline enum rv_exec rv_illegal(struct rv_hart *h, const struct rv_insn *i
 {
     return rv_trap(h, RV_EXC_ILLEGAL, i->raw);
 }
-/* Takes the recorded trap: CSRs, privilege, pc = vector (Priv. 3.1.6-3.1.16). Built-in SBI calls
- * (ECALL from S) are served here and continue after the instruction. */
-void rv_take_trap(struct rv_hart *h);
+/* Takes the recorded trap: CSRs, privilege, pc = vector (Priv. 3.1.6-3.1.16), and returns RV_JSYNC.
+ * Built-in SBI calls (ECALL from S) are served here and continue after the instruction; they may
+ * return RV_STOP (h->stop_reason). Either way pc is final and the trap has charged itself one
+ * instruction of budget, so that a loop of traps ends: the instruction itself is not charged. */
+enum rv_exec rv_take_trap(struct rv_hart *h);
 /* Takes the highest-priority pending and enabled interrupt, if any; true when it did. */
 bool rv_take_interrupt(struct rv_hart *h);
-uint64_t rv_mip(const struct rv_hart *h);          /* with STIP from stimecmp */
+uint64_t rv_mip(const struct rv_hart *h);          /* with STIP as of the last timer update */
+/* Compares stimecmp with the time. The run loop does it at least every RV_TIMER_INSNS. */
+void rv_timer_update(struct rv_hart *h);
+#define RV_TIMER_INSNS 50000
 bool rv_interrupt_pending(const struct rv_hart *h);/* enabled in mie, whatever xIE says: wakes WFI */
 
 /* --- csr.c --- RV_TRAP (illegal) or RV_NEXT/RV_SYNC; *old is read unless `old` is NULL. */
@@ -174,12 +196,26 @@ void rv_request_fence(struct rv_hart *self, struct rv_hart *target, uint32_t fla
                       const struct rv_fence_range *range);
 void rv_request_wait(struct rv_hart *self, struct rv_hart *target);
 void rv_request_write_protect(struct rv_hart *self, struct rv_hart *target, uint64_t gpa_page);
+/* HSM: starts a stopped hart at its next safepoint; false when it is not stopped or is being started
+ * already. Context: any thread. */
+bool rv_hart_request_start(struct rv_hart *target, uint64_t pc, uint64_t a1);
 void rv_requests_serve(struct rv_hart *h);
 
-/* --- run.c: engines --- Runs guest code until budget < 0, a kick, or something that needs the run
- * loop (RV_STOP, RV_SYNC-like changes are handled inside). */
+/* --- pmp.c --- */
+/* Recomputes h->pmp after pmpcfg or pmpaddr changed. */
+void rv_pmp_update(struct rv_hart *h);
+/* R=1 W=2 X=4 that `priv` has on [gpa, gpa + len); 0 when the range is only partly in the entry
+ * that matches first. */
+unsigned rv_pmp_perm(const struct rv_hart *h, gpa_t gpa, uint64_t len, enum rv_priv priv);
+/* Is the whole page of gpa under one rule? Only then may a TLB entry stand for it. */
+bool rv_pmp_uniform(const struct rv_hart *h, gpa_t gpa);
+
+/* --- hart.c, interp.c: engines --- Runs guest code until budget < 0, a kick, or something that needs
+ * the run loop (RV_STOP; RV_SYNC-like changes are handled inside). */
 enum rv_stop_reason rv_interp_run(struct rv_hart *h);
-/* Executes exactly one instruction at h->pc, taking traps; for straddling instructions and tests. */
+/* Executes exactly one instruction at h->pc, charges it and takes its trap; pc is final afterwards.
+ * After RV_SYNC and RV_JSYNC the caller looks at rv_take_interrupt; h->tlb and h->code_tlb may have
+ * changed. RV_STOP: h->stop_reason. */
 enum rv_exec rv_interp_step(struct rv_hart *h);
 enum rv_stop_reason jit_run(struct rv_hart *h); /* cpu/jit */
 

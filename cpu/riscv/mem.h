@@ -25,8 +25,14 @@ void rv_code_written(struct rv_hart *h, gva_t va, unsigned size);
 bool rv_translate(struct rv_hart *h, gva_t va, enum rv_access access, gpa_t *gpa);
 
 /* Fetch: host pointer to the code page of pc (from the fetch TLB or a walk) and its gpa; NULL: trap
- * recorded (instruction page or access fault, tval = va). */
+ * recorded (instruction page or access fault, tval = va). The permission holds for the two bytes at
+ * va; for the whole page only if it is in the fetch TLB (rv_fetch_whole: PMP may cut a page). */
 const uint8_t *rv_fetch_page(struct rv_hart *h, gva_t va, gpa_t *gpa_page);
+static inline bool rv_fetch_whole(const struct rv_hart *h, gva_t va)
+{
+    return h->code_tlb->fetch[va >> GUEST_PAGE_BITS & (RV_FETCH_SIZE - 1)].tag ==
+           (va & GUEST_PAGE_MASK);
+}
 /* Fetches the instruction at h->pc, over a page end if need be. */
 bool rv_fetch(struct rv_hart *h, uint32_t *raw);
 

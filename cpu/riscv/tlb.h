@@ -32,10 +32,11 @@ struct rv_tlb_entry {
     uint64_t tag_r;  /* loads */
     uint64_t tag_w;  /* stores and AMOs (implies readable by them) */
     uint64_t addend; /* host = va + addend */
-    uint64_t info;   /* gpa of the page | RV_TLB_LARGE | RV_TLB_GLOBAL */
+    uint64_t info;   /* gpa of the page | RV_TLB_LARGE | RV_TLB_GLOBAL | log2(leaf size) << 4 */
 };
 #define RV_TLB_LARGE 1u
 #define RV_TLB_GLOBAL 2u
+#define RV_TLB_SHIFT(info) ((unsigned)((info) >> 4 & 63))
 
 /* Jump cache: guest pc -> translated code, valid in this context only. Index (pc >> 1) & mask. */
 struct rv_jc_entry {
@@ -45,13 +46,17 @@ struct rv_jc_entry {
 #define RV_JC_EMPTY 1ull
 
 /* Fetch entries: va page -> host page, for the interpreter and the translator. */
-#define RV_FETCH_SIZE 64
+#define RV_FETCH_SIZE 64u
 struct rv_fetch_entry {
     uint64_t tag;    /* va page, or RV_TLB_INVALID */
     uint64_t gpa;    /* guest-physical page */
     const uint8_t *host;
-    uint64_t flags;  /* RV_TLB_LARGE | RV_TLB_GLOBAL */
+    uint64_t flags;  /* RV_TLB_LARGE | RV_TLB_GLOBAL | log2(leaf size) << 4 */
 };
+
+/* Jump-cache entries outlive the fetch entry of their page, so a fence must know which pages had
+ * one: a filter of the va pages whose fetch entry was displaced. */
+#define RV_JC_FILTER_BITS 256
 
 struct rv_tlb {
     struct rv_tlb_entry set[RV_TLB_SETS][RV_TLB_WAYS];
@@ -61,8 +66,15 @@ struct rv_tlb {
     uint64_t satp;     /* 0: bare */
     uint8_t priv;      /* effective privilege of accesses: 0 U, 1 S, 3 M */
     uint8_t sum, mxr;
-    uint8_t has_large; /* some entry is part of a superpage */
-    uint8_t jc_used;
+    uint8_t jc_used;   /* set by whoever fills jc */
+    uint8_t used;      /* some entry was filled since the last flush */
+    uint8_t valid;     /* the key means something */
+    /* Hull of the superpages that entries came from, in the lower and the upper half of the
+     * address space: a fence for an address outside needs no search. lo > hi: none. */
+    struct {
+        uint64_t lo, hi;
+    } large[2];
+    uint64_t jc_filter[RV_JC_FILTER_BITS / 64];
     uint64_t last_used; /* LRU stamp */
 };
 

@@ -10,8 +10,8 @@
 
 enum { DEFAULT_BUDGET = 50000, SPIN_NS = 20000 };
 
-/* Owner: its thread. `woken` and the run list are shared: wakers set woken; a sibling that is out of
- * work takes vCPUs from `queue` under `lock`. */
+/* Owner: its thread. `vcpus`, `nr`, `cursor` and `current` change under `lock`, because a sibling that
+ * is out of work takes vCPUs from here. */
 struct executor {
     struct vcpu_waker waker; /* first */
     struct executor_group *group;
@@ -21,14 +21,10 @@ struct executor {
     struct sim_cond cond;
     _Atomic bool woken;
     bool sleeping;
-    struct slot *slots; /* the vCPUs it has */
-    unsigned nr;
+    struct vcpu **vcpus;
+    unsigned nr, cursor;
+    struct vcpu *current; /* being run: cannot be taken */
     _Atomic uint64_t cpu_ns;
-};
-
-struct slot {
-    struct vcpu *vcpu;
-    bool idle;
 };
 
 struct executor_group {
@@ -36,6 +32,7 @@ struct executor_group {
     struct executor_config config;
     struct executor *ex;
     unsigned nr;
+    uint8_t *idle; /* by vCPU index; written by its executor */
     bool started;
 };
 
@@ -51,26 +48,76 @@ static void executor_wake(struct vcpu_waker *w)
     sim_mutex_unlock(&ex->lock);
 }
 
-static bool runnable(struct slot *s, vtime_t now)
+static bool runnable(struct executor_group *g, struct vcpu *v, vtime_t now)
 {
-    struct vcpu *v = s->vcpu;
+    uint8_t *idle = &g->idle[v->index];
 
-    if (!s->idle)
-        return true;
-    if (v->ops->has_work(v) || v->ops->deadline(v) <= now)
-        s->idle = false;
-    return !s->idle;
+    if (*idle && (v->ops->has_work(v) || v->ops->deadline(v) <= now))
+        *idle = 0;
+    return !*idle;
 }
 
-static vtime_t earliest_deadline(const struct executor *ex)
+/* The next runnable vCPU after the cursor, marked current; NULL when all are parked. */
+static struct vcpu *pick(struct executor *ex, vtime_t now)
+{
+    struct vcpu *found = NULL;
+
+    sim_mutex_lock(&ex->lock);
+    for (unsigned i = 0; i < ex->nr && !found; i++) {
+        ex->cursor = ex->cursor + 1 < ex->nr ? ex->cursor + 1 : 0;
+        if (runnable(ex->group, ex->vcpus[ex->cursor], now))
+            found = ex->vcpus[ex->cursor];
+    }
+    ex->current = found;
+    sim_mutex_unlock(&ex->lock);
+    return found;
+}
+
+/* Takes a vCPU that is runnable but waits for its turn from a sibling. */
+static struct vcpu *take_from(struct executor *ex, struct executor *victim)
+{
+    struct vcpu *taken = NULL;
+
+    sim_mutex_lock(&victim->lock);
+    for (unsigned i = 0; i < victim->nr && victim->current && !taken; i++) {
+        struct vcpu *v = victim->vcpus[i];
+        if (v == victim->current || ex->group->idle[v->index])
+            continue;
+        taken = v;
+        victim->vcpus[i] = victim->vcpus[--victim->nr];
+        /* From here kicks come to us; what was posted before is seen when we run it. */
+        atomic_store_explicit(&v->waker, &ex->waker, memory_order_seq_cst);
+    }
+    sim_mutex_unlock(&victim->lock);
+    return taken;
+}
+
+static bool take_work(struct executor *ex)
+{
+    struct executor_group *g = ex->group;
+    struct vcpu *taken = NULL;
+
+    for (unsigned i = 1; i < g->nr && !taken; i++)
+        taken = take_from(ex, &g->ex[(ex->index + i) % g->nr]);
+    if (!taken)
+        return false;
+    sim_mutex_lock(&ex->lock);
+    ex->vcpus[ex->nr++] = taken;
+    sim_mutex_unlock(&ex->lock);
+    return true;
+}
+
+static vtime_t earliest_deadline(struct executor *ex)
 {
     vtime_t first = VTIME_NEVER;
 
+    sim_mutex_lock(&ex->lock);
     for (unsigned i = 0; i < ex->nr; i++) {
-        vtime_t t = ex->slots[i].vcpu->ops->deadline(ex->slots[i].vcpu);
+        vtime_t t = ex->vcpus[i]->ops->deadline(ex->vcpus[i]);
         if (t < first)
             first = t;
     }
+    sim_mutex_unlock(&ex->lock);
     return first;
 }
 
@@ -103,10 +150,9 @@ static void executor_sleep(struct executor *ex, vtime_t until)
     sim_mutex_unlock(&ex->lock);
 }
 
-/* One turn of one vCPU; true when it did something worth another round at once. */
-static bool turn(struct executor *ex, struct slot *s)
+/* One turn of one vCPU; true when it may have got something done. */
+static bool turn(struct executor *ex, struct vcpu *v)
 {
-    struct vcpu *v = s->vcpu;
     uint64_t before = v->stats.insns;
     enum vcpu_exit why = v->ops->run(v, ex->group->config.budget);
 
@@ -117,33 +163,42 @@ static bool turn(struct executor *ex, struct slot *s)
     }
     v->stats.exits[why]++;
     sim_clock_charge(&v->sim->clock, v->stats.insns - before);
-    s->idle = why == VCPU_EXIT_IDLE;
-    return why != VCPU_EXIT_IDLE && why != VCPU_EXIT_YIELD;
+    ex->group->idle[v->index] = why == VCPU_EXIT_IDLE;
+    return why != VCPU_EXIT_YIELD;
+}
+
+/* Runs each runnable vCPU once; false when all are parked. */
+static bool round_of_turns(struct executor *ex)
+{
+    struct sim *sim = ex->group->sim;
+    bool any = false, progress = false;
+
+    for (unsigned i = 0; i < ex->nr && !sim_ending(sim); i++) {
+        struct vcpu *v = pick(ex, sim_clock_now(&sim->clock));
+        if (!v)
+            break;
+        any = true;
+        progress |= turn(ex, v);
+    }
+    ex->current = NULL;
+    if (any && !progress)
+        sim_thread_yield(); /* all spin: somebody else may hold what they wait for */
+    return any;
 }
 
 static void *executor_main(void *arg)
 {
     struct executor *ex = arg;
     struct sim *sim = ex->group->sim;
+    uint64_t cpu_before = sim_thread_cpu_ns();
 
     while (!sim_ending(sim)) {
-        bool any = false, progress = false;
-
         /* Cleared before looking: a wake after this is seen by executor_sleep. */
         atomic_store_explicit(&ex->woken, false, memory_order_seq_cst);
-        vtime_t now = sim_clock_now(&sim->clock);
-        for (unsigned i = 0; i < ex->nr && !sim_ending(sim); i++) {
-            if (runnable(&ex->slots[i], now)) {
-                any = true;
-                progress |= turn(ex, &ex->slots[i]);
-            }
-        }
-        if (!any && !sim_ending(sim))
+        if (!round_of_turns(ex) && !take_work(ex) && !sim_ending(sim))
             executor_sleep(ex, earliest_deadline(ex));
-        else if (!progress)
-            sim_thread_yield(); /* all spin: somebody else may hold what they wait for */
     }
-    atomic_store_explicit(&ex->cpu_ns, ex->cpu_ns + sim_thread_cpu_ns(), memory_order_relaxed);
+    atomic_fetch_add_explicit(&ex->cpu_ns, sim_thread_cpu_ns() - cpu_before, memory_order_relaxed);
     return NULL;
 }
 
@@ -163,10 +218,10 @@ static void executor_init(struct executor *ex, struct executor_group *g, unsigne
     ex->index = index;
     sim_mutex_init(&ex->lock, SIM_RANK_EXECUTOR);
     sim_cond_init(&ex->cond);
-    ex->slots = sim_new_array(struct slot, g->sim->nr_vcpus / g->nr + 1);
+    ex->vcpus = sim_new_array(struct vcpu *, g->sim->nr_vcpus + 1);
     for (uint32_t i = index; i < g->sim->nr_vcpus; i += g->nr) {
-        g->sim->vcpus[i]->waker = &ex->waker;
-        ex->slots[ex->nr++].vcpu = g->sim->vcpus[i];
+        atomic_store_explicit(&g->sim->vcpus[i]->waker, &ex->waker, memory_order_relaxed);
+        ex->vcpus[ex->nr++] = g->sim->vcpus[i];
     }
 }
 
@@ -183,6 +238,7 @@ enum sim_status executor_group_create(struct sim *sim, const struct executor_con
     if (g->nr > sim->nr_vcpus)
         g->nr = sim->nr_vcpus ? sim->nr_vcpus : 1;
     g->ex = sim_new_array(struct executor, g->nr);
+    g->idle = sim_zalloc(sim->nr_vcpus + 1);
     for (unsigned i = 0; i < g->nr; i++)
         executor_init(&g->ex[i], g, i);
     *out = g;
@@ -224,11 +280,12 @@ void executor_group_destroy(struct executor_group *g)
     executor_group_stop(g);
     for (unsigned i = 0; i < g->nr; i++) {
         for (unsigned j = 0; j < g->ex[i].nr; j++)
-            g->ex[i].slots[j].vcpu->waker = NULL;
-        sim_free(g->ex[i].slots);
+            atomic_store_explicit(&g->ex[i].vcpus[j]->waker, NULL, memory_order_relaxed);
+        sim_free(g->ex[i].vcpus);
         sim_cond_fini(&g->ex[i].cond);
         sim_mutex_fini(&g->ex[i].lock);
     }
+    sim_free(g->idle);
     sim_free(g->ex);
     sim_free(g);
 }

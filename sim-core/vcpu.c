@@ -6,8 +6,10 @@
 void vcpu_kick(struct vcpu *v)
 {
     atomic_store_explicit(&v->kick, 1, memory_order_seq_cst);
-    if (v->waker)
-        v->waker->wake(v->waker);
+    struct vcpu_waker *w = atomic_load_explicit(&v->waker, memory_order_seq_cst);
+
+    if (w)
+        w->wake(w);
 }
 
 static bool other_is_exclusive(const struct vcpu *v)

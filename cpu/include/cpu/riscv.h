@@ -99,6 +99,7 @@ struct irq_line rv_hart_irq(struct vcpu *v, uint32_t mip_bit);
 /* Guest time base: ticks of timebase_hz now, and the guest time (ns) at which a tick is reached
  * (VTIME_NEVER when out of range). */
 uint64_t rv_machine_time(const struct rv_machine *m);
+uint64_t rv_machine_timebase(const struct rv_machine *m); /* Hz */
 vtime_t rv_machine_tick_to_ns(const struct rv_machine *m, uint64_t tick);
 
 /* Prints translation and TLB counters of all harts for --stats. Context: executors stopped. */

@@ -56,7 +56,7 @@ struct vcpu_waker {
 struct vcpu {
     const struct vcpu_ops *ops;
     struct sim *sim;
-    struct vcpu_waker *waker; /* NULL: nobody sleeps on it */
+    _Atomic(struct vcpu_waker *) waker; /* its executor now; NULL: nobody sleeps on it */
     uint32_t index;
     _Atomic uint32_t running; /* the safepoint protocol above */
     _Atomic uint32_t kick;    /* leave guest code; cleared by the vCPU when it serves requests */

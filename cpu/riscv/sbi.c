@@ -1,0 +1,441 @@
+/* The built-in SBI (RISC-V SBI specification 2.0): what M-mode firmware would do for an S-mode kernel,
+ * served in the executor when a hart executes ECALL in S mode.
+ *
+ *   rv_take_trap (ECALL from S, h->sbi) -> rv_sbi_ecall -> extension table -> function
+ *
+ * Arguments a0-a5, function a6, extension a7; returns error in a0 and value in a1. Remote fences are
+ * posted to all targets first and waited for afterwards, so their cost does not add up. */
+#include <string.h>
+
+#include "hart.h"
+#include "mem.h"
+#include "sim-core/sim.h"
+
+enum sbi_error {
+    SBI_SUCCESS = 0,
+    SBI_ERR_FAILED = -1,
+    SBI_ERR_NOT_SUPPORTED = -2,
+    SBI_ERR_INVALID_PARAM = -3,
+    SBI_ERR_DENIED = -4,
+    SBI_ERR_INVALID_ADDRESS = -5,
+    SBI_ERR_ALREADY_AVAILABLE = -6,
+    SBI_ERR_ALREADY_STARTED = -7,
+    SBI_ERR_ALREADY_STOPPED = -8
+};
+
+enum {
+    SBI_SPEC_VERSION = 2 << 24, /* 2.0 */
+    SBI_IMPL_ID = 0x50415254,   /* "PART": not registered */
+    SBI_IMPL_VERSION = 1
+};
+
+enum { HSM_STARTED = 0, HSM_STOPPED = 1, HSM_START_PENDING = 2 };
+enum { HSM_SUSPEND_RETENTIVE = 0, HSM_SUSPEND_NON_RETENTIVE = 0x80000000u };
+
+struct sbi_call {
+    struct rv_hart *h;
+    const uint64_t *arg; /* a0..a5 */
+    uint64_t fid;
+    uint64_t value;      /* a1 on return */
+    enum rv_exec next;   /* what the hart does afterwards */
+    bool no_return;      /* a0 and a1 are not written: the state was replaced */
+};
+
+typedef enum sbi_error (*sbi_fn)(struct sbi_call *c);
+
+static enum sbi_error sbi_probe(struct sbi_call *c);
+
+/* --- Base (chapter 4) --- */
+
+static enum sbi_error sbi_base(struct sbi_call *c)
+{
+    switch (c->fid) {
+    case 0: c->value = SBI_SPEC_VERSION; return SBI_SUCCESS;
+    case 1: c->value = SBI_IMPL_ID; return SBI_SUCCESS;
+    case 2: c->value = SBI_IMPL_VERSION; return SBI_SUCCESS;
+    case 3: return sbi_probe(c);
+    case 4: /* mvendorid */
+    case 5: /* marchid */
+    case 6: /* mimpid */
+        c->value = 0;
+        return SBI_SUCCESS;
+    default: return SBI_ERR_NOT_SUPPORTED;
+    }
+}
+
+/* --- harts named by a mask --- */
+
+struct hart_mask {
+    uint64_t bits, base; /* base == -1: all harts */
+};
+
+static bool mask_has(const struct hart_mask *m, uint64_t hartid)
+{
+    if (m->base == UINT64_MAX)
+        return true;
+    return hartid >= m->base && hartid - m->base < 64 && (m->bits >> (hartid - m->base) & 1);
+}
+
+/* A mask that names a hart which does not exist is an invalid parameter. */
+static bool mask_valid(struct rv_machine *m, const struct hart_mask *mask)
+{
+    if (mask->base == UINT64_MAX)
+        return true;
+    for (unsigned i = 0; i < 64; i++)
+        if ((mask->bits >> i & 1) && !rv_machine_hart(m, mask->base + i))
+            return false;
+    return true;
+}
+
+static enum sbi_error send_ipi(struct rv_machine *m, const struct hart_mask *mask)
+{
+    if (!mask_valid(m, mask))
+        return SBI_ERR_INVALID_PARAM;
+    for (uint32_t i = 0; i < m->nr_harts; i++) {
+        if (mask_has(mask, m->harts[i]->hartid)) {
+            struct irq_line ssip = rv_hart_irq(&m->harts[i]->vcpu, 1);
+            irq_set(&ssip, true);
+        }
+    }
+    return SBI_SUCCESS;
+}
+
+static void fence_self(struct rv_hart *h, uint32_t flags, const struct rv_fence_range *range)
+{
+    if (flags & RV_REQ_FENCE_I)
+        rv_tlb_flush_jumps(h);
+    if (range)
+        rv_tlb_flush_range(h, range);
+}
+
+static enum sbi_error fence(struct rv_hart *self, const struct hart_mask *mask, uint32_t flags,
+                            const struct rv_fence_range *range)
+{
+    struct rv_machine *m = self->machine;
+
+    if (!mask_valid(m, mask))
+        return SBI_ERR_INVALID_PARAM;
+    for (uint32_t i = 0; i < m->nr_harts; i++) {
+        struct rv_hart *h = m->harts[i];
+        if (!mask_has(mask, h->hartid))
+            continue;
+        if (h == self)
+            fence_self(h, flags, range);
+        else
+            rv_request_fence(self, h, flags, range);
+    }
+    for (uint32_t i = 0; i < m->nr_harts; i++)
+        if (m->harts[i] != self && mask_has(mask, m->harts[i]->hartid))
+            rv_request_wait(self, m->harts[i]);
+    return SBI_SUCCESS;
+}
+
+/* --- Timer (chapter 6), IPI (7), RFENCE (8) --- */
+
+static enum sbi_error sbi_time(struct sbi_call *c)
+{
+    if (c->fid != 0)
+        return SBI_ERR_NOT_SUPPORTED;
+    c->h->stimecmp = c->arg[0];
+    c->next = RV_SYNC;
+    return SBI_SUCCESS;
+}
+
+static enum sbi_error sbi_ipi(struct sbi_call *c)
+{
+    struct hart_mask mask = {c->arg[0], c->arg[1]};
+
+    return c->fid == 0 ? send_ipi(c->h->machine, &mask) : SBI_ERR_NOT_SUPPORTED;
+}
+
+static enum sbi_error sbi_rfence(struct sbi_call *c)
+{
+    struct hart_mask mask = {c->arg[0], c->arg[1]};
+    struct rv_fence_range range = {c->arg[2], c->arg[3], RV_ASID_ANY};
+
+    c->next = RV_SYNC;
+    switch (c->fid) {
+    case 0: return fence(c->h, &mask, RV_REQ_FENCE_I, NULL);
+    case 2: range.asid = c->arg[4]; break;
+    case 1: break;
+    default: return SBI_ERR_NOT_SUPPORTED; /* hfence: no hypervisor extension */
+    }
+    /* start and size 0, or size -1: the whole address space (8.2) */
+    if ((range.va == 0 && range.size == 0) || range.size == UINT64_MAX)
+        range.size = UINT64_MAX;
+    return fence(c->h, &mask, 0, &range);
+}
+
+/* --- Hart state management (chapter 9) --- */
+
+static bool is_stopped(struct rv_hart *h)
+{
+    return __atomic_load_n(&h->stopped, __ATOMIC_ACQUIRE);
+}
+
+static bool start_pending(struct rv_hart *h)
+{
+    sim_mutex_lock(&h->req.lock);
+    bool pending = h->req.flags & RV_REQ_HSM_START;
+    sim_mutex_unlock(&h->req.lock);
+    return pending;
+}
+
+static enum sbi_error hart_start(struct sbi_call *c)
+{
+    struct vcpu *v = rv_machine_hart(c->h->machine, c->arg[0]);
+
+    if (!v)
+        return SBI_ERR_INVALID_PARAM;
+    if (!mem_ram_ptr(c->h->machine->space, c->arg[1], 2))
+        return SBI_ERR_INVALID_ADDRESS;
+    if (!is_stopped(rv_hart_of(v)) || start_pending(rv_hart_of(v)))
+        return SBI_ERR_ALREADY_AVAILABLE;
+    rv_hart_request_start(rv_hart_of(v), c->arg[1], c->arg[2]);
+    return SBI_SUCCESS;
+}
+
+static enum sbi_error hart_status(struct sbi_call *c)
+{
+    struct vcpu *v = rv_machine_hart(c->h->machine, c->arg[0]);
+
+    if (!v)
+        return SBI_ERR_INVALID_PARAM;
+    c->value = !is_stopped(rv_hart_of(v))    ? HSM_STARTED
+               : start_pending(rv_hart_of(v)) ? HSM_START_PENDING
+                                              : HSM_STOPPED;
+    return SBI_SUCCESS;
+}
+
+static enum sbi_error hart_stop(struct sbi_call *c)
+{
+    __atomic_store_n(&c->h->stopped, 1, __ATOMIC_RELEASE);
+    c->h->stop_reason = RV_STOP_WFI;
+    c->next = RV_STOP;
+    return SBI_SUCCESS;
+}
+
+/* The hart waits for an interrupt and then goes on: after the ECALL (retentive), or at `resume` as
+ * if started (non-retentive: 9.4, table 9). */
+static void suspend(struct sbi_call *c, bool retentive, uint64_t resume, uint64_t opaque)
+{
+    struct rv_hart *h = c->h;
+
+    if (!retentive) {
+        h->x[10] = h->hartid;
+        h->x[11] = opaque;
+        h->satp = 0;
+        h->mstatus &= ~(uint64_t)2; /* sstatus.SIE */
+        h->pc = resume - 4;         /* RV_STOP goes on after the ECALL's four bytes */
+        rv_tlb_select(h);
+        c->no_return = true;
+    }
+    h->stop_reason = RV_STOP_WFI;
+    h->waiting = 1;
+    c->next = RV_STOP;
+}
+
+static enum sbi_error hart_suspend(struct sbi_call *c)
+{
+    uint32_t type = (uint32_t)c->arg[0];
+
+    if (type != HSM_SUSPEND_RETENTIVE && type != HSM_SUSPEND_NON_RETENTIVE)
+        return (type & 0x7fffffff) < 0x10000000 ? SBI_ERR_INVALID_PARAM : SBI_ERR_NOT_SUPPORTED;
+    if (type == HSM_SUSPEND_NON_RETENTIVE && !mem_ram_ptr(c->h->machine->space, c->arg[1], 2))
+        return SBI_ERR_INVALID_ADDRESS;
+    suspend(c, type == HSM_SUSPEND_RETENTIVE, c->arg[1], c->arg[2]);
+    return SBI_SUCCESS;
+}
+
+static enum sbi_error sbi_hsm(struct sbi_call *c)
+{
+    switch (c->fid) {
+    case 0: return hart_start(c);
+    case 1: return hart_stop(c);
+    case 2: return hart_status(c);
+    case 3: return hart_suspend(c);
+    default: return SBI_ERR_NOT_SUPPORTED;
+    }
+}
+
+/* --- System reset (10), debug console (12), system suspend (13) --- */
+
+static enum sbi_error end_run(struct sbi_call *c, enum sim_end why, int code)
+{
+    sim_request_end(c->h->machine->sim, why, code);
+    c->h->stop_reason = RV_STOP_WFI;
+    c->h->waiting = 1;
+    c->next = RV_STOP;
+    return SBI_SUCCESS;
+}
+
+static enum sbi_error sbi_srst(struct sbi_call *c)
+{
+    uint32_t type = (uint32_t)c->arg[0], reason = (uint32_t)c->arg[1];
+
+    if (c->fid != 0)
+        return SBI_ERR_NOT_SUPPORTED;
+    if (type > 2 || reason > 1)
+        return type < 0xf0000000u && type > 2 ? SBI_ERR_INVALID_PARAM : SBI_ERR_NOT_SUPPORTED;
+    if (type == 0)
+        return end_run(c, SIM_END_POWEROFF, reason == 1 ? 1 : 0);
+    return end_run(c, SIM_END_RESET, 0);
+}
+
+static void put_char(struct rv_machine *m, uint8_t ch)
+{
+    if (m->config.sbi_ops && m->config.sbi_ops->putc)
+        m->config.sbi_ops->putc(m->config.sbi_opaque, ch);
+}
+
+static int get_char(struct rv_machine *m)
+{
+    if (m->config.sbi_ops && m->config.sbi_ops->getc)
+        return m->config.sbi_ops->getc(m->config.sbi_opaque);
+    return -1;
+}
+
+/* At most one page a call: the caller loops on the returned count, and interrupts stay prompt. */
+static enum sbi_error console_write(struct sbi_call *c)
+{
+    struct rv_machine *m = c->h->machine;
+    uint8_t buf[4096];
+    uint64_t len = c->arg[0] < sizeof buf ? c->arg[0] : sizeof buf;
+
+    if (c->arg[2] || (len && (!mem_ram_ptr(m->space, c->arg[1], len) ||
+                              mem_read(m->space, c->arg[1], buf, len) != MEM_OK)))
+        return SBI_ERR_INVALID_PARAM;
+    for (uint64_t i = 0; i < len; i++)
+        put_char(m, buf[i]);
+    c->value = len;
+    return SBI_SUCCESS;
+}
+
+static enum sbi_error console_read(struct sbi_call *c)
+{
+    struct rv_machine *m = c->h->machine;
+    uint64_t done = 0;
+
+    if (c->arg[2] || (c->arg[0] && !mem_ram_ptr(m->space, c->arg[1], c->arg[0])))
+        return SBI_ERR_INVALID_PARAM;
+    while (done < c->arg[0] && done < 4096) {
+        int ch = get_char(m);
+        if (ch < 0)
+            break;
+        uint8_t byte = (uint8_t)ch;
+        if (mem_write(m->space, c->arg[1] + done, &byte, 1) != MEM_OK)
+            return SBI_ERR_FAILED;
+        done++;
+    }
+    c->value = done;
+    return SBI_SUCCESS;
+}
+
+static enum sbi_error sbi_dbcn(struct sbi_call *c)
+{
+    switch (c->fid) {
+    case 0: return console_write(c);
+    case 1: return console_read(c);
+    case 2: put_char(c->h->machine, (uint8_t)c->arg[0]); return SBI_SUCCESS;
+    default: return SBI_ERR_NOT_SUPPORTED;
+    }
+}
+
+static enum sbi_error sbi_susp(struct sbi_call *c)
+{
+    struct rv_machine *m = c->h->machine;
+
+    if (c->fid != 0)
+        return SBI_ERR_NOT_SUPPORTED;
+    if ((uint32_t)c->arg[0] != 0)
+        return (uint32_t)c->arg[0] < 0x80000000u ? SBI_ERR_INVALID_PARAM : SBI_ERR_NOT_SUPPORTED;
+    if (!mem_ram_ptr(m->space, c->arg[1], 2))
+        return SBI_ERR_INVALID_ADDRESS;
+    for (uint32_t i = 0; i < m->nr_harts; i++)
+        if (m->harts[i] != c->h && (!is_stopped(m->harts[i]) || start_pending(m->harts[i])))
+            return SBI_ERR_DENIED;
+    suspend(c, false, c->arg[1], c->arg[2]);
+    return SBI_SUCCESS;
+}
+
+/* --- Legacy extensions (chapter 5): the error is the only return value --- */
+
+/* The mask is read through the caller's address space; NULL means all harts. */
+static bool legacy_mask(struct sbi_call *c, struct hart_mask *mask)
+{
+    *mask = (struct hart_mask){0, c->arg[0] ? 0 : UINT64_MAX};
+    return !c->arg[0] || rv_load(c->h, c->arg[0], 8, &mask->bits);
+}
+
+static enum sbi_error legacy_fence(struct sbi_call *c, uint64_t eid)
+{
+    struct rv_fence_range range = {c->arg[1], c->arg[2], eid == 7 ? c->arg[3] : RV_ASID_ANY};
+    struct hart_mask mask;
+
+    if (!legacy_mask(c, &mask))
+        return SBI_ERR_INVALID_ADDRESS;
+    c->next = RV_SYNC;
+    if (eid == 4)
+        return send_ipi(c->h->machine, &mask);
+    if (eid == 5)
+        return fence(c->h, &mask, RV_REQ_FENCE_I, NULL);
+    if ((range.va == 0 && range.size == 0) || range.size == UINT64_MAX)
+        range.size = UINT64_MAX;
+    return fence(c->h, &mask, 0, &range);
+}
+
+static int64_t sbi_legacy(struct sbi_call *c, uint64_t eid)
+{
+    switch (eid) {
+    case 0: c->fid = 0; return sbi_time(c);
+    case 1: put_char(c->h->machine, (uint8_t)c->arg[0]); return SBI_SUCCESS;
+    case 2: return get_char(c->h->machine);
+    case 3: c->h->mip_soft &= ~(uint64_t)2; return SBI_SUCCESS;
+    case 8: return end_run(c, SIM_END_POWEROFF, 0);
+    default: return legacy_fence(c, eid);
+    }
+}
+
+/* --- dispatch --- */
+
+static const struct sbi_extension {
+    uint64_t eid;
+    sbi_fn fn;
+} extensions[] = {
+    {0x10, sbi_base},       {0x54494d45, sbi_time}, {0x735049, sbi_ipi},    {0x52464e43, sbi_rfence},
+    {0x48534d, sbi_hsm},    {0x53525354, sbi_srst}, {0x4442434e, sbi_dbcn}, {0x53555350, sbi_susp},
+};
+
+static const struct sbi_extension *find_extension(uint64_t eid)
+{
+    for (unsigned i = 0; i < SIM_ARRAY_LEN(extensions); i++)
+        if (extensions[i].eid == eid)
+            return &extensions[i];
+    return NULL;
+}
+
+static enum sbi_error sbi_probe(struct sbi_call *c)
+{
+    c->value = c->arg[0] <= 8 || find_extension(c->arg[0]) != NULL;
+    return SBI_SUCCESS;
+}
+
+enum rv_exec rv_sbi_ecall(struct rv_hart *h)
+{
+    uint64_t arg[6], eid = h->x[17];
+    struct sbi_call c = {.h = h, .arg = arg, .fid = h->x[16], .next = RV_NEXT};
+
+    memcpy(arg, &h->x[10], sizeof arg);
+    if (eid <= 8) {
+        uint64_t error = (uint64_t)sbi_legacy(&c, eid);
+        h->x[10] = error;
+        return c.next;
+    }
+    const struct sbi_extension *ext = find_extension(eid);
+    int64_t error = ext ? ext->fn(&c) : SBI_ERR_NOT_SUPPORTED;
+    if (!c.no_return) {
+        h->x[10] = (uint64_t)error;
+        h->x[11] = c.value;
+    }
+    return c.next;
+}

@@ -1,0 +1,214 @@
+/* Executors over vCPUs that only count: turns, parking, waking, deadlines, taking over, exclusiveness. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "partition/executor.h"
+#include "sim-core/alloc.h"
+
+/* A vCPU that works for `work` turns, then idles until given more. */
+struct counter {
+    struct vcpu vcpu;
+    _Atomic int work;
+    _Atomic int turns;
+    _Atomic bool want_exclusive, was_exclusive, overlapped;
+    _Atomic uint64_t deadline;
+    bool busy_host; /* each turn takes 1 ms of host time */
+};
+
+static _Atomic int in_guest;
+
+static enum vcpu_exit counter_run(struct vcpu *v, uint64_t budget)
+{
+    struct counter *c = SIM_CONTAINER_OF(v, struct counter, vcpu);
+
+    vcpu_enter(v);
+    atomic_store(&v->kick, 0);
+    atomic_fetch_add(&in_guest, 1);
+    atomic_fetch_add(&c->turns, 1);
+    v->stats.insns += budget;
+    for (uint64_t end = sim_host_ns() + 1000000; c->busy_host && sim_host_ns() < end;)
+        sim_cpu_relax();
+    atomic_fetch_sub(&in_guest, 1);
+    vcpu_leave(v);
+    if (atomic_exchange(&c->want_exclusive, false))
+        return VCPU_EXIT_EXCLUSIVE;
+    if (atomic_load(&c->deadline) <= sim_clock_now(&v->sim->clock))
+        atomic_store(&c->deadline, VTIME_NEVER);
+    if (atomic_load(&c->work) <= 0)
+        return VCPU_EXIT_IDLE;
+    atomic_fetch_sub(&c->work, 1);
+    return VCPU_EXIT_BUDGET;
+}
+
+static enum vcpu_exit counter_run_exclusive(struct vcpu *v)
+{
+    struct counter *c = SIM_CONTAINER_OF(v, struct counter, vcpu);
+
+    if (atomic_load(&in_guest) != 0)
+        atomic_store(&c->overlapped, true);
+    atomic_store(&c->was_exclusive, true);
+    return VCPU_EXIT_BUDGET;
+}
+
+static bool counter_has_work(struct vcpu *v)
+{
+    return atomic_load(&SIM_CONTAINER_OF(v, struct counter, vcpu)->work) > 0;
+}
+
+static vtime_t counter_deadline(struct vcpu *v)
+{
+    return atomic_load(&SIM_CONTAINER_OF(v, struct counter, vcpu)->deadline);
+}
+
+static const struct vcpu_ops counter_ops = {.name = "counter",
+                                            .run = counter_run,
+                                            .run_exclusive = counter_run_exclusive,
+                                            .has_work = counter_has_work,
+                                            .deadline = counter_deadline};
+
+struct fixture {
+    struct sim *sim;
+    struct counter c[8];
+    struct executor_group *group;
+};
+
+static void start(struct fixture *f, unsigned harts, unsigned threads)
+{
+    struct executor_config config = {.nr_threads = threads, .budget = 1000};
+
+    assert_int_equal(sim_create(&f->sim), SIM_OK);
+    for (unsigned i = 0; i < harts; i++) {
+        f->c[i].vcpu.ops = &counter_ops;
+        atomic_store(&f->c[i].deadline, VTIME_NEVER);
+        sim_add_vcpu(f->sim, &f->c[i].vcpu);
+    }
+    assert_int_equal(executor_group_create(f->sim, &config, &f->group), SIM_OK);
+    assert_int_equal(executor_group_start(f->group), SIM_OK);
+}
+
+static void stop(struct fixture *f)
+{
+    sim_request_end(f->sim, SIM_END_POWEROFF, 0);
+    executor_group_stop(f->group);
+    executor_group_destroy(f->group);
+    sim_destroy(f->sim);
+}
+
+static bool eventually(_Atomic int *value, int at_least)
+{
+    for (uint64_t end = sim_host_ns() + 10000000000u; sim_host_ns() < end;) {
+        if (atomic_load(value) >= at_least)
+            return true;
+        sim_thread_yield();
+    }
+    return false;
+}
+
+static void test_executor_parks_and_wakes(void **state)
+{
+    struct fixture f = {0};
+
+    (void)state;
+    start(&f, 3, 1);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(eventually(&f.c[i].turns, 1));
+    for (int round = 1; round <= 50; round++) {
+        int before = atomic_load(&f.c[1].turns);
+        atomic_store(&f.c[1].work, 2);
+        vcpu_kick(&f.c[1].vcpu);
+        assert_true(eventually(&f.c[1].turns, before + 2));
+    }
+    stop(&f);
+}
+
+static void test_executor_honours_deadlines(void **state)
+{
+    struct fixture f = {0};
+
+    (void)state;
+    start(&f, 2, 1);
+    assert_true(eventually(&f.c[0].turns, 1));
+    int before = atomic_load(&f.c[0].turns);
+    atomic_store(&f.c[0].deadline, sim_clock_now(&f.sim->clock) + 3000000);
+    vcpu_kick(&f.c[1].vcpu); /* makes the executor look at the deadlines again */
+    assert_true(eventually(&f.c[0].turns, before + 1));
+    assert_true(atomic_load(&f.c[0].deadline) == VTIME_NEVER);
+    stop(&f);
+}
+
+static void test_executor_takes_over_waiting_vcpus(void **state)
+{
+    struct fixture f = {0};
+
+    (void)state;
+    /* vCPUs 0 and 2 start on executor 0; both compute, executor 1 has nothing else to do. */
+    f.c[0].busy_host = f.c[2].busy_host = true;
+    atomic_store(&f.c[0].work, 1 << 30);
+    atomic_store(&f.c[2].work, 1 << 30);
+    start(&f, 4, 2);
+    bool moved = false;
+    for (uint64_t end = sim_host_ns() + 10000000000u; !moved && sim_host_ns() < end;)
+        moved = atomic_load(&f.c[0].vcpu.waker) != atomic_load(&f.c[2].vcpu.waker);
+    assert_true(moved);
+    stop(&f);
+}
+
+static void test_executor_runs_exclusive_alone(void **state)
+{
+    struct fixture f = {0};
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++)
+        atomic_store(&f.c[i].work, 1 << 30);
+    start(&f, 4, 2);
+    for (int round = 0; round < 200; round++) {
+        struct counter *c = &f.c[round & 3];
+        atomic_store(&c->was_exclusive, false);
+        atomic_store(&c->want_exclusive, true);
+        for (uint64_t end = sim_host_ns() + 10000000000u;
+             !atomic_load(&c->was_exclusive) && sim_host_ns() < end;)
+            sim_thread_yield();
+        assert_true(atomic_load(&c->was_exclusive));
+    }
+    for (unsigned i = 0; i < 4; i++)
+        assert_false(atomic_load(&f.c[i].overlapped));
+    stop(&f);
+}
+
+static void test_executor_virtual_clock_jumps(void **state)
+{
+    struct fixture f = {0};
+
+    (void)state;
+    assert_int_equal(sim_create(&f.sim), SIM_OK);
+    sim_clock_init(&f.sim->clock, SIM_CLOCK_VIRTUAL);
+    f.c[0].vcpu.ops = &counter_ops;
+    atomic_store(&f.c[0].deadline, 3600ull * 1000000000u); /* an hour of guest time */
+    sim_add_vcpu(f.sim, &f.c[0].vcpu);
+    struct executor_config config = {.nr_threads = 1, .budget = 1000};
+    assert_int_equal(executor_group_create(f.sim, &config, &f.group), SIM_OK);
+    assert_int_equal(executor_group_start(f.group), SIM_OK);
+    for (uint64_t end = sim_host_ns() + 10000000000u;
+         atomic_load(&f.c[0].deadline) != VTIME_NEVER && sim_host_ns() < end;)
+        sim_thread_yield();
+    assert_true(atomic_load(&f.c[0].deadline) == VTIME_NEVER);
+    assert_true(sim_clock_now(&f.sim->clock) >= 3600ull * 1000000000u);
+    stop(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_executor_parks_and_wakes),
+        cmocka_unit_test(test_executor_honours_deadlines),
+        cmocka_unit_test(test_executor_takes_over_waiting_vcpus),
+        cmocka_unit_test(test_executor_runs_exclusive_alone),
+        cmocka_unit_test(test_executor_virtual_clock_jumps),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -200,8 +200,6 @@ void rv_request_write_protect(struct rv_hart *self, struct rv_hart *target, uint
  * already. Context: any thread. */
 bool rv_hart_request_start(struct rv_hart *target, uint64_t pc, uint64_t a1);
 void rv_requests_serve(struct rv_hart *h);
-/* Starts a stopped hart from another hart's thread: it begins at pc with a0 = hartid, a1 = opaque. */
-void rv_hart_request_start(struct rv_hart *target, uint64_t pc, uint64_t opaque);
 
 /* --- pmp.c --- */
 /* Recomputes h->pmp after pmpcfg or pmpaddr changed. */

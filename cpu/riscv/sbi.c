@@ -137,6 +137,7 @@ static enum sbi_error sbi_time(struct sbi_call *c)
     if (c->fid != 0)
         return SBI_ERR_NOT_SUPPORTED;
     c->h->stimecmp = c->arg[0];
+    rv_timer_update(c->h);
     c->next = RV_SYNC;
     return SBI_SUCCESS;
 }
@@ -189,10 +190,8 @@ static enum sbi_error hart_start(struct sbi_call *c)
         return SBI_ERR_INVALID_PARAM;
     if (!mem_ram_ptr(c->h->machine->space, c->arg[1], 2))
         return SBI_ERR_INVALID_ADDRESS;
-    if (!is_stopped(rv_hart_of(v)) || start_pending(rv_hart_of(v)))
-        return SBI_ERR_ALREADY_AVAILABLE;
-    rv_hart_request_start(rv_hart_of(v), c->arg[1], c->arg[2]);
-    return SBI_SUCCESS;
+    return rv_hart_request_start(rv_hart_of(v), c->arg[1], c->arg[2]) ? SBI_SUCCESS
+                                                                      : SBI_ERR_ALREADY_AVAILABLE;
 }
 
 static enum sbi_error hart_status(struct sbi_call *c)
@@ -390,7 +389,9 @@ static int64_t sbi_legacy(struct sbi_call *c, uint64_t eid)
     case 0: c->fid = 0; return sbi_time(c);
     case 1: put_char(c->h->machine, (uint8_t)c->arg[0]); return SBI_SUCCESS;
     case 2: return get_char(c->h->machine);
-    case 3: c->h->mip_soft &= ~(uint64_t)2; return SBI_SUCCESS;
+    case 3: /* clear_ipi */
+        atomic_fetch_and_explicit(&c->h->irq_pins, ~(uint64_t)2, memory_order_seq_cst);
+        return SBI_SUCCESS;
     case 8: return end_run(c, SIM_END_POWEROFF, 0);
     default: return legacy_fence(c, eid);
     }

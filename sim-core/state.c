@@ -75,6 +75,19 @@ static char *elements(const struct state_field *f, void *object, uint32_t *count
     return p;
 }
 
+/* The table and address of an element that is a section of its own; false for scalars and empty
+ * slots. */
+static bool as_section(const struct state_field *f, char *p, struct state_object *out)
+{
+    if (f->type == STATE_STRUCT)
+        *out = (struct state_object){f->sub, p};
+    else if (f->type == STATE_OBJECT)
+        memcpy(out, p, sizeof *out);
+    else
+        return false;
+    return out->desc;
+}
+
 void state_save(const struct state_desc *desc, void *object, struct state_buf *buf)
 {
     if (desc->pre_save)
@@ -90,9 +103,10 @@ void state_save(const struct state_desc *desc, void *object, struct state_buf *b
         char *first = elements(f, object, &count);
         for (uint32_t i = 0; i < count; i++) {
             char *p = first + i * stride(f);
-            if (f->type == STATE_STRUCT)
-                state_save(f->sub, p, buf);
-            else
+            struct state_object section;
+            if (as_section(f, p, &section))
+                state_save(section.desc, section.object, buf);
+            else if (f->type != STATE_OBJECT)
                 put(buf, p, f->type);
         }
         patch_length(buf, field);
@@ -141,11 +155,12 @@ static enum sim_status load_field(const struct state_desc *desc, const struct st
 
     for (uint32_t i = 0; i < count; i++) {
         char *p = first + i * stride(f);
-        if (f->type == STATE_STRUCT) {
+        struct state_object section;
+        if (as_section(f, p, &section)) {
             size_t used;
-            SIM_TRY(state_load(f->sub, p, r->p, (size_t)(r->end - r->p), &used));
+            SIM_TRY(state_load(section.desc, section.object, r->p, (size_t)(r->end - r->p), &used));
             r->p += used;
-        } else if (!get(r, p, f->type)) {
+        } else if (f->type != STATE_OBJECT && !get(r, p, f->type)) {
             sim_error("saved state: section '%s': field '%s' is too short", desc->name, f->name);
             return SIM_ERR_FORMAT;
         }

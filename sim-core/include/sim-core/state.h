@@ -10,7 +10,8 @@
 #include "sim-core/status.h"
 #include "sim-core/types.h"
 
-enum state_type { STATE_U8 = 1, STATE_U16 = 2, STATE_U32 = 4, STATE_U64 = 8, STATE_STRUCT = 100 };
+enum state_type { STATE_U8 = 1, STATE_U16 = 2, STATE_U32 = 4, STATE_U64 = 8, STATE_STRUCT = 100,
+                  STATE_OBJECT = 101 };
 
 struct state_desc;
 
@@ -38,12 +39,25 @@ struct state_desc {
     enum sim_status (*post_load)(void *object);
 };
 
+/* What is plugged into a slot: its table and itself; both NULL while the slot is empty. Fullness is
+ * configuration: a restore of a full slot into an empty one, or the reverse, fails. */
+struct state_object {
+    const struct state_desc *desc;
+    void *object;
+};
+
 #define STATE_SCALAR(stype, kind, member)                                                          \
     {#member, offsetof(stype, member), kind, 1, 1, 0, NULL, 0}
 #define STATE_ARRAY(stype, kind, member)                                                           \
     {#member, offsetof(stype, member), kind, 1, sizeof(((stype *)0)->member) / (kind), 0, NULL, 0}
 #define STATE_STRUCTS(stype, member, n, desc)                                                      \
     {#member, offsetof(stype, member), STATE_STRUCT, 1, n, sizeof(((stype *)0)->member[0]), desc, 0}
+/* One nested struct. */
+#define STATE_SUB(stype, member, desc)                                                             \
+    {#member, offsetof(stype, member), STATE_STRUCT, 1, 1, 0, desc, 0}
+/* A `struct state_object` member: another object, whose type the holder does not know. */
+#define STATE_PLUGGED(stype, member)                                                               \
+    {#member, offsetof(stype, member), STATE_OBJECT, 1, 1, sizeof(struct state_object), NULL, 0}
 /* A pointer to `nr_member` elements. */
 #define STATE_DYN_ARRAY(stype, kind, member, nr_member)                                            \
     {#member, offsetof(stype, member), kind, 1, 0, 0, NULL, offsetof(stype, nr_member)}

@@ -78,6 +78,7 @@ struct rv_hart {
     uint64_t res_addr;    /* LR reservation: va, or RV_NO_RES */
     uint64_t res_value;
     uint64_t res_size;
+    uint64_t res_sc;      /* address of the only SC that may succeed, or RV_SC_* (lrsc.h) */
     void *host_sp;        /* jit: C stack of jit_enter */
     uint64_t jit_scratch[32]; /* jit: spill area of helpers */
     uint32_t trap_cause;  /* set with RV_TRAP */

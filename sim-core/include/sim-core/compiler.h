@@ -2,6 +2,7 @@
 #ifndef SIM_CORE_COMPILER_H
 #define SIM_CORE_COMPILER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +39,30 @@ static inline uint64_t sim_bits(uint64_t v, unsigned lo, unsigned n)
 static inline int64_t sim_sext(uint64_t v, unsigned n)
 {
     return (int64_t)(v << (64 - n)) >> (64 - n);
+}
+
+/* 16-byte compare and swap, sequentially consistent; p is 16-byte aligned. On failure *expected gets
+ * what was there. */
+struct sim_u128 {
+    uint64_t lo, hi;
+};
+
+static inline bool sim_cas_u128(void *p, struct sim_u128 *expected, struct sim_u128 desired)
+{
+#if defined(__x86_64__)
+    bool done;
+
+    __asm__ volatile("lock cmpxchg16b %1"
+                     : "=@cce"(done), "+m"(*(struct sim_u128 *)p), "+a"(expected->lo),
+                       "+d"(expected->hi)
+                     : "b"(desired.lo), "c"(desired.hi)
+                     : "memory");
+    return done;
+#else
+    return __atomic_compare_exchange((unsigned __int128 *)p, (unsigned __int128 *)expected,
+                                     (unsigned __int128 *)&desired, 0, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST);
+#endif
 }
 
 /* a hint to the host that this thread spins */

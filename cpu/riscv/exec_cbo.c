@@ -1,0 +1,79 @@
+/* Semantics of Zicbom and Zicboz. Blocks are 64 bytes. Guest caches are not modelled, so cleaning
+ * and invalidating check permissions and do nothing. */
+#include "exec.h"
+#include "mem.h"
+
+#include "sim-core/compiler.h"
+
+#define RV_CBO_BLOCK 64u
+
+/* menvcfg and senvcfg have the same bits (Priv. 3.1.18). CBIE: 00 illegal, 01 flush, 11 invalidate. */
+enum { ENVCFG_CBIE = 3 << 4, ENVCFG_CBCFE = 1 << 6, ENVCFG_CBZE = 1 << 7 };
+
+static bool enabled(const struct rv_hart *h, uint64_t bits)
+{
+    if (h->priv == RV_M)
+        return true;
+    if (!(h->menvcfg & bits))
+        return false;
+    return h->priv == RV_S || !rv_isa_has(&h->isa, RV_EXT_S) || (h->senvcfg & bits);
+}
+
+/* CBO.* fault as stores, whatever was missing (Zicbom 2.5.2). */
+static enum rv_exec fault_as_store(struct rv_hart *h, gva_t va)
+{
+    if (h->trap_cause == RV_EXC_LOAD_PAGE)
+        return rv_trap(h, RV_EXC_STORE_PAGE, va);
+    if (h->trap_cause == RV_EXC_LOAD_ACCESS)
+        return rv_trap(h, RV_EXC_STORE_ACCESS, va);
+    h->trap_tval = va;
+    return RV_TRAP;
+}
+
+/* Permitted wherever a load is (a page that can be stored to can be loaded from). */
+static enum rv_exec manage(struct rv_hart *h, const struct rv_insn *i, uint64_t enable)
+{
+    gva_t va = h->x[i->rs1];
+    gpa_t gpa;
+
+    if (!enabled(h, enable))
+        return rv_illegal(h, i);
+    if (!rv_translate(h, va, RV_LOAD, &gpa))
+        return fault_as_store(h, va);
+    if (!mem_find(h->machine->space, gpa))
+        return rv_trap(h, RV_EXC_STORE_ACCESS, va);
+    return RV_NEXT;
+}
+
+enum rv_exec exec_cbo_inval(struct rv_hart *h, const struct rv_insn *i)
+{
+    return manage(h, i, ENVCFG_CBIE);
+}
+
+enum rv_exec exec_cbo_clean(struct rv_hart *h, const struct rv_insn *i)
+{
+    return manage(h, i, ENVCFG_CBCFE);
+}
+
+enum rv_exec exec_cbo_flush(struct rv_hart *h, const struct rv_insn *i)
+{
+    return manage(h, i, ENVCFG_CBCFE);
+}
+
+enum rv_exec exec_cbo_zero(struct rv_hart *h, const struct rv_insn *i)
+{
+    gva_t va = h->x[i->rs1], block = sim_align_down(va, RV_CBO_BLOCK);
+    bool code_page = false;
+    uint64_t *p;
+
+    if (!enabled(h, ENVCFG_CBZE))
+        return rv_illegal(h, i);
+    p = rv_amo_ptr(h, block, 16, &code_page); /* a block never crosses a page */
+    if (!p)
+        return fault_as_store(h, va);
+    for (unsigned n = 0; n < RV_CBO_BLOCK / sizeof(*p); n++)
+        __atomic_store_n(&p[n], 0, __ATOMIC_RELAXED);
+    if (code_page)
+        rv_code_written(h, block, RV_CBO_BLOCK);
+    return RV_NEXT;
+}

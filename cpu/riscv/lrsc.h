@@ -1,0 +1,45 @@
+/* When may LR/SC run beside other harts?
+ *
+ * SC is a host compare-and-swap against the value LR read, so it cannot see A -> B -> A. That is
+ * sound when the hart did no other memory access in between: the pair then equals one atomic step at
+ * the SC. A scan of the code after an LR decides:
+ *
+ *   LR  computing, forward branches (exits)  SC   simple: only this SC may succeed (res_sc)
+ *   LR  the same                             WRS  a wait, no SC needed: res_sc = RV_SC_NONE
+ *   LR  anything else                             the hart must run alone: RV_STOP_EXCLUSIVE, and
+ *                                                 res_sc = RV_SC_ALONE: SC succeeds only while alone
+ *
+ * A trap clears the reservation (the handler accesses memory). The JIT applies the same rule to its
+ * decoded instructions with rv_lrsc_step(). */
+#ifndef CPU_RISCV_LRSC_H
+#define CPU_RISCV_LRSC_H
+
+#include "hart.h"
+
+/* Values of hart.res_sc that are no address of an instruction. */
+#define RV_SC_NONE 1ull
+#define RV_SC_ALONE 3ull
+
+#define RV_LRSC_SCAN_MAX 16 /* instructions, as in constrained LR/SC loops (Unpriv. 14.3) */
+
+enum rv_lrsc {
+    RV_LRSC_GO_ON,  /* harmless between LR and SC */
+    RV_LRSC_SC,     /* the SC is reached: simple */
+    RV_LRSC_WRS,    /* a wait is reached: simple, no SC may succeed */
+    RV_LRSC_COMPLEX /* may access memory, or leaves the straight line */
+};
+
+/* What an instruction after an LR means for the scan. Pure. */
+enum rv_lrsc rv_lrsc_step(const struct rv_insn *i);
+
+/* Scans from the LR of length `len` at h->pc, in its page only. True: simple, and *sc is the address
+ * of the SC that may succeed, or RV_SC_NONE. Context: vcpu. */
+bool rv_lrsc_simple(struct rv_hart *h, unsigned len, uint64_t *sc);
+
+/* No other hart runs: any sequence is atomic. */
+static inline bool rv_lrsc_alone(const struct rv_hart *h)
+{
+    return h->exclusive || h->machine->nr_harts == 1;
+}
+
+#endif

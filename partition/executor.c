@@ -22,7 +22,8 @@ struct executor {
     _Atomic bool woken;
     bool sleeping;
     struct vcpu **vcpus;
-    unsigned nr, cursor;
+    _Atomic unsigned nr;
+    unsigned cursor;
     struct vcpu *current; /* being run: cannot be taken */
     _Atomic uint64_t cpu_ns;
 };
@@ -32,7 +33,8 @@ struct executor_group {
     struct executor_config config;
     struct executor *ex;
     unsigned nr;
-    uint8_t *idle; /* by vCPU index; written by its executor */
+    _Atomic uint8_t *idle; /* by vCPU index; written by its executor */
+    _Atomic unsigned sleepers;
     bool started;
 };
 
@@ -50,7 +52,7 @@ static void executor_wake(struct vcpu_waker *w)
 
 static bool runnable(struct executor_group *g, struct vcpu *v, vtime_t now)
 {
-    uint8_t *idle = &g->idle[v->index];
+    _Atomic uint8_t *idle = &g->idle[v->index];
 
     if (*idle && (v->ops->has_work(v) || v->ops->deadline(v) <= now))
         *idle = 0;
@@ -107,6 +109,33 @@ static bool take_work(struct executor *ex)
     return true;
 }
 
+static bool has_waiting_vcpu(struct executor *ex)
+{
+    bool waiting = false;
+
+    sim_mutex_lock(&ex->lock);
+    for (unsigned i = 0; i < ex->nr && !waiting; i++)
+        waiting = ex->vcpus[i] != ex->current && !ex->group->idle[ex->vcpus[i]->index];
+    sim_mutex_unlock(&ex->lock);
+    return waiting;
+}
+
+/* When vCPUs wait for their turn here while a sibling sleeps, it shall come and take one. */
+static void offer_work(struct executor *ex)
+{
+    struct executor_group *g = ex->group;
+
+    if (!atomic_load_explicit(&g->sleepers, memory_order_relaxed) || !has_waiting_vcpu(ex))
+        return;
+    for (unsigned k = 1; k < g->nr; k++) {
+        struct executor *sibling = &g->ex[(ex->index + k) % g->nr];
+        if (__atomic_load_n(&sibling->sleeping, __ATOMIC_RELAXED)) {
+            executor_wake(&sibling->waker);
+            return;
+        }
+    }
+}
+
 static vtime_t earliest_deadline(struct executor *ex)
 {
     vtime_t first = VTIME_NEVER;
@@ -138,7 +167,8 @@ static void executor_sleep(struct executor *ex, vtime_t until)
         sim_cpu_relax();
     }
     sim_mutex_lock(&ex->lock);
-    ex->sleeping = true;
+    __atomic_store_n(&ex->sleeping, true, __ATOMIC_RELAXED);
+    atomic_fetch_add_explicit(&ex->group->sleepers, 1, memory_order_relaxed);
     while (!atomic_load_explicit(&ex->woken, memory_order_seq_cst)) {
         if (until == VTIME_NEVER) {
             sim_cond_wait(&ex->cond, &ex->lock);
@@ -146,7 +176,8 @@ static void executor_sleep(struct executor *ex, vtime_t until)
             break;
         }
     }
-    ex->sleeping = false;
+    atomic_fetch_sub_explicit(&ex->group->sleepers, 1, memory_order_relaxed);
+    __atomic_store_n(&ex->sleeping, false, __ATOMIC_RELAXED);
     sim_mutex_unlock(&ex->lock);
 }
 
@@ -164,6 +195,8 @@ static bool turn(struct executor *ex, struct vcpu *v)
     v->stats.exits[why]++;
     sim_clock_charge(&v->sim->clock, v->stats.insns - before);
     ex->group->idle[v->index] = why == VCPU_EXIT_IDLE;
+    if (why == VCPU_EXIT_BUDGET)
+        offer_work(ex);
     return why != VCPU_EXIT_YIELD;
 }
 
@@ -180,7 +213,9 @@ static bool round_of_turns(struct executor *ex)
         any = true;
         progress |= turn(ex, v);
     }
+    sim_mutex_lock(&ex->lock);
     ex->current = NULL;
+    sim_mutex_unlock(&ex->lock);
     if (any && !progress)
         sim_thread_yield(); /* all spin: somebody else may hold what they wait for */
     return any;
@@ -285,7 +320,7 @@ void executor_group_destroy(struct executor_group *g)
         sim_cond_fini(&g->ex[i].cond);
         sim_mutex_fini(&g->ex[i].lock);
     }
-    sim_free(g->idle);
+    sim_free((void *)g->idle);
     sim_free(g->ex);
     sim_free(g);
 }

@@ -19,7 +19,9 @@ struct chardev_client {
     void *opaque;
 };
 
-/* An observer of output: --expect, progress line, log. Called with each written piece. */
+/* An observer of output: --expect, progress line, log. Gets all output in pieces (lines, or what
+ * came within 1 ms). Called under the device's and the chardev's lock: it takes SIM_RANK_LEAF locks
+ * only, does not block and does not call back. */
 struct chardev_tap {
     void (*output)(void *opaque, const uint8_t *data, size_t len);
     void *opaque;

@@ -76,6 +76,11 @@ const struct dev_driver *dev_find_driver(const char *compatible);
 void dev_destroy(struct device *d); /* NULL is allowed */
 void dev_reset(struct device *d);
 
+/* A device for a node that no driver knows: all its register ranges read as zero and ignore
+ * writes. */
+enum sim_status unimplemented_create(const struct dev_args *args,
+                                     struct device **out) SIM_MUST_CHECK;
+
 /* --- buses whose devices come from the command line, not from the tree --- */
 
 /* What plugs into a virtio transport: see devices/virtio.h. */

@@ -44,6 +44,8 @@ void chardev_write(struct chardev *c, const uint8_t *data, size_t len);
 void chardev_accept_input(struct chardev *c);
 /* Input from elsewhere (terminal, tests); what the device does not take now is queued (64 KiB). */
 void chardev_inject(struct chardev *c, const uint8_t *data, size_t len);
+/* How many bytes chardev_inject queues now: a source with back pressure asks first. Any thread. */
+size_t chardev_input_room(const struct chardev *c);
 /* "mem": everything written so far; NUL-terminated, valid until the next write. */
 const char *chardev_mem_text(struct chardev *c, size_t *len);
 

@@ -172,11 +172,15 @@ uint64_t rv_mip(const struct rv_hart *h);          /* with STIP as of the last t
 /* Compares stimecmp with the time. The run loop does it at least every RV_TIMER_INSNS. */
 void rv_timer_update(struct rv_hart *h);
 #define RV_TIMER_INSNS 50000
+/* Guest time (ns) at which stimecmp wakes the hart if it idles, or VTIME_NEVER. */
+vtime_t rv_timer_deadline(const struct rv_hart *h);
 bool rv_interrupt_pending(const struct rv_hart *h);/* enabled in mie, whatever xIE says: wakes WFI */
 
 /* --- csr.c --- RV_TRAP (illegal) or RV_NEXT/RV_SYNC; *old is read unless `old` is NULL. */
 enum rv_exec rv_csr_rmw(struct rv_hart *h, const struct rv_insn *i, unsigned csr, uint64_t *old,
                         bool write, uint64_t set_mask, uint64_t new_bits);
+/* The bits of menvcfg that the hart's extensions have. */
+uint64_t rv_menvcfg_mask(const struct rv_hart *h);
 /* Status of FP: called by the CSR code and traps when mstatus changes. */
 void rv_fp_sync(struct rv_hart *h);
 
@@ -188,6 +192,8 @@ void rv_tlb_select(struct rv_hart *h);
 void rv_tlb_flush_all(struct rv_hart *h);
 void rv_tlb_flush_range(struct rv_hart *h, const struct rv_fence_range *r);
 void rv_tlb_write_protect(struct rv_hart *h, uint64_t gpa_page);
+/* The fetch entry of page va is about to be replaced (mem.c). */
+void rv_tlb_fetch_displaced(struct rv_tlb *t, uint64_t va);
 /* Forgets jump-cache entries (all contexts): code was invalidated. */
 void rv_tlb_flush_jumps(struct rv_hart *h);
 

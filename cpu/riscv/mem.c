@@ -1,0 +1,421 @@
+/* Guest-virtual accesses that the inline soft-TLB hit does not cover.
+ *
+ *   rv_load_slow -> data_ref: ways 1..3 -> walk, PMP, mem_page_acquire -> fill way 0
+ *                -> RAM | MMIO; misaligned: byte by byte, both pages checked before anything is done
+ *   stores to code pages: store, then mem_code_written
+ *
+ * A reference is good for one access of a running hart: whoever revokes a page waits for it. */
+#include "mem.h"
+
+#include <string.h>
+
+#include "csr_bits.h"
+#include "mmu.h"
+#include "sim-core/log.h"
+
+/* Where an access goes. host == NULL: MMIO at gpa. */
+struct data_ref {
+    uint8_t *host;
+    gpa_t gpa;
+    bool code_page; /* a store must be reported */
+};
+
+static const uint16_t page_fault_cause[] = {
+    [RV_WALK_LOAD] = RV_EXC_LOAD_PAGE,
+    [RV_WALK_STORE] = RV_EXC_STORE_PAGE,
+    [RV_WALK_FETCH] = RV_EXC_INSN_PAGE,
+};
+static const uint16_t access_fault_cause[] = {
+    [RV_WALK_LOAD] = RV_EXC_LOAD_ACCESS,
+    [RV_WALK_STORE] = RV_EXC_STORE_ACCESS,
+    [RV_WALK_FETCH] = RV_EXC_INSN_ACCESS,
+};
+static const uint8_t pmp_need[] = {
+    [RV_WALK_LOAD] = PMP_R,
+    [RV_WALK_STORE] = PMP_W,
+    [RV_WALK_FETCH] = PMP_X,
+};
+
+static bool access_fault(struct rv_hart *h, enum rv_walk_access access, gva_t va)
+{
+    rv_trap(h, access_fault_cause[access], va);
+    return false;
+}
+
+/* --- filling --- */
+
+static void note_large(struct rv_tlb *t, gva_t va, unsigned shift)
+{
+    unsigned half = va >> 63;
+    uint64_t first = va & ~((1ull << shift) - 1), last = va | ((1ull << shift) - 1);
+
+    if (first < t->large[half].lo)
+        t->large[half].lo = first;
+    if (last > t->large[half].hi)
+        t->large[half].hi = last;
+}
+
+static uint64_t leaf_info(struct rv_tlb *t, gva_t va, const struct rv_leaf *leaf)
+{
+    uint64_t info = (uint64_t)leaf->shift << 4;
+
+    if (leaf->shift > GUEST_PAGE_BITS) {
+        note_large(t, va, leaf->shift);
+        info |= RV_TLB_LARGE;
+    }
+    return leaf->global ? info | RV_TLB_GLOBAL : info;
+}
+
+/* Way of the set that has page va, or the last one. */
+static unsigned victim_way(const struct rv_tlb_entry *set, gva_t page)
+{
+    unsigned way = 0;
+
+    while (way < RV_TLB_WAYS - 1 && set[way].tag_r != page && set[way].tag_w != page)
+        way++;
+    return way;
+}
+
+static void move_to_front(struct rv_tlb_entry *set, unsigned way, const struct rv_tlb_entry *e)
+{
+    memmove(&set[1], &set[0], way * sizeof set[0]);
+    set[0] = *e;
+}
+
+/* Installs page va in way 0. A write tag is withdrawn when the page became a code page meanwhile:
+ * its translator looked for writers before we were one. */
+static void fill_data(struct rv_hart *h, gva_t va, const struct rv_leaf *leaf, uint8_t *page_host,
+                      bool readable, bool writable)
+{
+    struct rv_tlb *t = h->tlb;
+    struct rv_tlb_entry *set = t->set[va >> GUEST_PAGE_BITS & (RV_TLB_SETS - 1)];
+    gva_t page = va & GUEST_PAGE_MASK;
+    struct rv_tlb_entry e = {
+        .tag_r = readable ? page : RV_TLB_INVALID,
+        .tag_w = writable ? page : RV_TLB_INVALID,
+        .addend = (uint64_t)(uintptr_t)page_host - page,
+        .info = (leaf->gpa & GUEST_PAGE_MASK) | leaf_info(t, va, leaf),
+    };
+
+    move_to_front(set, victim_way(set, page), &e);
+    t->used = 1;
+    h->count.tlb_fills++;
+    if (!writable)
+        return;
+    struct mem_space *s = h->machine->space;
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(mem_page_state(s, (uint64_t)(page_host - s->vram)),
+                             memory_order_seq_cst) & MEM_PAGE_CODE)
+        set[0].tag_w = RV_TLB_INVALID;
+}
+
+static bool walk_or_trap(struct rv_hart *h, const struct rv_tlb *t, gva_t va,
+                         enum rv_walk_access access, struct rv_leaf *leaf)
+{
+    enum rv_walk_result result = rv_walk(h, t, va, access, leaf);
+
+    if (result == RV_WALK_OK)
+        return true;
+    rv_trap(h, result == RV_WALK_PAGE_FAULT ? page_fault_cause[access] : access_fault_cause[access],
+            va);
+    return false;
+}
+
+/* Walks, checks PMP for the `len` bytes at va (within the page), and fills. */
+static bool walk_data(struct rv_hart *h, gva_t va, unsigned len, enum rv_walk_access access,
+                      struct data_ref *ref)
+{
+    struct rv_leaf leaf;
+    uint8_t *host;
+    bool store = access == RV_WALK_STORE, writable;
+
+    if (!walk_or_trap(h, h->tlb, va, access, &leaf))
+        return false;
+    unsigned perm = rv_pmp_perm(h, leaf.gpa, len, h->tlb->priv);
+    if (!(perm & pmp_need[access]))
+        return access_fault(h, access, va);
+    ref->gpa = leaf.gpa;
+    ref->host = NULL;
+    ref->code_page = false;
+    enum mem_result result = mem_page_acquire(h->machine->space, leaf.gpa, store, h->vcpu.index,
+                                              &host, &writable);
+    SIM_BUG_ON(result == MEM_WAIT, "distributed memory is not built yet");
+    if (result == MEM_MMIO)
+        return true;
+    if (result != MEM_OK)
+        return access_fault(h, access, va);
+    ref->host = host + (leaf.gpa & ~GUEST_PAGE_MASK);
+    ref->code_page = store && !writable;
+    if (rv_pmp_uniform(h, leaf.gpa))
+        fill_data(h, va, &leaf, host, leaf.readable && (perm & PMP_R), store && writable);
+    return true;
+}
+
+/* The four ways of va's set; a hit moves to way 0. */
+static bool find_data(struct rv_hart *h, gva_t va, bool store, struct data_ref *ref)
+{
+    struct rv_tlb_entry *set = rv_tlb_way0(h, va);
+    gva_t page = va & GUEST_PAGE_MASK;
+
+    for (unsigned way = 0; way < RV_TLB_WAYS; way++) {
+        if ((store ? set[way].tag_w : set[way].tag_r) != page)
+            continue;
+        struct rv_tlb_entry e = set[way];
+        move_to_front(set, way, &e);
+        ref->host = (uint8_t *)(uintptr_t)(e.addend + va);
+        ref->gpa = (e.info & GUEST_PAGE_MASK) | (va & ~GUEST_PAGE_MASK);
+        ref->code_page = false;
+        return true;
+    }
+    return false;
+}
+
+/* `len` bytes at va, all in one page. */
+static bool data_ref(struct rv_hart *h, gva_t va, unsigned len, enum rv_walk_access access,
+                     struct data_ref *ref)
+{
+    return find_data(h, va, access == RV_WALK_STORE, ref) || walk_data(h, va, len, access, ref);
+}
+
+/* --- single, aligned accesses: one host access each --- */
+
+static uint64_t host_load(const void *p, unsigned size)
+{
+    switch (size) {
+    case 1: return __atomic_load_n((const uint8_t *)p, __ATOMIC_RELAXED);
+    case 2: return __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED);
+    case 4: return __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED);
+    default: return __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED);
+    }
+}
+
+static void host_store(void *p, unsigned size, uint64_t value)
+{
+    switch (size) {
+    case 1: __atomic_store_n((uint8_t *)p, (uint8_t)value, __ATOMIC_RELAXED); break;
+    case 2: __atomic_store_n((uint16_t *)p, (uint16_t)value, __ATOMIC_RELAXED); break;
+    case 4: __atomic_store_n((uint32_t *)p, (uint32_t)value, __ATOMIC_RELAXED); break;
+    default: __atomic_store_n((uint64_t *)p, value, __ATOMIC_RELAXED); break;
+    }
+}
+
+static bool mmio_load(struct rv_hart *h, gva_t va, gpa_t gpa, unsigned size, uint64_t *value)
+{
+    h->count.mmio++;
+    if (mem_mmio_read(h->machine->space, gpa, size, value) == MEM_OK)
+        return true;
+    return access_fault(h, RV_WALK_LOAD, va);
+}
+
+static bool mmio_store(struct rv_hart *h, gva_t va, gpa_t gpa, unsigned size, uint64_t value)
+{
+    h->count.mmio++;
+    if (mem_mmio_write(h->machine->space, gpa, size, value) == MEM_OK)
+        return true;
+    return access_fault(h, RV_WALK_STORE, va);
+}
+
+static void report_code(struct rv_hart *h, const struct data_ref *ref, unsigned size)
+{
+    if (ref->code_page)
+        mem_code_written(h->machine->space, ref->gpa, size);
+}
+
+/* --- misaligned accesses: one or two pages, RAM only (devices refuse them) --- */
+
+struct split {
+    struct data_ref part[2];
+    unsigned len[2]; /* len[1] == 0: one page */
+};
+
+static bool split_refs(struct rv_hart *h, gva_t va, unsigned size, enum rv_walk_access access,
+                       struct split *s)
+{
+    uint64_t left = GUEST_PAGE_SIZE - (va & ~GUEST_PAGE_MASK);
+
+    s->len[0] = size < left ? size : (unsigned)left;
+    s->len[1] = size - s->len[0];
+    if (!data_ref(h, va, s->len[0], access, &s->part[0]))
+        return false;
+    if (s->len[1] && !data_ref(h, va + left, s->len[1], access, &s->part[1]))
+        return false;
+    if (!s->part[0].host)
+        return access_fault(h, access, va);
+    if (s->len[1] && !s->part[1].host)
+        return access_fault(h, access, va + left);
+    return true;
+}
+
+static SIM_NOINLINE bool load_misaligned(struct rv_hart *h, gva_t va, unsigned size,
+                                         uint64_t *value)
+{
+    struct split s;
+
+    if (!split_refs(h, va, size, RV_WALK_LOAD, &s))
+        return false;
+    *value = 0;
+    memcpy(value, s.part[0].host, s.len[0]);
+    if (s.len[1])
+        memcpy((uint8_t *)value + s.len[0], s.part[1].host, s.len[1]);
+    return true;
+}
+
+static SIM_NOINLINE bool store_misaligned(struct rv_hart *h, gva_t va, unsigned size,
+                                          uint64_t value)
+{
+    struct split s;
+
+    if (!split_refs(h, va, size, RV_WALK_STORE, &s))
+        return false;
+    for (unsigned i = 0, done = 0; i < 2; done += s.len[i++]) {
+        if (!s.len[i])
+            continue;
+        memcpy(s.part[i].host, (const uint8_t *)&value + done, s.len[i]);
+        report_code(h, &s.part[i], s.len[i]);
+    }
+    return true;
+}
+
+/* --- the slow paths proper --- */
+
+bool rv_load_slow(struct rv_hart *h, gva_t va, unsigned size, uint64_t *value)
+{
+    struct data_ref ref;
+
+    if (va & (size - 1))
+        return load_misaligned(h, va, size, value);
+    if (!data_ref(h, va, size, RV_WALK_LOAD, &ref))
+        return false;
+    if (!ref.host)
+        return mmio_load(h, va, ref.gpa, size, value);
+    *value = host_load(ref.host, size);
+    return true;
+}
+
+bool rv_store_slow(struct rv_hart *h, gva_t va, unsigned size, uint64_t value)
+{
+    struct data_ref ref;
+
+    if (va & (size - 1))
+        return store_misaligned(h, va, size, value);
+    if (!data_ref(h, va, size, RV_WALK_STORE, &ref))
+        return false;
+    if (!ref.host)
+        return mmio_store(h, va, ref.gpa, size, value);
+    host_store(ref.host, size, value);
+    report_code(h, &ref, size);
+    return true;
+}
+
+void *rv_amo_ptr(struct rv_hart *h, gva_t va, unsigned size, bool *code_page)
+{
+    struct data_ref ref;
+
+    if (va & (size - 1)) {
+        rv_trap(h, RV_EXC_STORE_MISALIGNED, va);
+        return NULL;
+    }
+    if (!data_ref(h, va, size, RV_WALK_STORE, &ref))
+        return NULL;
+    if (!ref.host)
+        access_fault(h, RV_WALK_STORE, va);
+    *code_page = ref.code_page;
+    return ref.host;
+}
+
+const void *rv_lr_ptr(struct rv_hart *h, gva_t va, unsigned size)
+{
+    struct data_ref ref;
+
+    if (va & (size - 1)) {
+        rv_trap(h, RV_EXC_LOAD_MISALIGNED, va);
+        return NULL;
+    }
+    if (!data_ref(h, va, size, RV_WALK_LOAD, &ref))
+        return NULL;
+    if (!ref.host)
+        access_fault(h, RV_WALK_LOAD, va);
+    return ref.host;
+}
+
+void rv_code_written(struct rv_hart *h, gva_t va, unsigned size)
+{
+    struct data_ref ref;
+
+    /* The access itself has just succeeded and left its translation. */
+    if (data_ref(h, va, size, RV_WALK_LOAD, &ref))
+        mem_code_written(h->machine->space, ref.gpa, size);
+}
+
+bool rv_translate(struct rv_hart *h, gva_t va, enum rv_access access, gpa_t *gpa)
+{
+    struct data_ref ref;
+
+    if (!data_ref(h, va, 1, access == RV_LOAD ? RV_WALK_LOAD : RV_WALK_STORE, &ref))
+        return false;
+    *gpa = ref.gpa;
+    return true;
+}
+
+/* --- fetch --- */
+
+static const uint8_t *walk_fetch(struct rv_hart *h, gva_t va, gpa_t *gpa_page)
+{
+    struct rv_tlb *t = h->code_tlb;
+    struct rv_fetch_entry *e = &t->fetch[va >> GUEST_PAGE_BITS & (RV_FETCH_SIZE - 1)];
+    struct rv_leaf leaf;
+    uint8_t *host;
+    bool writable;
+
+    if (!walk_or_trap(h, t, va, RV_WALK_FETCH, &leaf))
+        return NULL;
+    if (!(rv_pmp_perm(h, leaf.gpa, 2, t->priv) & PMP_X) ||
+        mem_page_acquire(h->machine->space, leaf.gpa, false, h->vcpu.index, &host, &writable) !=
+            MEM_OK) {
+        access_fault(h, RV_WALK_FETCH, va);
+        return NULL;
+    }
+    *gpa_page = leaf.gpa & GUEST_PAGE_MASK;
+    if (!rv_pmp_uniform(h, leaf.gpa))
+        return host;
+    if (e->tag != RV_TLB_INVALID)
+        rv_tlb_fetch_displaced(t, e->tag);
+    *e = (struct rv_fetch_entry){va & GUEST_PAGE_MASK, *gpa_page, host, leaf_info(t, va, &leaf)};
+    t->used = 1;
+    return host;
+}
+
+const uint8_t *rv_fetch_page(struct rv_hart *h, gva_t va, gpa_t *gpa_page)
+{
+    const struct rv_fetch_entry *e =
+        &h->code_tlb->fetch[va >> GUEST_PAGE_BITS & (RV_FETCH_SIZE - 1)];
+
+    if (SIM_LIKELY(e->tag == (va & GUEST_PAGE_MASK))) {
+        *gpa_page = e->gpa;
+        return e->host;
+    }
+    return walk_fetch(h, va, gpa_page);
+}
+
+static uint16_t parcel(const uint8_t *page, gva_t va)
+{
+    return __atomic_load_n((const uint16_t *)(page + (va & ~GUEST_PAGE_MASK)), __ATOMIC_RELAXED);
+}
+
+bool rv_fetch(struct rv_hart *h, uint32_t *raw)
+{
+    gpa_t gpa;
+    const uint8_t *page = rv_fetch_page(h, h->pc, &gpa);
+
+    if (SIM_UNLIKELY(!page))
+        return false;
+    *raw = parcel(page, h->pc);
+    if (rv_insn_len(*raw) == 2)
+        return true;
+    /* The second half may be in another page, and PMP may cut even within this one. */
+    page = rv_fetch_page(h, h->pc + 2, &gpa);
+    if (!page)
+        return false;
+    *raw |= (uint32_t)parcel(page, h->pc + 2) << 16;
+    return true;
+}

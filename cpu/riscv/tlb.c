@@ -1,0 +1,303 @@
+/* The soft TLB's contexts: selecting one per translation regime, and flushing.
+ *
+ *   satp, privilege, SUM, MXR, MPRV --rv_tlb_select--> h->tlb (data), h->code_tlb (fetch, jumps)
+ *   sfence.vma, remote fences --rv_tlb_flush_range--> entries of the matching contexts
+ *
+ * Filling is mem.c's. A context keeps entries of its own (satp, ...) only, so a flush by ASID goes by
+ * the key, and global entries, which survive it, are marked. */
+#include <string.h>
+
+#include "csr_bits.h"
+#include "hart.h"
+#include "sim-core/alloc.h"
+
+struct regime {
+    uint64_t satp;
+    uint8_t priv, sum, mxr;
+};
+
+static uint16_t satp_asid(uint64_t satp)
+{
+    return (uint16_t)sim_bits(satp, SATP_ASID_SHIFT, 16);
+}
+
+static void clear_jumps(struct rv_tlb *t)
+{
+    if (!t->jc_used)
+        return;
+    for (unsigned i = 0; i < RV_JC_SIZE; i++)
+        t->jc[i] = (struct rv_jc_entry){RV_JC_EMPTY, NULL};
+    memset(t->jc_filter, 0, sizeof t->jc_filter);
+    t->jc_used = 0;
+}
+
+static void clear_large(struct rv_tlb *t)
+{
+    for (unsigned half = 0; half < 2; half++) {
+        t->large[half].lo = UINT64_MAX;
+        t->large[half].hi = 0;
+    }
+}
+
+static void clear_entry(struct rv_tlb_entry *e)
+{
+    e->tag_r = e->tag_w = RV_TLB_INVALID;
+    e->info = 0;
+}
+
+static void clear_entries(struct rv_tlb *t)
+{
+    for (unsigned s = 0; s < RV_TLB_SETS; s++)
+        for (unsigned w = 0; w < RV_TLB_WAYS; w++)
+            clear_entry(&t->set[s][w]);
+    for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
+        t->fetch[i].tag = RV_TLB_INVALID;
+    clear_large(t);
+    t->used = 0;
+}
+
+static void clear_context(struct rv_tlb *t)
+{
+    if (t->used)
+        clear_entries(t);
+    clear_jumps(t);
+}
+
+static struct rv_tlb *new_context(void)
+{
+    struct rv_tlb *t = sim_zalloc_aligned(64, sizeof *t);
+
+    clear_entries(t);
+    t->jc_used = 1;
+    clear_jumps(t);
+    return t;
+}
+
+static bool has_key(const struct rv_tlb *t, const struct regime *r)
+{
+    return t->valid && t->satp == r->satp && t->priv == r->priv && t->sum == r->sum &&
+           t->mxr == r->mxr;
+}
+
+/* A free slot, an emptied context, or the least recently used one. */
+static struct rv_tlb *recycle(struct rv_hart *h)
+{
+    struct rv_tlb *oldest = NULL;
+
+    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
+        struct rv_tlb *t = h->tlb_pool[i];
+        if (!t)
+            return h->tlb_pool[i] = new_context();
+        if (t == h->tlb || t == h->code_tlb)
+            continue;
+        if (!t->valid)
+            return t;
+        if (!oldest || t->last_used < oldest->last_used)
+            oldest = t;
+    }
+    return oldest;
+}
+
+static struct rv_tlb *find_context(struct rv_hart *h, const struct regime *r)
+{
+    struct rv_tlb *t = NULL;
+
+    for (unsigned i = 0; i < RV_TLB_CONTEXTS && !t; i++)
+        if (h->tlb_pool[i] && has_key(h->tlb_pool[i], r))
+            t = h->tlb_pool[i];
+    if (!t) {
+        t = recycle(h);
+        clear_context(t);
+        t->satp = r->satp;
+        t->priv = r->priv;
+        t->sum = r->sum;
+        t->mxr = r->mxr;
+        t->valid = 1;
+    }
+    t->last_used = ++h->tlb_stamp;
+    return t;
+}
+
+static uint64_t translating_satp(const struct rv_hart *h, unsigned priv)
+{
+    return priv == RV_M || !(h->satp >> SATP_MODE_SHIFT) ? 0 : h->satp;
+}
+
+void rv_tlb_select(struct rv_hart *h)
+{
+    struct regime code = {translating_satp(h, h->priv), h->priv, 0, 0};
+    struct regime data = code;
+
+    if (h->mstatus & MSTATUS_MPRV)
+        data.priv = (uint8_t)sim_bits(h->mstatus, MSTATUS_MPP_SHIFT, 2);
+    data.satp = translating_satp(h, data.priv);
+    if (data.satp) {
+        data.sum = data.priv == RV_S && (h->mstatus & MSTATUS_SUM);
+        data.mxr = (h->mstatus & MSTATUS_MXR) != 0;
+    }
+    if (!h->code_tlb || !has_key(h->code_tlb, &code))
+        h->code_tlb = find_context(h, &code);
+    if (!h->tlb || !has_key(h->tlb, &data))
+        h->tlb = find_context(h, &data);
+}
+
+/* A context in use is emptied; another one only loses its key and is emptied when reused. */
+static void drop_context(struct rv_hart *h, struct rv_tlb *t)
+{
+    if (t == h->tlb || t == h->code_tlb)
+        clear_context(t);
+    else
+        t->valid = 0;
+}
+
+void rv_tlb_flush_all(struct rv_hart *h)
+{
+    h->count.tlb_flushes++;
+    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++)
+        if (h->tlb_pool[i])
+            drop_context(h, h->tlb_pool[i]);
+}
+
+void rv_tlb_flush_jumps(struct rv_hart *h)
+{
+    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++)
+        if (h->tlb_pool[i])
+            clear_jumps(h->tlb_pool[i]);
+}
+
+void rv_tlb_write_protect(struct rv_hart *h, uint64_t gpa_page)
+{
+    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
+        struct rv_tlb *t = h->tlb_pool[i];
+        if (!t || !t->valid || !t->used)
+            continue;
+        for (unsigned s = 0; s < RV_TLB_SETS; s++)
+            for (unsigned w = 0; w < RV_TLB_WAYS; w++)
+                if ((t->set[s][w].info & GUEST_PAGE_MASK) == gpa_page)
+                    t->set[s][w].tag_w = RV_TLB_INVALID;
+    }
+}
+
+/* --- fences --- */
+
+struct fence {
+    uint64_t first, last; /* inclusive, page-aligned first */
+    bool keep_global;
+};
+
+/* Does the leaf (of any size) that maps page `va` touch the fence? */
+static bool leaf_touched(const struct fence *f, uint64_t va, uint64_t info)
+{
+    uint64_t size = 1ull << RV_TLB_SHIFT(info);
+    uint64_t first = va & ~(size - 1);
+
+    if (f->keep_global && (info & RV_TLB_GLOBAL))
+        return false;
+    return first <= f->last && first + (size - 1) >= f->first;
+}
+
+static bool entry_touched(const struct fence *f, const struct rv_tlb_entry *e)
+{
+    uint64_t va = e->tag_r != RV_TLB_INVALID ? e->tag_r : e->tag_w;
+
+    return va != RV_TLB_INVALID && leaf_touched(f, va, e->info);
+}
+
+static bool large_touched(const struct rv_tlb *t, const struct fence *f)
+{
+    for (unsigned half = 0; half < 2; half++)
+        if (t->large[half].lo <= f->last && t->large[half].hi >= f->first)
+            return true;
+    return false;
+}
+
+static unsigned filter_bit(uint64_t va)
+{
+    return (unsigned)((va >> GUEST_PAGE_BITS) * 0x9e3779b97f4a7c15ull >> 56) &
+           (RV_JC_FILTER_BITS - 1);
+}
+
+/* Records that the fetch entry of page va goes while the jump cache may have its code. */
+void rv_tlb_fetch_displaced(struct rv_tlb *t, uint64_t va)
+{
+    unsigned bit = filter_bit(va);
+
+    t->jc_filter[bit / 64] |= 1ull << (bit % 64);
+}
+
+static bool displaced_code(const struct rv_tlb *t, uint64_t va)
+{
+    unsigned bit = filter_bit(va);
+
+    return t->jc_filter[bit / 64] >> (bit % 64) & 1;
+}
+
+/* Few pages, none of them in a superpage: only their own sets are looked at. */
+static void flush_pages(struct rv_tlb *t, const struct fence *f)
+{
+    bool code = false;
+
+    for (uint64_t va = f->first; va - f->first <= f->last - f->first; va += GUEST_PAGE_SIZE) {
+        struct rv_tlb_entry *set = t->set[va >> GUEST_PAGE_BITS & (RV_TLB_SETS - 1)];
+        struct rv_fetch_entry *fe = &t->fetch[va >> GUEST_PAGE_BITS & (RV_FETCH_SIZE - 1)];
+        for (unsigned w = 0; w < RV_TLB_WAYS; w++)
+            if (entry_touched(f, &set[w]))
+                clear_entry(&set[w]);
+        if (fe->tag == va && leaf_touched(f, va, fe->flags)) {
+            fe->tag = RV_TLB_INVALID;
+            code = true;
+        }
+        code |= displaced_code(t, va);
+        if (va + GUEST_PAGE_SIZE < va)
+            break;
+    }
+    if (code)
+        clear_jumps(t);
+}
+
+static void flush_search(struct rv_tlb *t, const struct fence *f)
+{
+    for (unsigned s = 0; s < RV_TLB_SETS; s++)
+        for (unsigned w = 0; w < RV_TLB_WAYS; w++)
+            if (entry_touched(f, &t->set[s][w]))
+                clear_entry(&t->set[s][w]);
+    for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
+        if (t->fetch[i].tag != RV_TLB_INVALID &&
+            leaf_touched(f, t->fetch[i].tag, t->fetch[i].flags))
+            t->fetch[i].tag = RV_TLB_INVALID;
+    clear_jumps(t);
+}
+
+enum { FEW_PAGES = 64 };
+
+static void flush_context(struct rv_hart *h, struct rv_tlb *t, const struct fence *f)
+{
+    bool everything = f->first == 0 && f->last == UINT64_MAX;
+
+    if (everything && !f->keep_global)
+        drop_context(h, t);
+    else if ((f->last - f->first) >> GUEST_PAGE_BITS < FEW_PAGES && !large_touched(t, f))
+        flush_pages(t, f);
+    else
+        flush_search(t, f);
+}
+
+void rv_tlb_flush_range(struct rv_hart *h, const struct rv_fence_range *r)
+{
+    struct fence f = {r->va & GUEST_PAGE_MASK, UINT64_MAX, r->asid != RV_ASID_ANY};
+
+    h->count.tlb_flushes++;
+    if (r->size == UINT64_MAX)
+        f.first = 0;
+    else if (r->size == 0)
+        return;
+    else if (r->va + (r->size - 1) >= r->va)
+        f.last = r->va + (r->size - 1);
+    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
+        struct rv_tlb *t = h->tlb_pool[i];
+        /* Bare contexts translate nothing. */
+        if (t && t->valid && (t->used || t->jc_used) && t->satp &&
+            (r->asid == RV_ASID_ANY || r->asid == satp_asid(t->satp)))
+            flush_context(h, t, &f);
+    }
+}

@@ -1,0 +1,637 @@
+/* Control and status registers: csr.def as a table, and the functions of the registers that are more
+ * than a field (Priv. chapters 3 and 4, Unpriv. Zicsr, Zicntr, F).
+ *
+ *   csrrw ... -> rv_csr_rmw -> exists? privilege, read-only, gate -> read -> legalise and write */
+#include <string.h>
+
+#include "csr_bits.h"
+#include "hart.h"
+
+struct csr {
+    const char *name;
+    bool (*open)(const struct rv_hart *h, unsigned csr);
+    uint64_t (*read)(struct rv_hart *h, unsigned csr);                  /* NULL: the field */
+    void (*write)(struct rv_hart *h, unsigned csr, uint64_t value);     /* NULL: the field */
+    uint64_t mask; /* writable bits of the field */
+    uint16_t offset;
+    bool sync;
+};
+
+static bool has(const struct rv_hart *h, enum rv_ext ext)
+{
+    return rv_isa_has(&h->isa, ext);
+}
+
+/* --- gates --- */
+
+static bool open_always(const struct rv_hart *h, unsigned csr)
+{
+    (void)h, (void)csr;
+    return true;
+}
+
+static bool open_s(const struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return has(h, RV_EXT_S);
+}
+
+static bool open_u(const struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return has(h, RV_EXT_U);
+}
+
+static bool open_fp(const struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return has(h, RV_EXT_F) && h->fp_on;
+}
+
+static bool open_satp(const struct rv_hart *h, unsigned csr)
+{
+    return open_s(h, csr) && !(h->priv == RV_S && (h->mstatus & MSTATUS_TVM));
+}
+
+/* mcounteren opens a counter to S and U, scounteren to U (Priv. 3.1.11, 4.1.5) */
+static bool counter_open(const struct rv_hart *h, unsigned bit)
+{
+    if (h->priv == RV_M)
+        return true;
+    if (!(h->mcounteren >> bit & 1))
+        return false;
+    return h->priv == RV_S || !has(h, RV_EXT_S) || (h->scounteren >> bit & 1);
+}
+
+static bool open_counter(const struct rv_hart *h, unsigned csr)
+{
+    unsigned bit = csr & 31;
+
+    return has(h, bit < 3 ? RV_EXT_ZICNTR : RV_EXT_ZIHPM) && counter_open(h, bit);
+}
+
+/* Sstc chapter: mcounteren.TM and menvcfg.STCE open it to S */
+static bool open_stimecmp(const struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    if (!has(h, RV_EXT_SSTC))
+        return false;
+    return h->priv == RV_M || ((h->menvcfg & ENVCFG_STCE) && (h->mcounteren & COUNTEREN_TM));
+}
+
+static bool open_pmp(const struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return has(h, RV_EXT_PMP);
+}
+
+static bool open_pmpcfg(const struct rv_hart *h, unsigned csr)
+{
+    return open_pmp(h, csr) && !(csr & 1); /* the odd ones exist on RV32 only */
+}
+
+/* --- common --- */
+
+static uint64_t read_zero(struct rv_hart *h, unsigned csr)
+{
+    (void)h, (void)csr;
+    return 0;
+}
+
+static void write_nothing(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)h, (void)csr, (void)value;
+}
+
+/* Never called: the number says read-only. */
+#define read_only write_nothing
+
+/* --- floating point --- */
+
+void rv_fp_sync(struct rv_hart *h)
+{
+    /* MXCSR.RC by frm; RMM has none and is the translator's special case */
+    static const uint8_t rounding[8] = {0, 3, 1, 2, 0, 0, 0, 0};
+
+    h->fp_on = (h->mstatus & MSTATUS_FS) != 0;
+    h->mxcsr = 0x1f80u | (uint32_t)rounding[h->frm & 7] << 13;
+}
+
+static uint64_t read_fflags(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return h->fflags;
+}
+
+static uint64_t read_frm(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return h->frm;
+}
+
+static uint64_t read_fcsr(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return (uint64_t)h->frm << 5 | h->fflags;
+}
+
+static void write_fflags(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    h->fflags = value & 31;
+    h->fs_dirty = 1;
+    rv_fp_sync(h);
+}
+
+static void write_frm(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    h->frm = value & 7;
+    h->fs_dirty = 1;
+    rv_fp_sync(h);
+}
+
+static void write_fcsr(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    write_fflags(h, csr, value);
+    write_frm(h, csr, value >> 5);
+}
+
+/* --- counters --- */
+
+/* A counter is the retired instructions plus an offset, or the offset alone while inhibited. */
+static uint64_t read_counter(const struct rv_hart *h, uint64_t bit, uint64_t offset)
+{
+    return h->mcountinhibit & bit ? offset : rv_insns(h) + offset;
+}
+
+/* The instruction that writes a counter does not count itself (Zicntr). */
+static uint64_t offset_for(const struct rv_hart *h, uint64_t bit, uint64_t value)
+{
+    return h->mcountinhibit & bit ? value : value - (rv_insns(h) + 1);
+}
+
+static uint64_t read_mcycle(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return read_counter(h, COUNTEREN_CY, h->mcycle_offset);
+}
+
+static uint64_t read_minstret(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return read_counter(h, COUNTEREN_IR, h->minstret_offset);
+}
+
+static void write_mcycle(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    h->mcycle_offset = offset_for(h, COUNTEREN_CY, value);
+}
+
+static void write_minstret(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    h->minstret_offset = offset_for(h, COUNTEREN_IR, value);
+}
+
+static uint64_t read_time(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return rv_machine_time(h->machine);
+}
+
+static uint64_t read_mcountinhibit(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return h->mcountinhibit;
+}
+
+static void write_mcountinhibit(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    uint64_t cycle = read_mcycle(h, csr), instret = read_minstret(h, csr);
+
+    h->mcountinhibit = value & (COUNTEREN_CY | COUNTEREN_IR);
+    h->mcycle_offset = offset_for(h, COUNTEREN_CY, cycle + 1);
+    h->minstret_offset = offset_for(h, COUNTEREN_IR, instret + 1);
+}
+
+/* --- status --- */
+
+#define SSTATUS_VIEW                                                                               \
+    (MSTATUS_SIE | MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_FS | MSTATUS_SUM | MSTATUS_MXR |           \
+     (3ull << 32) | MSTATUS_SD)
+#define SSTATUS_WRITE                                                                              \
+    (MSTATUS_SIE | MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_FS | MSTATUS_SUM | MSTATUS_MXR)
+
+static uint64_t read_mstatus(struct rv_hart *h, unsigned csr)
+{
+    uint64_t value = h->mstatus;
+
+    (void)csr;
+    if (h->fs_dirty)
+        value |= MSTATUS_FS;
+    return (value & MSTATUS_FS) == MSTATUS_FS ? value | MSTATUS_SD : value;
+}
+
+static bool has_priv(const struct rv_hart *h, unsigned priv)
+{
+    return priv == RV_M || (priv == RV_S && has(h, RV_EXT_S)) || (priv == RV_U && has(h, RV_EXT_U));
+}
+
+static uint64_t mstatus_writable(const struct rv_hart *h)
+{
+    uint64_t mask = MSTATUS_MIE | MSTATUS_MPIE | MSTATUS_MPP;
+
+    if (has(h, RV_EXT_U))
+        mask |= MSTATUS_MPRV | MSTATUS_TW;
+    if (has(h, RV_EXT_S))
+        mask |= SSTATUS_WRITE | MSTATUS_TVM | MSTATUS_TSR;
+    return has(h, RV_EXT_F) ? mask | MSTATUS_FS : mask & ~MSTATUS_FS;
+}
+
+static void set_mstatus(struct rv_hart *h, uint64_t value, uint64_t mask)
+{
+    mask &= mstatus_writable(h);
+    if (!has_priv(h, (unsigned)sim_bits(value, MSTATUS_MPP_SHIFT, 2)))
+        mask &= ~MSTATUS_MPP;
+    h->mstatus = (h->mstatus & ~mask) | (value & mask);
+    h->fs_dirty = 0; /* the value had it */
+    rv_fp_sync(h);
+    rv_tlb_select(h);
+}
+
+static void write_mstatus(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    set_mstatus(h, value, ~0ull);
+}
+
+static uint64_t read_sstatus(struct rv_hart *h, unsigned csr)
+{
+    return read_mstatus(h, csr) & SSTATUS_VIEW;
+}
+
+static void write_sstatus(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    set_mstatus(h, value, SSTATUS_WRITE);
+}
+
+/* --- interrupts --- */
+
+/* Read by drive_line (trap.c) on other threads: the store comes before we look at the pins. */
+static void set_mie(struct rv_hart *h, uint64_t value)
+{
+    __atomic_store_n(&h->mie, value, __ATOMIC_SEQ_CST);
+}
+
+static uint64_t read_mie(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return h->mie;
+}
+
+static void write_mie(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    set_mie(h, value & (has(h, RV_EXT_S) ? MIP_S_ALL | MIP_M_ALL : MIP_M_ALL));
+}
+
+static uint64_t read_sie(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return h->mie & h->mideleg;
+}
+
+static void write_sie(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    set_mie(h, (h->mie & ~h->mideleg) | (value & h->mideleg & MIP_S_ALL));
+}
+
+static uint64_t read_mip(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    rv_timer_update(h);
+    return rv_mip(h);
+}
+
+static void set_ssip(struct rv_hart *h, bool on)
+{
+    if (on)
+        atomic_fetch_or_explicit(&h->irq_pins, MIP_SSIP, memory_order_seq_cst);
+    else
+        atomic_fetch_and_explicit(&h->irq_pins, ~MIP_SSIP, memory_order_seq_cst);
+}
+
+static void write_mip(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    uint64_t mask = MIP_STIP | MIP_SEIP;
+
+    (void)csr;
+    if (!has(h, RV_EXT_S))
+        return;
+    if (h->menvcfg & ENVCFG_STCE)
+        mask &= ~MIP_STIP; /* stimecmp's (Sstc) */
+    h->mip_soft = (h->mip_soft & ~mask) | (value & mask);
+    set_ssip(h, value & MIP_SSIP);
+}
+
+static uint64_t read_sip(struct rv_hart *h, unsigned csr)
+{
+    return read_mip(h, csr) & h->mideleg;
+}
+
+static void write_sip(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    if (h->mideleg & MIP_SSIP)
+        set_ssip(h, value & MIP_SSIP);
+}
+
+/* A read-modify-write of mip must not turn a level on the SEIP pin into the software bit
+ * (Priv. 3.1.9). */
+static uint64_t modified_value(const struct rv_hart *h, unsigned csr, uint64_t read)
+{
+    return csr == 0x344 ? (read & ~MIP_SEIP) | (h->mip_soft & MIP_SEIP) : read;
+}
+
+static uint64_t read_stimecmp(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return h->stimecmp;
+}
+
+static void write_stimecmp(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    h->stimecmp = value;
+    rv_timer_update(h);
+}
+
+/* --- trap registers --- */
+
+/* IALIGN is 16 with C, else 32 */
+static uint64_t legal_pc(const struct rv_hart *h, uint64_t value)
+{
+    return value & (has(h, RV_EXT_C) ? ~1ull : ~3ull);
+}
+
+static uint64_t read_sepc(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return h->sepc;
+}
+
+static void write_sepc(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    h->sepc = legal_pc(h, value);
+}
+
+static uint64_t read_mepc(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return h->mepc;
+}
+
+static void write_mepc(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    h->mepc = legal_pc(h, value);
+}
+
+/* --- configuration --- */
+
+/* CBIE = 2 is reserved: the field keeps its value. */
+static uint64_t legal_cbie(uint64_t value, uint64_t old)
+{
+    return (value & ENVCFG_CBIE) == 2ull << ENVCFG_CBIE_SHIFT
+               ? (value & ~ENVCFG_CBIE) | (old & ENVCFG_CBIE)
+               : value;
+}
+
+static uint64_t senvcfg_mask(const struct rv_hart *h)
+{
+    uint64_t mask = ENVCFG_FIOM;
+
+    if (has(h, RV_EXT_ZICBOM))
+        mask |= ENVCFG_CBIE | ENVCFG_CBCFE;
+    if (has(h, RV_EXT_ZICBOZ))
+        mask |= ENVCFG_CBZE;
+    return mask;
+}
+
+uint64_t rv_menvcfg_mask(const struct rv_hart *h)
+{
+    uint64_t mask = senvcfg_mask(h);
+
+    if (has(h, RV_EXT_SVADU))
+        mask |= ENVCFG_ADUE;
+    if (has(h, RV_EXT_SVPBMT))
+        mask |= ENVCFG_PBMTE;
+    if (has(h, RV_EXT_SSTC))
+        mask |= ENVCFG_STCE;
+    return mask;
+}
+
+static uint64_t read_senvcfg(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return h->senvcfg;
+}
+
+static void write_senvcfg(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    h->senvcfg = legal_cbie(value, h->senvcfg) & senvcfg_mask(h);
+}
+
+static uint64_t read_menvcfg(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return h->menvcfg;
+}
+
+static void write_menvcfg(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    uint64_t old = h->menvcfg;
+
+    (void)csr;
+    h->menvcfg = legal_cbie(value, old) & rv_menvcfg_mask(h);
+    if ((h->menvcfg ^ old) & (ENVCFG_PBMTE | ENVCFG_ADUE))
+        rv_tlb_flush_all(h);
+    if ((h->menvcfg & ~old) & ENVCFG_STCE)
+        h->mip_soft &= ~MIP_STIP;
+    rv_timer_update(h);
+}
+
+static uint64_t read_satp(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return h->satp;
+}
+
+/* A mode that the hart does not have leaves all of satp as it was (Priv. 4.1.11). */
+static void write_satp(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    switch (value >> SATP_MODE_SHIFT) {
+    case SATP_BARE: break;
+    case SATP_SV39:
+        if (!has(h, RV_EXT_SV39))
+            return;
+        break;
+    case SATP_SV48:
+        if (!has(h, RV_EXT_SV48))
+            return;
+        break;
+    case SATP_SV57:
+        if (!has(h, RV_EXT_SV57))
+            return;
+        break;
+    default: return;
+    }
+    h->satp = value;
+    rv_tlb_select(h);
+}
+
+/* --- PMP (Priv. 3.7.1) --- */
+
+#define PMPADDR_BITS 54
+
+static uint64_t read_pmpcfg(struct rv_hart *h, unsigned csr)
+{
+    unsigned first = (csr & 15) * 4;
+    uint64_t value = 0;
+
+    if (first < SIM_ARRAY_LEN(h->pmpcfg))
+        memcpy(&value, &h->pmpcfg[first], sizeof value);
+    return value;
+}
+
+/* W without R is reserved: W does not stick. */
+static uint8_t legal_pmpcfg(uint8_t value)
+{
+    value &= PMP_R | PMP_W | PMP_X | 3 << PMP_A_SHIFT | PMP_L;
+    return value & PMP_R ? value : value & ~PMP_W;
+}
+
+static void pmp_changed(struct rv_hart *h)
+{
+    rv_pmp_update(h);
+    rv_tlb_flush_all(h);
+}
+
+static void write_pmpcfg(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    unsigned first = (csr & 15) * 4;
+
+    for (unsigned n = first; n < first + 8 && n < SIM_ARRAY_LEN(h->pmpcfg); n++)
+        if (!(h->pmpcfg[n] & PMP_L))
+            h->pmpcfg[n] = legal_pmpcfg((uint8_t)(value >> (n - first) * 8));
+    pmp_changed(h);
+}
+
+static uint64_t read_pmpaddr(struct rv_hart *h, unsigned csr)
+{
+    unsigned n = csr - 0x3b0;
+
+    return n < SIM_ARRAY_LEN(h->pmpaddr) ? h->pmpaddr[n] : 0;
+}
+
+/* The top of a locked TOR entry locks the address below it as well. */
+static bool pmpaddr_locked(const struct rv_hart *h, unsigned n)
+{
+    if (h->pmpcfg[n] & PMP_L)
+        return true;
+    return n + 1 < SIM_ARRAY_LEN(h->pmpcfg) && (h->pmpcfg[n + 1] & PMP_L) &&
+           (h->pmpcfg[n + 1] >> PMP_A_SHIFT & 3) == PMP_TOR;
+}
+
+static void write_pmpaddr(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    unsigned n = csr - 0x3b0;
+
+    if (n >= SIM_ARRAY_LEN(h->pmpaddr) || pmpaddr_locked(h, n))
+        return;
+    h->pmpaddr[n] = value & ((1ull << PMPADDR_BITS) - 1);
+    pmp_changed(h);
+}
+
+/* --- the table --- */
+
+enum {
+#define CSR_FIELD(number, name, gate, field, mask, sync) CSR_##name,
+#define CSR_FN(first, last, name, gate, read, write, sync) CSR_##name,
+#include "csr.def"
+#undef CSR_FIELD
+#undef CSR_FN
+};
+
+static const struct csr csrs[] = {
+#define CSR_FIELD(number, name, gate, field, mask, sync)                                           \
+    {#name, open_##gate, NULL, NULL, mask, offsetof(struct rv_hart, field), sync},
+#define CSR_FN(first, last, name, gate, read, write, sync)                                         \
+    {#name, open_##gate, read, write, 0, 0, sync},
+#include "csr.def"
+#undef CSR_FIELD
+#undef CSR_FN
+};
+
+/* 1 + index into csrs by CSR number; 0: there is none */
+static const uint8_t csr_index[4096] = {
+#define CSR_FIELD(number, name, gate, field, mask, sync) [number] = CSR_##name + 1,
+#define CSR_FN(first, last, name, gate, read, write, sync) [first ... last] = CSR_##name + 1,
+#include "csr.def"
+#undef CSR_FIELD
+#undef CSR_FN
+};
+
+static uint64_t *field_of(struct rv_hart *h, const struct csr *c)
+{
+    return (uint64_t *)((char *)h + c->offset);
+}
+
+static uint64_t csr_read(struct rv_hart *h, const struct csr *c, unsigned csr)
+{
+    return c->read ? c->read(h, csr) : *field_of(h, c);
+}
+
+static void csr_write(struct rv_hart *h, const struct csr *c, unsigned csr, uint64_t value)
+{
+    if (c->write) {
+        c->write(h, csr, value);
+        return;
+    }
+    uint64_t *field = field_of(h, c);
+    *field = (*field & ~c->mask) | (value & c->mask);
+}
+
+/* The CSR if the hart may access it so, else NULL. */
+static const struct csr *find(const struct rv_hart *h, unsigned csr, bool write)
+{
+    unsigned index = csr_index[csr & 0xfff];
+    const struct csr *c = index ? &csrs[index - 1] : NULL;
+
+    if (!c || (csr >> 8 & 3) > h->priv || (write && csr >> 10 == 3) || !c->open(h, csr))
+        return NULL;
+    return c;
+}
+
+enum rv_exec rv_csr_rmw(struct rv_hart *h, const struct rv_insn *i, unsigned csr, uint64_t *old,
+                        bool write, uint64_t set_mask, uint64_t new_bits)
+{
+    const struct csr *c = find(h, csr, write);
+
+    if (!c)
+        return rv_illegal(h, i);
+    uint64_t read = old || set_mask != UINT64_MAX ? csr_read(h, c, csr) : 0;
+    if (old)
+        *old = read;
+    if (!write)
+        return RV_NEXT;
+    csr_write(h, c, csr, (modified_value(h, csr, read) & ~set_mask) | (new_bits & set_mask));
+    return c->sync ? RV_SYNC : RV_NEXT;
+}

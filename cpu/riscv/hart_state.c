@@ -1,0 +1,58 @@
+/* The saved state of a hart: every architectural field, nothing that can be derived.
+ *
+ * Taken with the world frozen between two instructions: slice == budget == 0, no reservation. */
+#include <stddef.h>
+
+#include "hart.h"
+#include "sim-core/log.h"
+#include "sim-core/state.h"
+
+#define U8(m) STATE_SCALAR(struct rv_hart, STATE_U8, m)
+#define U64(m) STATE_SCALAR(struct rv_hart, STATE_U64, m)
+#define U64S(m) STATE_ARRAY(struct rv_hart, STATE_U64, m)
+
+static const struct state_field fields[] = {
+    U64S(x), U64S(f), U64(pc), U8(frm), U8(fflags), U8(fs_dirty), U8(priv), U8(waiting),
+    U8(stopped), U64(insns),
+    U64(mstatus), U64(medeleg), U64(mideleg), U64(mie), U64(mtvec), U64(mcounteren), U64(mscratch),
+    U64(mepc), U64(mcause), U64(mtval), U64(menvcfg), U64(mcountinhibit),
+    U64(stvec), U64(scounteren), U64(sscratch), U64(sepc), U64(scause), U64(stval), U64(satp),
+    U64(senvcfg), U64(stimecmp), U64(mcycle_offset), U64(minstret_offset),
+    U64S(pmpaddr), STATE_ARRAY(struct rv_hart, STATE_U8, pmpcfg),
+    U64(irq_pins), U64(mip_soft),
+    STATE_END,
+};
+
+static enum sim_status refuse(const struct rv_hart *h, const char *what)
+{
+    sim_error("saved state of hart %llu: %s", (unsigned long long)h->hartid, what);
+    return SIM_ERR_FORMAT;
+}
+
+static enum sim_status post_load(void *object)
+{
+    struct rv_hart *h = object;
+
+    if (h->priv != RV_U && h->priv != RV_S && h->priv != RV_M)
+        return refuse(h, "impossible privilege");
+    if (h->x[0] != 0)
+        return refuse(h, "x0 is not zero");
+    if (h->frm > 7 || h->fflags > 31)
+        return refuse(h, "impossible fcsr");
+    h->slice = h->budget = 0;
+    h->res_addr = RV_NO_RES;
+    h->vcpu.stats.insns = h->insns;
+    rv_fp_sync(h);
+    rv_pmp_update(h);
+    rv_tlb_flush_all(h);
+    rv_tlb_select(h);
+    rv_timer_update(h);
+    return SIM_OK;
+}
+
+const struct state_desc rv_hart_state = {
+    .name = "riscv-hart",
+    .version = 1,
+    .fields = fields,
+    .post_load = post_load,
+};

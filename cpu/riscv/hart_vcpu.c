@@ -1,0 +1,147 @@
+/* A hart as a vCPU: the run loop that executors call (sim-core/vcpu.h).
+ *
+ *   run: enter -> { kick off, requests, end?, timer, stopped/waiting?, interrupt, engine } -> leave
+ *   run_exclusive: an LR/SC sequence with other accesses in it, every other vCPU stopped */
+#include "hart.h"
+#include "sim-core/alloc.h"
+
+enum { EXCLUSIVE_INSNS = 64 };
+
+/* Until cpu/jit is complete the interpreter is the only engine. */
+__attribute__((weak)) enum rv_stop_reason jit_run(struct rv_hart *h);
+
+/* Folds what was charged into h->insns and grants `budget` more. */
+static void refill(struct rv_hart *h, uint64_t budget)
+{
+    h->insns = rv_insns(h);
+    h->slice = h->budget = (int64_t)budget;
+}
+
+static enum rv_stop_reason engine(struct rv_hart *h)
+{
+    return h->machine->jit ? jit_run(h) : rv_interp_run(h);
+}
+
+/* Nothing to do until an interrupt or a request comes. The store precedes the look at the pins:
+ * pairs with drive_line in trap.c. */
+static bool idle(struct rv_hart *h)
+{
+    if (h->stopped)
+        return true;
+    if (h->waiting && rv_interrupt_pending(h))
+        __atomic_store_n(&h->waiting, 0, __ATOMIC_RELAXED);
+    return h->waiting;
+}
+
+/* One pass: requests, timer, interrupts, then guest code until it stops or *left is used up.
+ * Returns true with *why when run() is over. */
+static bool run_once(struct rv_hart *h, uint64_t *left, enum vcpu_exit *why)
+{
+    uint64_t chunk = *left < RV_TIMER_INSNS ? *left : RV_TIMER_INSNS;
+
+    /* Cleared before looking: a kick after this makes the engine leave again. */
+    atomic_store_explicit(&h->vcpu.kick, 0, memory_order_seq_cst);
+    rv_requests_serve(h);
+    *why = VCPU_EXIT_END;
+    if (sim_ending(h->machine->sim))
+        return true;
+    rv_timer_update(h);
+    *why = VCPU_EXIT_IDLE;
+    if (idle(h))
+        return true;
+    *why = VCPU_EXIT_BUDGET;
+    if (!*left)
+        return true;
+    rv_take_interrupt(h);
+    refill(h, chunk);
+    enum rv_stop_reason reason = engine(h);
+    uint64_t used = (uint64_t)(h->slice - h->budget);
+    *left = used < *left ? *left - used : 0;
+    switch (reason) {
+    case RV_STOP_WFI:
+        __atomic_store_n(&h->waiting, 1, __ATOMIC_SEQ_CST);
+        return false;
+    case RV_STOP_WRS:
+    case RV_STOP_PAUSE: *why = VCPU_EXIT_YIELD; return true;
+    case RV_STOP_EXCLUSIVE: *why = VCPU_EXIT_EXCLUSIVE; return true;
+    default: return false;
+    }
+}
+
+static void leave(struct rv_hart *h)
+{
+    refill(h, 0);
+    h->vcpu.stats.insns = h->insns;
+    h->res_addr = RV_NO_RES;
+    vcpu_leave(&h->vcpu);
+}
+
+static enum vcpu_exit hart_run(struct vcpu *v, uint64_t budget)
+{
+    struct rv_hart *h = rv_hart_of(v);
+    enum vcpu_exit why;
+
+    vcpu_enter(v);
+    while (!run_once(h, &budget, &why))
+        ;
+    leave(h);
+    return why;
+}
+
+/* The LR first, then up to its SC, a trap, or the limit. */
+static enum vcpu_exit hart_run_exclusive(struct vcpu *v)
+{
+    struct rv_hart *h = rv_hart_of(v);
+    enum rv_exec result = RV_NEXT;
+
+    vcpu_enter(v);
+    rv_requests_serve(h);
+    refill(h, EXCLUSIVE_INSNS);
+    h->exclusive = 1;
+    do
+        result = rv_interp_step(h);
+    while (h->budget > 0 && h->res_addr != RV_NO_RES && result != RV_STOP);
+    h->exclusive = 0;
+    if (result == RV_STOP && h->stop_reason == RV_STOP_WFI)
+        __atomic_store_n(&h->waiting, 1, __ATOMIC_SEQ_CST);
+    leave(h);
+    return VCPU_EXIT_BUDGET;
+}
+
+static bool hart_has_work(struct vcpu *v)
+{
+    struct rv_hart *h = rv_hart_of(v);
+
+    if (atomic_load_explicit(&v->kick, memory_order_seq_cst))
+        return true;
+    if (__atomic_load_n(&h->stopped, __ATOMIC_SEQ_CST))
+        return false;
+    return !__atomic_load_n(&h->waiting, __ATOMIC_SEQ_CST) ||
+           (rv_mip(h) & __atomic_load_n(&h->mie, __ATOMIC_SEQ_CST));
+}
+
+static vtime_t hart_deadline(struct vcpu *v)
+{
+    return rv_timer_deadline(rv_hart_of(v));
+}
+
+static void hart_destroy(struct vcpu *v)
+{
+    struct rv_hart *h = rv_hart_of(v);
+
+    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++)
+        sim_free(h->tlb_pool[i]);
+    sim_free(h->decoded);
+    sim_mutex_fini(&h->req.lock);
+    sim_free(h);
+}
+
+const struct vcpu_ops rv_vcpu_ops = {
+    .name = "riscv",
+    .run = hart_run,
+    .run_exclusive = hart_run_exclusive,
+    .has_work = hart_has_work,
+    .deadline = hart_deadline,
+    .destroy = hart_destroy,
+    .state = &rv_hart_state,
+};

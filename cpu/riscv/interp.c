@@ -1,0 +1,126 @@
+/* The interpreter: the oracle of the JIT's tests, its cold path, and the portable engine.
+ *
+ *   rv_fetch -> decode cache by pc, checked against the word -> rv_op_info[op].exec -> pc, budget
+ *
+ * The cache is right under self-modifying code because decoding depends on the word alone. */
+#include "hart.h"
+#include "lrsc.h"
+#include "mem.h"
+#include "sim-core/alloc.h"
+
+enum { DECODE_CACHE = 2048, KICK_INTERVAL = 1024 };
+
+static const struct rv_insn *decode(struct rv_hart *h, uint32_t raw)
+{
+    if (SIM_UNLIKELY(!h->decoded))
+        h->decoded = sim_new_array(struct rv_insn, DECODE_CACHE);
+    struct rv_insn *i = &h->decoded[h->pc >> 1 & (DECODE_CACHE - 1)];
+
+    if (SIM_UNLIKELY(i->raw != raw || !i->len))
+        rv_decode(raw, &h->isa, i);
+    return i;
+}
+
+/* Fetches all four bytes at once when the page and its permission allow. */
+static bool fetch(struct rv_hart *h, uint32_t *raw)
+{
+    const struct rv_fetch_entry *e =
+        &h->code_tlb->fetch[h->pc >> GUEST_PAGE_BITS & (RV_FETCH_SIZE - 1)];
+    uint64_t offset = h->pc & ~GUEST_PAGE_MASK;
+
+    if (SIM_UNLIKELY(e->tag != (h->pc & GUEST_PAGE_MASK) || offset > GUEST_PAGE_SIZE - 4))
+        return rv_fetch(h, raw);
+    const uint16_t *p = (const uint16_t *)(e->host + offset);
+    *raw = __atomic_load_n(p, __ATOMIC_RELAXED);
+    if (rv_insn_len(*raw) == 4)
+        *raw |= (uint32_t)__atomic_load_n(p + 1, __ATOMIC_RELAXED) << 16;
+    return true;
+}
+
+static bool is_lr_or_sc(unsigned op)
+{
+    return op == RV_OP_lr_w || op == RV_OP_lr_d || op == RV_OP_sc_w || op == RV_OP_sc_d;
+}
+
+/* A reservation that a compare-and-swap stands for is lost by any other access of the hart
+ * (lrsc.h): control may have left the straight line that the scan at the LR saw. */
+static void taint_reservation(struct rv_hart *h, const struct rv_insn *i, unsigned flags)
+{
+    if ((flags & (RV_OPF_LOAD | RV_OPF_STORE | RV_OPF_ATOMIC)) && h->res_sc != RV_SC_ALONE &&
+        !is_lr_or_sc(i->op))
+        h->res_addr = RV_NO_RES;
+}
+
+static enum rv_exec execute(struct rv_hart *h, const struct rv_insn *i)
+{
+    const struct rv_op_info *op = &rv_op_info[i->op];
+
+    if (SIM_UNLIKELY((op->flags & RV_OPF_FP) && !h->fp_on))
+        return rv_illegal(h, i);
+    if (SIM_UNLIKELY(h->res_addr != RV_NO_RES))
+        taint_reservation(h, i, op->flags);
+    return op->exec(h, i);
+}
+
+static inline enum rv_exec step(struct rv_hart *h)
+{
+    uint32_t raw;
+
+    if (SIM_UNLIKELY(!fetch(h, &raw)))
+        return rv_take_trap(h);
+    const struct rv_insn *i = decode(h, raw);
+    unsigned len = i->len;
+    enum rv_exec result = execute(h, i);
+
+    switch (result) {
+    case RV_NEXT:
+    case RV_SYNC: h->pc += len; break;
+    case RV_TRAP: return rv_take_trap(h);
+    case RV_STOP:
+        if (h->stop_reason == RV_STOP_EXCLUSIVE)
+            return RV_STOP; /* nothing was done */
+        h->pc += len;
+        break;
+    default: break;
+    }
+    h->budget--;
+    return result;
+}
+
+enum rv_exec rv_interp_step(struct rv_hart *h)
+{
+    int64_t before = h->budget;
+    enum rv_exec result = step(h);
+
+    h->count.interp_insns += (uint64_t)(before - h->budget);
+    return result;
+}
+
+static enum rv_stop_reason run(struct rv_hart *h)
+{
+    int64_t look_at = h->budget; /* look for a kick when budget has come down to this */
+
+    while (h->budget >= 0) {
+        if (h->budget <= look_at) {
+            if (atomic_load_explicit(&h->vcpu.kick, memory_order_relaxed))
+                break;
+            look_at = h->budget - KICK_INTERVAL;
+        }
+        enum rv_exec result = step(h);
+        if (SIM_LIKELY(result == RV_NEXT || result == RV_JUMP))
+            continue;
+        if (result == RV_STOP)
+            return h->stop_reason;
+        rv_take_interrupt(h);
+    }
+    return RV_STOP_NONE;
+}
+
+enum rv_stop_reason rv_interp_run(struct rv_hart *h)
+{
+    int64_t before = h->budget;
+    enum rv_stop_reason reason = run(h);
+
+    h->count.interp_insns += (uint64_t)(before - h->budget);
+    return reason;
+}

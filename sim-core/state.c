@@ -70,7 +70,7 @@ static char *elements(const struct state_field *f, void *object, uint32_t *count
     *count = f->count;
     if (f->nr_at) {
         memcpy(count, (char *)object + f->nr_at, sizeof *count);
-        memcpy(&p, p, sizeof p);
+        memcpy(&p, (const void *)p, sizeof p);
     }
     return p;
 }

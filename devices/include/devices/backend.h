@@ -87,6 +87,9 @@ struct blockdev_request {
 void blockdev_submit(struct blockdev *b, struct blockdev_request *r);
 /* Waits until nothing is in flight. Context: not a done callback. */
 void blockdev_drain(struct blockdev *b);
+/* As drain, but what is queued or half done fails instead (device reset). Quick even when a guest has
+ * asked for terabytes. */
+void blockdev_cancel(struct blockdev *b);
 
 /* --- frames --- */
 

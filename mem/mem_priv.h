@@ -12,6 +12,7 @@ struct mem_map {
         gpa_t base;
         uint64_t size;
         struct mem_region *region;
+        bool ram; /* the region is the space's own */
     } entry[];
 };
 

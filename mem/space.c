@@ -26,7 +26,7 @@ void mem_space_destroy(struct mem_space *s)
     struct mem_map *map = atomic_load_explicit(&s->map, memory_order_relaxed);
 
     for (unsigned i = 0; i < map->nr; i++)
-        if (!map->entry[i].region->ops)
+        if (map->entry[i].ram)
             sim_free(map->entry[i].region);
     while (map) {
         struct mem_map *older = map->older;
@@ -56,13 +56,13 @@ static struct mem_map *rebuild(const struct mem_map *old, const struct mem_regio
         if (old->entry[i].region == drop)
             continue;
         if (!placed && base < old->entry[i].base) {
-            map->entry[map->nr++] = (struct mem_entry){base, add->size, add};
+            map->entry[map->nr++] = (struct mem_entry){base, add->size, add, !add->ops};
             placed = true;
         }
         map->entry[map->nr++] = old->entry[i];
     }
     if (!placed)
-        map->entry[map->nr++] = (struct mem_entry){base, add->size, add};
+        map->entry[map->nr++] = (struct mem_entry){base, add->size, add, !add->ops};
     return map;
 }
 

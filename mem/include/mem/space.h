@@ -87,8 +87,8 @@ enum sim_status mem_add_ram(struct mem_space *s, const char *name, gpa_t base,
                             uint64_t size) SIM_MUST_CHECK;
 enum sim_status mem_seal_ram(struct mem_space *s) SIM_MUST_CHECK;
 
-/* Adds, moves or removes an MMIO region; the caller owns *r and keeps it alive until the space is
- * destroyed. SIM_ERR_INVALID (logged, both names) on overlap. Context: any thread, may block. */
+/* Adds, moves or removes an MMIO region; the caller owns *r and keeps it alive as long as anybody
+ * accesses the space: devices may be destroyed before or after it. SIM_ERR_INVALID (logged, both names) on overlap. Context: any thread, may block. */
 enum sim_status mem_add_mmio(struct mem_space *s, struct mem_region *r) SIM_MUST_CHECK;
 enum sim_status mem_move_mmio(struct mem_space *s, struct mem_region *r, gpa_t base) SIM_MUST_CHECK;
 void mem_remove_mmio(struct mem_space *s, struct mem_region *r);

@@ -1,10 +1,7 @@
 /* virtio-mmio, version 2 (virtio 1.2, 4.2): one slot of registers, empty until something is plugged.
  *
  * The vendor and the empty slot's answers are those of QEMU's machine, which guests test for. */
-#include <string.h>
-
-#include "sim-core/alloc.h"
-#include "sim-core/log.h"
+#include "dev_priv.h"
 #include "virtio/virtio.h"
 
 enum { MAGIC_VALUE = 0x74726976, VERSION = 2, VENDOR = 0x554d4551, SLOT_SIZE = 0x1000 };
@@ -236,8 +233,6 @@ static void mmio_destroy(struct device *d)
     struct virtio_mmio *m = (struct virtio_mmio *)d;
 
     virtio_destroy(m->v);
-    mem_remove_mmio(m->space, &m->region);
-    sim_free(m->dev.label);
     sim_free(m);
 }
 
@@ -264,26 +259,19 @@ static const struct device_ops mmio_device_ops = {
 
 static enum sim_status mmio_create(const struct dev_args *args, struct device **out)
 {
-    if (args->nr_reg < 1 || args->reg[0].size < R_CONFIG + 0x100) {
-        sim_error("%s: virtio-mmio needs a register window of at least 0x200 bytes", args->label);
+    SIM_TRY(dev_need_regs(args, 1));
+    if (args->reg[0].size < R_CONFIG + 0x100) {
+        sim_error("device '%s': its register range is shorter than 0x200 bytes", args->label);
         return SIM_ERR_INVALID;
     }
     struct virtio_mmio *m = sim_new(struct virtio_mmio);
 
-    m->dev.ops = &mmio_device_ops;
-    m->dev.label = sim_strdup(args->label);
+    dev_init(&m->dev, &mmio_device_ops, args);
     m->space = args->space;
-    if (args->nr_irq)
-        m->irq = args->irq[0];
-    m->region = (struct mem_region){.name = m->dev.label,
-                                    .base = args->reg[0].base,
-                                    .size = args->reg[0].size,
-                                    .ops = &mmio_ops,
-                                    .opaque = m};
-    enum sim_status status = mem_add_mmio(m->space, &m->region);
+    m->irq = dev_irq(args, 0);
+    enum sim_status status = dev_map(&m->region, &m->dev, args, 0, &mmio_ops);
     if (status != SIM_OK) {
-        sim_free(m->dev.label);
-        sim_free(m);
+        dev_destroy(&m->dev);
         return status;
     }
     *out = &m->dev;

@@ -174,7 +174,6 @@ void virtio_config_write(struct virtio_device *v, uint64_t offset, unsigned size
 void virtio_destroy(struct virtio_device *v);
 
 extern const struct state_desc virtio_core_state; /* of struct virtio_device */
-extern const struct dev_driver virtio_mmio_driver; /* mmio.c */
 
 /* --- queue.c --- */
 

@@ -596,7 +596,7 @@ static void test_state_survives(void **state)
     assert_int_equal(request(d, T_IN, 0, 512, true, NULL), S_OK);
     assert_int_equal(request(d, T_IN, 1, 512, true, NULL), S_OK);
     state_save(desc, d->slot, &buf);
-    d->slot->ops->reset(d->slot);
+    dev_reset(d->slot);
     assert_int_equal(reg_read(d, 0x70), 0);
     assert_int_equal(state_load(desc, d->slot, buf.data, buf.len, &used), SIM_OK);
     assert_int_equal(used, buf.len);

@@ -70,7 +70,7 @@ static inline void driver_init(struct driver *d)
                             .nr_reg = 1,
                             .irq = &line,
                             .nr_irq = 1};
-    assert_int_equal(virtio_mmio_driver.create(&args, &d->slot), SIM_OK);
+    assert_int_equal(dev_find_driver("virtio,mmio")->create(&args, &d->slot), SIM_OK);
     d->qsize = QSIZE;
 }
 
@@ -81,7 +81,7 @@ static inline void driver_plug(struct driver *d, struct virtio_device *v)
 
 static inline void driver_fini(struct driver *d)
 {
-    d->slot->ops->destroy(d->slot);
+    dev_destroy(d->slot);
     mem_space_destroy(d->space);
     sim_destroy(d->sim);
 }

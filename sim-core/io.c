@@ -1,10 +1,15 @@
-/* The I/O loop: epoll over watches, a timer list, and posted work behind one eventfd. */
+/* The I/O loop: epoll over watches, one timerfd for a heap of timers, posted work behind an eventfd.
+ *
+ * The timerfd stands at the earliest deadline or before it: whoever arms an earlier timer sets it
+ * (no need to wake the thread), cancelling leaves it and the thread wakes once for nothing. It has
+ * nanosecond resolution where epoll's time-out has milliseconds. */
 #include "sim-core/io.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "sim-core/alloc.h"
@@ -21,12 +26,14 @@ struct sim_io_watch {
     struct sim_io_watch *next; /* list of all, or of the dead */
 };
 
+#define NOT_ARMED UINT32_MAX
+
 struct sim_io_timer {
     struct sim_io *io;
-    uint64_t deadline; /* UINT64_MAX: not armed */
+    uint64_t deadline;
+    uint32_t pos; /* in the heap, or NOT_ARMED */
     void (*fn)(void *opaque);
     void *opaque;
-    struct sim_io_timer *next;
 };
 
 struct posted {
@@ -37,17 +44,35 @@ struct posted {
 
 /* Owner: the I/O thread. lock guards the lists, `busy` and `stopping`. */
 struct sim_io {
-    int epoll, wake;
+    int epoll, wake, timerfd;
     struct sim_thread thread;
     struct sim_mutex lock;
     struct sim_cond idle; /* signalled after each callback, for *_remove and *_destroy */
     struct sim_io_watch *watches, *dead;
-    struct sim_io_timer *timers;
+    struct sim_io_timer **heap; /* armed timers, the earliest first */
+    uint32_t nr_heap, cap_heap;
+    uint64_t alarm; /* what timerfd is set to; UINT64_MAX: off */
     struct posted *first, **last;
     const void *busy; /* watch or timer whose callback runs now */
     bool stopping;
     pthread_t self;
 };
+
+static bool add_own_fd(struct sim_io *io, int fd, void *tag)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = tag};
+
+    return fd >= 0 && epoll_ctl(io->epoll, EPOLL_CTL_ADD, fd, &ev) == 0;
+}
+
+static void close_own_fds(struct sim_io *io)
+{
+    const int fds[] = {io->epoll, io->wake, io->timerfd};
+
+    for (size_t i = 0; i < SIM_ARRAY_LEN(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+}
 
 enum sim_status sim_io_create(struct sim_io **out)
 {
@@ -55,19 +80,18 @@ enum sim_status sim_io_create(struct sim_io **out)
 
     io->epoll = epoll_create1(EPOLL_CLOEXEC);
     io->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
-    if (io->epoll < 0 || io->wake < 0 || epoll_ctl(io->epoll, EPOLL_CTL_ADD, io->wake, &ev) < 0) {
+    io->timerfd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (io->epoll < 0 || !add_own_fd(io, io->wake, &io->wake) ||
+        !add_own_fd(io, io->timerfd, &io->timerfd)) {
         sim_error("cannot create the I/O loop: %m");
-        if (io->epoll >= 0)
-            close(io->epoll);
-        if (io->wake >= 0)
-            close(io->wake);
+        close_own_fds(io);
         sim_free(io);
         return SIM_ERR_IO;
     }
     sim_mutex_init(&io->lock, SIM_RANK_IO);
     sim_cond_init(&io->idle);
     io->last = &io->first;
+    io->alarm = UINT64_MAX;
     *out = io;
     return SIM_OK;
 }
@@ -95,13 +119,16 @@ static void finish_callback(struct sim_io *io)
     sim_cond_broadcast(&io->idle);
 }
 
+/* Runs what was posted until now; what that posts in turn waits for the next round. */
 static void run_posted(struct sim_io *io)
 {
-    while (io->first) {
-        struct posted *p = io->first;
-        io->first = p->next;
-        if (!io->first)
-            io->last = &io->first;
+    struct posted *list = io->first;
+
+    io->first = NULL;
+    io->last = &io->first;
+    while (list) {
+        struct posted *p = list;
+        list = p->next;
         sim_mutex_unlock(&io->lock);
         p->fn(p->opaque);
         sim_free(p);
@@ -109,30 +136,92 @@ static void run_posted(struct sim_io *io)
     }
 }
 
-static int run_timers(struct sim_io *io)
+/* --- the heap of armed timers --- */
+
+static void heap_set(struct sim_io *io, uint32_t pos, struct sim_io_timer *t)
+{
+    io->heap[pos] = t;
+    t->pos = pos;
+}
+
+static void heap_up(struct sim_io *io, uint32_t pos, struct sim_io_timer *t)
+{
+    while (pos && io->heap[(pos - 1) / 2]->deadline > t->deadline) {
+        heap_set(io, pos, io->heap[(pos - 1) / 2]);
+        pos = (pos - 1) / 2;
+    }
+    heap_set(io, pos, t);
+}
+
+static void heap_down(struct sim_io *io, uint32_t pos, struct sim_io_timer *t)
 {
     for (;;) {
-        uint64_t now = sim_host_ns();
-        struct sim_io_timer *due = NULL;
-        uint64_t next = UINT64_MAX;
-        for (struct sim_io_timer *t = io->timers; t; t = t->next) {
-            if (t->deadline <= now && (!due || t->deadline < due->deadline))
-                due = t;
-            if (t->deadline < next)
-                next = t->deadline;
-        }
-        if (!due) {
-            if (next == UINT64_MAX)
-                return -1;
-            uint64_t ms = (next - now + 999999) / 1000000;
-            return ms > 3600000 ? 3600000 : (int)ms;
-        }
-        due->deadline = UINT64_MAX;
+        uint32_t child = 2 * pos + 1;
+        if (child + 1 < io->nr_heap && io->heap[child + 1]->deadline < io->heap[child]->deadline)
+            child++;
+        if (child >= io->nr_heap || io->heap[child]->deadline >= t->deadline)
+            break;
+        heap_set(io, pos, io->heap[child]);
+        pos = child;
+    }
+    heap_set(io, pos, t);
+}
+
+static void heap_remove(struct sim_io *io, struct sim_io_timer *t)
+{
+    uint32_t pos = t->pos;
+
+    if (pos == NOT_ARMED)
+        return;
+    t->pos = NOT_ARMED;
+    struct sim_io_timer *last = io->heap[--io->nr_heap];
+    if (last == t)
+        return;
+    heap_down(io, pos, last);
+    heap_up(io, last->pos, last);
+}
+
+static void heap_insert(struct sim_io *io, struct sim_io_timer *t)
+{
+    if (io->nr_heap == io->cap_heap) {
+        io->cap_heap = io->cap_heap ? io->cap_heap * 2 : 16;
+        io->heap = sim_realloc(io->heap, io->cap_heap * sizeof(io->heap[0]));
+    }
+    heap_up(io, io->nr_heap++, t);
+}
+
+/* Sets the timerfd when the earliest deadline is before the alarm. */
+static void set_alarm(struct sim_io *io)
+{
+    if (!io->nr_heap || io->heap[0]->deadline >= io->alarm)
+        return;
+    uint64_t at = io->heap[0]->deadline;
+
+    io->alarm = at;
+    if (!at)
+        at = 1; /* 0 would switch the timerfd off */
+    if (at > INT64_MAX)
+        at = INT64_MAX;
+    struct itimerspec spec = {.it_value = {.tv_sec = (time_t)(at / 1000000000),
+                                           .tv_nsec = (long)(at % 1000000000)}};
+    timerfd_settime(io->timerfd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+/* Runs the timers that are due, at most as many as are armed now: one that always arms itself
+ * again must not keep the watches waiting. */
+static void run_timers(struct sim_io *io)
+{
+    uint64_t now = sim_host_ns();
+
+    for (uint32_t left = io->nr_heap; left && io->nr_heap && io->heap[0]->deadline <= now; left--) {
+        struct sim_io_timer *due = io->heap[0];
+        heap_remove(io, due);
         io->busy = due;
         sim_mutex_unlock(&io->lock);
         due->fn(due->opaque);
         finish_callback(io);
     }
+    set_alarm(io);
 }
 
 static void run_watch(struct sim_io *io, struct sim_io_watch *w, uint32_t bits)
@@ -162,6 +251,27 @@ static void free_dead(struct sim_io *io)
     }
 }
 
+static void drain(int fd)
+{
+    uint64_t count;
+
+    if (read(fd, &count, sizeof count) < 0) {
+        /* EAGAIN: already drained */
+    }
+}
+
+static void run_event(struct sim_io *io, const struct epoll_event *ev)
+{
+    if (ev->data.ptr == &io->wake) {
+        drain(io->wake);
+    } else if (ev->data.ptr == &io->timerfd) {
+        drain(io->timerfd);
+        io->alarm = UINT64_MAX;
+    } else {
+        run_watch(io, ev->data.ptr, ev->events);
+    }
+}
+
 static void *io_main(void *arg)
 {
     struct sim_io *io = arg;
@@ -171,25 +281,16 @@ static void *io_main(void *arg)
     io->self = pthread_self();
     while (!io->stopping) {
         run_posted(io);
-        int timeout = run_timers(io);
-        if (io->first)
-            continue;
+        run_timers(io);
         free_dead(io);
         if (io->stopping)
             break;
+        bool more = io->first != NULL;
         sim_mutex_unlock(&io->lock);
-        int n = epoll_wait(io->epoll, events, (int)SIM_ARRAY_LEN(events), timeout);
+        int n = epoll_wait(io->epoll, events, (int)SIM_ARRAY_LEN(events), more ? 0 : -1);
         sim_mutex_lock(&io->lock);
-        for (int i = 0; i < n; i++) {
-            if (events[i].data.ptr) {
-                run_watch(io, events[i].data.ptr, events[i].events);
-            } else {
-                uint64_t count;
-                if (read(io->wake, &count, sizeof count) < 0) {
-                    /* EAGAIN: already drained */
-                }
-            }
-        }
+        for (int i = 0; i < n; i++)
+            run_event(io, &events[i]);
     }
     sim_mutex_unlock(&io->lock);
     return NULL;
@@ -221,18 +322,14 @@ void sim_io_destroy(struct sim_io *io)
         io->watches = w->next;
         sim_free(w);
     }
-    while (io->timers) {
-        struct sim_io_timer *t = io->timers;
-        io->timers = t->next;
-        sim_free(t);
-    }
+    SIM_BUG_ON(io->nr_heap, "the I/O loop is destroyed with %u armed timers", io->nr_heap);
     while (io->first) {
         struct posted *p = io->first;
         io->first = p->next;
         sim_free(p);
     }
-    close(io->epoll);
-    close(io->wake);
+    close_own_fds(io);
+    sim_free(io->heap);
     sim_cond_fini(&io->idle);
     sim_mutex_fini(&io->lock);
     sim_free(io);
@@ -301,28 +398,24 @@ struct sim_io_timer *sim_io_timer_create(struct sim_io *io, void (*fn)(void *opa
 {
     struct sim_io_timer *t = sim_new(struct sim_io_timer);
 
-    *t = (struct sim_io_timer){io, UINT64_MAX, fn, opaque, NULL};
-    sim_mutex_lock(&io->lock);
-    t->next = io->timers;
-    io->timers = t;
-    sim_mutex_unlock(&io->lock);
+    *t = (struct sim_io_timer){.io = io, .pos = NOT_ARMED, .fn = fn, .opaque = opaque};
     return t;
 }
 
 void sim_io_timer_arm(struct sim_io_timer *t, uint64_t deadline_host_ns)
 {
     sim_mutex_lock(&t->io->lock);
+    heap_remove(t->io, t);
     t->deadline = deadline_host_ns;
-    bool other = !on_io_thread(t->io);
+    heap_insert(t->io, t);
+    set_alarm(t->io);
     sim_mutex_unlock(&t->io->lock);
-    if (other)
-        wake(t->io);
 }
 
 void sim_io_timer_cancel(struct sim_io_timer *t)
 {
     sim_mutex_lock(&t->io->lock);
-    t->deadline = UINT64_MAX;
+    heap_remove(t->io, t);
     sim_mutex_unlock(&t->io->lock);
 }
 
@@ -331,14 +424,11 @@ void sim_io_timer_destroy(struct sim_io_timer *t)
     struct sim_io *io = t->io;
 
     sim_mutex_lock(&io->lock);
-    for (struct sim_io_timer **p = &io->timers; *p; p = &(*p)->next) {
-        if (*p == t) {
-            *p = t->next;
-            break;
-        }
-    }
+    heap_remove(io, t);
     while (io->busy == t && !on_io_thread(io))
         sim_cond_wait(&io->idle, &io->lock);
+    /* The callback that ran meanwhile may have armed it again. */
+    heap_remove(io, t);
     sim_mutex_unlock(&io->lock);
     sim_free(t);
 }

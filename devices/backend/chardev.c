@@ -258,7 +258,7 @@ void chardev_add_tap(struct chardev *c, const struct chardev_tap *tap)
 /* --- life --- */
 
 static const struct chardev_ops *const kinds[] = {
-    &chardev_stdio_ops, &chardev_null_ops, &chardev_mem_ops,
+    &chardev_stdio_ops, &chardev_null_ops, &chardev_mem_ops, &chardev_file_ops, &chardev_unix_ops,
 };
 
 static const struct chardev_ops *find_kind(const char *spec, const char **arg)

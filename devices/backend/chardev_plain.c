@@ -115,3 +115,20 @@ static void fd_close(struct chardev *c)
 
 const struct chardev_ops chardev_stdio_ops = {
     .name = "stdio", .open = stdio_open, .write = chardev_fd_write, .close = fd_close};
+
+static enum sim_status file_open(struct chardev *c, const char *arg)
+{
+    if (!*arg) {
+        sim_error("serial back end '%s': no file name", c->spec);
+        return SIM_ERR_INVALID;
+    }
+    /* O_NONBLOCK: it may be a pipe or a terminal. */
+    c->fd = open(arg, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
+    if (c->fd >= 0)
+        return SIM_OK;
+    sim_error("cannot open '%s' for serial output: %m", arg);
+    return SIM_ERR_IO;
+}
+
+const struct chardev_ops chardev_file_ops = {
+    .name = "file", .open = file_open, .write = chardev_fd_write, .close = fd_close};

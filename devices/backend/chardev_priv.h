@@ -68,7 +68,8 @@ struct chardev {
     bool is_socket;
     bool poll_first;         /* the fd may block: ask poll before each small write */
     bool failed;             /* a write error was said */
-    char *path;              /* unix server: to be unlinked; file: for messages */
+    char *path;              /* unix */
+    bool bound, closing;     /* unix: path is to be unlinked; close has begun */
     int listen_fd;
     struct sim_io_watch *listen_watch, *watch;
     char *text;              /* mem */

@@ -30,7 +30,9 @@ void sim_io_watch_set(struct sim_io_watch *w, unsigned events);
 /* After this returns fn is not running and will not run again (callable from fn itself). */
 void sim_io_watch_remove(struct sim_io_watch *w);
 
-/* One-shot timers on CLOCK_MONOTONIC (ns, as sim_host_ns()). Context: any thread. */
+/* One-shot timers on CLOCK_MONOTONIC (ns, as sim_host_ns()). Context: any thread. Arming again
+ * replaces the deadline; cancel does not wait for a callback that has begun, destroy does (callable
+ * from fn itself). Timers are destroyed before the loop is. */
 struct sim_io_timer *sim_io_timer_create(struct sim_io *io, void (*fn)(void *opaque), void *opaque);
 void sim_io_timer_arm(struct sim_io_timer *t, uint64_t deadline_host_ns);
 void sim_io_timer_cancel(struct sim_io_timer *t);

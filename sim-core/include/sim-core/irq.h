@@ -6,6 +6,7 @@
 #ifndef SIM_CORE_IRQ_H
 #define SIM_CORE_IRQ_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -31,8 +32,8 @@ static inline void irq_pulse(const struct irq_line *line)
 
 /* For unit tests: a sink that remembers the level and counts rising edges of up to 64 lines. */
 struct irq_probe {
-    uint64_t level;
-    uint32_t edges[64];
+    _Atomic uint64_t level;
+    _Atomic uint32_t edges[64];
 };
 struct irq_line irq_probe_line(struct irq_probe *probe, uint32_t number);
 

@@ -109,7 +109,7 @@ static inline bool reg_faults(struct fixture *f, gpa_t gpa, unsigned size)
 
 static inline bool line_is_high(const struct fixture *f, unsigned n)
 {
-    return *(const volatile uint64_t *)&f->probe.level >> n & 1;
+    return f->probe.level >> n & 1;
 }
 
 /* Waits up to 5 s for a line that another thread drives. */
@@ -123,17 +123,22 @@ static inline bool line_becomes(const struct fixture *f, unsigned n, bool level)
     return false;
 }
 
-/* Saves a's device and loads the bytes into b's. */
+/* Saves a's device and loads the bytes into b's, in a frozen world: no I/O thread runs meanwhile. */
 static inline enum sim_status fixture_copy_state(struct fixture *a, struct fixture *b)
 {
     struct state_buf buf = {0};
     size_t used = 0;
 
+    sim_io_stop(a->sim->io);
+    sim_io_stop(b->sim->io);
     state_save(a->dev->ops->state, a->dev, &buf);
     enum sim_status status = state_load(b->dev->ops->state, b->dev, buf.data, buf.len, &used);
     if (status == SIM_OK)
         assert_int_equal(used, buf.len);
     state_buf_fini(&buf);
+    assert_int_equal(sim_io_start(a->sim->io), SIM_OK);
+    if (b != a)
+        assert_int_equal(sim_io_start(b->sim->io), SIM_OK);
     return status;
 }
 

@@ -1,5 +1,6 @@
 /* Semantics of Zicbom and Zicboz. Blocks are 64 bytes. Guest caches are not modelled, so cleaning
  * and invalidating check permissions and do nothing. */
+#include "csr_bits.h"
 #include "exec.h"
 #include "mem.h"
 
@@ -7,9 +8,7 @@
 
 #define RV_CBO_BLOCK 64u
 
-/* menvcfg and senvcfg have the same bits (Priv. 3.1.18). CBIE: 00 illegal, 01 flush, 11 invalidate. */
-enum { ENVCFG_CBIE = 3 << 4, ENVCFG_CBCFE = 1 << 6, ENVCFG_CBZE = 1 << 7 };
-
+/* May the hart do what `bits` of menvcfg and senvcfg enable? (Priv. 3.1.18; CBIE: any but 00) */
 static bool enabled(const struct rv_hart *h, uint64_t bits)
 {
     if (h->priv == RV_M)

@@ -1,8 +1,6 @@
 /* The scan that tells simple LR/SC sequences from those that must run alone (lrsc.h). */
 #include "lrsc.h"
 
-#include <string.h>
-
 #include "mem.h"
 
 enum rv_lrsc rv_lrsc_step(const struct rv_insn *i)
@@ -29,21 +27,26 @@ enum rv_lrsc rv_lrsc_step(const struct rv_insn *i)
     return RV_LRSC_GO_ON;
 }
 
+static uint32_t parcel(const uint8_t *page, uint64_t offset)
+{
+    return __atomic_load_n((const uint16_t *)(page + offset), __ATOMIC_RELAXED);
+}
+
 /* The instruction at byte `offset` of a page; false when it does not lie within the page. */
 static bool decode_at(const struct rv_hart *h, const uint8_t *page, uint64_t offset,
                       struct rv_insn *insn)
 {
-    uint16_t low, high = 0;
+    uint32_t raw;
 
     if (offset + 2 > GUEST_PAGE_SIZE)
         return false;
-    memcpy(&low, page + offset, 2);
-    if (rv_insn_len(low) == 4) {
+    raw = parcel(page, offset);
+    if (rv_insn_len(raw) == 4) {
         if (offset + 4 > GUEST_PAGE_SIZE)
             return false;
-        memcpy(&high, page + offset + 2, 2);
+        raw |= parcel(page, offset + 2) << 16;
     }
-    rv_decode((uint32_t)high << 16 | low, &h->isa, insn);
+    rv_decode(raw, &h->isa, insn);
     return true;
 }
 

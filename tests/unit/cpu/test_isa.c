@@ -1,0 +1,214 @@
+/* ISA sets: -cpu options, device-tree strings, formatting. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cpu/riscv.h"
+
+#define BIT(ext) (1ull << RV_EXT_##ext)
+#define SV_ALL (BIT(SV39) | BIT(SV48) | BIT(SV57))
+#define OPTIONS (SV_ALL | BIT(S) | BIT(U) | BIT(PMP))
+#define GC (BIT(I) | BIT(M) | BIT(A) | BIT(F) | BIT(D) | BIT(C) | BIT(ZICSR) | BIT(ZIFENCEI))
+#define DT_BASE (BIT(ZICSR) | BIT(ZIFENCEI) | BIT(ZICNTR) | BIT(ZIHPM))
+#define ALL ((1ull << RV_EXT_COUNT) - 1)
+
+static void test_default_is_all_on(void **state)
+{
+    struct rv_isa isa = {0};
+
+    (void)state;
+    rv_isa_default(&isa);
+    assert_int_equal(isa.ext, ALL);
+}
+
+static void test_parse_cpu_sets(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t ext;
+    } rows[] = {
+        {"rv64", ALL},
+        {"max", ALL},
+        {"rv64,zba=off", ALL & ~BIT(ZBA)},
+        {"rv64,zba=off,zba=on", ALL},
+        {"rv64,ZBA=off,zbb=false,zbs=true", ALL & ~(BIT(ZBA) | BIT(ZBB))},
+        {"rv64,b=off", ALL & ~(BIT(ZBA) | BIT(ZBB) | BIT(ZBS))},
+        {"rv64,v=off,h=off,zvbb=off,zfh=off", ALL},
+        {"rv64,sv57=off", ALL & ~BIT(SV57)},
+        {"rv64,sv48=off", ALL & ~(BIT(SV57) | BIT(SV48))},
+        {"rv64,f=off", ALL & ~(BIT(F) | BIT(D))},
+        {"rv64,d=off", ALL & ~BIT(D)},
+        {"rv64,c=off", ALL & ~BIT(C)},
+        {"rv64,a=off", ALL & ~(BIT(A) | BIT(ZACAS) | BIT(ZAWRS))},
+        {"rv64,s=off", ALL & ~(BIT(S) | SV_ALL | BIT(SSTC) | BIT(SVADU) | BIT(SVINVAL) |
+                               BIT(SVNAPOT) | BIT(SVPBMT))},
+        {"rv64gc", GC | OPTIONS},
+        {"rv64imac", BIT(I) | BIT(M) | BIT(A) | BIT(C) | OPTIONS | BIT(ZICSR)},
+        {"rv64gc_zba_zicond,sv57=off", GC | BIT(ZBA) | BIT(ZICOND) | (OPTIONS & ~BIT(SV57))},
+        {"rv64i,d=on", BIT(I) | BIT(D) | BIT(F) | BIT(ZICSR) | OPTIONS},
+        {"rv64gc,sv39=off", GC | (OPTIONS & ~SV_ALL)},
+        {"rv64i,s=off,zicsr=off", BIT(I) | BIT(U) | BIT(PMP)},
+    };
+
+    (void)state;
+    for (size_t n = 0; n < SIM_ARRAY_LEN(rows); n++) {
+        struct rv_isa isa = {0};
+
+        print_message("%s\n", rows[n].text);
+        assert_int_equal(rv_isa_parse_cpu(rows[n].text, &isa), SIM_OK);
+        assert_int_equal(isa.ext, rows[n].ext);
+    }
+}
+
+static void test_parse_cpu_rejects(void **state)
+{
+    static const char *const rows[] = {
+        "",          "rv32",          "rv64,zba",        "rv64,zba=maybe", "rv64,nonsense=off",
+        "rv64,v=on", "rv64,f=off,d=on", "rv64,i=off",    "rv64,",          "rv64,=on",
+        "rv64,,",    "rv64,a=off,zacas=on", "rv64,sv48=off,sv57=on", "rv64,s=off,sv39=on",
+        "rv64gcv",   "rv64mac",       "sifive-u54",      "rv64,zba=off ", "rv64,vlen=128",
+        "rv64,u=off,sstc=on",
+    };
+
+    (void)state;
+    for (size_t n = 0; n < SIM_ARRAY_LEN(rows); n++) {
+        struct rv_isa isa = {0x5a};
+
+        print_message("%s\n", rows[n]);
+        assert_int_equal(rv_isa_parse_cpu(rows[n], &isa), SIM_ERR_INVALID);
+        assert_int_equal(isa.ext, 0x5a); /* written only on success */
+    }
+}
+
+static void test_parse_string_sets(void **state)
+{
+    static const struct {
+        const char *isa, *mmu;
+        uint64_t ext;
+    } rows[] = {
+        {"rv64imafdc", NULL, GC | DT_BASE | OPTIONS},
+        {"rv64imafdcsu", NULL, GC | DT_BASE | OPTIONS},
+        {"rv64imafdcsu_zba", "riscv,sv57", GC | DT_BASE | OPTIONS | BIT(ZBA)},
+        {"RV64IMAFDC_ZBA", "riscv,sv48", GC | DT_BASE | BIT(ZBA) | (OPTIONS & ~BIT(SV57))},
+        {"rv64gc", "riscv,sv39", GC | DT_BASE | (OPTIONS & ~(BIT(SV48) | BIT(SV57)))},
+        {"rv64imac", "riscv,none", BIT(I) | BIT(M) | BIT(A) | BIT(C) | DT_BASE | (OPTIONS & ~SV_ALL)},
+        {"rv64imafdch_zicbom_zicboz_zicntr_zicsr_zifencei_zihintpause_zawrs_zba_zbb_zbs_sstc_svadu",
+         "riscv,sv57",
+         GC | DT_BASE | OPTIONS | BIT(ZICBOM) | BIT(ZICBOZ) | BIT(ZIHINTPAUSE) | BIT(ZAWRS) |
+             BIT(ZBA) | BIT(ZBB) | BIT(ZBS) | BIT(SSTC) | BIT(SVADU)},
+        {"rv64i2p1_m2p0_a2_zba1p0_zicbom1p0_svinval1", NULL,
+         BIT(I) | BIT(M) | BIT(A) | DT_BASE | OPTIONS | BIT(ZBA) | BIT(ZICBOM) | BIT(SVINVAL)},
+        {"rv64imasstc", NULL, BIT(I) | BIT(M) | BIT(A) | DT_BASE | OPTIONS | BIT(SSTC)},
+        {"rv64iczba", NULL, BIT(I) | BIT(C) | DT_BASE | OPTIONS | BIT(ZBA)},
+        {"rv64id", NULL, BIT(I) | BIT(F) | BIT(D) | DT_BASE | OPTIONS},
+        {"rv64i_xvendor_zve32x_svpbmt", NULL, BIT(I) | DT_BASE | OPTIONS | BIT(SVPBMT)},
+    };
+
+    (void)state;
+    for (size_t n = 0; n < SIM_ARRAY_LEN(rows); n++) {
+        struct rv_isa isa = {0};
+
+        print_message("%s %s\n", rows[n].isa, rows[n].mmu ? rows[n].mmu : "-");
+        assert_int_equal(rv_isa_parse_string(rows[n].isa, rows[n].mmu, &isa), SIM_OK);
+        assert_int_equal(isa.ext, rows[n].ext);
+    }
+}
+
+static void test_parse_string_rejects(void **state)
+{
+    static const char *const rows[][2] = {
+        {"", NULL},          {"rv32imac", NULL},   {"rv64", NULL}, {"rv64e", NULL},
+        {"rv64mafd", NULL},  {"imafdc", NULL},     {"rv64imac", "riscv,sv32"},
+        {"rv64imac", "sv39"}, {"rv64imac", ""},
+    };
+
+    (void)state;
+    for (size_t n = 0; n < SIM_ARRAY_LEN(rows); n++) {
+        struct rv_isa isa = {0x5a};
+
+        assert_int_equal(rv_isa_parse_string(rows[n][0], rows[n][1], &isa), SIM_ERR_INVALID);
+        assert_int_equal(isa.ext, 0x5a);
+    }
+}
+
+/* What is formatted parses to the same set. */
+static void test_format_and_back(void **state)
+{
+    static const char *const cpus[] = {"rv64", "rv64gc", "rv64,zba=off,sstc=off", "rv64,sv48=off",
+                                       "rv64imac,zicntr=on,zihpm=on,zifencei=on,sv39=off"};
+
+    (void)state;
+    for (size_t n = 0; n < SIM_ARRAY_LEN(cpus); n++) {
+        struct rv_isa isa = {0}, back = {0};
+        char text[512];
+        const uint64_t unnamed = BIT(ZICNTR) | BIT(ZIHPM); /* every device-tree hart has them */
+
+        assert_int_equal(rv_isa_parse_cpu(cpus[n], &isa), SIM_OK);
+        assert_true(rv_isa_format(&isa, text, sizeof(text)) < (int)sizeof(text));
+        assert_int_equal(rv_isa_parse_string(text, rv_isa_mmu_type(&isa), &back), SIM_OK);
+        assert_int_equal(back.ext, isa.ext | unnamed);
+    }
+}
+
+static void test_format_text_and_size(void **state)
+{
+    struct rv_isa isa = {BIT(I) | BIT(M) | BIT(C) | BIT(ZICSR) | BIT(ZBA) | BIT(SSTC) | OPTIONS};
+    const char *want = "rv64imc_zicsr_zba_sstc";
+    char text[64];
+
+    (void)state;
+    assert_int_equal(rv_isa_format(&isa, text, sizeof(text)), (int)strlen(want));
+    assert_string_equal(text, want);
+    memset(text, 'x', sizeof(text));
+    assert_int_equal(rv_isa_format(&isa, text, 8), (int)strlen(want));
+    assert_string_equal(text, "rv64imc");
+    assert_int_equal(text[8], 'x');
+    assert_int_equal(rv_isa_format(&isa, NULL, 0), (int)strlen(want));
+}
+
+static void test_mmu_type_is_the_largest(void **state)
+{
+    struct rv_isa isa = {SV_ALL};
+
+    (void)state;
+    assert_string_equal(rv_isa_mmu_type(&isa), "riscv,sv57");
+    isa.ext &= ~BIT(SV57);
+    assert_string_equal(rv_isa_mmu_type(&isa), "riscv,sv48");
+    isa.ext &= ~BIT(SV48);
+    assert_string_equal(rv_isa_mmu_type(&isa), "riscv,sv39");
+    isa.ext = 0;
+    assert_string_equal(rv_isa_mmu_type(&isa), "riscv,none");
+}
+
+static void test_names_of_options_are_null(void **state)
+{
+    (void)state;
+    assert_string_equal(rv_ext_isa_name(RV_EXT_ZBA), "zba");
+    assert_string_equal(rv_ext_isa_name(RV_EXT_I), "i");
+    assert_string_equal(rv_ext_isa_name(RV_EXT_SVPBMT), "svpbmt");
+    assert_null(rv_ext_isa_name(RV_EXT_S));
+    assert_null(rv_ext_isa_name(RV_EXT_U));
+    assert_null(rv_ext_isa_name(RV_EXT_SV39));
+    assert_null(rv_ext_isa_name(RV_EXT_SV57));
+    assert_null(rv_ext_isa_name(RV_EXT_PMP));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_default_is_all_on),
+        cmocka_unit_test(test_parse_cpu_sets),
+        cmocka_unit_test(test_parse_cpu_rejects),
+        cmocka_unit_test(test_parse_string_sets),
+        cmocka_unit_test(test_parse_string_rejects),
+        cmocka_unit_test(test_format_and_back),
+        cmocka_unit_test(test_format_text_and_size),
+        cmocka_unit_test(test_mmu_type_is_the_largest),
+        cmocka_unit_test(test_names_of_options_are_null),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -9,7 +9,13 @@
 
 #include "sim-core/status.h"
 
-enum { CONFIG_MAX_DRIVES = 16, CONFIG_MAX_NETS = 8, CONFIG_MAX_SERIALS = 8 };
+enum {
+    CONFIG_MAX_HARTS = 4096,
+    CONFIG_MAX_DRIVES = 16,
+    CONFIG_MAX_NETS = 8,
+    CONFIG_MAX_SERIALS = 8,
+    CONFIG_MAX_THREADS = 1024
+};
 
 enum config_bus { CONFIG_BUS_PCI, CONFIG_BUS_MMIO };
 
@@ -27,7 +33,7 @@ struct config_net {
 };
 
 struct config {
-    uint32_t smp;      /* harts, 1..CONFIG limit 4096 */
+    uint32_t smp;      /* harts, 1..CONFIG_MAX_HARTS */
     uint64_t memory;   /* bytes */
     char *cpu;         /* -cpu text, NULL = "rv64" */
     char *kernel;      /* Image or ELF; NULL: none */
@@ -53,10 +59,14 @@ struct config {
     bool stats;
     bool no_reboot;                   /* a guest reset ends the run */
     bool demo;
+    bool dump_config;                 /* print this configuration and exit */
 };
 
 void config_init(struct config *c); /* defaults: 1 hart, 128 MiB as QEMU, jit on */
 void config_fini(struct config *c);
+/* Writes it as YAML. */
 void config_dump(const struct config *c, FILE *out);
+/* Replaces an owned string; value may be NULL. */
+void config_set_string(char **field, const char *value);
 
 #endif

@@ -1,0 +1,546 @@
+/* The options of `partita run`: one table of names, arguments, help and effects; the walk over argv;
+ * and what must hold of the whole. Options that name each other by id are in cli_device.c. */
+#include "cli.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+#include "sim-core/types.h"
+
+struct cli {
+    struct config *config;
+    struct cli_devices devices;
+    bool help;
+};
+
+typedef enum sim_status (*apply_fn)(struct cli *cli, const char *option, const char *value);
+
+struct cli_option {
+    const char *name;
+    const char *arg;  /* how help calls the argument; NULL: takes none */
+    const char *help; /* NULL: accepted but not shown */
+    apply_fn apply;   /* NULL: the plain kinds below */
+    uint32_t string;  /* offset of a char * field that gets the argument, */
+    uint32_t flag;    /* or of a bool field that becomes true; 0 = none */
+};
+
+static enum sim_status reject(const char *option, const char *value, const char *why)
+{
+    sim_error("%s: '%s' %s", option, value, why);
+    return SIM_ERR_INVALID;
+}
+
+/* --- machine --- */
+
+static const char *const smp_topology[] = {"drawers", "books", "sockets", "dies",
+                                           "clusters", "modules", "cores", "threads"};
+
+/* "4", "cpus=4", "sockets=2,cores=4": the guest sees a flat list of harts. */
+static enum sim_status apply_smp(struct cli *cli, const char *option, const char *value)
+{
+    struct keyvals kv;
+    uint32_t cpus = 0, ignored;
+    uint64_t product = 1;
+    enum sim_status status;
+
+    SIM_TRY(keyvals_parse(option, value, "cpus", &kv));
+    bool given = keyvals_take(&kv, "cpus") != NULL;
+    status = keyvals_take_u32(&kv, "cpus", &cpus);
+    for (size_t i = 0; status == SIM_OK && i < SIM_ARRAY_LEN(smp_topology); i++) {
+        uint32_t n = 1;
+        status = keyvals_take_u32(&kv, smp_topology[i], &n);
+        product = n > CONFIG_MAX_HARTS ? UINT32_MAX : product * n;
+        product = product > UINT32_MAX ? UINT32_MAX : product;
+    }
+    if (status == SIM_OK)
+        status = keyvals_take_u32(&kv, "maxcpus", &ignored);
+    if (status == SIM_OK)
+        status = keyvals_check(&kv);
+    keyvals_fini(&kv);
+    SIM_TRY(status);
+    uint64_t harts = given ? cpus : product;
+    if (harts < 1 || harts > CONFIG_MAX_HARTS) {
+        sim_error("%s: '%s': a machine has 1 to %d harts", option, value, CONFIG_MAX_HARTS);
+        return SIM_ERR_INVALID;
+    }
+    cli->config->smp = (uint32_t)harts;
+    return SIM_OK;
+}
+
+enum { MEMORY_UNIT = 1 << 20, MEMORY_MIN = 1 << 20 };
+static const uint64_t memory_max = 1ull << 46; /* what Sv39x4-sized page tables of guests reach */
+
+static enum sim_status apply_memory(struct cli *cli, const char *option, const char *value)
+{
+    static const char *const ignored[] = {"slots", "maxmem", NULL};
+    struct keyvals kv;
+    uint64_t bytes = 0;
+    const char *size;
+    enum sim_status status;
+
+    SIM_TRY(keyvals_parse(option, value, "size", &kv));
+    keyvals_ignore(&kv, ignored);
+    size = keyvals_take(&kv, "size");
+    status = keyvals_check(&kv);
+    if (status == SIM_OK)
+        status = size ? parse_size(option, size, MEMORY_UNIT, &bytes)
+                      : reject(option, value, "has no size");
+    if (status == SIM_OK && (bytes < MEMORY_MIN || bytes > memory_max || bytes % GUEST_PAGE_SIZE))
+        status = reject(option, size, "is not a possible memory size (1M to 64T, whole 4K pages)");
+    keyvals_fini(&kv);
+    if (status == SIM_OK)
+        cli->config->memory = bytes;
+    return status;
+}
+
+/* Settings of QEMU's machine that are as Partita's machine is anyway; others are refused. */
+static enum sim_status check_machine_settings(struct keyvals *kv)
+{
+    static const struct {
+        const char *key, *value;
+    } fixed[] = {{"aclint", "on"}, {"aclint", "off"}, {"aia", "none"}, {"acpi", "off"},
+                 {"usb", "off"},   {"iommu-sys", "off"}, {"graphics", "off"}, {"accel", NULL}};
+
+    for (unsigned i = 0; i < kv->nr; i++)
+        for (size_t j = 0; j < SIM_ARRAY_LEN(fixed); j++)
+            if (fixed[j].value && strcmp(kv->item[i].key, fixed[j].key) == 0 &&
+                strcmp(kv->item[i].value, fixed[j].value) == 0)
+                kv->item[i].taken = true;
+    return keyvals_check(kv);
+}
+
+static enum sim_status apply_accel(struct cli *cli, const char *option, const char *value);
+
+static enum sim_status apply_machine(struct cli *cli, const char *option, const char *value)
+{
+    struct keyvals kv;
+    enum sim_status status = SIM_OK;
+    const char *type, *dump, *accel;
+
+    SIM_TRY(keyvals_parse(option, value, "type", &kv));
+    type = keyvals_take(&kv, "type");
+    dump = keyvals_take(&kv, "dumpdtb");
+    accel = keyvals_take(&kv, "accel");
+    if (type && strcmp(type, "virt") != 0)
+        status = reject(option, type, "is not a machine (there is 'virt'; other machines are "
+                                      "described by -dtb FILE)");
+    if (status == SIM_OK && dump)
+        config_set_string(&cli->config->dump_dtb, dump);
+    if (status == SIM_OK && accel)
+        status = apply_accel(cli, "-machine accel=", accel);
+    if (status == SIM_OK)
+        status = check_machine_settings(&kv);
+    keyvals_fini(&kv);
+    return status;
+}
+
+/* --- execution --- */
+
+static enum sim_status apply_accel(struct cli *cli, const char *option, const char *value)
+{
+    static const struct {
+        const char *name;
+        bool jit;
+    } engines[] = {{"jit", true}, {"tcg", true}, {"interp", false}};
+    static const char *const ignored[] = {"thread", "tb-size", "split-wx", "one-insn-per-tb", NULL};
+    struct keyvals kv;
+    enum sim_status status;
+    const char *name;
+
+    SIM_TRY(keyvals_parse(option, value, "accel", &kv));
+    keyvals_ignore(&kv, ignored);
+    name = keyvals_take(&kv, "accel");
+    status = keyvals_check(&kv);
+    if (status == SIM_OK) {
+        status = SIM_ERR_NOTFOUND;
+        for (size_t i = 0; name && i < SIM_ARRAY_LEN(engines); i++) {
+            if (strcmp(name, engines[i].name) == 0) {
+                cli->config->jit = engines[i].jit;
+                status = SIM_OK;
+            }
+        }
+        if (status != SIM_OK)
+            status = reject(option, name ? name : value, "is not an engine (jit or interp)");
+    }
+    keyvals_fini(&kv);
+    return status;
+}
+
+static enum sim_status apply_threads(struct cli *cli, const char *option, const char *value)
+{
+    uint32_t n;
+
+    SIM_TRY(parse_u32(option, value, &n));
+    if (n < 1 || n > CONFIG_MAX_THREADS) {
+        sim_error("%s: '%s': 1 to %d host threads", option, value, CONFIG_MAX_THREADS);
+        return SIM_ERR_INVALID;
+    }
+    cli->config->threads = n;
+    return SIM_OK;
+}
+
+static enum sim_status apply_timeout(struct cli *cli, const char *option, const char *value)
+{
+    return parse_duration(option, value, &cli->config->timeout_ns);
+}
+
+static enum sim_status apply_clock(struct cli *cli, const char *option, const char *value)
+{
+    if (strcmp(value, "host") != 0 && strcmp(value, "virtual") != 0)
+        return reject(option, value, "is not a clock (host or virtual)");
+    cli->config->virtual_clock = strcmp(value, "virtual") == 0;
+    return SIM_OK;
+}
+
+/* --- devices --- */
+
+static enum sim_status apply_serial(struct cli *cli, const char *option, const char *value)
+{
+    static const struct {
+        const char *given, *spec; /* spec NULL: as given; a trailing ':' takes any rest */
+    } forms[] = {{"stdio", NULL},      {"mon:stdio", "stdio"}, {"null", NULL}, {"none", "null"},
+                 {"file:", NULL},      {"unix:", NULL},        {"chardev:", NULL}};
+    struct config *c = cli->config;
+
+    if (c->nr_serials == CONFIG_MAX_SERIALS) {
+        sim_error("%s: at most %d serial ports", option, CONFIG_MAX_SERIALS);
+        return SIM_ERR_INVALID;
+    }
+    for (size_t i = 0; i < SIM_ARRAY_LEN(forms); i++) {
+        const char *form = forms[i].given;
+        size_t len = strlen(form);
+        bool prefix = form[len - 1] == ':';
+        if (prefix ? strncmp(value, form, len) == 0 && value[len] : strcmp(value, form) == 0) {
+            c->serial[c->nr_serials++] = sim_strdup(forms[i].spec ? forms[i].spec : value);
+            return SIM_OK;
+        }
+    }
+    return reject(option, value, "is not a place for a serial port (stdio, null, file:PATH, "
+                                 "unix:PATH,server=on, chardev:ID)");
+}
+
+#define DEVICE_PIECE(name)                                                                         \
+    static enum sim_status apply_##name(struct cli *cli, const char *option, const char *value)    \
+    {                                                                                              \
+        (void)option;                                                                              \
+        return cli_add_##name(&cli->devices, value);                                               \
+    }
+DEVICE_PIECE(drive)
+DEVICE_PIECE(netdev)
+DEVICE_PIECE(nic)
+DEVICE_PIECE(chardev)
+DEVICE_PIECE(device)
+#undef DEVICE_PIECE
+
+/* Where QEMU would open a window or a monitor, "none" is what Partita has. */
+static enum sim_status apply_only_none(struct cli *cli, const char *option, const char *value)
+{
+    (void)cli;
+    if (strcmp(value, "none") == 0 || strcmp(value, "null") == 0)
+        return SIM_OK;
+    return reject(option, value, "is not available (only 'none')");
+}
+
+static enum sim_status apply_rtc(struct cli *cli, const char *option, const char *value)
+{
+    (void)cli;
+    if (strcmp(value, "base=utc") != 0 && strcmp(value, "base=utc,clock=host") != 0)
+        sim_warn("%s %s has no effect: the guest's clock is the host's UTC", option, value);
+    return SIM_OK;
+}
+
+/* QEMU needs a back end object for -device virtio-rng; here the host's random source is built in. */
+static enum sim_status apply_object(struct cli *cli, const char *option, const char *value)
+{
+    (void)cli;
+    if (strncmp(value, "rng-random,", 11) == 0 || strncmp(value, "rng-builtin,", 12) == 0)
+        return SIM_OK;
+    return reject(option, value, "is not an object that Partita has (rng-random, rng-builtin)");
+}
+
+static enum sim_status apply_help(struct cli *cli, const char *option, const char *value)
+{
+    (void)option;
+    (void)value;
+    cli->help = true;
+    return SIM_OK;
+}
+
+static enum sim_status apply_nothing(struct cli *cli, const char *option, const char *value)
+{
+    (void)cli;
+    (void)option;
+    (void)value;
+    return SIM_OK;
+}
+
+/* --- the table --- */
+
+#define STRING(field) .string = offsetof(struct config, field)
+#define FLAG(field) .flag = offsetof(struct config, field)
+#define CALL(fn) .apply = fn
+#define GROUP(title) {.help = title}
+
+static const struct cli_option options[] = {
+    GROUP("Machine"),
+    {"machine", "virt[,dumpdtb=FILE]", "the machine; 'virt' is register-compatible with QEMU's",
+     CALL(apply_machine)},
+    {"M", "virt", NULL, CALL(apply_machine)},
+    {"cpu", "rv64[,EXT=on|off...]", "extensions of the harts: -cpu rv64,sv57=off,zacas=off",
+     STRING(cpu)},
+    {"smp", "N", "number of harts, 1 to 4096 (default 1)", CALL(apply_smp)},
+    {"m", "SIZE", "memory: 512 (MiB), 64K, 2G (default 128M)", CALL(apply_memory)},
+    {"dtb", "FILE", "compose the machine that this device tree describes", STRING(dtb)},
+    {"dumpdtb", "FILE", "write the machine's device tree and exit", STRING(dump_dtb)},
+
+    GROUP("What runs"),
+    {"kernel", "FILE", "Linux Image, ELF or raw payload", STRING(kernel)},
+    {"initrd", "FILE", "initial RAM disk for the kernel", STRING(initrd)},
+    {"append", "STRING", "the kernel's command line", STRING(append)},
+    {"bios", "default|none|FILE", "the built-in SBI; nothing (M mode); or firmware", STRING(bios)},
+    {"demo", NULL, "run the guest that is built into the program", FLAG(demo)},
+
+    GROUP("Devices"),
+    {"drive", "file=FILE[,SETTING...]", "virtio disk; settings: format=raw, readonly=on|off,\n"
+     "if=virtio|none, id=ID, serial=TEXT, bus=pci|mmio", CALL(apply_drive)},
+    {"netdev", "user|socket[,...],id=ID", "network back end; alone it makes a virtio-net-pci",
+     CALL(apply_netdev)},
+    {"nic", "user|socket|none[,...]", "network back end and device in one; mac=, model=",
+     CALL(apply_nic)},
+    {"device", "NAME[,SETTING...]", "virtio-blk-, virtio-net-, virtio-rng-, virtio-serial-\n"
+     "with pci or device (mmio) at the end; virtconsole", CALL(apply_device)},
+    {"chardev", "KIND,id=ID[,...]", "stdio, null, file,path=F, socket,path=F[,server=on]",
+     CALL(apply_chardev)},
+    {"serial", "PLACE", "stdio (default), null, file:PATH, unix:PATH,server=on,\n"
+     "chardev:ID; repeat it for more ports", CALL(apply_serial)},
+
+    GROUP("How it runs"),
+    {"accel", "jit|interp", "translate guest code (default) or interpret it", CALL(apply_accel)},
+    {"threads", "N", "host threads that run the harts (default: host CPUs)", CALL(apply_threads)},
+    {"clock", "host|virtual", "guest time: the host's, or counted instructions",
+     CALL(apply_clock)},
+
+    GROUP("When it ends"),
+    {"timeout", "TIME", "end after 60, 90s, 2m, 1h of host time: exit code 124",
+     CALL(apply_timeout)},
+    {"expect", "REGEX", "end with 0 when serial output matches, 1 if it never did",
+     STRING(expect)},
+    {"no-reboot", NULL, "a guest's reset ends the run", FLAG(no_reboot)},
+    {"stats", NULL, "at the end, print what was executed and how fast", FLAG(stats)},
+    {"dump-config", NULL, "print the configuration as YAML and exit", FLAG(dump_config)},
+
+    GROUP("Accepted from QEMU's command lines"),
+    {"nographic", NULL, "as it is anyway; also -display none, -monitor none,\n"
+     "-vga none, -net none, -rtc, -name, -object rng-*", CALL(apply_nothing)},
+    {"display", "none", NULL, CALL(apply_only_none)},
+    {"monitor", "none", NULL, CALL(apply_only_none)},
+    {"vga", "none", NULL, CALL(apply_only_none)},
+    {"parallel", "none", NULL, CALL(apply_only_none)},
+    {"net", "none", NULL, CALL(apply_only_none)},
+    {"rtc", "base=utc", NULL, CALL(apply_rtc)},
+    {"name", "TEXT", NULL, CALL(apply_nothing)},
+    {"object", "KIND,id=ID", NULL, CALL(apply_object)},
+    {"nodefaults", NULL, NULL, CALL(apply_nothing)},
+    {"no-user-config", NULL, NULL, CALL(apply_nothing)},
+    {"help", NULL, "this text", CALL(apply_help)},
+    {"h", NULL, NULL, CALL(apply_help)},
+};
+
+#undef STRING
+#undef FLAG
+#undef CALL
+#undef GROUP
+
+static const char *option_name(unsigned i)
+{
+    /* Skips group titles: the i-th entry that has a name. */
+    for (size_t j = 0; j < SIM_ARRAY_LEN(options); j++)
+        if (options[j].name && i-- == 0)
+            return options[j].name;
+    return NULL;
+}
+
+static const struct cli_option *find_option(const char *name, size_t len)
+{
+    for (size_t i = 0; i < SIM_ARRAY_LEN(options); i++)
+        if (options[i].name && strlen(options[i].name) == len &&
+            memcmp(options[i].name, name, len) == 0)
+            return &options[i];
+    return NULL;
+}
+
+/* --- the walk --- */
+
+static enum sim_status unknown_option(const char *word)
+{
+    const char *near = nearest_word(word + strspn(word, "-"), option_name);
+
+    if (word[0] != '-')
+        sim_error("'%s' is not an option (a kernel is given with -kernel FILE)", word);
+    else if (near)
+        sim_error("unknown option '%s': did you mean '-%s'?", word, near);
+    else
+        sim_error("unknown option '%s' (partita run --help lists them)", word);
+    return SIM_ERR_INVALID;
+}
+
+static enum sim_status apply_option(struct cli *cli, const struct cli_option *o, const char *value)
+{
+    char shown[40] = "-";
+
+    if (o->string) {
+        config_set_string((char **)((char *)cli->config + o->string), value);
+    } else if (o->flag) {
+        *((bool *)cli->config + o->flag) = true;
+    } else {
+        strncat(shown, o->name, sizeof shown - 2);
+        return o->apply(cli, shown, value);
+    }
+    return SIM_OK;
+}
+
+/* One option and its argument; *i moves behind them. Both dashes of "--timeout 60" and "--timeout=60"
+ * are welcome; QEMU's users write one. */
+static enum sim_status apply_word(struct cli *cli, int argc, char *const *argv, int *i)
+{
+    const char *word = argv[(*i)++];
+    const char *name = word + (word[0] == '-') + (word[0] == '-' && word[1] == '-');
+    const char *equals = word[0] == '-' && word[1] == '-' ? strchr(name, '=') : NULL;
+    const struct cli_option *o =
+        name == word ? NULL : find_option(name, equals ? (size_t)(equals - name) : strlen(name));
+
+    if (!o)
+        return unknown_option(word);
+    if (!o->arg && equals)
+        return reject(word, equals + 1, "is one argument too many: it takes none");
+    if (!o->arg || equals)
+        return apply_option(cli, o, o->arg ? equals + 1 : NULL);
+    if (*i >= argc) {
+        sim_error("%s: its argument is missing (%s)", word, o->arg);
+        return SIM_ERR_INVALID;
+    }
+    return apply_option(cli, o, argv[(*i)++]);
+}
+
+/* --- the whole --- */
+
+static bool is_firmware_file(const char *bios)
+{
+    return bios && strcmp(bios, "none") != 0 && strcmp(bios, "default") != 0;
+}
+
+static unsigned count_stdio(const struct config *c)
+{
+    unsigned n = c->virtconsole && strcmp(c->virtconsole, "stdio") == 0;
+
+    for (unsigned i = 0; i < c->nr_serials; i++)
+        n += strcmp(c->serial[i], "stdio") == 0;
+    return n;
+}
+
+/* What cannot be seen from one option alone. */
+static enum sim_status check_whole(const struct config *c)
+{
+    const struct {
+        bool wrong;
+        const char *why;
+    } rules[] = {
+        {!c->kernel && !c->demo && !is_firmware_file(c->bios) && !c->dump_dtb && !c->dump_config,
+         "nothing to run: give -kernel FILE, -bios FILE or --demo"},
+        {c->initrd && !c->kernel, "-initrd needs -kernel"},
+        {c->append && !c->kernel && !c->demo && !c->dump_dtb, "-append needs -kernel"},
+        {c->demo && c->kernel, "--demo and -kernel exclude each other"},
+        {c->demo && c->bios && strcmp(c->bios, "default") != 0,
+         "--demo runs on the built-in SBI: leave -bios away"},
+        {count_stdio(c) > 1, "only one serial port or console can be stdio"},
+    };
+
+    for (size_t i = 0; i < SIM_ARRAY_LEN(rules); i++) {
+        if (rules[i].wrong) {
+            sim_error("%s", rules[i].why);
+            return SIM_ERR_INVALID;
+        }
+    }
+    return SIM_OK;
+}
+
+static enum sim_status complete(struct cli *cli)
+{
+    struct config *c = cli->config;
+
+    SIM_TRY(cli_devices_resolve(&cli->devices, c));
+    if (c->nr_serials == 0)
+        c->serial[c->nr_serials++] =
+            sim_strdup(c->virtconsole && strcmp(c->virtconsole, "stdio") == 0 ? "null" : "stdio");
+    return check_whole(c);
+}
+
+enum cli_action cli_parse_run(int argc, char *const *argv, struct config *c)
+{
+    struct cli cli = {.config = c};
+    enum sim_status status = SIM_OK;
+
+    config_init(c);
+    for (int i = 0; i < argc && status == SIM_OK && !cli.help;)
+        status = apply_word(&cli, argc, argv, &i);
+    if (status == SIM_OK && !cli.help)
+        status = complete(&cli);
+    cli_devices_fini(&cli.devices);
+    if (status == SIM_OK && !cli.help)
+        return CLI_RUN;
+    config_fini(c);
+    if (status != SIM_OK)
+        return CLI_BAD;
+    cli_print_run_help(stdout);
+    return CLI_DONE;
+}
+
+/* --- help --- */
+
+enum { HELP_COLUMN = 34 };
+
+static void print_option(const struct cli_option *o, FILE *out)
+{
+    int n = fprintf(out, "  -%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+    const char *text = o->help;
+
+    if (n >= HELP_COLUMN) {
+        fputc('\n', out);
+        n = 0;
+    }
+    for (;;) {
+        const char *line_end = strchr(text, '\n');
+        int len = line_end ? (int)(line_end - text) : (int)strlen(text);
+        fprintf(out, "%*s%.*s\n", HELP_COLUMN - n, "", len, text);
+        if (!line_end)
+            break;
+        text = line_end + 1;
+        n = 0;
+    }
+}
+
+void cli_print_run_help(FILE *out)
+{
+    fputs("Usage: partita run [OPTION...]\n"
+          "Emulates a 64-bit RISC-V machine and runs a kernel, firmware or bare-metal program.\n"
+          "Options are written as QEMU's, with one dash or two.\n",
+          out);
+    for (size_t i = 0; i < SIM_ARRAY_LEN(options); i++) {
+        if (!options[i].name)
+            fprintf(out, "\n%s\n", options[i].help);
+        else if (options[i].help)
+            print_option(&options[i], out);
+    }
+    fputs("\nKeys while it runs in a terminal\n"
+          "  Ctrl-A x  quit      Ctrl-A h  all keys\n"
+          "\nExit code\n"
+          "  the guest's own (0 for power-off) | 1 --expect never matched | 2 bad command line or\n"
+          "  file | 70 internal error | 124 time-out | 128+N ended by signal N\n"
+          "\nExamples\n"
+          "  partita run --demo -smp 4\n"
+          "  partita run -smp 4 -m 1G -kernel Image -initrd initramfs.cpio.gz \\\n"
+          "      -append \"console=ttyS0\" -drive file=disk.img,format=raw -netdev user,id=n0\n",
+          out);
+}

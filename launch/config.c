@@ -1,0 +1,138 @@
+/* The configuration of a run: defaults, release, and the YAML that --dump-config prints. */
+#include "config.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "sim-core/alloc.h"
+
+void config_init(struct config *c)
+{
+    *c = (struct config){.smp = 1, .memory = 128ull << 20, .jit = true};
+}
+
+void config_set_string(char **field, const char *value)
+{
+    sim_free(*field);
+    *field = value ? sim_strdup(value) : NULL;
+}
+
+void config_fini(struct config *c)
+{
+    char **strings[] = {&c->cpu,      &c->kernel, &c->initrd,      &c->append, &c->bios, &c->dtb,
+                        &c->dump_dtb, &c->expect, &c->virtconsole};
+
+    for (size_t i = 0; i < SIM_ARRAY_LEN(strings); i++)
+        config_set_string(strings[i], NULL);
+    for (unsigned i = 0; i < c->nr_drives; i++) {
+        sim_free(c->drive[i].file);
+        sim_free(c->drive[i].serial);
+    }
+    for (unsigned i = 0; i < c->nr_nets; i++)
+        sim_free(c->net[i].backend);
+    for (unsigned i = 0; i < c->nr_serials; i++)
+        sim_free(c->serial[i]);
+    *c = (struct config){0};
+}
+
+/* --- YAML --- */
+
+/* A double-quoted YAML scalar; bytes outside ASCII pass as they are (UTF-8). */
+static void put_quoted(FILE *out, const char *s)
+{
+    fputc('"', out);
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c == '"' || c == '\\')
+            fprintf(out, "\\%c", c);
+        else if (c < 0x20 || c == 0x7f)
+            fprintf(out, "\\x%02x", c);
+        else
+            fputc(c, out);
+    }
+    fputc('"', out);
+}
+
+static void put_string(FILE *out, const char *indent, const char *key, const char *value)
+{
+    if (!value)
+        return;
+    fprintf(out, "%s%s: ", indent, key);
+    put_quoted(out, value);
+    fputc('\n', out);
+}
+
+static void put_flag(FILE *out, const char *key, bool value)
+{
+    fprintf(out, "%s: %s\n", key, value ? "true" : "false");
+}
+
+static const char *bus_name(enum config_bus bus)
+{
+    return bus == CONFIG_BUS_PCI ? "pci" : "mmio";
+}
+
+static void put_drives(const struct config *c, FILE *out)
+{
+    if (c->nr_drives)
+        fputs("drives:\n", out);
+    for (unsigned i = 0; i < c->nr_drives; i++) {
+        const struct config_drive *d = &c->drive[i];
+        put_string(out, "  - ", "file", d->file);
+        put_string(out, "    ", "serial", d->serial);
+        fprintf(out, "    readonly: %s\n", d->readonly ? "true" : "false");
+        fprintf(out, "    bus: %s\n", bus_name(d->bus));
+    }
+}
+
+static void put_nets(const struct config *c, FILE *out)
+{
+    if (c->nr_nets)
+        fputs("nets:\n", out);
+    for (unsigned i = 0; i < c->nr_nets; i++) {
+        const struct config_net *n = &c->net[i];
+        put_string(out, "  - ", "backend", n->backend);
+        fprintf(out, "    mac: \"%02x:%02x:%02x:%02x:%02x:%02x\"\n", n->mac[0], n->mac[1],
+                n->mac[2], n->mac[3], n->mac[4], n->mac[5]);
+        fprintf(out, "    bus: %s\n", bus_name(n->bus));
+    }
+}
+
+static void put_devices(const struct config *c, FILE *out)
+{
+    put_drives(c, out);
+    put_nets(c, out);
+    if (c->nr_serials)
+        fputs("serial:\n", out);
+    for (unsigned i = 0; i < c->nr_serials; i++) {
+        fputs("  - ", out);
+        put_quoted(out, c->serial[i]);
+        fputc('\n', out);
+    }
+    put_string(out, "", "virtconsole", c->virtconsole);
+    if (c->rng)
+        fprintf(out, "rng: %s\n", bus_name(c->rng_bus));
+}
+
+void config_dump(const struct config *c, FILE *out)
+{
+    const struct {
+        const char *key, *value;
+    } boot[] = {{"cpu", c->cpu},       {"dtb", c->dtb},       {"bios", c->bios},
+                {"kernel", c->kernel}, {"initrd", c->initrd}, {"append", c->append}};
+
+    fputs(c->dtb ? "machine: dtb\n" : "machine: virt\n", out);
+    fprintf(out, "smp: %" PRIu32 "\nmemory: %" PRIu64 "\n", c->smp, c->memory);
+    for (size_t i = 0; i < SIM_ARRAY_LEN(boot); i++)
+        put_string(out, "", boot[i].key, boot[i].value);
+    put_flag(out, "demo", c->demo);
+    put_devices(c, out);
+    fprintf(out, "accel: %s\n", c->jit ? "jit" : "interp");
+    fprintf(out, "clock: %s\n", c->virtual_clock ? "virtual" : "host");
+    fprintf(out, "threads: %u\n", c->threads);
+    if (c->timeout_ns)
+        fprintf(out, "timeout_ns: %" PRIu64 "\n", c->timeout_ns);
+    put_string(out, "", "expect", c->expect);
+    put_flag(out, "stats", c->stats);
+    put_flag(out, "no_reboot", c->no_reboot);
+}

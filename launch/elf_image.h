@@ -1,0 +1,31 @@
+/* ELF64 RISC-V executables: what is to be put where. Reads headers only; the file is hostile. */
+#ifndef LAUNCH_ELF_IMAGE_H
+#define LAUNCH_ELF_IMAGE_H
+
+#include <stdbool.h>
+
+#include "input_file.h"
+#include "sim-core/types.h"
+
+enum { ELF_MAX_SEGMENTS = 64 };
+
+struct elf_segment {
+    uint64_t offset, file_size; /* within the file; checked */
+    gpa_t addr;                 /* physical */
+    uint64_t mem_size;          /* >= file_size; the rest is zero; addr + mem_size does not wrap */
+};
+
+struct elf_image {
+    gpa_t entry;              /* physical */
+    gpa_t low, high;          /* all segments lie in [low, high) */
+    bool position_independent; /* ET_DYN: may be moved as a whole */
+    unsigned nr;
+    struct elf_segment segment[ELF_MAX_SEGMENTS];
+};
+
+bool elf_is_elf(const struct input_file *f);
+enum sim_status elf_read(const struct input_file *f, struct elf_image *out) SIM_MUST_CHECK;
+/* Moves a position-independent image so that it begins at `base`. */
+void elf_move(struct elf_image *image, gpa_t base);
+
+#endif

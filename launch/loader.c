@@ -1,0 +1,481 @@
+/* Puts firmware, kernel, initrd and device tree into RAM and starts the harts. See loader.h. */
+#include "loader.h"
+
+#include <endian.h>
+#include <inttypes.h>
+#include <libfdt.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "demo/demo.h"
+#include "elf_image.h"
+#include "input_file.h"
+#include "linux_image.h"
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+
+#define MIB (1ull << 20)
+#define GIB (1ull << 30)
+
+enum { MAX_PLACED = 4 * ELF_MAX_SEGMENTS, A2 = 12 };
+static const uint64_t kernel_align = 2 * MIB;
+static const uint64_t fdt_slack = 64 << 10; /* firmware grows the tree in place */
+
+/* What lies where, to see overlaps. */
+struct placed {
+    const char *name;
+    gpa_t base;
+    uint64_t size;
+};
+
+struct loader {
+    struct machine *m;
+    struct placed placed[MAX_PLACED];
+    unsigned nr_placed;
+    gpa_t firmware_entry, kernel_entry;
+    gpa_t firmware_end;
+    gpa_t kernel_low, kernel_high;
+    gpa_t initrd, fdt, info;
+    uint64_t initrd_size;
+};
+
+/* OpenSBI's fw_dynamic_info, version 2, which a2 points to. */
+struct fw_dynamic_info {
+    uint64_t magic, version, next_addr, next_mode, options, boot_hart;
+};
+enum { FW_DYNAMIC_MAGIC = 0x4942534f, FW_DYNAMIC_VERSION = 2, FW_DYNAMIC_MODE_S = 1 };
+
+static bool is_firmware_file(const struct config *c)
+{
+    return c->bios && strcmp(c->bios, "none") != 0 && strcmp(c->bios, "default") != 0;
+}
+
+bool loader_wants_sbi(const struct config *config)
+{
+    return !config->bios || strcmp(config->bios, "default") == 0;
+}
+
+/* --- places --- */
+
+static bool in_ram(const struct loader *l, gpa_t base, uint64_t size)
+{
+    return base + size >= base && mem_ram_ptr(l->m->space, base, size ? size : 1);
+}
+
+static const struct placed *overlapping(const struct loader *l, gpa_t base, uint64_t size)
+{
+    for (unsigned i = 0; i < l->nr_placed; i++)
+        if (base < l->placed[i].base + l->placed[i].size && l->placed[i].base < base + size)
+            return &l->placed[i];
+    return NULL;
+}
+
+static bool is_free(const struct loader *l, gpa_t base, uint64_t size)
+{
+    return in_ram(l, base, size) && !overlapping(l, base, size);
+}
+
+static void occupy(struct loader *l, const char *name, gpa_t base, uint64_t size)
+{
+    SIM_BUG_ON(l->nr_placed == MAX_PLACED, "loader: too many pieces");
+    l->placed[l->nr_placed++] = (struct placed){name, base, size};
+}
+
+/* Can f have [base, base+size)? Says why not. */
+static enum sim_status check_place(const struct loader *l, const struct input_file *f, gpa_t base,
+                                   uint64_t size)
+{
+    const struct placed *other = overlapping(l, base, size);
+    const struct machine *m = l->m;
+
+    if (!in_ram(l, base, size)) {
+        input_file_error(f, "does not fit: it needs %#" PRIx64 " to %#" PRIx64 ", RAM is %#" PRIx64
+                            " to %#" PRIx64 " (-m sets its size)",
+                         base, base + size, m->ram_base, m->ram_base + m->ram_size);
+        return SIM_ERR_RANGE;
+    }
+    if (other) {
+        input_file_error(f, "overlaps %s: %#" PRIx64 "+%#" PRIx64 " and %#" PRIx64 "+%#" PRIx64,
+                         other->name, base, size, other->base, other->size);
+        return SIM_ERR_RANGE;
+    }
+    return SIM_OK;
+}
+
+static enum sim_status reserve(struct loader *l, const struct input_file *f, gpa_t base,
+                               uint64_t size)
+{
+    SIM_TRY(check_place(l, f, base, size));
+    occupy(l, f->option, base, size);
+    return SIM_OK;
+}
+
+/* --- copying; the place is RAM --- */
+
+static enum sim_status copy_file(struct loader *l, const struct input_file *f, uint64_t offset,
+                                 gpa_t to, uint64_t len)
+{
+    while (len) {
+        uint64_t piece = len;
+        void *p = mem_dma_map(l->m->space, to, &piece);
+        SIM_BUG_ON(!p, "loader: %#" PRIx64 " is no RAM", to);
+        SIM_TRY(input_file_read(f, offset, p, piece));
+        mem_dma_written(l->m->space, to, piece);
+        offset += piece;
+        to += piece;
+        len -= piece;
+    }
+    return SIM_OK;
+}
+
+/* Fresh RAM is zero and should stay unallocated; after a guest reset it is not. */
+static void zero(struct loader *l, gpa_t to, uint64_t len)
+{
+    static const uint8_t zeroes[GUEST_PAGE_SIZE];
+
+    while (len) {
+        uint64_t piece = GUEST_PAGE_SIZE - to % GUEST_PAGE_SIZE;
+        piece = piece < len ? piece : len;
+        void *p = mem_dma_map(l->m->space, to, &piece);
+        SIM_BUG_ON(!p, "loader: %#" PRIx64 " is no RAM", to);
+        if (memcmp(p, zeroes, piece) != 0) {
+            memset(p, 0, piece);
+            mem_dma_written(l->m->space, to, piece);
+        }
+        to += piece;
+        len -= piece;
+    }
+}
+
+static enum sim_status put(struct loader *l, gpa_t to, const void *data, uint64_t len)
+{
+    if (mem_write(l->m->space, to, data, len) == MEM_OK)
+        return SIM_OK;
+    sim_error("cannot write %" PRIu64 " bytes to guest memory at %#" PRIx64, len, to);
+    return SIM_ERR_RANGE;
+}
+
+/* --- one executable file --- */
+
+struct program {
+    gpa_t entry, low, high;
+};
+
+/* Reserved as a whole before any byte is written; pieces of one file were compared by elf_read. */
+static enum sim_status reserve_segments(struct loader *l, const struct input_file *f,
+                                        const struct elf_image *image)
+{
+    for (unsigned i = 0; i < image->nr; i++)
+        SIM_TRY(check_place(l, f, image->segment[i].addr, image->segment[i].mem_size));
+    for (unsigned i = 0; i < image->nr; i++)
+        occupy(l, f->option, image->segment[i].addr, image->segment[i].mem_size);
+    return SIM_OK;
+}
+
+static enum sim_status load_elf(struct loader *l, const struct input_file *f, gpa_t base,
+                                struct program *out)
+{
+    struct elf_image image;
+
+    SIM_TRY(elf_read(f, &image));
+    if (image.position_independent && !in_ram(l, image.low, image.high - image.low))
+        elf_move(&image, base);
+    SIM_TRY(reserve_segments(l, f, &image));
+    /* All are zeroed before any is filled: one's BSS may lie where another's bytes go. */
+    for (unsigned i = 0; i < image.nr; i++)
+        zero(l, image.segment[i].addr, image.segment[i].mem_size);
+    for (unsigned i = 0; i < image.nr; i++) {
+        const struct elf_segment *s = &image.segment[i];
+        SIM_TRY(copy_file(l, f, s->offset, s->addr, s->file_size));
+    }
+    *out = (struct program){image.entry, image.low, image.high};
+    return SIM_OK;
+}
+
+static enum sim_status load_raw(struct loader *l, const struct input_file *f, gpa_t base,
+                                uint64_t mem_size, struct program *out)
+{
+    SIM_TRY(reserve(l, f, base, mem_size));
+    SIM_TRY(copy_file(l, f, 0, base, f->size));
+    *out = (struct program){base, base, base + mem_size};
+    return SIM_OK;
+}
+
+/* `base` is where files go that do not say it themselves. A Linux Image says its distance from the
+ * start of RAM; firmware may already be there, then base counts. */
+static enum sim_status load_program(struct loader *l, const struct input_file *f, gpa_t base,
+                                    struct program *out)
+{
+    struct linux_image image;
+    bool is_image;
+
+    if (elf_is_elf(f))
+        return load_elf(l, f, base, out);
+    SIM_TRY(linux_image_check_packing(f));
+    SIM_TRY(linux_image_read(f, &is_image, &image));
+    if (!is_image)
+        return load_raw(l, f, base, f->size, out);
+    if (l->m->builtin_sbi && image.text_offset % GUEST_PAGE_SIZE == 0 &&
+        is_free(l, l->m->ram_base + image.text_offset, image.image_size))
+        base = l->m->ram_base + image.text_offset;
+    return load_raw(l, f, base, image.image_size, out);
+}
+
+static enum sim_status load_firmware(struct loader *l)
+{
+    const char *path = l->m->config->bios;
+    struct input_file f;
+    struct program p;
+
+    SIM_TRY(input_file_open("-bios", path, &f));
+    enum sim_status status = load_program(l, &f, l->m->ram_base, &p);
+    input_file_close(&f);
+    SIM_TRY(status);
+    l->firmware_entry = p.entry;
+    l->firmware_end = p.high;
+    return SIM_OK;
+}
+
+/* -bios none: the RAM's start. Otherwise QEMU's place, where images are linked to. */
+static gpa_t kernel_base(const struct loader *l)
+{
+    const struct machine *m = l->m;
+    gpa_t base = m->ram_base;
+
+    if (m->builtin_sbi || is_firmware_file(m->config))
+        base += kernel_align;
+    if (base < l->firmware_end)
+        base = sim_align_up(l->firmware_end, kernel_align);
+    return base;
+}
+
+static enum sim_status load_kernel(struct loader *l)
+{
+    const struct config *c = l->m->config;
+    struct input_file f;
+    struct program p;
+
+    if (c->demo)
+        input_file_from_memory("demo", demo_image, demo_image_size, &f);
+    else
+        SIM_TRY(input_file_open("-kernel", c->kernel, &f));
+    enum sim_status status = load_program(l, &f, kernel_base(l), &p);
+    input_file_close(&f);
+    SIM_TRY(status);
+    l->kernel_entry = p.entry;
+    l->kernel_low = p.low;
+    l->kernel_high = p.high;
+    return SIM_OK;
+}
+
+/* --- initrd --- */
+
+static enum sim_status place_initrd(struct loader *l, const struct input_file *f)
+{
+    const struct machine *m = l->m;
+    uint64_t far = m->ram_size / 2 < 512 * MIB ? m->ram_size / 2 : 512 * MIB;
+    const gpa_t places[] = {
+        sim_align_up(l->kernel_low + far, kernel_align), /* leaves room for an unpacking kernel */
+        sim_align_up(l->kernel_high, kernel_align),
+        sim_align_down(l->info - f->size, GUEST_PAGE_SIZE),
+        sim_align_up(l->fdt + fdt_slack, kernel_align),
+        sim_align_up(l->kernel_high, GUEST_PAGE_SIZE),
+    };
+
+    for (size_t i = 0; i < SIM_ARRAY_LEN(places); i++) {
+        if (is_free(l, places[i], f->size)) {
+            l->initrd = places[i];
+            l->initrd_size = f->size;
+            return reserve(l, f, places[i], f->size);
+        }
+    }
+    input_file_error(f, "its %" PRIu64 " KiB do not fit into RAM beside the kernel (-m sets its size)",
+                     f->size >> 10);
+    return SIM_ERR_RANGE;
+}
+
+static enum sim_status load_initrd(struct loader *l)
+{
+    struct input_file f;
+    enum sim_status status;
+
+    SIM_TRY(input_file_open("-initrd", l->m->config->initrd, &f));
+    status = place_initrd(l, &f);
+    if (status == SIM_OK)
+        status = copy_file(l, &f, 0, l->initrd, l->initrd_size);
+    input_file_close(&f);
+    return status;
+}
+
+/* --- device tree --- */
+
+/* Sets a property of /chosen, which is made when missing; the tree grows when it must. */
+static enum sim_status set_chosen(void **fdt, const char *name, const void *value, size_t len)
+{
+    for (unsigned attempt = 0;; attempt++) {
+        int node = fdt_path_offset(*fdt, "/chosen");
+        if (node == -FDT_ERR_NOTFOUND)
+            node = fdt_add_subnode(*fdt, 0, "chosen");
+        int error = node < 0 ? node : fdt_setprop(*fdt, node, name, value, (int)len);
+        if (error == 0)
+            return SIM_OK;
+        if (error != -FDT_ERR_NOSPACE || attempt == 2) {
+            sim_error("device tree: cannot set /chosen/%s: %s", name, fdt_strerror(error));
+            return SIM_ERR_FORMAT;
+        }
+        size_t size = fdt_totalsize(*fdt) + len + 4096;
+        void *larger = sim_zalloc(size);
+        error = fdt_open_into(*fdt, larger, (int)size);
+        SIM_BUG_ON(error, "fdt_open_into: %s", fdt_strerror(error));
+        sim_free(*fdt);
+        *fdt = larger;
+    }
+}
+
+enum sim_status loader_set_bootargs(void **fdt, const char *append)
+{
+    return append ? set_chosen(fdt, "bootargs", append, strlen(append) + 1) : SIM_OK;
+}
+
+/* Kernels take early randomness from the tree. Deterministic runs get the same each time. */
+static enum sim_status set_rng_seed(struct loader *l)
+{
+    uint8_t seed[32];
+
+    memset(seed, 0x5a, sizeof seed);
+    if (!l->m->config->virtual_clock && getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+        return SIM_OK; /* the kernel does without */
+    return set_chosen(&l->m->fdt, "rng-seed", seed, sizeof seed);
+}
+
+static enum sim_status set_initrd(struct loader *l)
+{
+    uint64_t start = htobe64(l->initrd), end = htobe64(l->initrd + l->initrd_size);
+
+    SIM_TRY(set_chosen(&l->m->fdt, "linux,initrd-start", &start, sizeof start));
+    return set_chosen(&l->m->fdt, "linux,initrd-end", &end, sizeof end);
+}
+
+/* Everything but the initrd's real place, so that the tree's size is final. */
+static enum sim_status prepare_fdt(struct loader *l)
+{
+    struct machine *m = l->m;
+
+    SIM_TRY(loader_set_bootargs(&m->fdt, m->config->append));
+    SIM_TRY(set_rng_seed(l));
+    return m->config->initrd ? set_initrd(l) : SIM_OK;
+}
+
+/* The top of RAM, but where 32-bit addresses of early code reach it; one page below for firmware. */
+static enum sim_status place_fdt(struct loader *l)
+{
+    static const uint64_t alignments[] = {2 * MIB, 64 << 10, GUEST_PAGE_SIZE};
+    const struct machine *m = l->m;
+    gpa_t top = m->ram_base + m->ram_size;
+    uint64_t size = fdt_totalsize(m->fdt) + fdt_slack;
+
+    if (m->ram_base < 3 * GIB && top > 3 * GIB)
+        top = 3 * GIB;
+    for (size_t i = 0; i < SIM_ARRAY_LEN(alignments); i++) {
+        gpa_t fdt = sim_align_down(top - size, alignments[i]);
+        gpa_t info = fdt - GUEST_PAGE_SIZE;
+        if (size < top && is_free(l, info, GUEST_PAGE_SIZE + size)) {
+            l->fdt = fdt;
+            l->info = info;
+            occupy(l, "the device tree", info, GUEST_PAGE_SIZE + size);
+            return SIM_OK;
+        }
+    }
+    sim_error("the device tree (%" PRIu64 " KiB) does not fit into RAM beside the kernel (-m sets its "
+              "size)", size >> 10);
+    return SIM_ERR_RANGE;
+}
+
+static enum sim_status copy_fdt(struct loader *l)
+{
+    return put(l, l->fdt, l->m->fdt, fdt_totalsize(l->m->fdt));
+}
+
+/* --- starting --- */
+
+static enum sim_status copy_info(struct loader *l)
+{
+    struct fw_dynamic_info info = {
+        .magic = htole64(FW_DYNAMIC_MAGIC),
+        .version = htole64(FW_DYNAMIC_VERSION),
+        .next_addr = htole64(l->kernel_entry),
+        .next_mode = htole64(FW_DYNAMIC_MODE_S),
+        .boot_hart = htole64(l->m->boot_hartid),
+    };
+
+    return put(l, l->info, &info, sizeof info);
+}
+
+static void start_hart(struct loader *l, uint64_t hartid, gpa_t entry)
+{
+    struct vcpu *v = rv_machine_hart(l->m->cpus, hartid);
+
+    if (!v)
+        return; /* a disabled cpu node */
+    rv_hart_start(v, entry, hartid, l->fdt);
+    rv_hart_set_x(v, A2, l->info);
+}
+
+/* Without SBI nobody starts the others: they all start, as on hardware. The tree has their ids. */
+static void start_all_harts(struct loader *l, gpa_t entry)
+{
+    const void *fdt = l->m->fdt;
+    int cpus = fdt_path_offset(fdt, "/cpus"), node;
+
+    fdt_for_each_subnode(node, fdt, cpus)
+    {
+        int len;
+        const char *type = fdt_getprop(fdt, node, "device_type", NULL);
+        const fdt32_t *reg = fdt_getprop(fdt, node, "reg", &len);
+        if (!type || strcmp(type, "cpu") != 0 || !reg || (len != 4 && len != 8))
+            continue;
+        start_hart(l, len == 4 ? fdt32_to_cpu(reg[0])
+                               : (uint64_t)fdt32_to_cpu(reg[0]) << 32 | fdt32_to_cpu(reg[1]), entry);
+    }
+}
+
+static enum sim_status start(struct loader *l)
+{
+    const struct machine *m = l->m;
+
+    SIM_TRY(copy_info(l));
+    if (m->builtin_sbi)
+        rv_hart_start(m->boot_hart, l->kernel_entry, m->boot_hartid, l->fdt);
+    else
+        start_all_harts(l, is_firmware_file(m->config) ? l->firmware_entry : l->kernel_entry);
+    return SIM_OK;
+}
+
+static enum sim_status load(struct loader *l)
+{
+    const struct config *c = l->m->config;
+
+    if (is_firmware_file(c))
+        SIM_TRY(load_firmware(l));
+    if (c->kernel || c->demo)
+        SIM_TRY(load_kernel(l));
+    SIM_TRY(prepare_fdt(l));
+    SIM_TRY(place_fdt(l));
+    if (c->initrd) {
+        SIM_TRY(load_initrd(l));
+        SIM_TRY(set_initrd(l));
+    }
+    SIM_TRY(copy_fdt(l));
+    return start(l);
+}
+
+enum sim_status loader_load(struct machine *m)
+{
+    struct loader *l = sim_new(struct loader);
+    enum sim_status status;
+
+    l->m = m;
+    status = load(l);
+    sim_free(l);
+    return status;
+}

@@ -1,0 +1,111 @@
+/* partita: the commands. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "keyval.h"
+#include "run.h"
+#include "sim-core/log.h"
+
+static int command_run(int argc, char **argv)
+{
+    struct config config;
+
+    switch (cli_parse_run(argc, argv, &config)) {
+    case CLI_DONE:
+        return 0;
+    case CLI_BAD:
+        return EXIT_CODE_USAGE;
+    case CLI_RUN:
+        break;
+    }
+    int code = run_config(&config);
+    config_fini(&config);
+    return code;
+}
+
+static int command_version(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    puts("partita " PARTITA_VERSION);
+    return 0;
+}
+
+static int command_help(int argc, char **argv);
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help; /* NULL: another spelling */
+} commands[] = {
+    {"run", command_run, "emulate a machine (partita run --help)"},
+    {"--help", command_help, "this text"},
+    {"--version", command_version, "the program's version"},
+    {"-help", command_help, NULL},
+    {"-h", command_help, NULL},
+    {"help", command_help, NULL},
+    {"-version", command_version, NULL},
+    {"version", command_version, NULL},
+};
+
+static void print_help(FILE *out)
+{
+    fputs("Partita emulates 64-bit RISC-V machines.\n\nUsage: partita COMMAND [OPTION...]\n\n", out);
+    for (size_t i = 0; i < SIM_ARRAY_LEN(commands); i++)
+        if (commands[i].help)
+            fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].help);
+    fputs("\nTry: partita run --demo -smp 4\n", out);
+}
+
+static int command_help(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    print_help(stdout);
+    return 0;
+}
+
+static const char *command_name(unsigned i)
+{
+    return i < SIM_ARRAY_LEN(commands) ? commands[i].name : NULL;
+}
+
+static int unknown_command(const char *word)
+{
+    const char *near = nearest_word(word, command_name);
+
+    if (word[0] == '-' && !near)
+        sim_error("'%s' is no command: options follow one (partita run %s ...)", word, word);
+    else if (near)
+        sim_error("unknown command '%s': did you mean '%s'?", word, near);
+    else
+        sim_error("unknown command '%s' (partita --help lists them)", word);
+    return EXIT_CODE_USAGE;
+}
+
+/* A standard descriptor that is closed would be given to the next file opened (a drive!). */
+static void open_standard_fds(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) < 0)
+            return;
+}
+
+int main(int argc, char **argv)
+{
+    open_standard_fds();
+    signal(SIGPIPE, SIG_IGN); /* a closed reader is an error of write(), not an end */
+    signal(SIGTTOU, SIG_IGN); /* restoring the terminal from the background must not stop us */
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_CODE_USAGE;
+    }
+    for (size_t i = 0; i < SIM_ARRAY_LEN(commands); i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 2, argv + 2);
+    return unknown_command(argv[1]);
+}

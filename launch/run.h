@@ -1,0 +1,23 @@
+/* One run from a configuration to an exit code. */
+#ifndef LAUNCH_RUN_H
+#define LAUNCH_RUN_H
+
+#include "config.h"
+
+/* sysexits' and the shell's conventions; everything else is the guest's. */
+enum {
+    EXIT_CODE_NO_MATCH = 1,   /* --expect never matched */
+    EXIT_CODE_USAGE = 2,      /* command line, or a file that it names */
+    EXIT_CODE_INTERNAL = 70,
+    EXIT_CODE_TIMEOUT = 124,
+    EXIT_CODE_SIGNAL = 128    /* + signal number */
+};
+
+/* Runs (or dumps the tree, when asked to). Context: the main thread. */
+int run_config(const struct config *config);
+
+/* The exit code for a code of the guest: process exit codes have eight bits, and a failure must not
+ * turn into success by losing the others. */
+int run_guest_exit_code(int code);
+
+#endif

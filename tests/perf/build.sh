@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# build.sh OUT : builds the benchmark guests into OUT: bare-NAME.elf, one per kernel, and perf-linux, a static
+# program for Linux with all portable and linux/ kernels. Needs riscv64-linux-gnu-gcc (CROSS= changes the prefix).
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+out=$(mkdir -p "$1" && cd "$1" && pwd)
+CC=${CROSS:-riscv64-linux-gnu-}gcc
+common=(-std=gnu11 -O2 -g0 -Wall -Wextra -Werror -march=rv64gc -mabi=lp64d -fno-math-errno -I"$here")
+common+=(-fno-tree-loop-distribute-patterns) # a kernel's own loop is not to become a call of memcpy
+bare=(-ffreestanding -fno-pic -fno-pie -mcmodel=medany -fno-stack-protector -fno-asynchronous-unwind-tables)
+link=(-static -no-pie -nostdlib -nostartfiles -T "$here/bare/bare.ld"
+      -Wl,--build-id=none -Wl,--no-warn-rwx-segments)
+
+mkdir -p "$out/obj"
+"$CC" "${common[@]}" "${bare[@]}" -c "$here/bare/start.S" -o "$out/obj/start.o"
+"$CC" "${common[@]}" "${bare[@]}" -c "$here/bare/runtime.c" -o "$out/obj/runtime.o"
+
+# one ELF per kernel
+for source in "$here"/kernels/*.c "$here"/bare/*_*.c; do
+  name=$(basename "$source" .c)
+  printf '#include "perf.h"\nperf_fn run_%s;\nconst struct perf_kernel perf_kernel = {"%s", run_%s};\n' \
+    "$name" "$name" "$name" >"$out/obj/$name.table.c"
+  "$CC" "${common[@]}" "${bare[@]}" "${link[@]}" -DPERF_NAME="run_$name" -include "$here/perf.h" \
+    -Wno-missing-prototypes "$out/obj/start.o" "$out/obj/runtime.o" "$source" "$out/obj/$name.table.c" \
+    -o "$out/bare-$name.elf"
+done
+
+# one program for Linux
+table=$out/obj/linux.table.c
+objects=()
+{ echo '#include "perf.h"'; for source in "$here"/kernels/*.c "$here"/linux/*_*.c; do
+    echo "perf_fn run_$(basename "$source" .c);"; done
+  echo 'const struct perf_kernel perf_kernels[] = {'
+  for source in "$here"/kernels/*.c "$here"/linux/*_*.c; do
+    name=$(basename "$source" .c); echo "    {\"$name\", run_$name},"; done
+  echo '    {0, 0},'; echo '};'; } >"$table"
+for source in "$here"/kernels/*.c "$here"/linux/*.c "$table"; do
+  name=$(basename "$source" .c)
+  "$CC" "${common[@]}" -pthread -DPERF_NAME="run_$name" -c "$source" -o "$out/obj/linux-$name.o"
+  objects+=("$out/obj/linux-$name.o")
+done
+"$CC" -static -pthread "${objects[@]}" -o "$out/perf-linux"
+"${CC%gcc}strip" "$out/perf-linux"
+ls "$out" | wc -l

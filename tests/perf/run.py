@@ -1,0 +1,229 @@
+"""Runs the benchmark guests on QEMU and Partita alternately and prints ratios (called by run.sh).
+
+A sample is one process: its guest reports times and checksums in PERF lines, and the kernel reports the
+host's CPU time and peak memory. Ratios are QEMU / Partita of the medians: above 1, Partita is faster.
+"""
+import argparse
+import glob
+import math
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+PERF_DIR = os.environ["PERF_DIR"]
+GUEST_DIR = os.environ["GUEST_DIR"]
+HERE = os.path.dirname(os.path.abspath(__file__))
+PERF_LINE = re.compile(r"PERF (\w+) hart=(\d+) ns=(\d+) instructions=(\d+) sum=([0-9a-f]+)")
+TIMEOUT = 240
+
+
+class Sample:
+    """What one process told: PERF results by (kernel, hart), host seconds, peak KiB, exit code."""
+
+    def __init__(self):
+        self.ns, self.sums, self.instructions = {}, {}, {}
+        self.cpu = self.wall = self.boot = None
+        self.rss = 0
+        self.code = None
+
+
+def emulators(args):
+    found = {}
+    qemu = args.qemu or os.environ.get("QEMU") or shutil.which("qemu-system-riscv64")
+    if qemu:
+        found["qemu"] = [qemu, "-M", "virt", "-display", "none", "-monitor", "none", "-serial", "stdio"]
+    if os.access(args.partita.split()[0], os.X_OK):
+        found["partita"] = args.partita.split() + ["run"]
+    return {name: command for name, command in found.items() if name not in args.skip}
+
+
+def read_lines(process, sample, start):
+    """Takes the guest's output line by line, so that the moment of BOOT-OK is seen."""
+    for raw in process.stdout:
+        line = raw.decode("utf-8", "replace")
+        found = PERF_LINE.search(line)
+        if found:
+            key = (found[1], int(found[2]))
+            sample.ns[key], sample.instructions[key] = int(found[3]), int(found[4])
+            sample.sums[key] = found[5]
+        elif "BOOT-OK" in line and sample.boot is None:
+            sample.boot = time.monotonic() - start
+
+
+def run(command):
+    sample = Sample()
+    start = time.monotonic()
+    process = subprocess.Popen(["timeout", str(TIMEOUT)] + command, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    read_lines(process, sample, start)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = sample.code = os.waitstatus_to_exitcode(status)
+    sample.wall = time.monotonic() - start
+    sample.cpu, sample.rss = usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+    return sample
+
+
+def measure(found, extra, repeats):
+    """Samples of every emulator, taken in turn; {} for one that failed."""
+    samples = {name: [] for name in found}
+    for _ in range(repeats):
+        for name, command in found.items():
+            samples[name].append(run(command + extra))
+    for name, taken in samples.items():
+        bad = [s.code for s in taken if s.code != 0]
+        if bad:
+            print(f"  {name}: {' '.join(extra)}: exit code {bad[0]}", file=sys.stderr)
+    return samples
+
+
+def median(samples, value):
+    values = [value(s) for s in samples if s.code == 0 and value(s) is not None]
+    return statistics.median(values) if values else None
+
+
+def ratio(a, b):
+    return a / b if a and b else None
+
+
+def text(value, form):
+    return format(value, form) if value is not None else "-"
+
+
+class Table:
+    """Rows of kernel, times and ratios, with a geometric mean for each class of kernels."""
+
+    def __init__(self, title):
+        self.ratios, self.wrong = {}, []
+        print(f"\n{title}\n{'kernel':18}{'qemu ms':>10}{'partita ms':>11}{'ratio':>7}"
+              f"{'cpu ratio':>10}{'MIPS':>7}  check")
+
+    def row(self, name, samples, key, with_cpu):
+        times = {e: median(s, lambda x: x.ns.get(key)) for e, s in samples.items()}
+        cpus = {e: median(s, lambda x: x.cpu) for e, s in samples.items()} if with_cpu else {}
+        sums = {x.sums.get(key) for s in samples.values() for x in s}
+        fast = ratio(times.get("qemu"), times.get("partita"))
+        retired = median(samples.get("partita", []), lambda x: x.instructions.get(key))
+        mips = ratio(retired, times.get("partita"))
+        check = "ok" if len(sums) == 1 and None not in sums else "DIFFERENT"
+        if check != "ok":
+            self.wrong.append(name)
+        if fast:
+            self.ratios.setdefault(name.split("_")[0], []).append(fast)
+        ms = {e: t / 1e6 if t else None for e, t in times.items()}
+        print(f"{name:18}{text(ms.get('qemu'), '.1f'):>10}{text(ms.get('partita'), '.1f'):>11}"
+              f"{text(fast, '.2f'):>7}{text(ratio(cpus.get('qemu'), cpus.get('partita')), '.2f'):>10}"
+              f"{text(mips * 1000 if mips else None, '.0f'):>7}  {check}", flush=True)
+
+    def end(self):
+        for group, values in sorted(self.ratios.items()):
+            mean = math.exp(sum(map(math.log, values)) / len(values))
+            print(f"geomean {group:10}{mean:29.2f}   ({len(values)} kernels)")
+        return not self.wrong
+
+
+def run_bare(found, args):
+    table = Table("Bare metal, 1 hart, Sv39 with 4 KiB pages")
+    for path in sorted(glob.glob(PERF_DIR + "/bare-*.elf")):
+        name = os.path.basename(path)[5:-4]
+        if args.only.search(name):
+            extra = ["-m", "256M", "-bios", "none", "-kernel", path]
+            table.row(name, measure(found, extra, args.repeats), (name, 0), True)
+    return table.end()
+
+
+def run_smp(found, args):
+    """The same kernel on 1 and on 2 harts: equal times mean perfect scaling."""
+    print(f"\n2 harts against 1 (throughput, 2.00 is perfect)\n{'kernel':18}{'qemu':>8}{'partita':>9}")
+    for name in ["int_matrix", "int_sort", "int_vm", "fp_matmul", "mem_triad"]:
+        path = f"{PERF_DIR}/bare-{name}.elf"
+        one = measure(found, ["-m", "256M", "-bios", "none", "-kernel", path], args.repeats)
+        two = measure(found, ["-smp", "2", "-m", "256M", "-bios", "none", "-kernel", path], args.repeats)
+        scale = {}
+        for e in found:
+            slowest = median(two[e], lambda x: max(x.ns.values()) if len(x.ns) == 2 else None)
+            single = median(one[e], lambda x: x.ns.get((name, 0)))
+            scale[e] = 2 * single / slowest if single and slowest else None
+        print(f"{name:18}{text(scale.get('qemu'), '.2f'):>8}{text(scale.get('partita'), '.2f'):>9}", flush=True)
+    return True
+
+
+def linux_names():
+    return [os.path.basename(f)[:-2] for d in ("kernels", "linux")
+            for f in sorted(glob.glob(f"{HERE}/{d}/*_*.c"))]
+
+
+def linux_initramfs():
+    """Busybox, perf-linux and a /run which takes kernel names from the command line."""
+    overlay, out = f"{PERF_DIR}/overlay", f"{PERF_DIR}/perf.cpio.gz"
+    os.makedirs(overlay + "/bin", exist_ok=True)
+    shutil.copy(f"{PERF_DIR}/perf-linux", overlay + "/bin/perf-linux")
+    with open(overlay + "/run", "w", encoding="ascii") as script:
+        script.write("for w in $(cat /proc/cmdline); do case $w in perf=*) names=${w#perf=};; esac; done\n"
+                     "perf-linux $(echo $names | tr , ' ')\n")
+    guest_tools = os.path.join(HERE, "../../launch/guest/initramfs.sh")
+    subprocess.run([guest_tools, GUEST_DIR, out, overlay], check=True)
+    return out
+
+
+def linux_command(initrd, harts, append):
+    return ["-smp", str(harts), "-m", "1G", "-kernel", GUEST_DIR + "/Image", "-initrd", initrd,
+            "-append", "console=ttyS0 " + append]
+
+
+def run_linux(found, args):
+    names = [n for n in linux_names() if args.only.search(n)]
+    table = Table("Inside Linux, 1 hart")
+    initrd = linux_initramfs()
+    samples = measure(found, linux_command(initrd, 1, f"quiet act=run perf={','.join(names)}"), args.repeats)
+    for name in names:
+        table.row(name, samples, (name, 0), False)
+    return table.end()
+
+
+def run_boot(found, args):
+    print(f"\nDebian's kernel to BOOT-OK and power-off\n{'harts':6}{'emulator':10}{'wall s':>8}{'cpu s':>8}"
+          f"{'peak MiB':>10}")
+    good = True
+    for harts in (1, 4, 8):
+        samples = measure(found, linux_command(GUEST_DIR + "/initramfs.cpio.gz", harts, "nomods"), args.repeats)
+        for name, taken in samples.items():
+            wall, cpu = median(taken, lambda x: x.boot), median(taken, lambda x: x.cpu)
+            rss = median(taken, lambda x: x.rss / 1024)
+            good = good and wall is not None
+            print(f"{harts:<6}{name:10}{text(wall, '.2f'):>8}{text(cpu, '.2f'):>8}{text(rss, '.0f'):>10}", flush=True)
+    return good
+
+
+PARTS = {"bare": run_bare, "linux": run_linux, "boot": run_boot, "smp": run_smp}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tests/perf/run.sh", description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", help="bare, linux, boot, smp (default: all)")
+    parser.add_argument("-n", "--repeats", type=int, default=3)
+    parser.add_argument("--only", type=re.compile, default=re.compile(""), help="kernels whose name matches")
+    parser.add_argument("--skip", action="append", default=[], choices=["qemu", "partita"])
+    parser.add_argument("--qemu", help="the program (default: $QEMU, then the PATH)")
+    parser.add_argument("--partita", default=os.environ["PARTITA"], help="the program, with leading options")
+    parser.add_argument("--list", action="store_true", help="print the kernels' names and end")
+    args = parser.parse_args()
+    if args.list:
+        print("\n".join(os.path.basename(p)[5:-4] for p in sorted(glob.glob(PERF_DIR + "/bare-*.elf"))))
+        return 0
+    unknown = [p for p in args.parts if p not in PARTS]
+    found = emulators(args)
+    if unknown or not found:
+        parser.error(f"no such part: {unknown[0]}" if unknown else "neither QEMU nor Partita found")
+    for name, command in found.items():
+        version = subprocess.run(command[:1] + ["--version"], capture_output=True, text=True, check=False)
+        print(f"{name}: {(version.stdout or version.stderr).splitlines()[:1]}")
+    results = [PARTS[part](found, args) for part in args.parts or PARTS]
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -28,6 +28,11 @@ struct machine {
     unsigned nr_devices;
     struct chardev *serial[CONFIG_MAX_SERIALS]; /* in UART order */
     unsigned nr_serials;
+    struct machine_uart { /* the console the built-in SBI uses, as firmware would; size 0: none */
+        gpa_t base;
+        uint64_t size;
+        uint32_t reg_shift, io_width;
+    } sbi_uart;
     struct chardev *virtconsole;
     struct blockdev *block[CONFIG_MAX_DRIVES];
     struct netdev *net[CONFIG_MAX_NETS];

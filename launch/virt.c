@@ -1,0 +1,341 @@
+/* The device tree of the default machine `virt`: the addresses and interrupts of QEMU's machine of the
+ * same name, so that every image built for it runs. The tree is the only description: machine.c
+ * composes the machine from it like from any user's tree. */
+#include <libfdt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "machine.h"
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+
+enum { PHANDLE_PLIC = 1, PHANDLE_TEST = 2, PHANDLE_CPU_INTC = 16 };
+enum { IRQ_VIRTIO = 1, NR_VIRTIO = 8, IRQ_UART = 10, IRQ_RTC = 11, IRQ_PCIE = 32, PLIC_NDEV = 95 };
+enum { INT_SSI = 1, INT_MSI = 3, INT_MTI = 7, INT_SEI = 9, INT_MEI = 11 };
+
+#define RAM_BASE 0x80000000ull
+#define PCIE_HIGH_SIZE (16ull << 30)
+
+/* Each CLINT serves at most 4095 harts (its MSWI registers end at 0x4000). */
+enum { CLINT_HARTS = 4095 };
+
+/* Writes into one growing blob; the first error sticks, as libfdt's sequential writer demands. */
+struct tree {
+    void *fdt;
+    int error;
+};
+
+static void check(struct tree *t, int error)
+{
+    if (!t->error)
+        t->error = error;
+}
+
+static void begin(struct tree *t, const char *name)
+{
+    check(t, fdt_begin_node(t->fdt, name));
+}
+
+static void begin_at(struct tree *t, const char *name, uint64_t addr)
+{
+    char buf[64];
+
+    snprintf(buf, sizeof buf, "%s@%llx", name, (unsigned long long)addr);
+    begin(t, buf);
+}
+
+static void end(struct tree *t)
+{
+    check(t, fdt_end_node(t->fdt));
+}
+
+static void str(struct tree *t, const char *name, const char *value)
+{
+    check(t, fdt_property_string(t->fdt, name, value));
+}
+
+static void u32(struct tree *t, const char *name, uint32_t value)
+{
+    check(t, fdt_property_u32(t->fdt, name, value));
+}
+
+static void flag(struct tree *t, const char *name)
+{
+    check(t, fdt_property(t->fdt, name, NULL, 0));
+}
+
+static void cells(struct tree *t, const char *name, const uint32_t *cell, unsigned n)
+{
+    fdt32_t *be;
+    void *p;
+
+    check(t, fdt_property_placeholder(t->fdt, name, (int)(n * sizeof(*be)), &p));
+    if (t->error)
+        return;
+    be = p;
+    for (unsigned i = 0; i < n; i++)
+        be[i] = cpu_to_fdt32(cell[i]);
+}
+
+static void reg(struct tree *t, uint64_t base, uint64_t size)
+{
+    const uint32_t cell[] = {(uint32_t)(base >> 32), (uint32_t)base, (uint32_t)(size >> 32),
+                             (uint32_t)size};
+
+    cells(t, "reg", cell, 4);
+}
+
+static void plic_irq(struct tree *t, uint32_t irq)
+{
+    u32(t, "interrupt-parent", PHANDLE_PLIC);
+    u32(t, "interrupts", irq);
+}
+
+/* "riscv,isa-extensions": a list of NUL-terminated names. */
+static void isa_extensions(struct tree *t, const struct rv_isa *isa)
+{
+    char list[1024];
+    size_t len = 0;
+
+    for (unsigned e = 0; e < RV_EXT_COUNT; e++) {
+        const char *name = rv_ext_isa_name((enum rv_ext)e);
+        if (name && rv_isa_has(isa, (enum rv_ext)e) && len + strlen(name) + 1 < sizeof list) {
+            strcpy(list + len, name);
+            len += strlen(name) + 1;
+        }
+    }
+    check(t, fdt_property(t->fdt, "riscv,isa-extensions", list, (int)len));
+}
+
+static void cpu(struct tree *t, uint32_t hart, const struct rv_isa *isa)
+{
+    char text[512];
+
+    begin_at(t, "cpu", hart);
+    str(t, "device_type", "cpu");
+    str(t, "status", "okay");
+    str(t, "compatible", "riscv");
+    u32(t, "reg", hart);
+    rv_isa_format(isa, text, sizeof text);
+    str(t, "riscv,isa", text);
+    str(t, "riscv,isa-base", "rv64i");
+    isa_extensions(t, isa);
+    str(t, "mmu-type", rv_isa_mmu_type(isa));
+    if (rv_isa_has(isa, RV_EXT_ZICBOM))
+        u32(t, "riscv,cbom-block-size", 64);
+    if (rv_isa_has(isa, RV_EXT_ZICBOP))
+        u32(t, "riscv,cbop-block-size", 64);
+    if (rv_isa_has(isa, RV_EXT_ZICBOZ))
+        u32(t, "riscv,cboz-block-size", 64);
+    begin(t, "interrupt-controller");
+    u32(t, "#interrupt-cells", 1);
+    flag(t, "interrupt-controller");
+    str(t, "compatible", "riscv,cpu-intc");
+    u32(t, "phandle", PHANDLE_CPU_INTC + hart);
+    end(t);
+    end(t);
+}
+
+static void cpus(struct tree *t, const struct config *config, const struct rv_isa *isa)
+{
+    begin(t, "cpus");
+    u32(t, "#address-cells", 1);
+    u32(t, "#size-cells", 0);
+    u32(t, "timebase-frequency", 10000000);
+    for (uint32_t i = 0; i < config->smp; i++)
+        cpu(t, i, isa);
+    end(t);
+}
+
+/* interrupts-extended of a device with two lines per hart, for harts [first, first + n). */
+static void hart_lines(struct tree *t, uint32_t first, uint32_t n, uint32_t irq_a, uint32_t irq_b)
+{
+    uint32_t *cell = sim_new_array(uint32_t, n * 4);
+
+    for (uint32_t i = 0; i < n; i++) {
+        cell[i * 4] = cell[i * 4 + 2] = PHANDLE_CPU_INTC + first + i;
+        cell[i * 4 + 1] = irq_a;
+        cell[i * 4 + 3] = irq_b;
+    }
+    cells(t, "interrupts-extended", cell, n * 4);
+    sim_free(cell);
+}
+
+static void clints(struct tree *t, uint32_t smp)
+{
+    for (uint32_t first = 0, base = 0x2000000; first < smp; first += CLINT_HARTS, base += 0x10000) {
+        begin_at(t, "clint", base);
+        check(t, fdt_property(t->fdt, "compatible", "sifive,clint0\0riscv,clint0", 26));
+        reg(t, base, 0x10000);
+        hart_lines(t, first, smp - first < CLINT_HARTS ? smp - first : CLINT_HARTS, INT_MSI,
+                   INT_MTI);
+        end(t);
+    }
+}
+
+static void plic(struct tree *t, uint32_t smp)
+{
+    begin_at(t, "plic", 0xc000000);
+    check(t, fdt_property(t->fdt, "compatible", "sifive,plic-1.0.0\0riscv,plic0", 30));
+    reg(t, 0xc000000, 0x200000 + (uint64_t)smp * 2 * 0x1000);
+    u32(t, "#interrupt-cells", 1);
+    u32(t, "#address-cells", 0);
+    flag(t, "interrupt-controller");
+    hart_lines(t, 0, smp, INT_MEI, INT_SEI);
+    u32(t, "riscv,ndev", PLIC_NDEV);
+    u32(t, "phandle", PHANDLE_PLIC);
+    end(t);
+}
+
+static void syscon_action(struct tree *t, const char *name, const char *compatible, uint32_t value)
+{
+    begin(t, name);
+    str(t, "compatible", compatible);
+    u32(t, "regmap", PHANDLE_TEST);
+    u32(t, "offset", 0);
+    u32(t, "value", value);
+    end(t);
+}
+
+static void uart(struct tree *t)
+{
+    begin_at(t, "serial", 0x10000000);
+    str(t, "compatible", "ns16550a");
+    reg(t, 0x10000000, 0x100);
+    u32(t, "clock-frequency", 3686400);
+    plic_irq(t, IRQ_UART);
+    end(t);
+}
+
+static void small_devices(struct tree *t)
+{
+    uart(t);
+    begin_at(t, "test", 0x100000);
+    check(t, fdt_property(t->fdt, "compatible", "sifive,test1\0sifive,test0\0syscon", 33));
+    reg(t, 0x100000, 0x1000);
+    u32(t, "phandle", PHANDLE_TEST);
+    end(t);
+    begin_at(t, "rtc", 0x101000);
+    str(t, "compatible", "google,goldfish-rtc");
+    reg(t, 0x101000, 0x1000);
+    plic_irq(t, IRQ_RTC);
+    end(t);
+    for (unsigned i = 0; i < NR_VIRTIO; i++) {
+        begin_at(t, "virtio_mmio", 0x10001000 + i * 0x1000);
+        str(t, "compatible", "virtio,mmio");
+        reg(t, 0x10001000 + i * 0x1000, 0x1000);
+        plic_irq(t, IRQ_VIRTIO + i);
+        flag(t, "dma-coherent");
+        end(t);
+    }
+}
+
+/* Four lines, rotated by slot: entry (slot, pin) -> IRQ_PCIE + (slot + pin - 1) % 4. */
+static void pcie_interrupt_map(struct tree *t)
+{
+    uint32_t map[4 * 4 * 6], *c = map;
+    const uint32_t mask[] = {0x1800, 0, 0, 7};
+
+    for (uint32_t slot = 0; slot < 4; slot++) {
+        for (uint32_t pin = 1; pin <= 4; pin++, c += 6) {
+            c[0] = slot << 11;
+            c[1] = c[2] = 0;
+            c[3] = pin;
+            c[4] = PHANDLE_PLIC;
+            c[5] = IRQ_PCIE + (slot + pin - 1) % 4;
+        }
+    }
+    cells(t, "interrupt-map", map, SIM_ARRAY_LEN(map));
+    cells(t, "interrupt-map-mask", mask, 4);
+}
+
+static void pcie(struct tree *t, const struct config *config)
+{
+    uint64_t high = sim_align_up(RAM_BASE + config->memory, PCIE_HIGH_SIZE);
+    const uint32_t h = (uint32_t)(high >> 32), l = (uint32_t)high;
+    const uint32_t bus_range[] = {0, 255};
+    const uint32_t ranges[] = {
+        0x01000000, 0, 0,          0, 0x3000000,  0, 0x10000,                          /* I/O */
+        0x02000000, 0, 0x40000000, 0, 0x40000000, 0, 0x40000000,                       /* 32 bit */
+        0x03000000, h, l,          h, l,          (uint32_t)(PCIE_HIGH_SIZE >> 32), 0, /* 64 bit */
+    };
+
+    begin_at(t, "pci", 0x30000000);
+    str(t, "compatible", "pci-host-ecam-generic");
+    str(t, "device_type", "pci");
+    u32(t, "#address-cells", 3);
+    u32(t, "#size-cells", 2);
+    u32(t, "#interrupt-cells", 1);
+    u32(t, "linux,pci-domain", 0);
+    cells(t, "bus-range", bus_range, 2);
+    flag(t, "dma-coherent");
+    reg(t, 0x30000000, 0x10000000);
+    cells(t, "ranges", ranges, SIM_ARRAY_LEN(ranges));
+    pcie_interrupt_map(t);
+    end(t);
+}
+
+static void chosen(struct tree *t)
+{
+    begin(t, "aliases");
+    str(t, "serial0", "/soc/serial@10000000");
+    end(t);
+    begin(t, "chosen");
+    str(t, "stdout-path", "/soc/serial@10000000");
+    end(t);
+}
+
+static void memory(struct tree *t, uint64_t size)
+{
+    begin_at(t, "memory", RAM_BASE);
+    str(t, "device_type", "memory");
+    reg(t, RAM_BASE, size);
+    end(t);
+}
+
+static void whole_tree(struct tree *t, const struct config *config, const struct rv_isa *isa)
+{
+    begin(t, "");
+    u32(t, "#address-cells", 2);
+    u32(t, "#size-cells", 2);
+    str(t, "compatible", "riscv-virtio");
+    str(t, "model", "riscv-virtio,partita");
+    chosen(t);
+    memory(t, config->memory);
+    cpus(t, config, isa);
+    begin(t, "soc");
+    u32(t, "#address-cells", 2);
+    u32(t, "#size-cells", 2);
+    str(t, "compatible", "simple-bus");
+    flag(t, "ranges");
+    clints(t, config->smp);
+    plic(t, config->smp);
+    small_devices(t);
+    pcie(t, config);
+    end(t);
+    syscon_action(t, "poweroff", "syscon-poweroff", 0x5555);
+    syscon_action(t, "reboot", "syscon-reboot", 0x7777);
+    end(t);
+}
+
+enum sim_status virt_build_fdt(const struct config *config, void **fdt)
+{
+    size_t size = 65536 + (size_t)config->smp * 1536;
+    struct tree t = {sim_zalloc(size), 0};
+    struct rv_isa isa;
+    enum sim_status status = rv_isa_parse_cpu(config->cpu ? config->cpu : "rv64", &isa);
+
+    if (status != SIM_OK) {
+        sim_free(t.fdt);
+        return status;
+    }
+    check(&t, fdt_create(t.fdt, (int)size));
+    check(&t, fdt_finish_reservemap(t.fdt));
+    whole_tree(&t, config, &isa);
+    check(&t, fdt_finish(t.fdt));
+    SIM_BUG_ON(t.error, "building the device tree of %u harts: %s", config->smp,
+               fdt_strerror(t.error));
+    check(&t, fdt_open_into(t.fdt, t.fdt, (int)size));
+    *fdt = t.fdt;
+    return SIM_OK;
+}

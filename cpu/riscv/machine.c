@@ -184,6 +184,11 @@ void rv_hart_start(struct vcpu *v, uint64_t pc, uint64_t a0, uint64_t a1)
 
 /* --- time --- */
 
+uint64_t rv_machine_timebase(const struct rv_machine *m)
+{
+    return m->timebase_hz;
+}
+
 uint64_t rv_machine_time(const struct rv_machine *m)
 {
     uint64_t ns = sim_clock_now(&m->sim->clock);

@@ -198,8 +198,6 @@ static void set_alarm(struct sim_io *io)
     uint64_t at = io->heap[0]->deadline;
 
     io->alarm = at;
-    if (!at)
-        at = 1; /* 0 would switch the timerfd off */
     if (at > INT64_MAX)
         at = INT64_MAX;
     struct itimerspec spec = {.it_value = {.tv_sec = (time_t)(at / 1000000000),
@@ -208,7 +206,8 @@ static void set_alarm(struct sim_io *io)
 }
 
 /* Runs the timers that are due, at most as many as are armed now: one that always arms itself
- * again must not keep the watches waiting. */
+ * again must not keep the watches waiting. (Deadlines are never 0, see sim_io_timer_arm: that would
+ * switch the timerfd off.) */
 static void run_timers(struct sim_io *io)
 {
     uint64_t now = sim_host_ns();
@@ -404,9 +403,12 @@ struct sim_io_timer *sim_io_timer_create(struct sim_io *io, void (*fn)(void *opa
 
 void sim_io_timer_arm(struct sim_io_timer *t, uint64_t deadline_host_ns)
 {
+    uint64_t now = sim_host_ns();
+
     sim_mutex_lock(&t->io->lock);
     heap_remove(t->io, t);
-    t->deadline = deadline_host_ns;
+    /* The past counts as now: a timer that always arms itself for it queues behind the others. */
+    t->deadline = deadline_host_ns > now ? deadline_host_ns : now;
     heap_insert(t->io, t);
     set_alarm(t->io);
     sim_mutex_unlock(&t->io->lock);

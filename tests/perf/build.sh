@@ -8,8 +8,9 @@ CC=${CROSS:-riscv64-linux-gnu-}gcc
 common=(-std=gnu11 -O2 -g0 -Wall -Wextra -Werror -march=rv64gc -mabi=lp64d -fno-math-errno -I"$here")
 common+=(-fno-tree-loop-distribute-patterns) # a kernel's own loop is not to become a call of memcpy
 bare=(-ffreestanding -fno-pic -fno-pie -mcmodel=medany -fno-stack-protector -fno-asynchronous-unwind-tables)
+# shellcheck disable=SC2054
 link=(-static -no-pie -nostdlib -nostartfiles -T "$here/bare/bare.ld"
-      -Wl,--build-id=none -Wl,--no-warn-rwx-segments)
+      "-Wl,--build-id=none" "-Wl,--no-warn-rwx-segments")
 
 mkdir -p "$out/obj"
 "$CC" "${common[@]}" "${bare[@]}" -c "$here/bare/start.S" -o "$out/obj/start.o"
@@ -41,4 +42,4 @@ for source in "$here"/kernels/*.c "$here"/linux/*.c "$table"; do
 done
 "$CC" -static -pthread "${objects[@]}" -o "$out/perf-linux"
 "${CC%gcc}strip" "$out/perf-linux"
-ls "$out" | wc -l
+echo "built in $out"

@@ -1,7 +1,7 @@
 /* Clearing and filling: stores only. */
 #include "perf.h"
 
-enum { WORDS = 1 << 18, ROUNDS = 1000 };
+enum { WORDS = 1 << 18, ROUNDS = 1800 };
 
 PERF_KERNEL(env)
 {

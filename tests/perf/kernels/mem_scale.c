@@ -1,7 +1,7 @@
 /* STREAM scale: b = 3 * c, over arrays larger than the second-level cache. */
 #include "perf.h"
 
-enum { N = 250000, ROUNDS = 130 };
+enum { N = 250000, ROUNDS = 220 };
 
 PERF_KERNEL(env)
 {

@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# check.sh [quick|san|fuzz|perf] : builds Partita and tests it. Without an argument: all that CI does.
+#   quick  gcc build, unit and isa tests (under 2 minutes)
+#   san    AddressSanitizer + UBSan and ThreadSanitizer builds, unit and isa tests on both
+#   fuzz   each fuzzer for FUZZ_SECONDS (30)
+#   perf   benchmarks beside QEMU (tests/perf/README.md); QEMU= names the program
+# Installs missing Debian packages first (root or sudo). The last line counts the tests: "N passed, N failed, N skipped".
+set -u
+top=$(cd "$(dirname "$0")/.." && pwd)
+cd "$top" || exit 70
+. launch/packages.sh
+level=${1:-ci}
+jobs=2
+passed=0 failed=0 skipped=0
+
+packages_build="cmake ninja-build gcc libc6-dev pkg-config libfdt-dev libslirp-dev libcmocka-dev"
+packages_guest="cpio kmod xz-utils gzip debian-archive-keyring device-tree-compiler e2fsprogs gcc-riscv64-linux-gnu"
+packages_clang="clang libclang-rt-14-dev"
+packages_perf="python3 libc6-dev-riscv64-cross"
+
+# step TITLE COMMAND... : runs it with its output in a log; counts and shows a failure. For builds.
+step() {
+  local title=$1 log start=$SECONDS
+  shift
+  log=$(mktemp)
+  if "$@" >"$log" 2>&1; then
+    echo "$title: done ($((SECONDS - start)) s)"
+  else
+    tail -n 60 "$log"
+    echo "$title: FAILED (exit code $?)"
+    failed=$((failed + 1))
+    rm -f "$log"
+    return 1
+  fi
+  rm -f "$log"
+}
+
+# configure_build DIR CMAKE-OPTIONS... : everything that DIR's configuration knows.
+configure_build() {
+  local dir=$1
+  shift
+  # shellcheck disable=SC2046
+  cmake -B "$dir" $(cmake_generator "$dir") "$@" && cmake --build "$dir" -j $jobs
+}
+
+# attribute FILE NAME : of the testsuite element of a JUnit file
+attribute() {
+  grep -o "[[:space:]]$2=\"[0-9]*\"" "$1" | head -n 1 | tr -dc 0-9
+}
+
+# run_ctest DIR CTEST-OPTIONS... : runs and counts; says why tests were skipped.
+run_ctest() {
+  local dir=$1 junit
+  shift
+  junit=$top/$dir/junit.xml
+  rm -f "$junit"
+  (cd "$dir" && ctest -j $jobs --output-on-failure --no-tests=error --output-junit "$junit" "$@")
+  grep -h '^SKIP: ' "$dir/Testing/Temporary/LastTest.log" 2>/dev/null | sort | uniq -c
+  if [ ! -s "$junit" ]; then
+    failed=$((failed + 1))
+    return
+  fi
+  local tests=$(($(attribute "$junit" tests))) bad=$(($(attribute "$junit" failures)))
+  local none=$(($(attribute "$junit" skipped) + $(attribute "$junit" disabled)))
+  passed=$((passed + tests - bad - none)) failed=$((failed + bad)) skipped=$((skipped + none))
+}
+
+check_gcc() {
+  step "gcc build" configure_build build -DCMAKE_C_COMPILER=gcc || return
+  run_ctest build "$@"
+}
+
+check_headers() {
+  step "every public header alone" cmake --build build -j $jobs --target all_verify_interface_header_sets
+}
+
+check_clang() {
+  step "clang build" configure_build build-clang -DCMAKE_C_COMPILER=clang
+}
+
+# The system tests run the optimised program: under sanitizers a boot takes minutes.
+check_sanitizers() {
+  step "address and undefined-behaviour sanitizer build" \
+    configure_build build-asan -DCMAKE_C_COMPILER=gcc -DPARTITA_SANITIZE=address,undefined &&
+    run_ctest build-asan -L 'unit|isa'
+  step "thread sanitizer build" configure_build build-tsan -DCMAKE_C_COMPILER=gcc -DPARTITA_SANITIZE=thread &&
+    run_ctest build-tsan -L 'unit|isa'
+}
+
+# check_fuzzers SECONDS : tests/fuzz/fuzz_NAME.c is one libFuzzer program each.
+check_fuzzers() {
+  local fuzzer name corpus
+  step "fuzzer build" configure_build build-fuzz -DCMAKE_C_COMPILER=clang -DPARTITA_FUZZ=ON \
+    -DPARTITA_SANITIZE=address,undefined || return
+  for fuzzer in $(find build-fuzz -type f -name 'fuzz[_.]*' -perm -u+x | sort); do
+    name=$(basename "$fuzzer")
+    corpus=build-fuzz/corpus/$name
+    mkdir -p "$corpus"
+    if step "$name" "$fuzzer" -max_total_time="$1" -timeout=20 -rss_limit_mb=2048 \
+      -artifact_prefix="build-fuzz/$name-" "$corpus"; then
+      passed=$((passed + 1))
+    fi
+  done
+}
+
+check_ci() {
+  check_gcc -LE 'perf'
+  [ ! -f build/CMakeCache.txt ] || check_headers
+  check_clang
+  check_sanitizers
+  check_fuzzers 10
+}
+
+# shellcheck disable=SC2086 # lists of words
+case $level in
+  ci)
+    packages_install $packages_build $packages_guest $packages_clang || exit $?
+    check_ci
+    ;;
+  quick)
+    packages_install $packages_build || exit $?
+    check_gcc -L 'unit|isa'
+    ;;
+  san)
+    packages_install $packages_build || exit $?
+    check_sanitizers
+    ;;
+  fuzz)
+    packages_install $packages_build $packages_clang || exit $?
+    check_fuzzers "${FUZZ_SECONDS:-30}"
+    ;;
+  perf)
+    packages_install $packages_build $packages_guest $packages_perf || exit $?
+    step "gcc build" configure_build build -DCMAKE_C_COMPILER=gcc && launch/guest/fetch.sh &&
+      { tests/perf/run.sh && passed=1 || failed=1; }
+    ;;
+  *)
+    sed -n '2,7s/^# //p' "$0"
+    exit 2
+    ;;
+esac
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

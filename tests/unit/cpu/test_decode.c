@@ -99,7 +99,7 @@ static const struct field_row fields[] = {
     {0xaffd, RV_OP_jal, 2, 0, 0, 0, 0, 0, 2046},
     {0xa011, RV_OP_jal, 2, 0, 0, 0, 0, 0, 4},
     {0xa005, RV_OP_jal, 2, 0, 0, 0, 0, 0, 32},
-    {0xd381, RV_OP_beq, 2, 0, 15, 0, 0, 0, -250},
+    {0xd381, RV_OP_beq, 2, 0, 15, 0, 0, 0, -256},
     {0xeffd, RV_OP_bne, 2, 0, 15, 0, 0, 0, 254},
     {0xf001, RV_OP_bne, 2, 0, 8, 0, 0, 0, -256},
     {0x1fe2, RV_OP_slli, 2, 31, 31, 0, 0, 0, 56},

@@ -1,0 +1,385 @@
+/* The soft TLB: contexts, ways, fences of every kind, jump caches, code pages. */
+#include "page_tables.h"
+
+#define PAGE_A (RAM_BASE + 0x100000)
+#define PAGE_B (RAM_BASE + 0x101000)
+
+static struct rig rig_;
+static struct tables t_;
+
+static int setup(void **state)
+{
+    rig_init(&rig_, true);
+    pt_init(&t_, &rig_, SATP_SV39);
+    pt_enter(&rig_, SATP_SV39, 1, RV_S);
+    *state = &rig_;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    rig_fini(*state);
+    return 0;
+}
+
+static uint64_t load(struct rv_hart *h, gva_t va)
+{
+    uint64_t v = 0;
+
+    assert_true(rv_load(h, va, 8, &v));
+    return v;
+}
+
+static bool faults(struct rv_hart *h, gva_t va)
+{
+    uint64_t v;
+
+    return !rv_load(h, va, 8, &v);
+}
+
+static void unmap(gpa_t slot)
+{
+    rig_put64(&rig_, slot, 0);
+}
+
+static void fence(struct rv_hart *h, uint64_t va, uint64_t size, uint64_t asid)
+{
+    struct rv_fence_range range = {va, size, asid};
+
+    rv_tlb_flush_range(h, &range);
+}
+
+static void use_asid(struct rv_hart *h, unsigned asid)
+{
+    h->satp = pt_satp(SATP_SV39, asid);
+    rv_tlb_select(h);
+}
+
+/* Fills the jump cache as the JIT does. */
+static void put_jump(struct rv_tlb *t, uint64_t pc)
+{
+    t->jc[pc >> 1 & (RV_JC_SIZE - 1)] = (struct rv_jc_entry){pc, &rig_};
+    t->jc_used = 1;
+}
+
+static bool has_jump(const struct rv_tlb *t, uint64_t pc)
+{
+    return t->jc[pc >> 1 & (RV_JC_SIZE - 1)].pc == pc;
+}
+
+static void fetch(struct rv_hart *h, uint64_t va)
+{
+    gpa_t g;
+
+    assert_non_null(rv_fetch_page(h, va, &g));
+}
+
+static void test_entry_lives_until_the_fence(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+    gpa_t slot = pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
+
+    load(h, 0x1000);
+    unmap(slot);
+    load(h, 0x1008);
+    assert_int_equal(h->count.tlb_fills, 1);
+    fence(h, 0x1000, 4096, RV_ASID_ANY);
+    assert_true(faults(h, 0x1000));
+}
+
+static void test_ways_keep_four_pages_of_a_set(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+    uint64_t step = (uint64_t)RV_TLB_SETS << 12;
+
+    for (unsigned i = 0; i < 5; i++)
+        pt_map(&t_, 0x1000 + i * step, PAGE_A + i * 4096, 0, RWXAD);
+    for (unsigned i = 0; i < 4; i++)
+        load(h, 0x1000 + i * step);
+    assert_int_equal(h->count.tlb_fills, 4);
+    for (unsigned i = 0; i < 4; i++)
+        load(h, 0x1000 + i * step);
+    assert_int_equal(h->count.tlb_fills, 4);
+    load(h, 0x1000 + 4 * step); /* pushes the oldest out: page 0 */
+    load(h, 0x1000 + 3 * step);
+    assert_int_equal(h->count.tlb_fills, 5);
+    load(h, 0x1000);
+    assert_int_equal(h->count.tlb_fills, 6);
+}
+
+static void test_store_upgrades_the_entry_in_place(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+
+    pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
+    load(h, 0x1000);
+    assert_int_equal(rv_tlb_way0(h, 0x1000)->tag_w, RV_TLB_INVALID);
+    assert_true(rv_store(h, 0x1000, 8, 3));
+    assert_int_equal(rv_tlb_way0(h, 0x1000)->tag_w, 0x1000);
+    assert_int_equal(rv_tlb_way0(h, 0x1000)->tag_r, 0x1000);
+    assert_int_equal(rv_tlb_way0(h, 0x1000)[1].tag_r, RV_TLB_INVALID);
+}
+
+static void test_switching_back_keeps_entries(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+
+    pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD | U);
+    use_asid(h, 2);
+    rig_set_priv(h, RV_U);
+    load(h, 0x1000);
+    rig_set_priv(h, RV_S);
+    use_asid(h, 3);
+    assert_true(faults(h, 0x1000)); /* U page, no SUM: the U entry is not ours */
+    use_asid(h, 2);
+    rig_set_priv(h, RV_U);
+    uint64_t fills = h->count.tlb_fills;
+    load(h, 0x1000);
+    assert_int_equal(h->count.tlb_fills, fills);
+}
+
+static void test_more_address_spaces_than_contexts(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+
+    pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
+    for (unsigned asid = 0; asid < 3 * RV_TLB_CONTEXTS; asid++) {
+        use_asid(h, asid);
+        load(h, 0x1000);
+        assert_int_equal(h->tlb->satp, h->satp);
+    }
+    gpa_t slot = pt_slot(&t_, 0x1000, 0);
+    unmap(slot);
+    use_asid(h, 1000); /* a recycled context starts empty */
+    assert_true(faults(h, 0x1000));
+}
+
+static void test_asid_fence_spares_others_and_global(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+    gpa_t a = pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
+    gpa_t g = pt_map(&t_, 0x2000, PAGE_B, 0, RWXAD | G);
+
+    load(h, 0x1000);
+    load(h, 0x2000);
+    use_asid(h, 2);
+    load(h, 0x1000);
+    unmap(a);
+    unmap(g);
+    fence(h, 0, UINT64_MAX, 1);
+    load(h, 0x1000); /* asid 2 */
+    use_asid(h, 1);
+    assert_true(faults(h, 0x1000));
+    load(h, 0x2000); /* global survives a fence with an ASID ... */
+    fence(h, 0x2000, 4096, 1);
+    load(h, 0x2000);
+    fence(h, 0x2000, 4096, RV_ASID_ANY);
+    assert_true(faults(h, 0x2000)); /* ... but not one without */
+}
+
+static void test_global_pointer_makes_leaves_global(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+
+    pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
+    gpa_t pointer = pt_slot(&t_, 0x1000, 1);
+    rig_put64(*state, pointer, rig_get64(*state, pointer) | G);
+    load(h, 0x1000);
+    assert_true(rv_tlb_way0(h, 0x1000)->info & RV_TLB_GLOBAL);
+}
+
+static void test_fence_in_a_superpage_drops_all_of_it(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+    gpa_t slot = pt_map(&t_, 0x200000, RAM_BASE + 0x200000, 1, RWXAD);
+
+    pt_map(&t_, 0x400000, RAM_BASE + 0x400000, 1, RWXAD);
+    load(h, 0x200000);
+    load(h, 0x3ff000);
+    load(h, 0x400000);
+    fetch(h, 0x3fe000);
+    put_jump(h->code_tlb, 0x3fe000);
+    unmap(slot);
+    uint64_t fills = h->count.tlb_fills;
+    fence(h, 0x280000, 4096, RV_ASID_ANY);
+    assert_true(faults(h, 0x200000));
+    assert_true(faults(h, 0x3ff000));
+    assert_false(has_jump(h->code_tlb, 0x3fe000));
+    load(h, 0x400000); /* the neighbour stays */
+    assert_int_equal(h->count.tlb_fills, fills);
+}
+
+static void test_fence_far_from_superpages_spares_them(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+    gva_t kernel = 0xffffffd600000000;
+
+    pt_map(&t_, kernel, RAM_BASE + 0x200000, 1, RWXAD);
+    pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
+    load(h, kernel + 0x5000);
+    fetch(h, kernel);
+    put_jump(h->code_tlb, kernel);
+    load(h, 0x1000);
+    fence(h, 0x1000, 4096, RV_ASID_ANY);
+    uint64_t fills = h->count.tlb_fills;
+    load(h, kernel + 0x5000);
+    assert_int_equal(h->count.tlb_fills, fills);
+    assert_true(has_jump(h->code_tlb, kernel));
+}
+
+static void test_range_fences(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+
+    for (unsigned i = 0; i < 100; i++)
+        pt_map(&t_, 0x100000 + i * 4096, PAGE_A + i * 4096, 0, RWXAD);
+    for (unsigned i = 0; i < 100; i++)
+        load(h, 0x100000 + i * 4096);
+    uint64_t fills = h->count.tlb_fills;
+    fence(h, 0x10a123, 3, RV_ASID_ANY);            /* inside page 10 */
+    fence(h, 0x110000, 2 * 4096, RV_ASID_ANY);     /* 16, 17 */
+    fence(h, 0x11e000, 70 * 4096, RV_ASID_ANY);    /* 30 .. 99: by search */
+    fence(h, 0x100000, 0, RV_ASID_ANY);            /* nothing */
+    for (unsigned i = 0; i < 100; i++)
+        load(h, 0x100000 + i * 4096);
+    assert_int_equal(h->count.tlb_fills, fills + 3 + 70);
+    fence(h, UINT64_MAX - 100, 4096, RV_ASID_ANY); /* wraps: to the end */
+}
+
+static void test_jump_cache_goes_with_a_displaced_fetch_entry(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+    uint64_t other = 0x1000 + ((uint64_t)RV_FETCH_SIZE << 12);
+
+    pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
+    pt_map(&t_, other, PAGE_B, 0, RWXAD);
+    pt_map(&t_, 0x5000, PAGE_B, 0, RWXAD);
+    fetch(h, 0x1000);
+    put_jump(h->code_tlb, 0x1010);
+    fetch(h, other); /* takes the place of 0x1000's fetch entry */
+    put_jump(h->code_tlb, other + 0x800);
+    fence(h, 0x5000, 4096, RV_ASID_ANY); /* no code from there */
+    assert_true(has_jump(h->code_tlb, 0x1010));
+    fence(h, 0x1000, 4096, RV_ASID_ANY);
+    assert_false(has_jump(h->code_tlb, 0x1010));
+}
+
+static void test_flush_jumps(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+
+    pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
+    fetch(h, 0x1000);
+    put_jump(h->code_tlb, 0x1010);
+    rv_tlb_flush_jumps(h);
+    assert_false(has_jump(h->code_tlb, 0x1010));
+    assert_true(rv_fetch_whole(h, 0x1000));
+}
+
+static void test_write_protect_is_by_physical_page(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+
+    pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
+    pt_map(&t_, 0x2000, PAGE_A, 0, RWXAD); /* an alias */
+    pt_map(&t_, 0x3000, PAGE_B, 0, RWXAD);
+    for (gva_t va = 0x1000; va <= 0x3000; va += 0x1000)
+        assert_true(rv_store(h, va, 8, 1));
+    use_asid(h, 2);
+    assert_true(rv_store(h, 0x1000, 8, 1));
+    rv_tlb_write_protect(h, PAGE_A);
+    assert_int_equal(rv_tlb_way0(h, 0x1000)->tag_w, RV_TLB_INVALID);
+    assert_int_equal(rv_tlb_way0(h, 0x1000)->tag_r, 0x1000);
+    use_asid(h, 1);
+    assert_int_equal(rv_tlb_way0(h, 0x1000)->tag_w, RV_TLB_INVALID);
+    assert_int_equal(rv_tlb_way0(h, 0x2000)->tag_w, RV_TLB_INVALID);
+    assert_int_equal(rv_tlb_way0(h, 0x3000)->tag_w, 0x3000);
+}
+
+static gpa_t written_gpa;
+static uint64_t written_len, nr_written;
+
+static void code_written(void *opaque, gpa_t gpa, uint64_t len)
+{
+    (void)opaque;
+    written_gpa = gpa;
+    written_len = len;
+    nr_written++;
+}
+
+static void test_stores_to_code_pages_are_reported(void **state)
+{
+    static const struct mem_code_ops ops = {code_written};
+    struct rig *r = *state;
+    bool code;
+
+    mem_set_code_ops(r->space, &ops, NULL);
+    nr_written = 0;
+    pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
+    pt_map(&t_, 0x2000, PAGE_B, 0, RWXAD);
+    assert_int_equal(mem_mark_code(r->space, PAGE_A), 0);
+    assert_true(rv_store(r->h, 0x1010, 4, 7));
+    assert_int_equal(rv_tlb_way0(r->h, 0x1000)->tag_w, RV_TLB_INVALID);
+    assert_true(rv_store(r->h, 0x1014, 4, 8));
+    assert_int_equal(nr_written, 2);
+    assert_int_equal(written_gpa, PAGE_A + 0x14);
+    assert_int_equal(written_len, 4);
+    assert_int_equal(load(r->h, 0x1010), 8ull << 32 | 7);
+    assert_true(rv_store(r->h, 0x1ffe, 4, 9)); /* two bytes of it in the code page */
+    assert_int_equal(nr_written, 3);
+    assert_int_equal(written_gpa, PAGE_A + 0xffe);
+    assert_int_equal(written_len, 2);
+    assert_non_null(rv_amo_ptr(r->h, 0x1000, 8, &code));
+    assert_true(code);
+    rv_code_written(r->h, 0x1000, 8);
+    assert_int_equal(nr_written, 4);
+    mem_unmark_code(r->space, PAGE_A);
+    assert_true(rv_store(r->h, 0x1010, 4, 7));
+    assert_int_equal(rv_tlb_way0(r->h, 0x1000)->tag_w, 0x1000);
+    assert_int_equal(nr_written, 4);
+    /* the writer is on record for the next translation */
+    assert_int_equal(mem_mark_code(r->space, PAGE_A), 1);
+}
+
+static void test_flush_all(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+    gpa_t slot = pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
+
+    load(h, 0x1000);
+    use_asid(h, 2);
+    load(h, 0x1000);
+    fetch(h, 0x1000);
+    put_jump(h->code_tlb, 0x1010);
+    unmap(slot);
+    rv_tlb_flush_all(h);
+    assert_true(faults(h, 0x1000));
+    assert_false(rv_fetch_whole(h, 0x1000));
+    assert_false(has_jump(h->code_tlb, 0x1010));
+    use_asid(h, 1);
+    assert_true(faults(h, 0x1000));
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_entry_lives_until_the_fence),
+        TEST(test_ways_keep_four_pages_of_a_set),
+        TEST(test_store_upgrades_the_entry_in_place),
+        TEST(test_switching_back_keeps_entries),
+        TEST(test_more_address_spaces_than_contexts),
+        TEST(test_asid_fence_spares_others_and_global),
+        TEST(test_global_pointer_makes_leaves_global),
+        TEST(test_fence_in_a_superpage_drops_all_of_it),
+        TEST(test_fence_far_from_superpages_spares_them),
+        TEST(test_range_fences),
+        TEST(test_jump_cache_goes_with_a_displaced_fetch_entry),
+        TEST(test_flush_jumps),
+        TEST(test_write_protect_is_by_physical_page),
+        TEST(test_stores_to_code_pages_are_reported),
+        TEST(test_flush_all),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -7,13 +7,13 @@
  *   CLINT  MSWI at 0, MTIMECMP at 0x4000, mtime at 0xbff8 in one region
  *
  * mtime is guest time in ticks of the machine's time base plus an offset (what the guest wrote). A
- * MTIMECMP in the future arms the hart's host timer; the I/O thread raises the line. On the virtual
- * clock nobody waits: the lines are recomputed whenever a register of the timer is touched, and
- * guests use Sstc or the built-in SBI for exact timers.
+ * MTIMECMP in the future arms the hart's timer, which raises the line from the I/O thread, or from
+ * the executor on the virtual clock.
  *
  * Lines are driven under the lock, so that two harts that write one register leave the line at the
  * level of the register. Their sinks are harts, which take no lock of ours. */
 #include "dev_priv.h"
+#include "sim-core/timer.h"
 #include "time_priv.h"
 
 enum {
@@ -28,7 +28,7 @@ struct aclint;
 struct aclint_hart {
     struct aclint *aclint;
     struct irq_line soft_irq, timer_irq;
-    struct sim_io_timer *timer; /* NULL: no MTIMER in this device */
+    struct sim_timer *timer; /* NULL: no MTIMER in this device */
     uint8_t msip;
     uint8_t mtip; /* level of timer_irq */
     uint64_t mtimecmp;
@@ -91,19 +91,6 @@ static uint64_t ticks_now(const struct aclint *a)
     return dev_ns_to_ticks(sim_clock_now(&a->sim->clock), a->hz);
 }
 
-static void arm(struct aclint_hart *h, uint64_t tick)
-{
-    const struct sim_clock *clock = &h->aclint->sim->clock;
-    vtime_t ns = dev_ticks_to_ns(tick, h->aclint->hz);
-
-    if (clock->mode != SIM_CLOCK_HOST)
-        return;
-    if (ns == VTIME_NEVER)
-        sim_io_timer_cancel(h->timer);
-    else
-        sim_io_timer_arm(h->timer, dev_saturating_add(clock->host_base_ns, ns));
-}
-
 static void drive_timer(struct aclint_hart *h, bool level)
 {
     if (level == h->mtip)
@@ -119,9 +106,10 @@ static void update_timer(struct aclint_hart *h)
     bool due = mtime >= h->mtimecmp;
 
     if (!due)
-        arm(h, dev_saturating_add(ticks, h->mtimecmp - mtime));
+        sim_timer_arm(h->timer, dev_ticks_to_ns(dev_saturating_add(ticks, h->mtimecmp - mtime),
+                                                h->aclint->hz));
     else if (!h->mtip)
-        sim_io_timer_cancel(h->timer);
+        sim_timer_cancel(h->timer);
     drive_timer(h, due);
 }
 
@@ -161,11 +149,8 @@ static bool mtimecmp_read(struct aclint *a, uint64_t offset, unsigned size, uint
     if (size < 4 || offset / 8 >= ACLINT_MAX_HARTS)
         return false;
     *value = 0;
-    if (offset / 8 < a->nr_harts) {
-        struct aclint_hart *h = &a->hart[offset / 8];
-        update_timer(h);
-        *value = half_read(h->mtimecmp, offset, size);
-    }
+    if (offset / 8 < a->nr_harts)
+        *value = half_read(a->hart[offset / 8].mtimecmp, offset, size);
     return true;
 }
 
@@ -185,8 +170,6 @@ static bool mtime_read(struct aclint *a, uint64_t offset, unsigned size, uint64_
 {
     if (size < 4 || offset >= 8)
         return false;
-    if (a->sim->clock.mode == SIM_CLOCK_VIRTUAL)
-        update_all_timers(a);
     *value = half_read(ticks_now(a) + a->offset, offset, size);
     return true;
 }
@@ -290,7 +273,7 @@ static void aclint_destroy(struct device *d)
 
     for (uint32_t i = 0; i < a->nr_harts; i++)
         if (a->hart[i].timer)
-            sim_io_timer_destroy(a->hart[i].timer);
+            sim_timer_destroy(a->hart[i].timer);
     sim_mutex_fini(&a->lock);
     sim_free(a->hart);
     sim_free(a);
@@ -364,7 +347,7 @@ static void init_harts(struct aclint *a, const struct dev_args *args, const stru
             h->soft_irq = dev_irq(args, line++);
         if (kind->timer) {
             h->timer_irq = dev_irq(args, line++);
-            h->timer = sim_io_timer_create(args->sim->io, timer_fired, h);
+            h->timer = sim_timer_create(args->sim, timer_fired, h);
         }
     }
 }

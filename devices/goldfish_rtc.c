@@ -2,11 +2,11 @@
  *
  * Reading TIME_LOW latches TIME_HIGH, so that the pair is one instant. The time follows the host's
  * wall clock plus what the guest set; on a virtual clock it starts at a fixed date, because such a
- * run shall repeat bit for bit. The alarm is a host timer on the I/O thread. On the virtual clock
- * nobody waits: an alarm that is due is noticed when the guest next touches a register. */
+ * run shall repeat bit for bit. The alarm is a timer on guest time. */
 #include <time.h>
 
 #include "dev_priv.h"
+#include "sim-core/timer.h"
 #include "time_priv.h"
 
 enum {
@@ -31,7 +31,7 @@ struct rtc {
     struct sim *sim;
     struct sim_mutex lock;
     struct irq_line irq;
-    struct sim_io_timer *timer;
+    struct sim_timer *timer;
 
     uint64_t offset; /* guest time - wall clock, modulo 2^64 */
     uint64_t alarm;  /* guest time */
@@ -59,7 +59,7 @@ static void update_irq(struct rtc *r)
     irq_set(&r->irq, r->irq_pending && r->irq_enabled);
 }
 
-/* Fires the alarm when it is due, else sets the host timer for it. */
+/* Fires the alarm when it is due, else sets the timer for it. */
 static void check_alarm(struct rtc *r)
 {
     if (!r->alarm_running)
@@ -70,15 +70,15 @@ static void check_alarm(struct rtc *r)
         r->alarm_running = 0;
         r->irq_pending = 1;
         update_irq(r);
-    } else if (r->sim->clock.mode == SIM_CLOCK_HOST) {
-        sim_io_timer_arm(r->timer, dev_saturating_add(sim_host_ns(), r->alarm - now));
+    } else {
+        sim_timer_arm(r->timer, dev_saturating_add(sim_clock_now(&r->sim->clock), r->alarm - now));
     }
 }
 
 static void stop_alarm(struct rtc *r)
 {
     r->alarm_running = 0;
-    sim_io_timer_cancel(r->timer);
+    sim_timer_cancel(r->timer);
 }
 
 static void alarm_fired(void *opaque)
@@ -161,7 +161,6 @@ static bool rtc_read(void *opaque, uint64_t offset, unsigned size, uint64_t *val
     if (size != 4 || offset >= RTC_END)
         return false;
     sim_mutex_lock(&r->lock);
-    check_alarm(r);
     *value = read_reg(r, offset);
     sim_mutex_unlock(&r->lock);
     return true;
@@ -197,7 +196,7 @@ static void rtc_destroy(struct device *d)
 {
     struct rtc *r = (struct rtc *)d;
 
-    sim_io_timer_destroy(r->timer);
+    sim_timer_destroy(r->timer);
     sim_mutex_fini(&r->lock);
     sim_free(r);
 }
@@ -238,7 +237,7 @@ static enum sim_status rtc_create(const struct dev_args *args, struct device **o
     r->sim = args->sim;
     sim_mutex_init(&r->lock, SIM_RANK_DEVICE);
     r->irq = dev_irq(args, 0);
-    r->timer = sim_io_timer_create(args->sim->io, alarm_fired, r);
+    r->timer = sim_timer_create(args->sim, alarm_fired, r);
     enum sim_status status = dev_map(&r->region, &r->dev, args, 0, &rtc_mem_ops);
     if (status != SIM_OK) {
         dev_destroy(&r->dev);

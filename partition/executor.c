@@ -7,6 +7,7 @@
 #include "sim-core/alloc.h"
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
+#include "sim-core/timer.h"
 
 enum { DEFAULT_BUDGET = 50000, SPIN_NS = 20000 };
 
@@ -150,13 +151,17 @@ static vtime_t earliest_deadline(struct executor *ex)
     return first;
 }
 
-/* Sleeps until woken or guest time reaches `until`. In virtual time the clock jumps there. */
+/* Sleeps until woken or guest time reaches `until`. In virtual time the clock jumps there, or to the
+ * next timer of a device. */
 static void executor_sleep(struct executor *ex, vtime_t until)
 {
     struct sim_clock *clock = &ex->group->sim->clock;
+    vtime_t timer = sim_timers_next(ex->group->sim);
 
+    until = timer < until ? timer : until;
     if (clock->mode == SIM_CLOCK_VIRTUAL && until != VTIME_NEVER && ex->group->nr == 1) {
         sim_clock_skip_to(clock, until);
+        sim_timers_run(ex->group->sim);
         return;
     }
     /* A short spin first: a wake-up through the host kernel costs more than it lasts. */
@@ -194,6 +199,7 @@ static bool turn(struct executor *ex, struct vcpu *v)
     }
     v->stats.exits[why]++;
     sim_clock_charge(&v->sim->clock, v->stats.insns - before);
+    sim_timers_run(v->sim);
     ex->group->idle[v->index] = why == VCPU_EXIT_IDLE;
     if (why == VCPU_EXIT_BUDGET)
         offer_work(ex);

@@ -12,6 +12,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "heap_priv.h"
 #include "sim-core/alloc.h"
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
@@ -26,12 +27,9 @@ struct sim_io_watch {
     struct sim_io_watch *next; /* list of all, or of the dead */
 };
 
-#define NOT_ARMED UINT32_MAX
-
 struct sim_io_timer {
     struct sim_io *io;
-    uint64_t deadline;
-    uint32_t pos; /* in the heap, or NOT_ARMED */
+    struct heap_node node; /* its key is the deadline */
     void (*fn)(void *opaque);
     void *opaque;
 };
@@ -49,8 +47,7 @@ struct sim_io {
     struct sim_mutex lock;
     struct sim_cond idle; /* signalled after each callback, for *_remove and *_destroy */
     struct sim_io_watch *watches, *dead;
-    struct sim_io_timer **heap; /* armed timers, the earliest first */
-    uint32_t nr_heap, cap_heap;
+    struct heap heap; /* armed timers */
     uint64_t alarm; /* what timerfd is set to; UINT64_MAX: off */
     struct posted *first, **last;
     const void *busy; /* watch or timer whose callback runs now */
@@ -136,66 +133,16 @@ static void run_posted(struct sim_io *io)
     }
 }
 
-/* --- the heap of armed timers --- */
-
-static void heap_set(struct sim_io *io, uint32_t pos, struct sim_io_timer *t)
-{
-    io->heap[pos] = t;
-    t->pos = pos;
-}
-
-static void heap_up(struct sim_io *io, uint32_t pos, struct sim_io_timer *t)
-{
-    while (pos && io->heap[(pos - 1) / 2]->deadline > t->deadline) {
-        heap_set(io, pos, io->heap[(pos - 1) / 2]);
-        pos = (pos - 1) / 2;
-    }
-    heap_set(io, pos, t);
-}
-
-static void heap_down(struct sim_io *io, uint32_t pos, struct sim_io_timer *t)
-{
-    for (;;) {
-        uint32_t child = 2 * pos + 1;
-        if (child + 1 < io->nr_heap && io->heap[child + 1]->deadline < io->heap[child]->deadline)
-            child++;
-        if (child >= io->nr_heap || io->heap[child]->deadline >= t->deadline)
-            break;
-        heap_set(io, pos, io->heap[child]);
-        pos = child;
-    }
-    heap_set(io, pos, t);
-}
-
-static void heap_remove(struct sim_io *io, struct sim_io_timer *t)
-{
-    uint32_t pos = t->pos;
-
-    if (pos == NOT_ARMED)
-        return;
-    t->pos = NOT_ARMED;
-    struct sim_io_timer *last = io->heap[--io->nr_heap];
-    if (last == t)
-        return;
-    heap_down(io, pos, last);
-    heap_up(io, last->pos, last);
-}
-
-static void heap_insert(struct sim_io *io, struct sim_io_timer *t)
-{
-    if (io->nr_heap == io->cap_heap) {
-        io->cap_heap = io->cap_heap ? io->cap_heap * 2 : 16;
-        io->heap = sim_realloc(io->heap, io->cap_heap * sizeof(io->heap[0]));
-    }
-    heap_up(io, io->nr_heap++, t);
-}
+/* --- timers --- */
 
 /* Sets the timerfd when the earliest deadline is before the alarm. */
 static void set_alarm(struct sim_io *io)
 {
-    if (!io->nr_heap || io->heap[0]->deadline >= io->alarm)
+    const struct heap_node *first = heap_first(&io->heap);
+
+    if (!first || first->key >= io->alarm)
         return;
-    uint64_t at = io->heap[0]->deadline;
+    uint64_t at = first->key;
 
     io->alarm = at;
     if (at > INT64_MAX)
@@ -212,9 +159,12 @@ static void run_timers(struct sim_io *io)
 {
     uint64_t now = sim_host_ns();
 
-    for (uint32_t left = io->nr_heap; left && io->nr_heap && io->heap[0]->deadline <= now; left--) {
-        struct sim_io_timer *due = io->heap[0];
-        heap_remove(io, due);
+    for (uint32_t left = io->heap.nr; left && heap_first(&io->heap); left--) {
+        struct heap_node *n = heap_first(&io->heap);
+        if (n->key > now)
+            break;
+        struct sim_io_timer *due = SIM_CONTAINER_OF(n, struct sim_io_timer, node);
+        heap_remove(&io->heap, n);
         io->busy = due;
         sim_mutex_unlock(&io->lock);
         due->fn(due->opaque);
@@ -321,14 +271,14 @@ void sim_io_destroy(struct sim_io *io)
         io->watches = w->next;
         sim_free(w);
     }
-    SIM_BUG_ON(io->nr_heap, "the I/O loop is destroyed with %u armed timers", io->nr_heap);
+    SIM_BUG_ON(io->heap.nr, "the I/O loop is destroyed with %u armed timers", io->heap.nr);
     while (io->first) {
         struct posted *p = io->first;
         io->first = p->next;
         sim_free(p);
     }
     close_own_fds(io);
-    sim_free(io->heap);
+    heap_fini(&io->heap);
     sim_cond_fini(&io->idle);
     sim_mutex_fini(&io->lock);
     sim_free(io);
@@ -397,7 +347,7 @@ struct sim_io_timer *sim_io_timer_create(struct sim_io *io, void (*fn)(void *opa
 {
     struct sim_io_timer *t = sim_new(struct sim_io_timer);
 
-    *t = (struct sim_io_timer){.io = io, .pos = NOT_ARMED, .fn = fn, .opaque = opaque};
+    *t = (struct sim_io_timer){.io = io, .node = {0, HEAP_OUT}, .fn = fn, .opaque = opaque};
     return t;
 }
 
@@ -406,10 +356,9 @@ void sim_io_timer_arm(struct sim_io_timer *t, uint64_t deadline_host_ns)
     uint64_t now = sim_host_ns();
 
     sim_mutex_lock(&t->io->lock);
-    heap_remove(t->io, t);
+    heap_remove(&t->io->heap, &t->node);
     /* The past counts as now: a timer that always arms itself for it queues behind the others. */
-    t->deadline = deadline_host_ns > now ? deadline_host_ns : now;
-    heap_insert(t->io, t);
+    heap_insert(&t->io->heap, &t->node, deadline_host_ns > now ? deadline_host_ns : now);
     set_alarm(t->io);
     sim_mutex_unlock(&t->io->lock);
 }
@@ -417,7 +366,7 @@ void sim_io_timer_arm(struct sim_io_timer *t, uint64_t deadline_host_ns)
 void sim_io_timer_cancel(struct sim_io_timer *t)
 {
     sim_mutex_lock(&t->io->lock);
-    heap_remove(t->io, t);
+    heap_remove(&t->io->heap, &t->node);
     sim_mutex_unlock(&t->io->lock);
 }
 
@@ -426,11 +375,11 @@ void sim_io_timer_destroy(struct sim_io_timer *t)
     struct sim_io *io = t->io;
 
     sim_mutex_lock(&io->lock);
-    heap_remove(io, t);
+    heap_remove(&io->heap, &t->node);
     while (io->busy == t && !on_io_thread(io))
         sim_cond_wait(&io->idle, &io->lock);
     /* The callback that ran meanwhile may have armed it again. */
-    heap_remove(io, t);
+    heap_remove(&io->heap, &t->node);
     sim_mutex_unlock(&io->lock);
     sim_free(t);
 }

@@ -3,6 +3,7 @@
 
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
+#include "sim-core/timer.h"
 #include "sim-core/vcpu.h"
 
 enum sim_status sim_create(struct sim **out)
@@ -14,6 +15,7 @@ enum sim_status sim_create(struct sim **out)
         sim_free(sim);
         return status;
     }
+    sim->timers = sim_timers_create();
     sim_clock_init(&sim->clock, SIM_CLOCK_HOST);
     sim_mutex_init(&sim->exclusive_lock, SIM_RANK_EXCLUSIVE);
     sim_mutex_init(&sim->end_lock, SIM_RANK_LEAF);
@@ -27,6 +29,7 @@ void sim_destroy(struct sim *sim)
     if (!sim)
         return;
     sim_io_destroy(sim->io);
+    sim_timers_destroy(sim->timers);
     sim_cond_fini(&sim->end_cond);
     sim_mutex_fini(&sim->end_lock);
     sim_mutex_fini(&sim->exclusive_lock);

@@ -29,6 +29,7 @@ enum sim_end {
 struct sim {
     struct sim_clock clock;
     struct sim_io *io;
+    struct sim_timers *timers; /* on guest time: timer.h */
 
     struct vcpu **vcpus; /* fixed once executors run */
     uint32_t nr_vcpus;

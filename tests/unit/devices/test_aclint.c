@@ -1,5 +1,6 @@
 /* CLINT and ACLINT: software interrupts and the machine timer, at 10 MHz. */
 #include "device_fixture.h"
+#include "sim-core/timer.h"
 
 enum { BASE = 0x2000000, MTIMECMP = 0x4000, MTIME = 0xbff8, HZ = 10000000 };
 
@@ -222,6 +223,31 @@ static void test_aclint_with_4095_harts(void **state)
     sim_free(lines);
 }
 
+static void test_virtual_clock(void **state)
+{
+    struct fixture *f = sim_new(struct fixture);
+
+    (void)state;
+    fixture_init(f);
+    sim_clock_init(&f->sim->clock, SIM_CLOCK_VIRTUAL);
+    fixture_device(f, "sifive,clint0", BASE, 0x10000, 6, NULL);
+    assert_int_equal(mtime(f), 0);
+    set_cmp(f, 2, 20);
+    set_cmp(f, 0, 10);
+    assert_int_equal(sim_timers_next(f->sim), 1000);
+    sim_clock_skip_to(&f->sim->clock, 999);
+    sim_timers_run(f->sim);
+    assert_int_equal(f->probe.level, 0);
+    sim_clock_charge(&f->sim->clock, 1);
+    sim_timers_run(f->sim);
+    assert_int_equal(f->probe.level, 1 << 1);
+    assert_int_equal(mtime(f), 10);
+    assert_int_equal(sim_timers_next(f->sim), 2000);
+    set_cmp(f, 2, UINT64_MAX);
+    assert_int_equal(sim_timers_next(f->sim), VTIME_NEVER);
+    clint_free(f);
+}
+
 static void test_state_round_trip(void **state)
 {
     struct fixture *a = *state, *b = clint_new();
@@ -270,6 +296,7 @@ int main(void)
         T(test_undecoded_accesses_fault),
         cmocka_unit_test(test_aclint_parts),
         cmocka_unit_test(test_aclint_with_4095_harts),
+        cmocka_unit_test(test_virtual_clock),
         T(test_state_round_trip),
         T(test_reset),
     };

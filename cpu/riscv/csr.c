@@ -473,26 +473,23 @@ static uint64_t read_satp(struct rv_hart *h, unsigned csr)
     return h->satp;
 }
 
+bool rv_satp_legal(const struct rv_hart *h, uint64_t satp)
+{
+    switch (satp >> SATP_MODE_SHIFT) {
+    case SATP_BARE: return true;
+    case SATP_SV39: return has(h, RV_EXT_SV39);
+    case SATP_SV48: return has(h, RV_EXT_SV48);
+    case SATP_SV57: return has(h, RV_EXT_SV57);
+    default: return false;
+    }
+}
+
 /* A mode that the hart does not have leaves all of satp as it was (Priv. 4.1.11). */
 static void write_satp(struct rv_hart *h, unsigned csr, uint64_t value)
 {
     (void)csr;
-    switch (value >> SATP_MODE_SHIFT) {
-    case SATP_BARE: break;
-    case SATP_SV39:
-        if (!has(h, RV_EXT_SV39))
-            return;
-        break;
-    case SATP_SV48:
-        if (!has(h, RV_EXT_SV48))
-            return;
-        break;
-    case SATP_SV57:
-        if (!has(h, RV_EXT_SV57))
-            return;
-        break;
-    default: return;
-    }
+    if (!rv_satp_legal(h, value))
+        return;
     h->satp = value;
     rv_tlb_select(h);
 }

@@ -179,6 +179,8 @@ bool rv_interrupt_pending(const struct rv_hart *h);/* enabled in mie, whatever x
 /* --- csr.c --- RV_TRAP (illegal) or RV_NEXT/RV_SYNC; *old is read unless `old` is NULL. */
 enum rv_exec rv_csr_rmw(struct rv_hart *h, const struct rv_insn *i, unsigned csr, uint64_t *old,
                         bool write, uint64_t set_mask, uint64_t new_bits);
+/* Does the hart have satp's mode? */
+bool rv_satp_legal(const struct rv_hart *h, uint64_t satp);
 /* The bits of menvcfg that the hart's extensions have. */
 uint64_t rv_menvcfg_mask(const struct rv_hart *h);
 /* Status of FP: called by the CSR code and traps when mstatus changes. */

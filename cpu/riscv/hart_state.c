@@ -3,6 +3,7 @@
  * Taken with the world frozen between two instructions: slice == budget == 0, no reservation. */
 #include <stddef.h>
 
+#include "csr_bits.h"
 #include "hart.h"
 #include "sim-core/log.h"
 #include "sim-core/state.h"
@@ -39,6 +40,12 @@ static enum sim_status post_load(void *object)
         return refuse(h, "x0 is not zero");
     if (h->frm > 7 || h->fflags > 31)
         return refuse(h, "impossible fcsr");
+    if ((h->pc | h->mepc | h->sepc) & 1)
+        return refuse(h, "odd program counter");
+    if (sim_bits(h->mstatus, MSTATUS_MPP_SHIFT, 2) == 2)
+        return refuse(h, "impossible mstatus");
+    if (!rv_satp_legal(h, h->satp))
+        return refuse(h, "impossible satp");
     h->slice = h->budget = 0;
     h->res_addr = RV_NO_RES;
     h->vcpu.stats.insns = h->insns;

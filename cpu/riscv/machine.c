@@ -171,7 +171,7 @@ void rv_hart_start(struct vcpu *v, uint64_t pc, uint64_t a0, uint64_t a1)
 {
     struct rv_hart *h = rv_hart_of(v);
 
-    h->pc = pc;
+    h->pc = pc & ~1ull; /* never odd: fetch and the jump cache rely on it */
     h->x[10] = a0;
     h->x[11] = a1;
     h->priv = h->sbi ? RV_S : RV_M;
@@ -226,7 +226,7 @@ uint64_t rv_hart_get_pc(struct vcpu *v)
 
 void rv_hart_set_pc(struct vcpu *v, uint64_t pc)
 {
-    rv_hart_of(v)->pc = pc;
+    rv_hart_of(v)->pc = pc & ~1ull;
 }
 
 void rv_machine_get_stats(const struct rv_machine *m, struct rv_machine_stats *out)

@@ -68,6 +68,7 @@ static enum rv_exec serve_sbi(struct rv_hart *h)
 
     if (next != RV_JUMP && next != RV_JSYNC)
         h->pc += 4;
+    h->pc &= ~1ull; /* a resume address is the guest's choice */
     rv_timer_update(h);
     return next == RV_STOP ? RV_STOP : RV_JSYNC;
 }

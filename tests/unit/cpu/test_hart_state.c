@@ -103,6 +103,16 @@ static void test_loading_drops_old_translations(void **state)
     rig_fini(&r);
 }
 
+static void assert_refused(struct rv_hart *h)
+{
+    struct state_buf buf;
+
+    save(h, &buf);
+    assert_int_equal(load(h, &buf), SIM_ERR_FORMAT);
+    state_buf_fini(&buf);
+    rv_hart_reset(&h->vcpu);
+}
+
 static void test_impossible_states_are_refused(void **state)
 {
     struct rig r;
@@ -111,16 +121,20 @@ static void test_impossible_states_are_refused(void **state)
     (void)state;
     rig_init(&r, false);
     r.h->priv = 2;
-    save(r.h, &buf);
-    assert_int_equal(load(r.h, &buf), SIM_ERR_FORMAT);
-    state_buf_fini(&buf);
-    r.h->priv = RV_M;
+    assert_refused(r.h);
     r.h->x[0] = 1;
-    save(r.h, &buf);
-    assert_int_equal(load(r.h, &buf), SIM_ERR_FORMAT);
-    state_buf_fini(&buf);
+    assert_refused(r.h);
     r.h->x[0] = 0;
+    r.h->mepc = 0x80000001;
+    assert_refused(r.h);
+    r.h->mstatus |= 2ull << MSTATUS_MPP_SHIFT;
+    assert_refused(r.h);
+    r.h->satp = 15ull << SATP_MODE_SHIFT;
+    assert_refused(r.h);
+    r.h->frm = 8;
+    assert_refused(r.h);
     save(r.h, &buf);
+    assert_int_equal(load(r.h, &buf), SIM_OK);
     buf.len -= 3;
     assert_int_equal(load(r.h, &buf), SIM_ERR_FORMAT);
     state_buf_fini(&buf);

@@ -295,6 +295,16 @@ static void test_built_in_sbi_serves_ecall(void **state)
     rig_fini(&r);
 }
 
+static void test_program_counter_is_never_odd(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+
+    rv_hart_start(&h->vcpu, HERE + 1, 0, 0);
+    assert_int_equal(h->pc, HERE);
+    rv_hart_set_pc(&h->vcpu, HERE + 3);
+    assert_int_equal(h->pc, HERE + 2);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -313,6 +323,7 @@ int main(void)
         TEST(test_ecall_and_ebreak),
         TEST(test_trap_ends_a_reservation),
         TEST(test_line_kicks_only_when_it_matters),
+        TEST(test_program_counter_is_never_odd),
         cmocka_unit_test(test_built_in_sbi_serves_ecall),
     };
 

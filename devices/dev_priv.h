@@ -56,6 +56,7 @@ extern const struct dev_driver aclint_mswi_driver;
 extern const struct dev_driver aclint_mtimer_driver;
 extern const struct dev_driver aclint_sswi_driver;
 extern const struct dev_driver plic_driver;
+extern const struct dev_driver pci_host_driver;
 extern const struct dev_driver virtio_mmio_driver;
 
 #endif

@@ -1,4 +1,4 @@
-/* Link-time fillers until netdev, PCIe and three virtio devices land: whoever lands one deletes it here. */
+/* Link-time fillers until netdev and three virtio devices land: whoever lands one deletes it here. */
 #include "dev_priv.h"
 #include "sim-core/log.h"
 
@@ -36,10 +36,4 @@ enum sim_status virtio_rng_create(struct sim *sim, struct virtio_device **out)
 {
     (void)sim, (void)out;
     PENDING("virtio-rng");
-}
-
-enum sim_status pcie_host_plug_virtio(struct device *host, struct virtio_device *v)
-{
-    (void)host, (void)v;
-    PENDING("PCIe");
 }

@@ -12,6 +12,7 @@ static const struct dev_driver *const drivers[] = {
     &aclint_mtimer_driver,
     &aclint_sswi_driver,
     &plic_driver,
+    &pci_host_driver,
     &virtio_mmio_driver,
     NULL,
 };

@@ -291,7 +291,7 @@ static const struct cli_option options[] = {
     {"cpu", "rv64[,EXT=on|off...]", "extensions of the harts: -cpu rv64,sv57=off,zacas=off",
      STRING(cpu)},
     {"smp", "N", "number of harts, 1 to 4096 (default 1)", CALL(apply_smp)},
-    {"m", "SIZE", "memory: 512 (MiB), 64K, 2G (default 128M)", CALL(apply_memory)},
+    {"m", "SIZE", "memory: 512 (MiB), 1536M, 2G (default 128M)", CALL(apply_memory)},
     {"dtb", "FILE", "compose the machine that this device tree describes", STRING(dtb)},
     {"dumpdtb", "FILE", "write the machine's device tree and exit", STRING(dump_dtb)},
 
@@ -454,6 +454,8 @@ static enum sim_status check_whole(const struct config *c)
         {c->demo && c->kernel, "--demo and -kernel exclude each other"},
         {c->demo && c->bios && strcmp(c->bios, "default") != 0,
          "--demo runs on the built-in SBI: leave -bios away"},
+        {c->virtual_clock && c->threads > 1,
+         "--clock virtual counts the instructions of one thread: leave --threads away"},
         {count_stdio(c) > 1, "only one serial port or console can be stdio"},
     };
 

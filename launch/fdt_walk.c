@@ -145,6 +145,37 @@ enum sim_status fdt_walk_reg(const struct fdt_walk *w, int node, struct dev_reg 
     return SIM_OK;
 }
 
+enum sim_status fdt_walk_ranges(const struct fdt_walk *w, int node, struct dev_range **range,
+                                unsigned *n)
+{
+    int parent = fdt_parent_offset(w->fdt, node), len;
+    const fdt32_t *p = fdt_getprop(w->fdt, node, "ranges", &len);
+
+    *range = NULL;
+    *n = 0;
+    if (!p || parent < 0 || fdt_address_cells(w->fdt, node) != 3)
+        return SIM_OK;
+    int ns = fdt_size_cells(w->fdt, node), pa = fdt_address_cells(w->fdt, parent);
+    if (ns < 1 || ns > 2 || pa < 1 || pa > 2 || len % ((3 + pa + ns) * 4))
+        return malformed(w, node, "ranges");
+    unsigned row = (unsigned)(3 + pa + ns), rows = (unsigned)len / (row * 4);
+    *range = sim_new_array(struct dev_range, rows);
+    for (unsigned i = 0; i < rows; i++) {
+        const fdt32_t *r = p + i * row;
+        struct dev_range out = {.space = fdt32_to_cpu(r[0]),
+                                .child = cell_value(r + 1, 2),
+                                .base = cell_value(r + 3, (unsigned)pa),
+                                .size = cell_value(r + 3 + pa, (unsigned)ns)};
+        if (!translate(w, parent, &out.base, out.size)) {
+            sim_free(*range);
+            *range = NULL;
+            return malformed(w, node, "ranges (not reachable through the parent's)");
+        }
+        (*range)[(*n)++] = out;
+    }
+    return SIM_OK;
+}
+
 /* The phandle that "interrupts" of this node refer to: nearest "interrupt-parent" upwards, else the
  * nearest ancestor that is an interrupt controller. */
 static uint32_t interrupt_parent(const struct fdt_walk *w, int node)

@@ -36,6 +36,11 @@ const char *fdt_walk_name(const struct fdt_walk *w, int node);
 enum sim_status fdt_walk_reg(const struct fdt_walk *w, int node, struct dev_reg **reg,
                              unsigned *n) SIM_MUST_CHECK;
 
+/* The "ranges" of a PCI host (a node whose children have three address cells), as CPU addresses. Other
+ * nodes have none. *range is allocated, NULL when n == 0. */
+enum sim_status fdt_walk_ranges(const struct fdt_walk *w, int node, struct dev_range **range,
+                                unsigned *n) SIM_MUST_CHECK;
+
 struct fdt_irq {
     uint32_t controller; /* phandle */
     uint32_t number;     /* first cell of the specifier */

@@ -333,6 +333,7 @@ static enum sim_status add_device(struct builder *b, int node, const struct dev_
     struct machine *m = b->m;
     struct node_ref ref = {&b->walk, node};
     struct dev_reg *reg = NULL;
+    struct dev_range *range = NULL;
     struct fdt_irq *irq = NULL;
     struct dev_args args = {.sim = m->sim,
                             .space = m->space,
@@ -342,7 +343,9 @@ static enum sim_status add_device(struct builder *b, int node, const struct dev_
                             .node = &ref};
 
     SIM_TRY(fdt_walk_reg(&b->walk, node, &reg, &args.nr_reg));
-    enum sim_status status = fdt_walk_irqs(&b->walk, node, &irq, &args.nr_irq);
+    enum sim_status status = fdt_walk_ranges(&b->walk, node, &range, &args.nr_range);
+    if (status == SIM_OK)
+        status = fdt_walk_irqs(&b->walk, node, &irq, &args.nr_irq);
     struct irq_line *lines = sim_new_array(struct irq_line, args.nr_irq);
     uint32_t *numbers = sim_new_array(uint32_t, args.nr_irq);
     for (unsigned i = 0; i < args.nr_irq; i++) {
@@ -350,6 +353,7 @@ static enum sim_status add_device(struct builder *b, int node, const struct dev_
         numbers[i] = irq[i].number;
     }
     args.reg = reg;
+    args.range = range;
     args.irq = lines;
     args.irq_number = numbers;
     if (status == SIM_OK)
@@ -357,6 +361,7 @@ static enum sim_status add_device(struct builder *b, int node, const struct dev_
     sim_free(numbers);
     sim_free(lines);
     sim_free(irq);
+    sim_free(range);
     sim_free(reg);
     return status;
 }

@@ -28,7 +28,7 @@ struct signals {
 static void stop_process(void)
 {
     terminal_restore();
-    kill(getpid(), SIGSTOP); /* goes on here when continued */
+    raise(SIGSTOP); /* to this thread: it does not go on before the process has stopped */
     terminal_resume();
 }
 

@@ -4,15 +4,19 @@
 
 #include "mem/space.h"
 
-/* Immutable once published; sorted by base, no overlaps. */
+/* Sorted by base, no overlaps. Changed in place under the map lock, with `seq` odd meanwhile; a reader
+ * whose search met a change repeats it. (A list per change would let a guest that moves its BARs for
+ * ever eat the host's memory.) A list that is full is replaced by a larger one and kept for readers. */
 struct mem_map {
     struct mem_map *older;
-    unsigned nr;
+    unsigned cap;
+    _Atomic uint32_t seq;
+    _Atomic unsigned nr;
     struct mem_entry {
-        gpa_t base;
-        uint64_t size;
-        struct mem_region *region;
-        bool ram; /* the region is the space's own */
+        _Atomic gpa_t base;
+        _Atomic uint64_t size;
+        _Atomic(struct mem_region *) region;
+        bool ram; /* the region is the space's own (map lock) */
     } entry[];
 };
 

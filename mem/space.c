@@ -7,6 +7,16 @@
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
+enum { MAP_FIRST_CAP = 64 };
+
+static struct mem_map *map_new(unsigned cap)
+{
+    struct mem_map *map = sim_zalloc(sizeof(*map) + cap * sizeof(struct mem_entry));
+
+    map->cap = cap;
+    return map;
+}
+
 enum sim_status mem_space_create(struct sim *sim, struct mem_space **out)
 {
     struct mem_space *s = sim_new(struct mem_space);
@@ -14,7 +24,7 @@ enum sim_status mem_space_create(struct sim *sim, struct mem_space **out)
     s->sim = sim;
     s->memfd = -1;
     sim_mutex_init(&s->map_lock, SIM_RANK_MEM_MAP);
-    atomic_init(&s->map, sim_zalloc(sizeof(struct mem_map)));
+    atomic_init(&s->map, map_new(MAP_FIRST_CAP));
     *out = s;
     return SIM_OK;
 }
@@ -40,47 +50,93 @@ void mem_space_destroy(struct mem_space *s)
 
 static struct mem_map *current_map(struct mem_space *s)
 {
-    /* M1: pairs with M2 in publish */
+    /* M1: pairs with M2 in grow */
     return atomic_load_explicit(&s->map, memory_order_acquire);
 }
 
-/* The new list with `drop` left out and `add` (at add->base) put in its place. */
-static struct mem_map *rebuild(const struct mem_map *old, const struct mem_region *drop,
-                               struct mem_region *add, gpa_t base)
-{
-    struct mem_map *map =
-        sim_zalloc(sizeof(*map) + (old->nr + 1) * sizeof(struct mem_entry));
-    bool placed = add == NULL;
+/* --- changing the list; map lock held --- */
 
-    for (unsigned i = 0; i < old->nr; i++) {
-        if (old->entry[i].region == drop)
-            continue;
-        if (!placed && base < old->entry[i].base) {
-            map->entry[map->nr++] = (struct mem_entry){base, add->size, add, !add->ops};
-            placed = true;
-        }
-        map->entry[map->nr++] = old->entry[i];
-    }
-    if (!placed)
-        map->entry[map->nr++] = (struct mem_entry){base, add->size, add, !add->ops};
+/* The release of each field pairs with the acquire in search: who sees a new field sees seq odd (or
+ * later) when it looks again. */
+static void entry_set(struct mem_entry *e, gpa_t base, uint64_t size, struct mem_region *region,
+                      bool ram)
+{
+    atomic_store_explicit(&e->base, base, memory_order_release);
+    atomic_store_explicit(&e->size, size, memory_order_release);
+    atomic_store_explicit(&e->region, region, memory_order_release);
+    e->ram = ram;
+}
+
+static void entry_copy(struct mem_entry *to, struct mem_entry *from)
+{
+    entry_set(to, from->base, from->size, from->region, from->ram);
+}
+
+static void list_remove(struct mem_map *map, const struct mem_region *r)
+{
+    unsigned i = 0;
+
+    while (i < map->nr && map->entry[i].region != r)
+        i++;
+    if (i == map->nr)
+        return;
+    for (; i + 1 < map->nr; i++)
+        entry_copy(&map->entry[i], &map->entry[i + 1]);
+    atomic_store_explicit(&map->nr, map->nr - 1, memory_order_release);
+}
+
+static void list_insert(struct mem_map *map, struct mem_region *r, gpa_t base)
+{
+    unsigned i = map->nr;
+
+    for (; i && map->entry[i - 1].base > base; i--)
+        entry_copy(&map->entry[i], &map->entry[i - 1]);
+    entry_set(&map->entry[i], base, r->size, r, !r->ops);
+    atomic_store_explicit(&map->nr, map->nr + 1, memory_order_release);
+}
+
+/* A list with room for one more. */
+static struct mem_map *grow(struct mem_space *s)
+{
+    struct mem_map *old = current_map(s);
+
+    if (old->nr < old->cap)
+        return old;
+    struct mem_map *map = map_new(old->cap * 2);
+
+    for (unsigned i = 0; i < old->nr; i++)
+        entry_copy(&map->entry[i], &old->entry[i]);
+    map->nr = old->nr;
+    map->older = old;
+    /* M2: the list is complete before it is seen; pairs with M1 */
+    atomic_store_explicit(&s->map, map, memory_order_release);
     return map;
 }
 
-static struct mem_region *overlap(const struct mem_map *map, const struct mem_region *r, gpa_t base)
+/* Takes region r out of the list and, unless `out`, puts it back at `base`. */
+static void change(struct mem_space *s, struct mem_region *r, bool out, gpa_t base)
 {
+    struct mem_map *map = grow(s);
+
+    atomic_fetch_add_explicit(&map->seq, 1, memory_order_acq_rel);
+    list_remove(map, r);
+    if (!out) {
+        list_insert(map, r, base);
+        r->base = base;
+    }
+    atomic_fetch_add_explicit(&map->seq, 1, memory_order_release);
+}
+
+static struct mem_region *overlap(struct mem_map *map, const struct mem_region *r, gpa_t base)
+{
+    gpa_t last = base + (r->size - 1);
+
     for (unsigned i = 0; i < map->nr; i++) {
-        const struct mem_entry *e = &map->entry[i];
-        if (e->region != r && base < e->base + e->size && e->base < base + r->size)
+        struct mem_entry *e = &map->entry[i];
+        if (e->region != r && base <= e->base + (e->size - 1) && e->base <= last)
             return e->region;
     }
     return NULL;
-}
-
-static void publish(struct mem_space *s, struct mem_map *map)
-{
-    map->older = atomic_load_explicit(&s->map, memory_order_relaxed);
-    /* M2: the list is complete before it is seen; pairs with M1 */
-    atomic_store_explicit(&s->map, map, memory_order_release);
 }
 
 static enum sim_status place(struct mem_space *s, struct mem_region *r, gpa_t base)
@@ -91,13 +147,10 @@ static enum sim_status place(struct mem_space *s, struct mem_region *r, gpa_t ba
         return SIM_ERR_INVALID;
     }
     sim_mutex_lock(&s->map_lock);
-    struct mem_map *map = current_map(s);
-    struct mem_region *other = overlap(map, r, base);
+    struct mem_region *other = overlap(current_map(s), r, base);
 
-    if (!other) {
-        r->base = base;
-        publish(s, rebuild(map, r, r, base));
-    }
+    if (!other)
+        change(s, r, false, base);
     sim_mutex_unlock(&s->map_lock);
     if (!other)
         return SIM_OK;
@@ -119,7 +172,7 @@ enum sim_status mem_move_mmio(struct mem_space *s, struct mem_region *r, gpa_t b
 void mem_remove_mmio(struct mem_space *s, struct mem_region *r)
 {
     sim_mutex_lock(&s->map_lock);
-    publish(s, rebuild(current_map(s), r, NULL, 0));
+    change(s, r, true, 0);
     sim_mutex_unlock(&s->map_lock);
 }
 
@@ -145,27 +198,52 @@ enum sim_status mem_add_ram(struct mem_space *s, const char *name, gpa_t base, u
     return SIM_OK;
 }
 
-struct mem_region *mem_find(struct mem_space *s, gpa_t gpa)
+/* --- looking things up --- */
+
+/* One search, which a change may have led astray; *offset is gpa's within the region. */
+static struct mem_region *search(struct mem_map *map, gpa_t gpa, uint64_t *offset)
 {
-    const struct mem_map *map = current_map(s);
-    unsigned lo = 0, hi = map->nr;
+    unsigned lo = 0, hi = atomic_load_explicit(&map->nr, memory_order_acquire);
 
     while (lo < hi) {
         unsigned mid = (lo + hi) / 2;
-        const struct mem_entry *e = &map->entry[mid];
-        if (gpa < e->base)
+        struct mem_entry *e = &map->entry[mid];
+        gpa_t base = atomic_load_explicit(&e->base, memory_order_acquire);
+        if (gpa < base) {
             hi = mid;
-        else if (gpa - e->base >= e->size)
+        } else if (gpa - base >= atomic_load_explicit(&e->size, memory_order_acquire)) {
             lo = mid + 1;
-        else
-            return e->region;
+        } else {
+            *offset = gpa - base;
+            return atomic_load_explicit(&e->region, memory_order_acquire);
+        }
     }
     return NULL;
 }
 
+/* The offset comes from the list, not from region->base: the region may be moving. */
+static struct mem_region *lookup(struct mem_space *s, gpa_t gpa, uint64_t *offset)
+{
+    for (;;) {
+        struct mem_map *map = current_map(s);
+        uint32_t seq = atomic_load_explicit(&map->seq, memory_order_acquire);
+        struct mem_region *r = search(map, gpa, offset);
+        if (SIM_LIKELY(!(seq & 1) && atomic_load_explicit(&map->seq, memory_order_relaxed) == seq))
+            return r;
+        sim_cpu_relax();
+    }
+}
+
+struct mem_region *mem_find(struct mem_space *s, gpa_t gpa)
+{
+    uint64_t offset;
+
+    return lookup(s, gpa, &offset);
+}
+
 struct mem_region *mem_nth(struct mem_space *s, unsigned index)
 {
-    const struct mem_map *map = current_map(s);
+    struct mem_map *map = current_map(s);
 
     return index < map->nr ? map->entry[index].region : NULL;
 }
@@ -178,66 +256,63 @@ static unsigned device_size(const struct mem_ops *ops, unsigned size)
     return size < min ? min : size > max ? max : size;
 }
 
+static uint64_t low_bytes(uint64_t v, unsigned size)
+{
+    return size == 8 ? v : v & ((1ull << (size * 8)) - 1);
+}
+
 /* A device of a wider access size is read whole and the wanted bytes are cut out. */
 static bool region_read(struct mem_region *r, uint64_t off, unsigned size, uint64_t *value)
 {
     unsigned piece = device_size(r->ops, size);
     uint64_t v;
 
-    if (piece >= size && piece > 1 && (off & (piece - 1))) {
-        unsigned shift = (unsigned)(off & (piece - 1)) * 8;
-        if (piece == size || !r->ops->read(r->opaque, off & ~(uint64_t)(piece - 1), piece, &v))
+    if (piece > size) {
+        if (!r->ops->read(r->opaque, off & ~(uint64_t)(piece - 1), piece, &v))
             return false;
-        *value = v >> shift;
+        *value = v >> (off & (piece - 1)) * 8;
         return true;
     }
     *value = 0;
     for (unsigned done = 0; done < size; done += piece) {
         if (!r->ops->read(r->opaque, off + done, piece, &v))
             return false;
-        *value |= piece == 8 ? v : (v & ((1ull << (piece * 8)) - 1)) << (done * 8);
+        *value |= low_bytes(v, piece) << done * 8;
     }
     return true;
 }
 
+/* Widens with zeros: registers narrower than the device's word do not exist on it. */
 static bool region_write(struct mem_region *r, uint64_t off, unsigned size, uint64_t value)
 {
     unsigned piece = device_size(r->ops, size);
 
-    if (piece > size) {
-        /* Widen: registers narrower than the device's word do not exist on it. */
-        unsigned shift = (unsigned)(off & (piece - 1)) * 8;
-        return r->ops->write(r->opaque, off & ~(uint64_t)(piece - 1), piece, value << shift);
-    }
-    if (off & (piece - 1))
-        return false;
+    if (piece > size)
+        return r->ops->write(r->opaque, off & ~(uint64_t)(piece - 1), piece,
+                             value << (off & (piece - 1)) * 8);
     for (unsigned done = 0; done < size; done += piece)
-        if (!r->ops->write(r->opaque, off + done, piece,
-                           piece == 8 ? value : (value >> (done * 8)) & ((1ull << (piece * 8)) - 1)))
+        if (!r->ops->write(r->opaque, off + done, piece, low_bytes(value >> done * 8, piece)))
             return false;
     return true;
 }
 
-static struct mem_region *find_mmio(struct mem_space *s, gpa_t gpa, unsigned size)
+/* The region of an access that is aligned and within it. */
+static struct mem_region *find_mmio(struct mem_space *s, gpa_t gpa, unsigned size, uint64_t *offset)
 {
-    struct mem_region *r = mem_find(s, gpa);
+    struct mem_region *r = lookup(s, gpa, offset);
 
-    if (!r || !r->ops || size > r->size - (gpa - r->base))
+    if (!r || !r->ops || *offset & (size - 1) || size > r->size - *offset)
         return NULL;
     atomic_fetch_add_explicit(&r->hits, 1, memory_order_relaxed);
     return r;
 }
 
-static uint64_t low_bytes(uint64_t v, unsigned size)
-{
-    return size == 8 ? v : v & ((1ull << (size * 8)) - 1);
-}
-
 enum mem_result mem_mmio_read(struct mem_space *s, gpa_t gpa, unsigned size, uint64_t *value)
 {
-    struct mem_region *r = find_mmio(s, gpa, size);
+    uint64_t offset;
+    struct mem_region *r = find_mmio(s, gpa, size, &offset);
 
-    if (!r || !region_read(r, gpa - r->base, size, value))
+    if (!r || !region_read(r, offset, size, value))
         return MEM_FAULT;
     *value = low_bytes(*value, size);
     return MEM_OK;
@@ -245,9 +320,10 @@ enum mem_result mem_mmio_read(struct mem_space *s, gpa_t gpa, unsigned size, uin
 
 enum mem_result mem_mmio_write(struct mem_space *s, gpa_t gpa, unsigned size, uint64_t value)
 {
-    struct mem_region *r = find_mmio(s, gpa, size);
+    uint64_t offset;
+    struct mem_region *r = find_mmio(s, gpa, size, &offset);
 
-    if (!r || !region_write(r, gpa - r->base, size, low_bytes(value, size)))
+    if (!r || !region_write(r, offset, size, low_bytes(value, size)))
         return MEM_FAULT;
     return MEM_OK;
 }

@@ -37,6 +37,15 @@ struct dev_reg {
     uint64_t size;
 };
 
+/* One row of a bus node's "ranges". For PCI `space` is the first cell of the child address: bits 25:24
+ * say 1 = I/O, 2 = 32-bit memory, 3 = 64-bit memory. */
+struct dev_range {
+    uint32_t space;
+    uint64_t child;
+    gpa_t base;
+    uint64_t size;
+};
+
 /* What create gets. Arrays are borrowed for the duration of the call. */
 struct dev_args {
     struct sim *sim;
@@ -44,10 +53,13 @@ struct dev_args {
     const char *label;
     const struct dev_reg *reg;
     unsigned nr_reg;
+    const struct dev_range *range; /* buses only */
+    unsigned nr_range;
     /* Outgoing lines in the order of the node's "interrupts" or "interrupts-extended". For an
      * interrupt controller or timer these lead to harts; entry n belongs to context/hart n. Lines
      * to absent targets are all zero. irq_number[n] is the line's number at its target
-     * (0xffffffff: "not connected" in interrupts-extended). */
+     * (0xffffffff: "not connected" in interrupts-extended). A PCI host has four: what the
+     * interrupt-map says for INTA..INTD of slot 0. */
     const struct irq_line *irq;
     const uint32_t *irq_number;
     unsigned nr_irq;

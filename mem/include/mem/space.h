@@ -10,8 +10,8 @@
  * translations registers one mem_code_ops. (The coherence states of the distributed machine join
  * this word later; mem_page_acquire is where a page that is elsewhere will say MEM_WAIT.)
  *
- * Threads: readers (lookups, MMIO, DMA) are lock-free from any thread. Writers (adding, moving
- * regions) take the map lock; a replaced region list is kept until the space is destroyed. */
+ * Threads: readers (lookups, MMIO, DMA) take no lock, from any thread. Writers (adding, moving
+ * regions) take the map lock; a reader that met a change looks again. */
 #ifndef MEM_SPACE_H
 #define MEM_SPACE_H
 
@@ -72,7 +72,6 @@ struct mem_space {
     _Atomic uint32_t *page;     /* page state, one per RAM page, indexed by ram_offset >> 12 */
     _Atomic(struct mem_map *) map; /* sorted regions */
     struct sim_mutex map_lock;
-    struct mem_map *old_maps;
     const struct mem_code_ops *code_ops;
     void *code_opaque;
 };
@@ -88,7 +87,8 @@ enum sim_status mem_add_ram(struct mem_space *s, const char *name, gpa_t base,
 enum sim_status mem_seal_ram(struct mem_space *s) SIM_MUST_CHECK;
 
 /* Adds, moves or removes an MMIO region; the caller owns *r and keeps it alive as long as anybody
- * accesses the space: devices may be destroyed before or after it. SIM_ERR_INVALID (logged, both names) on overlap. Context: any thread, may block. */
+ * accesses the space: devices may be destroyed before or after it. SIM_ERR_INVALID (logged, both
+ * names) on overlap. Context: any thread, may block. */
 enum sim_status mem_add_mmio(struct mem_space *s, struct mem_region *r) SIM_MUST_CHECK;
 enum sim_status mem_move_mmio(struct mem_space *s, struct mem_region *r, gpa_t base) SIM_MUST_CHECK;
 void mem_remove_mmio(struct mem_space *s, struct mem_region *r);
@@ -123,7 +123,8 @@ void mem_unmark_code(struct mem_space *s, gpa_t gpa);
 void mem_code_written(struct mem_space *s, gpa_t gpa, uint64_t len);
 void mem_set_code_ops(struct mem_space *s, const struct mem_code_ops *ops, void *opaque);
 
-/* MMIO by a vCPU. Size 1, 2, 4, 8; splits what the device does not take in one piece. */
+/* MMIO by a vCPU. Size 1, 2, 4, 8; splits what the device does not take in one piece. An address
+ * that is not a multiple of the size, or a piece that leaves the region, is MEM_FAULT. */
 enum mem_result mem_mmio_read(struct mem_space *s, gpa_t gpa, unsigned size, uint64_t *value);
 enum mem_result mem_mmio_write(struct mem_space *s, gpa_t gpa, unsigned size, uint64_t value);
 

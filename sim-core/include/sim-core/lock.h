@@ -18,6 +18,7 @@ enum sim_lock_rank {
     SIM_RANK_JIT = 30,       /* cpu: translation and code cache */
     SIM_RANK_DEVICE = 40,    /* devices: one per device; never two at once */
     SIM_RANK_BACKEND = 50,   /* devices: chardev, net and block back ends */
+    SIM_RANK_BUS = 55,       /* devices: PCI interrupt lines that functions share */
     SIM_RANK_IRQCHIP = 60,   /* devices: PLIC, reached from a device's irq_set under its lock */
     SIM_RANK_MEM_MAP = 70,   /* mem: region list writers */
     SIM_RANK_HART = 80,      /* cpu: requests posted to a hart */

@@ -55,9 +55,10 @@ struct state_object {
 /* One nested struct. */
 #define STATE_SUB(stype, member, desc)                                                             \
     {#member, offsetof(stype, member), STATE_STRUCT, 1, 1, 0, desc, 0}
-/* A `struct state_object` member: another object, whose type the holder does not know. */
+/* A `struct state_object` member, or an array of them: objects whose type the holder does not know. */
 #define STATE_PLUGGED(stype, member)                                                               \
-    {#member, offsetof(stype, member), STATE_OBJECT, 1, 1, sizeof(struct state_object), NULL, 0}
+    {#member, offsetof(stype, member), STATE_OBJECT, 1,                                            \
+     sizeof(((stype *)0)->member) / sizeof(struct state_object), sizeof(struct state_object), NULL, 0}
 /* A pointer to `nr_member` elements. */
 #define STATE_DYN_ARRAY(stype, kind, member, nr_member)                                            \
     {#member, offsetof(stype, member), kind, 1, 0, 0, NULL, offsetof(stype, nr_member)}

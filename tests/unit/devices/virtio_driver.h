@@ -53,7 +53,8 @@ static inline void *guest(struct driver *d, gpa_t gpa)
     return mem_ram_ptr(d->space, gpa, 1);
 }
 
-static inline void driver_init(struct driver *d)
+/* A simulation and guest memory, without a slot. */
+static inline void driver_base_init(struct driver *d)
 {
     memset(d, 0, sizeof *d);
     assert_int_equal(sim_create(&d->sim), SIM_OK);
@@ -61,6 +62,12 @@ static inline void driver_init(struct driver *d)
     assert_int_equal(mem_space_create(d->sim, &d->space), SIM_OK);
     assert_int_equal(mem_add_ram(d->space, "ram", RAM_BASE, RAM_SIZE), SIM_OK);
     assert_int_equal(mem_seal_ram(d->space), SIM_OK);
+    d->qsize = QSIZE;
+}
+
+static inline void driver_init(struct driver *d)
+{
+    driver_base_init(d);
     struct dev_reg reg = {SLOT_BASE, 0x1000};
     struct irq_line line = irq_probe_line(&d->irq, 1);
     struct dev_args args = {.sim = d->sim,
@@ -71,7 +78,6 @@ static inline void driver_init(struct driver *d)
                             .irq = &line,
                             .nr_irq = 1};
     assert_int_equal(dev_find_driver("virtio,mmio")->create(&args, &d->slot), SIM_OK);
-    d->qsize = QSIZE;
 }
 
 static inline void driver_plug(struct driver *d, struct virtio_device *v)

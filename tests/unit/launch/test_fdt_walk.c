@@ -108,6 +108,33 @@ static void test_virt_pcie_lines_are_four(void **state)
     sim_free(fdt);
 }
 
+static void test_virt_pcie_windows(void **state)
+{
+    void *fdt = virt(1, 20ull << 30);
+    struct fdt_walk w;
+    struct dev_range *range;
+    unsigned n;
+
+    (void)state;
+    fdt_walk_init(&w, fdt);
+    assert_int_equal(fdt_walk_ranges(&w, find(fdt, "/soc/plic@c000000"), &range, &n), SIM_OK);
+    assert_int_equal(n, 0);
+    assert_int_equal(fdt_walk_ranges(&w, find(fdt, "/soc/pci@30000000"), &range, &n), SIM_OK);
+    assert_int_equal(n, 3);
+    assert_int_equal(range[0].space, 0x01000000);
+    assert_int_equal(range[0].child, 0);
+    assert_int_equal(range[0].base, 0x3000000);
+    assert_int_equal(range[1].base, 0x40000000);
+    assert_int_equal(range[1].size, 0x40000000);
+    assert_int_equal(range[2].space, 0x03000000);
+    assert_int_equal(range[2].base, 0x800000000); /* above RAM */
+    assert_int_equal(range[2].child, range[2].base);
+    assert_int_equal(range[2].size, 0x400000000);
+    sim_free(range);
+    fdt_walk_fini(&w);
+    sim_free(fdt);
+}
+
 /* A bus that maps child address 0x100.. to 0x80000000.., and a device behind it. */
 static void *bus_tree(uint32_t child_addr)
 {
@@ -208,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_virt_has_the_addresses_of_qemu),
         cmocka_unit_test(test_virt_connects_every_hart),
         cmocka_unit_test(test_virt_pcie_lines_are_four),
+        cmocka_unit_test(test_virt_pcie_windows),
         cmocka_unit_test(test_fdt_walk_translates_ranges),
         cmocka_unit_test(test_fdt_walk_refuses_malformed_interrupts),
         cmocka_unit_test(test_fdt_walk_survives_random_damage),

@@ -181,3 +181,19 @@ void elf_move(struct elf_image *image, gpa_t base)
     for (unsigned i = 0; i < image->nr; i++)
         image->segment[i].addr += bias;
 }
+
+void elf_drop_header(struct elf_image *image, gpa_t base)
+{
+    for (unsigned i = 0; i < image->nr; i++) {
+        struct elf_segment *s = &image->segment[i];
+        uint64_t below = base - s->addr;
+        if (s->offset != 0 || s->addr >= base || below > GUEST_PAGE_SIZE || below >= s->file_size)
+            continue;
+        s->addr = base;
+        s->offset += below;
+        s->file_size -= below;
+        s->mem_size -= below;
+        if (image->low < base)
+            image->low = base;
+    }
+}

@@ -28,4 +28,8 @@ enum sim_status elf_read(const struct input_file *f, struct elf_image *out) SIM_
 /* Moves a position-independent image so that it begins at `base`. */
 void elf_move(struct elf_image *image, gpa_t base);
 
+/* Linkers like to map the ELF header in front of code that begins where RAM does: drops that page of
+ * the segment when it lies below `base`. */
+void elf_drop_header(struct elf_image *image, gpa_t base);
+
 #endif

@@ -6,6 +6,7 @@
 #include <libfdt.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "demo/demo.h"
 #include "elf_image.h"
@@ -180,6 +181,7 @@ static enum sim_status load_elf(struct loader *l, const struct input_file *f, gp
     SIM_TRY(elf_read(f, &image));
     if (image.position_independent && !in_ram(l, image.low, image.high - image.low))
         elf_move(&image, base);
+    elf_drop_header(&image, l->m->ram_base);
     SIM_TRY(reserve_segments(l, f, &image));
     /* All are zeroed before any is filled: one's BSS may lie where another's bytes go. */
     for (unsigned i = 0; i < image.nr; i++)
@@ -361,7 +363,11 @@ static enum sim_status prepare_fdt(struct loader *l)
 {
     struct machine *m = l->m;
 
-    SIM_TRY(loader_set_bootargs(&m->fdt, m->config->append));
+    const char *append = m->config->append;
+
+    if (m->config->demo && !append)
+        append = isatty(STDOUT_FILENO) ? "color" : "plain";
+    SIM_TRY(loader_set_bootargs(&m->fdt, append));
     SIM_TRY(set_rng_seed(l));
     return m->config->initrd ? set_initrd(l) : SIM_OK;
 }

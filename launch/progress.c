@@ -19,6 +19,7 @@ struct progress {
     struct sim_io_timer *timer;
     struct sim_mutex lock; /* leaf: the tap is called under device locks */
     _Atomic bool ended;
+    _Atomic uint8_t last_byte; /* of the guest's output; 0: none */
     bool shown;
     uint64_t start_ns, last_ns, last_insns;
 };
@@ -102,9 +103,18 @@ static void on_output(void *opaque, const uint8_t *data, size_t len)
 {
     struct progress *p = opaque;
 
-    (void)data;
-    if (len && !atomic_load_explicit(&p->ended, memory_order_relaxed))
+    if (!len)
+        return;
+    atomic_store_explicit(&p->last_byte, data[len - 1], memory_order_relaxed);
+    if (!atomic_load_explicit(&p->ended, memory_order_relaxed))
         progress_end(p);
+}
+
+bool progress_mid_line(const struct progress *p)
+{
+    uint8_t last = atomic_load_explicit(&p->last_byte, memory_order_relaxed);
+
+    return last != 0 && last != '\n';
 }
 
 struct chardev_tap progress_tap(struct progress *p)

@@ -15,6 +15,8 @@ struct progress *progress_create(struct sim *sim, int fd);
 struct chardev_tap progress_tap(struct progress *p);
 /* Clears the line. Context: any thread. */
 void progress_end(struct progress *p);
+/* Did the guest's output stop in the middle of a line? */
+bool progress_mid_line(const struct progress *p);
 void progress_destroy(struct progress *p); /* NULL is allowed */
 
 /* Instructions retired so far by all vCPUs of a running simulation: each a racy read, good enough to

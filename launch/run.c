@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "expect.h"
@@ -212,14 +213,25 @@ static enum sim_end wait_for_end(struct run *r, int *code)
     }
 }
 
+/* Messages begin on a line of their own when they go where the guest's output went. */
+static void end_guest_line(const struct run *r)
+{
+    struct stat out, err;
+
+    if (progress_mid_line(r->progress) && fstat(STDOUT_FILENO, &out) == 0 &&
+        fstat(STDERR_FILENO, &err) == 0 && out.st_dev == err.st_dev && out.st_ino == err.st_ino)
+        fputc('\n', stderr);
+}
+
 static void stop(struct run *r)
 {
     stop_executors(r);
     sim_io_stop(r->sim->io);
     terminal_destroy(r->terminal);
     r->terminal = NULL;
-    if (r->progress)
-        progress_end(r->progress);
+    if (stdio_chardev(r))
+        end_guest_line(r);
+    progress_end(r->progress);
 }
 
 static void tear_down(struct run *r)

@@ -71,6 +71,30 @@ static void test_elf_moves(void **state)
     assert_int_equal(image.high, 0x80002080);
 }
 
+static void test_elf_header_in_front_of_ram(void **state)
+{
+    struct small_elf e;
+    struct elf_image image;
+
+    (void)state;
+    small_elf_init(&e);
+    e.p[0].p_offset = 0;
+    e.p[0].p_paddr = e.p[0].p_vaddr = 0x7fffff00; /* headers, then code at 0x80000000 */
+    e.p[0].p_filesz = e.p[0].p_memsz = 0x180;
+    assert_int_equal(read_bytes(&e, sizeof e, &image), SIM_OK);
+    elf_drop_header(&image, 0x80000000);
+    assert_int_equal(image.low, 0x80000000);
+    assert_int_equal(image.segment[0].addr, 0x80000000);
+    assert_int_equal(image.segment[0].offset, 0x100);
+    assert_int_equal(image.segment[0].file_size, 0x80);
+    assert_int_equal(image.segment[0].mem_size, 0x80);
+    assert_int_equal(image.segment[1].addr, 0x80201000); /* untouched */
+    e.p[0].p_offset = 8; /* not the header: nothing may be dropped */
+    assert_int_equal(read_bytes(&e, sizeof e, &image), SIM_OK);
+    elf_drop_header(&image, 0x80000000);
+    assert_int_equal(image.segment[0].addr, 0x7fffff00);
+}
+
 /* Every shorter file is refused with one message; so is none at all. */
 static void test_elf_truncated_anywhere(void **state)
 {
@@ -162,7 +186,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_elf_reads_segments),     cmocka_unit_test(test_elf_entry_is_made_physical),
-        cmocka_unit_test(test_elf_moves),              cmocka_unit_test(test_elf_truncated_anywhere),
+        cmocka_unit_test(test_elf_header_in_front_of_ram), cmocka_unit_test(test_elf_moves),              cmocka_unit_test(test_elf_truncated_anywhere),
         cmocka_unit_test(test_elf_flipped_bits),       cmocka_unit_test(test_elf_says_what_is_wrong),
     };
 

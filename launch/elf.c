@@ -193,7 +193,9 @@ void elf_drop_header(struct elf_image *image, gpa_t base)
         s->offset += below;
         s->file_size -= below;
         s->mem_size -= below;
-        if (image->low < base)
-            image->low = base;
     }
+    image->low = image->segment[0].addr;
+    for (unsigned i = 1; i < image->nr; i++)
+        if (image->segment[i].addr < image->low)
+            image->low = image->segment[i].addr;
 }

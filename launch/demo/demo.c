@@ -599,8 +599,8 @@ static void show_hart(uint64_t i, uint64_t ticks, uint64_t most)
     put_repeated('#', filled);
     ansi("\033[0m");
     put_repeated('.', BAR - filled);
-    put_number(h->numbers / 1000000, 8);
-    put(" M numbers");
+    put_number(h->numbers / 1000, 10);
+    put(" k numbers");
     put_number(h->insns / 1000000 * machine.timebase / (ticks ? ticks : 1), 8);
     put(" MIPS\n");
 }

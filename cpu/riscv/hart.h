@@ -91,7 +91,7 @@ struct rv_hart {
     struct rv_isa isa;
     uint64_t hartid;
     uint8_t priv;
-    uint8_t waiting;      /* WFI/WRS until an interrupt is pending */
+    uint8_t waiting;      /* until an interrupt is pending: RV_WAIT_* */
     uint8_t stopped;      /* HSM: not started */
     uint8_t exclusive;    /* every other vCPU is stopped (run_exclusive) */
     uint8_t sbi;          /* ECALL from S goes to the built-in SBI */
@@ -127,6 +127,8 @@ struct rv_hart {
     } count;
 };
 #define RV_NO_RES UINT64_MAX
+
+enum { RV_WAIT_NOT, RV_WAIT_WFI, RV_WAIT_SUSPENDED /* SBI hart suspend: HSM status differs */ };
 
 struct rv_machine {
     struct rv_machine_config config;

@@ -33,6 +33,14 @@ static bool idle(struct rv_hart *h)
     return h->waiting;
 }
 
+/* The store precedes the next look at the pins, in idle(). */
+static void wait_for_interrupt(struct rv_hart *h)
+{
+    uint8_t how = h->waiting ? h->waiting : RV_WAIT_WFI;
+
+    __atomic_store_n(&h->waiting, how, __ATOMIC_SEQ_CST);
+}
+
 /* One pass: requests, timer, interrupts, then guest code until it stops or *left is used up.
  * Returns true with *why when run() is over. */
 static bool run_once(struct rv_hart *h, uint64_t *left, enum vcpu_exit *why)
@@ -58,9 +66,7 @@ static bool run_once(struct rv_hart *h, uint64_t *left, enum vcpu_exit *why)
     uint64_t used = (uint64_t)(h->slice - h->budget);
     *left = used < *left ? *left - used : 0;
     switch (reason) {
-    case RV_STOP_WFI:
-        __atomic_store_n(&h->waiting, 1, __ATOMIC_SEQ_CST);
-        return false;
+    case RV_STOP_WFI: wait_for_interrupt(h); return false;
     case RV_STOP_WRS:
     case RV_STOP_PAUSE: *why = VCPU_EXIT_YIELD; return true;
     case RV_STOP_EXCLUSIVE: *why = VCPU_EXIT_EXCLUSIVE; return true;
@@ -103,7 +109,7 @@ static enum vcpu_exit hart_run_exclusive(struct vcpu *v)
     while (h->budget > 0 && h->res_addr != RV_NO_RES && result != RV_STOP);
     h->exclusive = 0;
     if (result == RV_STOP && h->stop_reason == RV_STOP_WFI)
-        __atomic_store_n(&h->waiting, 1, __ATOMIC_SEQ_CST);
+        wait_for_interrupt(h);
     leave(h);
     return VCPU_EXIT_BUDGET;
 }

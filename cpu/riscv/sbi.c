@@ -29,7 +29,7 @@ enum {
     SBI_IMPL_VERSION = 1
 };
 
-enum { HSM_STARTED = 0, HSM_STOPPED = 1, HSM_START_PENDING = 2 };
+enum { HSM_STARTED = 0, HSM_STOPPED = 1, HSM_START_PENDING = 2, HSM_SUSPENDED = 4 };
 enum { HSM_SUSPEND_RETENTIVE = 0, HSM_SUSPEND_NON_RETENTIVE = 0x80000000u };
 
 struct sbi_call {
@@ -194,15 +194,21 @@ static enum sbi_error hart_start(struct sbi_call *c)
                                                                       : SBI_ERR_ALREADY_AVAILABLE;
 }
 
+static uint64_t hsm_state(struct rv_hart *h)
+{
+    if (is_stopped(h))
+        return start_pending(h) ? HSM_START_PENDING : HSM_STOPPED;
+    return __atomic_load_n(&h->waiting, __ATOMIC_ACQUIRE) == RV_WAIT_SUSPENDED ? HSM_SUSPENDED
+                                                                              : HSM_STARTED;
+}
+
 static enum sbi_error hart_status(struct sbi_call *c)
 {
     struct vcpu *v = rv_machine_hart(c->h->machine, c->arg[0]);
 
     if (!v)
         return SBI_ERR_INVALID_PARAM;
-    c->value = !is_stopped(rv_hart_of(v))    ? HSM_STARTED
-               : start_pending(rv_hart_of(v)) ? HSM_START_PENDING
-                                              : HSM_STOPPED;
+    c->value = hsm_state(rv_hart_of(v));
     return SBI_SUCCESS;
 }
 
@@ -230,7 +236,7 @@ static void suspend(struct sbi_call *c, bool retentive, uint64_t resume, uint64_
         c->no_return = true;
     }
     h->stop_reason = RV_STOP_WFI;
-    h->waiting = 1;
+    __atomic_store_n(&h->waiting, RV_WAIT_SUSPENDED, __ATOMIC_RELEASE);
     c->next = RV_STOP;
 }
 

@@ -335,7 +335,8 @@ static enum sim_status check_args(const struct dev_args *args, unsigned lines_pe
     return SIM_OK;
 }
 
-static void init_harts(struct aclint *a, const struct dev_args *args, const struct aclint_kind *kind)
+static void init_harts(struct aclint *a, const struct dev_args *args,
+                       const struct aclint_kind *kind)
 {
     unsigned line = 0;
 

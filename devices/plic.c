@@ -2,15 +2,15 @@
  * RISC-V Platform-Level Interrupt Controller Specification 1.0.0.
  *
  *   line high -> gateway: pending (unless in service) -> enabled at a context, above its threshold
- *   -> the context's line high -> guest reads claim: pending off, in service -> guest writes complete:
- *   gateway open again, pending at once if the line is still high
+ *   -> the context's line high -> guest reads claim: pending off, in service -> guest writes
+ * complete: gateway open again, pending at once if the line is still high
  *
  * What makes claim and line changes cheap: for each priority a bit set of its sources, so the best
- * pending source of a context is a few AND operations; for each source a bit set of the contexts that
- * enable it, so an edge looks at those only.
+ * pending source of a context is a few AND operations; for each source a bit set of the contexts
+ * that enable it, so an edge looks at those only.
  *
- * Locks: SIM_RANK_IRQCHIP, because devices drive lines under their own lock. Output lines are driven
- * under it too; they lead to harts. */
+ * Locks: SIM_RANK_IRQCHIP, because devices drive lines under their own lock. Output lines are
+ * driven under it too; they lead to harts. */
 #include <string.h>
 
 #include "dev_priv.h"
@@ -47,7 +47,7 @@ struct plic {
     uint32_t nr_contexts;
     struct plic_context *context;
 
-    uint64_t level[SOURCE_WORDS];   /* input lines */
+    uint64_t level[SOURCE_WORDS]; /* input lines */
     uint64_t pending[SOURCE_WORDS];
     uint64_t claimed[SOURCE_WORDS]; /* in service: the gateway is shut */
     uint8_t priority[PLIC_MAX_SOURCES];

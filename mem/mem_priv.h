@@ -4,9 +4,10 @@
 
 #include "mem/space.h"
 
-/* Sorted by base, no overlaps. Changed in place under the map lock, with `seq` odd meanwhile; a reader
- * whose search met a change repeats it. (A list per change would let a guest that moves its BARs for
- * ever eat the host's memory.) A list that is full is replaced by a larger one and kept for readers. */
+/* Sorted by base, no overlaps. Changed in place under the map lock, with `seq` odd meanwhile; a
+ * reader whose search met a change repeats it. (A list per change would let a guest that moves its
+ * BARs for ever eat the host's memory.) A list that is full is replaced by a larger one and kept
+ * for readers. */
 struct mem_map {
     struct mem_map *older;
     unsigned cap;

@@ -1,4 +1,5 @@
-/* The I/O loop: epoll over watches, one timerfd for a heap of timers, posted work behind an eventfd.
+/* The I/O loop: epoll over watches, one timerfd for a heap of timers, posted work behind an
+ * eventfd.
  *
  * The timerfd stands at the earliest deadline or before it: whoever arms an earlier timer sets it
  * (no need to wake the thread), cancelling leaves it and the thread wakes once for nothing. It has
@@ -48,7 +49,7 @@ struct sim_io {
     struct sim_cond idle; /* signalled after each callback, for *_remove and *_destroy */
     struct sim_io_watch *watches, *dead;
     struct heap heap; /* armed timers */
-    uint64_t alarm; /* what timerfd is set to; UINT64_MAX: off */
+    uint64_t alarm;   /* what timerfd is set to; UINT64_MAX: off */
     struct posted *first, **last;
     const void *busy; /* watch or timer whose callback runs now */
     bool stopping;
@@ -147,8 +148,8 @@ static void set_alarm(struct sim_io *io)
     io->alarm = at;
     if (at > INT64_MAX)
         at = INT64_MAX;
-    struct itimerspec spec = {.it_value = {.tv_sec = (time_t)(at / 1000000000),
-                                           .tv_nsec = (long)(at % 1000000000)}};
+    struct itimerspec spec = {
+        .it_value = {.tv_sec = (time_t)(at / 1000000000), .tv_nsec = (long)(at % 1000000000)}};
     timerfd_settime(io->timerfd, TFD_TIMER_ABSTIME, &spec, NULL);
 }
 

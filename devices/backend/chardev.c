@@ -79,8 +79,8 @@ static void drain_out(struct chardev *c)
         ssize_t n = c->ops->write(c, p, len);
         if (n == 0) {
             arm_flush(c, c->retry_ns);
-            c->retry_ns = c->retry_ns * 2 < CHARDEV_RETRY_MAX_NS ? c->retry_ns * 2
-                                                                 : CHARDEV_RETRY_MAX_NS;
+            c->retry_ns =
+                c->retry_ns * 2 < CHARDEV_RETRY_MAX_NS ? c->retry_ns * 2 : CHARDEV_RETRY_MAX_NS;
             return;
         }
         ring_drop(&c->out, n < 0 ? len : (size_t)n);

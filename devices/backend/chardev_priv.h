@@ -11,11 +11,11 @@
 #include "sim-core/log.h"
 
 enum {
-    CHARDEV_STAGE = 1024,         /* guest output gathered before it goes on */
+    CHARDEV_STAGE = 1024,          /* guest output gathered before it goes on */
     CHARDEV_OUT_MAX = 1024 * 1024, /* waiting for a slow reader */
-    CHARDEV_IN_MAX = 64 * 1024,   /* waiting for the device */
+    CHARDEV_IN_MAX = 64 * 1024,    /* waiting for the device */
     CHARDEV_MAX_TAPS = 4,
-    CHARDEV_FLUSH_NS = 1000000,   /* how long a piece without newline may wait */
+    CHARDEV_FLUSH_NS = 1000000, /* how long a piece without newline may wait */
     CHARDEV_RETRY_MAX_NS = 32000000
 };
 
@@ -64,15 +64,15 @@ struct chardev {
     bool delivering;
 
     /* of the kind */
-    int fd;                  /* -1: none */
+    int fd; /* -1: none */
     bool is_socket;
-    bool poll_first;         /* the fd may block: ask poll before each small write */
-    bool failed;             /* a write error was said */
-    char *path;              /* unix */
-    bool bound, closing;     /* unix: path is to be unlinked; close has begun */
+    bool poll_first;     /* the fd may block: ask poll before each small write */
+    bool failed;         /* a write error was said */
+    char *path;          /* unix */
+    bool bound, closing; /* unix: path is to be unlinked; close has begun */
     int listen_fd;
     struct sim_io_watch *listen_watch, *watch;
-    char *text;              /* mem */
+    char *text; /* mem */
     size_t text_len, text_cap;
 };
 

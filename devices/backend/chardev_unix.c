@@ -32,8 +32,8 @@ static enum sim_status parse_option(const struct chardev *c, const char *text, s
         const char *text;
         bool is_server, value;
     } known[] = {
-        {"server=on", true, true},  {"server", true, true},  {"server=off", true, false},
-        {"wait=on", false, true},   {"wait", false, true},   {"wait=off", false, false},
+        {"server=on", true, true}, {"server", true, true}, {"server=off", true, false},
+        {"wait=on", false, true},  {"wait", false, true},  {"wait=off", false, false},
         {"nowait", false, false},
     };
 
@@ -210,8 +210,8 @@ static enum sim_status open_server(struct chardev *c, const struct sockaddr_un *
     c->bound = true;
     if (wait)
         SIM_TRY(wait_for_client(c));
-    if (sim_io_watch_add(c->sim->io, c->listen_fd, SIM_IO_READ, unix_accept, c,
-                         &c->listen_watch) != SIM_OK) {
+    if (sim_io_watch_add(c->sim->io, c->listen_fd, SIM_IO_READ, unix_accept, c, &c->listen_watch) !=
+        SIM_OK) {
         sim_error("cannot wait for connections on '%s': %m", c->path);
         return SIM_ERR_IO;
     }

@@ -1,8 +1,8 @@
 /* One-shot timers on guest time, for devices.
  *
- * Mode HOST: a timer of the I/O loop; fn runs on the I/O thread. Mode VIRTUAL: the executor runs the
- * due timers between two turns, and jumps to the next one when every vCPU is idle; so they repeat
- * exactly. In both modes fn runs with no lock held and may arm the timer again. */
+ * Mode HOST: a timer of the I/O loop; fn runs on the I/O thread. Mode VIRTUAL: the executor runs
+ * the due timers between two turns, and jumps to the next one when every vCPU is idle; so they
+ * repeat exactly. In both modes fn runs with no lock held and may arm the timer again. */
 #ifndef SIM_CORE_TIMER_H
 #define SIM_CORE_TIMER_H
 

@@ -123,7 +123,8 @@ static inline bool line_becomes(const struct fixture *f, unsigned n, bool level)
     return false;
 }
 
-/* Saves a's device and loads the bytes into b's, in a frozen world: no I/O thread runs meanwhile. */
+/* Saves a's device and loads the bytes into b's, in a frozen world: no I/O thread runs meanwhile.
+ */
 static inline enum sim_status fixture_copy_state(struct fixture *a, struct fixture *b)
 {
     struct state_buf buf = {0};

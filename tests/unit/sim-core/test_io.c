@@ -50,8 +50,8 @@ static void test_timer_fires_once_and_not_early(void **state)
     sim_io_timer_destroy(s.timer);
 }
 
-/* epoll's time-out counts in milliseconds; a timer of 150 us must not take one. Of 50 tries the best
- * counts, because the host may be busy. */
+/* epoll's time-out counts in milliseconds; a timer of 150 us must not take one. Of 50 tries the
+ * best counts, because the host may be busy. */
 static void test_timer_below_a_millisecond(void **state)
 {
     struct shot s = {0};

@@ -198,8 +198,7 @@ static void test_wrong_shapes_are_refused(void **state)
         if (change == 3)
             got.t.slot = (struct state_object){0};
         got.t.refuse = change == 4;
-        assert_int_equal(state_load(&thing_desc, &got.t, buf.data, buf.len, &used),
-                         SIM_ERR_FORMAT);
+        assert_int_equal(state_load(&thing_desc, &got.t, buf.data, buf.len, &used), SIM_ERR_FORMAT);
     }
     state_buf_fini(&buf);
 }
@@ -222,8 +221,8 @@ static void test_empty_slot(void **state)
     state_buf_fini(&buf);
 }
 
-/* Each prefix is refused, and no flipped bit leads out of the buffer (sanitizer builds would see it).
- * The copy has exactly the prefix's size. */
+/* Each prefix is refused, and no flipped bit leads out of the buffer (sanitizer builds would see
+ * it). The copy has exactly the prefix's size. */
 static void test_damaged_images_do_no_harm(void **state)
 {
     struct state_buf buf = {0};

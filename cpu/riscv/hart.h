@@ -60,7 +60,8 @@ struct rv_pmp_rule {
     uint8_t cfg;
 };
 
-struct jit; /* one per machine */
+struct jit;      /* one per machine */
+struct jit_hart; /* its part of a hart */
 
 struct rv_hart {
     /* --- addressed by translated code: keep within the first 2 KiB --- */
@@ -120,6 +121,7 @@ struct rv_hart {
         uint8_t *host;
     } walk_ram;
     struct rv_insn *decoded; /* the interpreter's decode cache */
+    struct jit_hart *jit;    /* NULL until jit_run */
     struct rv_requests req;
 
     struct {
@@ -228,6 +230,11 @@ enum rv_stop_reason rv_interp_run(struct rv_hart *h);
  * After RV_SYNC and RV_JSYNC the caller looks at rv_take_interrupt; h->tlb and h->code_tlb may have
  * changed. RV_STOP: h->stop_reason. */
 enum rv_exec rv_interp_step(struct rv_hart *h);
+/* As rv_interp_step until a branch, jump, trap, or SYSTEM instruction was executed, or the budget is
+ * used up: the JIT's cold path. */
+enum rv_exec rv_interp_block(struct rv_hart *h);
+/* Semantics alone, with the checks that every instruction has (FP on, LR/SC): no pc, no budget. */
+enum rv_exec rv_execute(struct rv_hart *h, const struct rv_insn *i);
 enum rv_stop_reason jit_run(struct rv_hart *h); /* cpu/jit */
 
 /* --- sbi.c --- Serves the ECALL in h->x[10..17]; returns what the hart does next. */

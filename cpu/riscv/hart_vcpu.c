@@ -7,8 +7,6 @@
 
 enum { EXCLUSIVE_INSNS = 64 };
 
-/* Until cpu/jit is complete the interpreter is the only engine. */
-__attribute__((weak)) enum rv_stop_reason jit_run(struct rv_hart *h);
 
 /* Folds what was charged into h->insns and grants `budget` more. */
 static void refill(struct rv_hart *h, uint64_t budget)

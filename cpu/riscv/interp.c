@@ -51,7 +51,7 @@ static void taint_reservation(struct rv_hart *h, const struct rv_insn *i, unsign
         h->res_addr = RV_NO_RES;
 }
 
-static enum rv_exec execute(struct rv_hart *h, const struct rv_insn *i)
+static inline enum rv_exec execute(struct rv_hart *h, const struct rv_insn *i)
 {
     const struct rv_op_info *op = &rv_op_info[i->op];
 
@@ -62,7 +62,13 @@ static enum rv_exec execute(struct rv_hart *h, const struct rv_insn *i)
     return op->exec(h, i);
 }
 
-static inline enum rv_exec step(struct rv_hart *h)
+enum rv_exec rv_execute(struct rv_hart *h, const struct rv_insn *i)
+{
+    return execute(h, i);
+}
+
+/* One instruction; *flags: RV_OPF_* of it. */
+static inline enum rv_exec step(struct rv_hart *h, unsigned *flags)
 {
     uint32_t raw;
 
@@ -70,6 +76,7 @@ static inline enum rv_exec step(struct rv_hart *h)
         return rv_take_trap(h);
     const struct rv_insn *i = decode(h, raw);
     unsigned len = i->len;
+    *flags = rv_op_info[i->op].flags;
     enum rv_exec result = execute(h, i);
 
     switch (result) {
@@ -90,14 +97,30 @@ static inline enum rv_exec step(struct rv_hart *h)
 enum rv_exec rv_interp_step(struct rv_hart *h)
 {
     int64_t before = h->budget;
-    enum rv_exec result = step(h);
+    unsigned flags;
+    enum rv_exec result = step(h, &flags);
 
+    h->count.interp_insns += (uint64_t)(before - h->budget);
+    return result;
+}
+
+enum rv_exec rv_interp_block(struct rv_hart *h)
+{
+    const unsigned ends = RV_OPF_BRANCH | RV_OPF_JUMP | RV_OPF_SYSTEM;
+    int64_t before = h->budget;
+    enum rv_exec result;
+    unsigned flags = 0;
+
+    do
+        result = step(h, &flags);
+    while (result == RV_NEXT && !(flags & ends) && h->budget >= 0);
     h->count.interp_insns += (uint64_t)(before - h->budget);
     return result;
 }
 
 static enum rv_stop_reason run(struct rv_hart *h)
 {
+    unsigned flags;
     int64_t look_at = h->budget; /* look for a kick when budget has come down to this */
 
     while (h->budget >= 0) {
@@ -106,7 +129,7 @@ static enum rv_stop_reason run(struct rv_hart *h)
                 break;
             look_at = h->budget - KICK_INTERVAL;
         }
-        enum rv_exec result = step(h);
+        enum rv_exec result = step(h, &flags);
         if (SIM_LIKELY(result == RV_NEXT || result == RV_JUMP))
             continue;
         if (result == RV_STOP)

@@ -11,16 +11,10 @@
 #define DEFAULT_TIMEBASE_HZ 10000000
 #define NS_PER_S 1000000000ull
 
-/* Until cpu/jit is complete the interpreter is the only engine. */
-__attribute__((weak)) enum sim_status jit_create(struct rv_machine *m, uint64_t cache_bytes,
-                                                 struct jit **out);
-__attribute__((weak)) void jit_destroy(struct jit *jit);
-__attribute__((weak)) void jit_get_stats(const struct jit *jit, struct rv_machine_stats *out);
-
 /* Without a JIT (refused by the host: logged) the machine interprets. */
 static void create_jit(struct rv_machine *m)
 {
-    if (m->config.jit && jit_create && jit_create(m, m->config.jit_cache, &m->jit) != SIM_OK)
+    if (m->config.jit && jit_create(m, m->config.jit_cache, &m->jit) != SIM_OK)
         m->jit = NULL;
 }
 

@@ -1,0 +1,570 @@
+/* Guest memory: the inline soft-TLB hit, its misses, windows, atomics, and calls of the
+ * interpreter's functions.
+ *
+ *   lea rax, [base + imm] | rorx ecx, eax, 5 | and ecx, sets | and rax, page and alignment
+ *   cmp rax, [r15 + rcx + tag] | jne cold | mov rcx, [r15 + rcx + addend] | op [rcx + base + imm]
+ *   cold: ways 1..3 (found: back with rcx = addend), else C with the site of the access */
+#include "x86_priv.h"
+
+enum { PAGE_MASK_LOW = ~0xfff };
+
+struct access {
+    ir_ref base;
+    int32_t imm;
+    unsigned size; /* of the alignment check; 1: none */
+    bool write;
+};
+
+static struct access access_of(const struct emit *e, const struct ir_insn *i)
+{
+    unsigned size = ir_mem_size((enum ir_mem)i->aux);
+
+    (void)e;
+    return (struct access){i->src[0], i->imm, size, i->op != IR_LOAD && i->op != IR_LR};
+}
+
+static unsigned set_shift(const struct emit *e)
+{
+    unsigned set_bytes = (unsigned)e->t->tlb_entry * e->t->tlb_ways;
+
+    return (unsigned)__builtin_ctz(set_bytes);
+}
+
+static int32_t set_offset(const struct emit *e, uint64_t va)
+{
+    return (int32_t)((va >> 12 & ((1u << e->t->tlb_set_bits) - 1)) << set_shift(e));
+}
+
+static int32_t tag_mask(const struct access *m)
+{
+    return PAGE_MASK_LOW | (int32_t)(m->size - 1);
+}
+
+static int32_t tag_field(const struct emit *e, const struct access *m)
+{
+    return m->write ? e->t->tlb_tag_w : e->t->tlb_tag_r;
+}
+
+/* rax = va */
+static void address_to_rax(struct emit *e, const struct access *m)
+{
+    struct opnd b = emit_opnd(e, m->base);
+
+    if (b.place == IN_CONST) {
+        x86_mov_imm(&e->a, RAX, b.value + m->imm);
+    } else if (b.place == IN_REG && m->imm) {
+        x86_rm(&e->a, X86_LEA, 1, RAX, x86_at(b.reg, m->imm));
+    } else {
+        emit_move_to(e, RAX, m->base);
+        if (m->imm)
+            x86_ri(&e->a, X86_ADD, 1, RAX, m->imm);
+    }
+}
+
+/* rcx = byte offset of rax's set */
+static void set_to_rcx(struct emit *e)
+{
+    unsigned shift = 12 - set_shift(e);
+
+    if (emit_has(e, X86_HAS_BMI2)) {
+        x86_rorx(&e->a, 0, RCX, RAX, shift);
+    } else {
+        x86_mov32(&e->a, RCX, RAX);
+        x86_shift_i(&e->a, X86_SHR_N, 0, RCX, shift);
+    }
+    x86_ri(&e->a, X86_AND, 0, RCX, (int32_t)(((1u << e->t->tlb_set_bits) - 1) << set_shift(e)));
+}
+
+/* Compares with way 0; on a hit rcx = addend. The miss jumps to c, with rax = the tag looked for and
+ * rcx = the set's offset (for a constant address only c knows them). */
+static void check_way0(struct emit *e, const struct access *m, struct cold *c)
+{
+    struct opnd b = emit_opnd(e, m->base);
+
+    if (b.place == IN_CONST) {
+        uint64_t va = (uint64_t)(b.value + m->imm);
+        int64_t tag = (int64_t)(va & (uint64_t)(int64_t)tag_mask(m));
+        int32_t off = set_offset(e, va);
+        struct x86_mem field = x86_at(R_TLB, off + tag_field(e, m));
+
+        if (tag == (int32_t)tag) {
+            x86_mi(&e->a, X86_CMP, 1, field, (int32_t)tag);
+        } else {
+            x86_mov_imm(&e->a, RAX, tag);
+            x86_rm(&e->a, X86_CMP, 1, RAX, field);
+        }
+        c->from[0] = x86_jcc(&e->a, X86_NE);
+        x86_load(&e->a, RCX, x86_at(R_TLB, off + e->t->tlb_addend));
+    } else {
+        address_to_rax(e, m);
+        set_to_rcx(e);
+        x86_ri(&e->a, X86_AND, 1, RAX, tag_mask(m));
+        x86_rm(&e->a, X86_CMP, 1, RAX, x86_at_index(R_TLB, RCX, 0, tag_field(e, m)));
+        c->from[0] = x86_jcc(&e->a, X86_NE);
+        x86_load(&e->a, RCX, x86_at_index(R_TLB, RCX, 0, e->t->tlb_addend));
+    }
+    c->back = e->a.p;
+}
+
+/* The operand once rcx = addend; may use rax. */
+static struct x86_mem operand(struct emit *e, const struct access *m)
+{
+    struct opnd b = emit_opnd(e, m->base);
+
+    if (b.place == IN_REG)
+        return x86_at_index(RCX, b.reg, 0, m->imm);
+    if (b.place == IN_MEM) {
+        x86_load(&e->a, RAX, b.mem);
+        return x86_at_index(RCX, RAX, 0, m->imm);
+    }
+    int64_t va = b.value + m->imm;
+    if (va == (int32_t)va)
+        return x86_at(RCX, (int32_t)va);
+    x86_mov_imm(&e->a, RAX, va);
+    return x86_at_index(RCX, RAX, 0, 0);
+}
+
+/* ---- windows ---- */
+
+static bool in_window(const struct emit *e, const struct ir_insn *i)
+{
+    return i->window && !e->slow;
+}
+
+/* One check for [base + min, base + end): both ends in one page, the page in way 0. */
+static void open_window(struct emit *e, const struct ir_insn *i)
+{
+    const struct ir_window *w = &e->r->window[i->window - 1];
+    struct access m = {w->base, w->min, 1, w->write};
+    struct opnd b = emit_opnd(e, w->base);
+    struct cold *c = emit_cold(e, COLD_WINDOW);
+
+    address_to_rax(e, &m);
+    x86_rm(&e->a, X86_LEA, 0, RCX, x86_at(RAX, w->end - w->min - 1));
+    x86_rr(&e->a, X86_XOR, 0, RCX, RAX);
+    x86_test_ri(&e->a, 0, RCX, 0x1000); /* the span is short: another page differs in this bit */
+    c->cross = x86_jcc(&e->a, X86_NE);
+    set_to_rcx(e);
+    x86_ri(&e->a, X86_AND, 1, RAX, PAGE_MASK_LOW);
+    x86_rm(&e->a, X86_CMP, 1, RAX, x86_at_index(R_TLB, RCX, 0, tag_field(e, &m)));
+    c->from[0] = x86_jcc(&e->a, X86_NE);
+    x86_load(&e->a, RCX, x86_at_index(R_TLB, RCX, 0, e->t->tlb_addend));
+    c->back = e->a.p;
+    unsigned t = emit_dst(e, w->temp, RCX);
+    if (b.place == IN_REG) {
+        x86_rm(&e->a, X86_LEA, 1, t, x86_at_index(RCX, b.reg, 0, 0));
+    } else {
+        x86_rm(&e->a, X86_ADD, 1, RCX, b.mem);
+        x86_mov(&e->a, t, RCX);
+    }
+    emit_put(e, w->temp, t);
+}
+
+void emit_cold_window(struct emit *e, const struct cold *c)
+{
+    const struct ir_insn *i = &e->r->insn[c->index];
+
+    emit_call(e, e->r->window[i->window - 1].write ? e->rt->probe_w : e->rt->probe_r);
+    uint8_t *hit = x86_jcc(&e->a, X86_E);
+    if (!e->a.overflow) {
+        x86_patch(hit, c->back);
+        x86_patch(c->cross, e->a.p);
+    }
+    emit_slow_copy(e, c->block, c->index, c->dirty);
+}
+
+/* The host operand of an access, checked one way or the other. *cold is NULL inside a window. */
+static struct x86_mem checked(struct emit *e, const struct ir_insn *i, const struct access *m,
+                              struct cold **cold)
+{
+    *cold = NULL;
+    if (in_window(e, i)) {
+        if (i->opens)
+            open_window(e, i);
+        unsigned t = emit_in_reg(e, e->r->window[i->window - 1].temp, RCX);
+        return x86_at(t, i->imm);
+    }
+    *cold = emit_cold(e, COLD_MEM);
+    check_way0(e, m, *cold);
+    return operand(e, m);
+}
+
+/* ---- loads and stores ---- */
+
+static void load_int(struct emit *e, enum ir_mem kind, unsigned d, struct x86_mem m)
+{
+    static const struct {
+        uint32_t op;
+        uint8_t w;
+    } how[] = {
+        [IR_U8] = {X86_MOVZX8, 0},   [IR_S8] = {X86_MOVSX8, 1},   [IR_U16] = {X86_MOVZX16, 0},
+        [IR_S16] = {X86_MOVSX16, 1}, [IR_U32] = {X86_MOV_LOAD, 0}, [IR_S32] = {X86_MOVSXD, 1},
+        [IR_M64] = {X86_MOV_LOAD, 1}, [IR_MF32] = {X86_MOV_LOAD, 0}, [IR_MF64] = {X86_MOV_LOAD, 1},
+    };
+
+    x86_rm(&e->a, how[kind].op, how[kind].w, d, m);
+}
+
+/* The loaded bits are in rax: to an f global that lives in memory. */
+static void put_fp_bits(struct emit *e, enum ir_mem kind, ir_ref dst)
+{
+    struct opnd d = emit_opnd(e, dst);
+
+    if (d.place == IN_REG) {
+        x86_rr(&e->a, X86_MOVD_TO_X, 1, d.reg, RAX);
+        if (kind == IR_MF32)
+            emit_rip(e, X86_ORPD, 0, d.reg, e->rt->k_box);
+        return;
+    }
+    x86_rm(&e->a, X86_MOV_STORE, kind == IR_MF64, RAX, d.mem);
+    if (kind == IR_MF32) {
+        d.mem.disp += 4;
+        x86_store_imm(&e->a, 4, d.mem, -1);
+    }
+}
+
+static void load_fp(struct emit *e, const struct ir_insn *i, struct x86_mem m)
+{
+    struct opnd d = emit_opnd(e, i->dst);
+
+    if (d.place != IN_REG) {
+        load_int(e, (enum ir_mem)i->aux, RAX, m);
+        put_fp_bits(e, (enum ir_mem)i->aux, i->dst);
+        return;
+    }
+    if (i->aux == IR_MF64) {
+        x86_rm(&e->a, X86_MOVSD_LOAD, 0, d.reg, m);
+    } else {
+        x86_rm(&e->a, X86_MOVSS_LOAD, 0, d.reg, m);
+        emit_rip(e, X86_ORPD, 0, d.reg, e->rt->k_box);
+    }
+}
+
+static bool is_fp_kind(unsigned kind)
+{
+    return kind == IR_MF32 || kind == IR_MF64;
+}
+
+void emit_load(struct emit *e, const struct ir_insn *i)
+{
+    struct access a = access_of(e, i);
+    struct cold *c;
+    struct x86_mem m = checked(e, i, &a, &c);
+
+    if (is_fp_kind(i->aux)) {
+        load_fp(e, i, m);
+    } else {
+        unsigned d = emit_dst(e, i->dst, RAX);
+        load_int(e, (enum ir_mem)i->aux, d, m);
+        emit_put(e, i->dst, d);
+    }
+    if (c)
+        c->done = e->a.p;
+}
+
+static void store_reg(struct emit *e, unsigned size, unsigned reg, struct x86_mem m)
+{
+    if (size == 1)
+        x86_rm8(&e->a, X86_MOV_STORE8, reg, m);
+    else if (size == 2)
+        x86_rm(&e->a, X86_MOV_STORE16, 0, reg, m);
+    else
+        x86_rm(&e->a, X86_MOV_STORE, size == 8, reg, m);
+}
+
+void emit_store(struct emit *e, const struct ir_insn *i)
+{
+    struct access a = access_of(e, i);
+    struct cold *c;
+    struct x86_mem m = checked(e, i, &a, &c);
+    struct opnd v = emit_opnd(e, i->src[1]);
+
+    if (v.place == IN_REG && ir_is_fp(e->r, i->src[1])) {
+        x86_rm(&e->a, a.size == 8 ? X86_MOVSD_STORE : X86_MOVSS_STORE, 0, v.reg, m);
+    } else if (v.place == IN_REG) {
+        store_reg(e, a.size, v.reg, m);
+    } else if (v.place == IN_CONST && (v.value == (int32_t)v.value || a.size < 8)) {
+        x86_store_imm(&e->a, a.size, m, (int32_t)v.value);
+    } else {
+        if (m.index == RAX) { /* rax is wanted for the value */
+            x86_rm(&e->a, X86_LEA, 1, RCX, m);
+            m = x86_at(RCX, 0);
+        }
+        emit_move_to(e, RAX, i->src[1]);
+        store_reg(e, a.size, RAX, m);
+    }
+    if (c)
+        c->done = e->a.p;
+}
+
+/* ---- misses ---- */
+
+/* The value of a store to state.result. */
+static void value_to_result(struct emit *e, ir_ref value)
+{
+    struct opnd v = emit_opnd(e, value);
+    struct x86_mem result = emit_state(e->t->result);
+
+    if (v.place == IN_REG && ir_is_fp(e->r, value)) {
+        x86_rm(&e->a, X86_MOVQ_STORE, 0, v.reg, result);
+    } else if (v.place == IN_CONST && v.value == (int32_t)v.value) {
+        x86_store_imm(&e->a, 8, result, (int32_t)v.value);
+    } else {
+        x86_store(&e->a, result, emit_in_reg(e, value, RAX));
+    }
+}
+
+static void probe_other_ways(struct emit *e, const struct access *m, const uint8_t *back)
+{
+    struct opnd b = emit_opnd(e, m->base);
+
+    if (b.place == IN_CONST) {
+        uint64_t va = (uint64_t)(b.value + m->imm);
+        x86_mov_imm(&e->a, RAX, (int64_t)(va & (uint64_t)(int64_t)tag_mask(m)));
+        x86_mov_imm(&e->a, RCX, set_offset(e, va));
+    }
+    emit_call(e, m->write ? e->rt->probe_w : e->rt->probe_r);
+    uint8_t *at = x86_jcc(&e->a, X86_E);
+    if (!e->a.overflow)
+        x86_patch(at, back);
+}
+
+static void slow_load(struct emit *e, const struct ir_insn *i, const struct access *a)
+{
+    address_to_rax(e, a);
+    emit_site(e, e->dirty, i->aux);
+    emit_call(e, e->rt->load[e->fp]);
+    if (is_fp_kind(i->aux))
+        put_fp_bits(e, (enum ir_mem)i->aux, i->dst);
+    else
+        emit_put(e, i->dst, RAX);
+}
+
+static void slow_store(struct emit *e, const struct ir_insn *i, const struct access *a)
+{
+    value_to_result(e, i->src[1]);
+    address_to_rax(e, a);
+    emit_site(e, e->dirty, i->aux);
+    emit_call(e, e->rt->store[e->fp]);
+}
+
+void emit_cold_mem(struct emit *e, const struct cold *c)
+{
+    const struct ir_insn *i = &e->r->insn[c->index];
+    struct access a = access_of(e, i);
+
+    probe_other_ways(e, &a, c->back);
+    if (i->op == IR_LOAD)
+        slow_load(e, i, &a);
+    else if (i->op == IR_STORE)
+        slow_store(e, i, &a);
+    else
+        emit_exec(e, i);
+    emit_jmp_to(e, c->done);
+}
+
+/* ---- the interpreter's functions ---- */
+
+void emit_exec(struct emit *e, const struct ir_insn *i)
+{
+    (void)i;
+    emit_site(e, e->dirty, 0);
+    emit_call(e, e->rt->exec[e->fp]);
+}
+
+void emit_cold_exec(struct emit *e, const struct cold *c)
+{
+    emit_exec(e, &e->r->insn[c->index]);
+    emit_jmp_to(e, c->done);
+}
+
+/* ---- atomics ---- */
+
+/* rcx = host address of an aligned, writable (or readable) place */
+static struct cold *atomic_address(struct emit *e, const struct access *a)
+{
+    struct cold *c = emit_cold(e, COLD_MEM);
+
+    check_way0(e, a, c);
+    x86_rm(&e->a, X86_LEA, 1, RCX, operand(e, a));
+    return c;
+}
+
+static int wide(const struct ir_insn *i)
+{
+    return i->type != IR_I32;
+}
+
+static void put_old(struct emit *e, const struct ir_insn *i)
+{
+    if (i->dst == IR_NONE)
+        return;
+    if (!wide(i))
+        x86_rr(&e->a, X86_MOVSXD, 1, RAX, RAX);
+    emit_put(e, i->dst, RAX);
+}
+
+static void rdx_to_frame(struct emit *e)
+{
+    x86_store(&e->a, x86_at(RSP, FRAME_SAVE), RDX);
+}
+
+static void rdx_from_frame(struct emit *e, ir_ref dst)
+{
+    if (dst == IR_NONE || !opnd_is_reg(emit_opnd(e, dst), RDX))
+        x86_load(&e->a, RDX, x86_at(RSP, FRAME_SAVE));
+}
+
+/* rdx = the operand, after rdx_to_frame */
+static void operand_to_rdx(struct emit *e, ir_ref ref)
+{
+    if (!opnd_is_reg(emit_opnd(e, ref), RDX))
+        emit_move_to(e, RDX, ref);
+    else
+        x86_load(&e->a, RDX, x86_at(RSP, FRAME_SAVE));
+}
+
+static void short_jump_back(struct emit *e, enum x86_cond cc, const uint8_t *to)
+{
+    x86_byte(&e->a, (uint8_t)(0x70 | cc));
+    x86_byte(&e->a, (uint8_t)(to - (e->a.p + 1)));
+}
+
+/* new = op(old, operand) by compare-and-swap */
+static void amo_loop(struct emit *e, const struct ir_insn *i)
+{
+    static const uint8_t keep_old[] = {[IR_AMIN] = X86_L, [IR_AMAX] = X86_G, [IR_AMINU] = X86_B,
+                                       [IR_AMAXU] = X86_A};
+    static const uint32_t logic[] = {[IR_AAND] = X86_AND, [IR_AOR] = X86_OR, [IR_AXOR] = X86_XOR};
+    int w = wide(i);
+
+    rdx_to_frame(e);
+    x86_rm(&e->a, X86_MOV_LOAD, w, RAX, x86_at(RCX, 0));
+    const uint8_t *again = e->a.p;
+    operand_to_rdx(e, i->src[1]);
+    if (i->cc >= IR_AMIN) {
+        x86_rr(&e->a, X86_CMP, w, RAX, RDX);
+        x86_rr(&e->a, X86_CMOVCC + keep_old[i->cc], w, RDX, RAX);
+    } else {
+        x86_rr(&e->a, logic[i->cc], w, RDX, RAX);
+    }
+    x86_lock(&e->a);
+    x86_rm(&e->a, X86_CMPXCHG, w, RDX, x86_at(RCX, 0));
+    short_jump_back(e, X86_NE, again);
+    put_old(e, i);
+    rdx_from_frame(e, i->dst);
+}
+
+/* Logic whose old value nobody wants. */
+static void amo_logic_only(struct emit *e, const struct ir_insn *i)
+{
+    static const uint32_t op[] = {[IR_AAND] = X86_AND, [IR_AOR] = X86_OR, [IR_AXOR] = X86_XOR};
+    unsigned v = emit_in_reg(e, i->src[1], RAX);
+
+    x86_lock(&e->a);
+    x86_rm(&e->a, op[i->cc] - 2, wide(i), v, x86_at(RCX, 0));
+}
+
+void emit_amo(struct emit *e, const struct ir_insn *i)
+{
+    struct access a = access_of(e, i);
+    struct cold *c = atomic_address(e, &a);
+    bool logic = i->cc >= IR_AAND && i->cc <= IR_AXOR;
+
+    if (i->cc == IR_SWAP || i->cc == IR_AADD) {
+        emit_move_to(e, RAX, i->src[1]);
+        if (i->cc == IR_AADD)
+            x86_lock(&e->a);
+        x86_rm(&e->a, i->cc == IR_SWAP ? X86_XCHG : X86_XADD, wide(i), RAX, x86_at(RCX, 0));
+        put_old(e, i);
+    } else if (logic && i->dst == IR_NONE) {
+        amo_logic_only(e, i);
+    } else {
+        amo_loop(e, i);
+    }
+    c->done = e->a.p;
+}
+
+/* rax = expected; rdx saved around */
+void emit_cas(struct emit *e, const struct ir_insn *i)
+{
+    struct access a = access_of(e, i);
+    struct cold *c = atomic_address(e, &a);
+
+    rdx_to_frame(e);
+    emit_move_to(e, RAX, i->src[1]);
+    operand_to_rdx(e, i->src[2]);
+    x86_lock(&e->a);
+    x86_rm(&e->a, X86_CMPXCHG, wide(i), RDX, x86_at(RCX, 0));
+    put_old(e, i);
+    rdx_from_frame(e, i->dst);
+    c->done = e->a.p;
+}
+
+/* The reservation is the address, size and value, and which SC may use it (src[1], a constant). */
+void emit_lr(struct emit *e, const struct ir_insn *i)
+{
+    struct access a = access_of(e, i);
+    struct cold *c = atomic_address(e, &a);
+    int64_t sc = ir_const_value(e->r, i->src[1]);
+
+    x86_rm(&e->a, X86_MOV_LOAD, wide(i), RAX, x86_at(RCX, 0));
+    x86_store(&e->a, emit_state(e->t->res_value), RAX);
+    emit_move_to(e, RCX, i->src[0]);
+    x86_store(&e->a, emit_state(e->t->res_addr), RCX);
+    x86_store_imm(&e->a, 8, emit_state(e->t->res_size), wide(i) ? 8 : 4);
+    if (sc == (int32_t)sc) {
+        x86_store_imm(&e->a, 8, emit_state(e->t->res_sc), (int32_t)sc);
+    } else {
+        x86_mov_imm(&e->a, RCX, sc);
+        x86_store(&e->a, emit_state(e->t->res_sc), RCX);
+    }
+    put_old(e, i);
+    c->done = e->a.p;
+}
+
+/* dst = 0 when the reservation holds and memory still has its value; src[2]: this SC's mark. */
+void emit_sc(struct emit *e, const struct ir_insn *i)
+{
+    struct access a = access_of(e, i);
+    uint8_t *fail[3];
+
+    /* Misaligned ones trap, reserved or not. */
+    address_to_rax(e, &a);
+    x86_test_ri(&e->a, 0, RAX, (int32_t)a.size - 1);
+    struct cold *odd = emit_cold(e, COLD_EXEC);
+    odd->from[0] = x86_jcc(&e->a, X86_NE);
+    x86_rm(&e->a, X86_CMP, 1, RAX, emit_state(e->t->res_addr));
+    fail[0] = x86_jcc(&e->a, X86_NE);
+    x86_mi(&e->a, X86_CMP, 1, emit_state(e->t->res_size), (int32_t)a.size);
+    fail[1] = x86_jcc(&e->a, X86_NE);
+    x86_mov_imm(&e->a, RCX, ir_const_value(e->r, i->src[2]));
+    x86_rm(&e->a, X86_CMP, 1, RCX, emit_state(e->t->res_sc));
+    fail[2] = x86_jcc(&e->a, X86_NE);
+
+    struct cold *c = atomic_address(e, &a);
+    rdx_to_frame(e);
+    operand_to_rdx(e, i->src[1]);
+    x86_load(&e->a, RAX, emit_state(e->t->res_value));
+    x86_lock(&e->a);
+    x86_rm(&e->a, X86_CMPXCHG, wide(i), RDX, x86_at(RCX, 0));
+    x86_setcc(&e->a, X86_NE, RAX);
+    x86_rr8(&e->a, X86_MOVZX8, RAX, RAX);
+    x86_load(&e->a, RDX, x86_at(RSP, FRAME_SAVE));
+    uint8_t *end = x86_jmp(&e->a);
+    for (unsigned n = 0; n < 3 && !e->a.overflow; n++)
+        x86_patch(fail[n], e->a.p);
+    x86_mov_imm(&e->a, RAX, 1);
+    if (!e->a.overflow)
+        x86_patch(end, e->a.p);
+    x86_mov_imm(&e->a, RCX, (int64_t)e->t->res_none);
+    x86_store(&e->a, emit_state(e->t->res_addr), RCX);
+    emit_put(e, i->dst, RAX);
+    c->done = odd->done = e->a.p;
+}
+
+void emit_fence(struct emit *e, const struct ir_insn *i)
+{
+    (void)i;
+    x86_mfence(&e->a);
+}

@@ -1,0 +1,384 @@
+/* The back end's frame: host features, the runtime routines at the start of the cache, entering and
+ * leaving translated code, linking.
+ *
+ *   ir_host_enter -> enter: saves C's registers, loads rbp r14 r15 MXCSR -> code
+ *   code -> leave_*: MXCSR and r14 back to the state, C's registers -> enum ir_leave
+ *   code -> load, store, exec, with rcx = site: all registers to scratch -> C -> back, or leave */
+#include <cpuid.h>
+#include <string.h>
+#include <xmmintrin.h>
+
+#include "sim-core/alloc.h"
+#include "x86_priv.h"
+
+enum { CHUNK = 4096 };
+
+/* ---- features ---- */
+
+static bool os_saves(unsigned bits)
+{
+    unsigned lo, hi;
+
+    __asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return (lo & bits) == bits;
+}
+
+static uint64_t detect(void)
+{
+    unsigned a, b, c, d;
+    uint64_t f = 0;
+
+    if (!__get_cpuid(1, &a, &b, &c, &d))
+        return 0;
+    bool avx = (c & bit_OSXSAVE) && (c & bit_AVX) && os_saves(6);
+    bool fma = c & bit_FMA, popcnt = c & bit_POPCNT;
+    if (popcnt)
+        f |= X86_HAS_POPCNT;
+    if (avx)
+        f |= X86_HAS_AVX;
+    if (avx && fma)
+        f |= X86_HAS_FMA;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        f |= b & bit_BMI ? X86_HAS_BMI1 : 0;
+        f |= b & bit_BMI2 ? X86_HAS_BMI2 : 0;
+        if (avx && (b & bit_AVX512F) && (b & bit_AVX512DQ) && (b & bit_AVX512VL) && os_saves(0xe6))
+            f |= X86_HAS_AVX512;
+    }
+    if (__get_cpuid(0x80000001, &a, &b, &c, &d) && (c & bit_LZCNT))
+        f |= X86_HAS_LZCNT;
+    return f;
+}
+
+bool ir_host_has(const struct ir_host *host, enum ir_op op, enum ir_type type, unsigned aux)
+{
+    uint64_t f = host->features;
+
+    (void)type;
+    switch (op) {
+    case IR_CLZ: return f & X86_HAS_LZCNT;
+    case IR_CTZ: return f & X86_HAS_BMI1;
+    case IR_POPCNT: return f & X86_HAS_POPCNT;
+    case IR_FMADD: case IR_FMSUB: case IR_FNMADD: case IR_FNMSUB: return f & X86_HAS_FMA;
+    case IR_FTOI: return !((aux & 1) && !(f & X86_HAS_AVX512)); /* unsigned */
+    case IR_ITOF: return !(aux == IR_CVT_U64 && !(f & X86_HAS_AVX512));
+    default: return true;
+    }
+}
+
+/* ---- runtime routines ---- */
+
+static struct x86_mem state(const struct ir_host *h, int32_t offset)
+{
+    (void)h;
+    return x86_at(R_STATE, offset - STATE_BIAS);
+}
+
+static struct x86_mem scratch_of(const struct ir_host *h, unsigned reg, bool fp)
+{
+    return state(h, h->target.scratch + 8 * (int32_t)(reg + (fp ? 16 : 0)));
+}
+
+static void save_all(struct ir_host *h, struct x86_asm *a, bool fp)
+{
+    x86_store(a, scratch_of(h, R_BUDGET, false), R_BUDGET);
+    for (unsigned n = 0; n < h->regfile.nr_int; n++)
+        x86_store(a, scratch_of(h, h->regfile.int_reg[n], false), h->regfile.int_reg[n]);
+    for (unsigned n = 0; fp && n < h->regfile.nr_fp; n++)
+        x86_rm(a, X86_MOVQ_STORE, 0, h->regfile.fp_reg[n],
+               scratch_of(h, h->regfile.fp_reg[n], true));
+}
+
+static void restore_all(struct ir_host *h, struct x86_asm *a, bool fp)
+{
+    x86_load(a, R_BUDGET, scratch_of(h, R_BUDGET, false));
+    for (unsigned n = 0; n < h->regfile.nr_int; n++)
+        x86_load(a, h->regfile.int_reg[n], scratch_of(h, h->regfile.int_reg[n], false));
+    for (unsigned n = 0; fp && n < h->regfile.nr_fp; n++)
+        x86_rm(a, X86_MOVQ_LOAD, 0, h->regfile.fp_reg[n],
+               scratch_of(h, h->regfile.fp_reg[n], true));
+}
+
+static const uint8_t c_saved[] = {RBX, RBP, R12, R13, R14, R15};
+
+static void emit_enter(struct ir_host *h, struct x86_asm *a)
+{
+    /* (rdi = state, rsi = code) */
+    h->rt.enter = a->p;
+    for (unsigned n = 0; n < sizeof c_saved; n++)
+        x86_push(a, c_saved[n]);
+    x86_ri32(a, X86_SUB, 1, RSP, FRAME_SIZE);
+    x86_rm(a, X86_LEA, 1, R_STATE, x86_at(RDI, STATE_BIAS));
+    x86_store(a, state(h, h->target.host_sp), RSP);
+    x86_load(a, R_TLB, state(h, h->target.tlb));
+    x86_rr(a, X86_XOR, 0, R_BUDGET, R_BUDGET); /* the first budget check polls */
+    x86_m_n(a, X86_OP(0, 1, 0xae), 0, 2, state(h, h->target.mxcsr)); /* ldmxcsr */
+    x86_jmp_reg(a, RSI);
+}
+
+/* eax = enum ir_leave */
+static uint8_t *emit_leave(struct ir_host *h, struct x86_asm *a)
+{
+    uint8_t *at = a->p;
+
+    x86_load(a, RSP, state(h, h->target.host_sp));
+    x86_rm(a, X86_ADD - 2, 1, R_BUDGET, state(h, h->target.budget));
+    x86_m_n(a, X86_OP(0, 1, 0xae), 0, 3, state(h, h->target.mxcsr)); /* stmxcsr */
+    x86_mov_imm(a, RCX, (int64_t)(intptr_t)&h->host_mxcsr);
+    x86_m_n(a, X86_OP(0, 1, 0xae), 0, 2, x86_at(RCX, 0));
+    x86_ri32(a, X86_ADD, 1, RSP, FRAME_SIZE);
+    for (unsigned n = sizeof c_saved; n-- > 0;)
+        x86_pop(a, c_saved[n]);
+    x86_ret(a);
+    return at;
+}
+
+static void leave_with(struct x86_asm *a, enum ir_leave why, const uint8_t *leave)
+{
+    x86_mov_imm(a, RAX, why);
+    x86_patch(x86_jmp(a), leave);
+}
+
+static void emit_leaves(struct ir_host *h, struct x86_asm *a, const uint8_t *leave)
+{
+    h->rt.leave_lookup = a->p; /* rax = pc */
+    x86_ri(a, X86_AND, 1, RAX, -2);
+    x86_store(a, state(h, h->target.pc), RAX);
+    leave_with(a, IR_LEAVE_LOOKUP, leave);
+    h->rt.leave_link = a->p; /* rcx = exit */
+    x86_store(a, state(h, h->target.note), RCX);
+    leave_with(a, IR_LEAVE_LINK, leave);
+    h->rt.leave_budget = a->p; /* rcx = site */
+    save_all(h, a, true);
+    x86_store(a, state(h, h->target.note), RCX);
+    leave_with(a, IR_LEAVE_BUDGET, leave);
+}
+
+/* In: eax = the block's charge, already taken from r14. Refills r14 from the state's budget and
+ * returns with carry clear, or carry set: leave (kicked, or nothing was left before the block). The
+ * block may overdraw: budget < 0 is seen at the next check. Changes rcx. */
+static void emit_poll(struct ir_host *h, struct x86_asm *a)
+{
+    h->rt.poll = a->p;
+    x86_mi(a, X86_CMP, 0, state(h, h->target.kick), 0);
+    uint8_t *kicked = x86_jcc(a, X86_NE);
+    x86_load(a, RCX, state(h, h->target.budget));
+    x86_rr(a, X86_ADD, 1, RCX, R_BUDGET);
+    x86_rr(a, X86_ADD, 1, RCX, RAX);
+    uint8_t *empty = x86_jcc(a, X86_S);
+    x86_mov_imm(a, R_BUDGET, CHUNK);
+    x86_rr(a, X86_CMP, 1, RCX, R_BUDGET);
+    x86_rr(a, X86_CMOVCC + X86_L, 1, R_BUDGET, RCX);
+    x86_rr(a, X86_SUB, 1, RCX, R_BUDGET);
+    x86_store(a, state(h, h->target.budget), RCX);
+    x86_rr(a, X86_SUB, 1, R_BUDGET, RAX);
+    x86_byte(a, 0xf8); /* clc */
+    x86_ret(a);
+    x86_patch(kicked, a->p);
+    x86_patch(empty, a->p);
+    x86_byte(a, 0xf9); /* stc */
+    x86_ret(a);
+}
+
+/* In: rax = tag, rcx = offset of the set. Out: zero flag: found, rcx = addend. */
+static uint8_t *emit_probe(struct ir_host *h, struct x86_asm *a, int32_t tag)
+{
+    const struct ir_target *t = &h->target;
+    uint8_t *at = a->p;
+
+    for (int32_t way = 1; way < t->tlb_ways; way++) {
+        x86_rm(a, X86_CMP, 1, RAX, x86_at_index(R_TLB, RCX, 0, way * t->tlb_entry + tag));
+        uint8_t *next = x86_jcc(a, X86_NE);
+        x86_load(a, RCX, x86_at_index(R_TLB, RCX, 0, way * t->tlb_entry + t->tlb_addend));
+        x86_ret(a);
+        x86_patch(next, a->p);
+    }
+    x86_ret(a); /* the last compare left the flag */
+    return at;
+}
+
+/* Calls fn(state, rax = address, rcx = site) or fn(state, site); rcx is kept in state.note. */
+static uint8_t *emit_helper(struct ir_host *h, struct x86_asm *a, const void *fn, bool memory,
+                            bool fp, const uint8_t *leave)
+{
+    uint8_t *at = a->p;
+
+    save_all(h, a, fp);
+    x86_rm(a, X86_LEA, 1, RDI, x86_at(R_STATE, -STATE_BIAS));
+    if (memory) {
+        x86_mov(a, RSI, RAX);
+        x86_mov(a, RDX, RCX);
+    } else {
+        x86_mov(a, RSI, RCX);
+    }
+    x86_ri(a, X86_SUB, 1, RSP, 8);
+    x86_mov_imm(a, RAX, (int64_t)(intptr_t)fn);
+    x86_call_reg(a, RAX);
+    x86_ri(a, X86_ADD, 1, RSP, 8);
+    x86_rr8(a, X86_OP(0, 0, 0x84), RAX, RAX); /* test al, al */
+    uint8_t *failed = x86_jcc(a, X86_E);
+    restore_all(h, a, fp);
+    x86_load(a, RAX, state(h, h->target.result));
+    x86_ret(a);
+    x86_patch(failed, a->p);
+    /* The helper has put the state right, the chunk included. */
+    x86_rr(a, X86_XOR, 0, R_BUDGET, R_BUDGET);
+    leave_with(a, IR_LEAVE_HELPER, leave);
+    return at;
+}
+
+static uint8_t *emit_constant(struct x86_asm *a, uint64_t low)
+{
+    x86_align(a, 16);
+    uint8_t *at = a->p;
+    x86_u64(a, low);
+    x86_u64(a, 0);
+    return at;
+}
+
+static void emit_constants(struct ir_host *h, struct x86_asm *a)
+{
+    h->rt.k_box = emit_constant(a, 0xffffffff00000000);
+    h->rt.k_nan64 = emit_constant(a, 0x7ff8000000000000);
+    h->rt.k_nan32 = emit_constant(a, 0xffffffff7fc00000);
+    h->rt.k_sign64 = emit_constant(a, 0x8000000000000000);
+    h->rt.k_sign32 = emit_constant(a, 0x80000000);
+    h->rt.k_abs64 = emit_constant(a, 0x7fffffffffffffff);
+    h->rt.k_abs32 = emit_constant(a, 0xffffffff7fffffff);
+}
+
+void x86_emit_runtime(struct ir_host *h, struct x86_asm *a)
+{
+    emit_constants(h, a);
+    x86_align(a, 16);
+    emit_enter(h, a);
+    uint8_t *leave = emit_leave(h, a);
+    emit_leaves(h, a, leave);
+    emit_poll(h, a);
+    h->rt.probe_r = emit_probe(h, a, h->target.tlb_tag_r);
+    h->rt.probe_w = emit_probe(h, a, h->target.tlb_tag_w);
+    for (int fp = 0; fp < 2; fp++) {
+        h->rt.load[fp] = emit_helper(h, a, (const void *)h->target.load, true, fp, leave);
+        h->rt.store[fp] = emit_helper(h, a, (const void *)h->target.store, true, fp, leave);
+        h->rt.exec[fp] = emit_helper(h, a, (const void *)h->target.exec, false, fp, leave);
+    }
+    x86_align(a, 64);
+    h->rt.end = a->p;
+}
+
+void ir_host_restart(struct ir_host *h)
+{
+    struct x86_asm a = {h->cache->rw, h->cache->rw, h->cache->rw + h->cache->size, false};
+
+    x86_emit_runtime(h, &a);
+    h->cache->used = (uint64_t)(a.p - a.start);
+}
+
+struct ir_host *ir_host_create(struct ir_cache *cache, const struct ir_target *target,
+                               uint64_t without)
+{
+    static const uint8_t ints[] = {RBX, RSI, RDI, R8, R9, R10, R11, R12, R13, RDX};
+    struct ir_host *h = sim_new(struct ir_host);
+
+    h->cache = cache;
+    h->target = *target;
+    h->features = detect() & ~without;
+    if (!(h->features & X86_HAS_AVX)) /* VEX instructions of AVX-512 and FMA come with it */
+        h->features &= ~(uint64_t)(X86_HAS_FMA | X86_HAS_AVX512);
+    h->regfile.nr_int = sizeof ints;
+    memcpy(h->regfile.int_reg, ints, sizeof ints);
+    for (unsigned x = 2; x < 16; x++)
+        h->regfile.fp_reg[h->regfile.nr_fp++] = (uint8_t)x;
+    h->host_mxcsr = 0x1f80;
+    h->emit = sim_new(struct emit);
+    ir_host_restart(h);
+    return h;
+}
+
+void ir_host_destroy(struct ir_host *h)
+{
+    if (!h)
+        return;
+    sim_free(h->emit);
+    sim_free(h);
+}
+
+const struct ir_regfile *ir_host_regfile(const struct ir_host *h)
+{
+    return &h->regfile;
+}
+
+enum ir_leave ir_host_enter(struct ir_host *h, void *state, const void *code)
+{
+    union {
+        const void *p;
+        enum ir_leave (*fn)(void *, const void *);
+    } enter = {.p = h->cache->rx + (h->rt.enter - h->cache->rw)};
+
+    return enter.fn(state, code);
+}
+
+/* ---- linking: one aligned 4-byte or 8-byte store each, while others run the code ---- */
+
+static void set_displacement(uint8_t *at, const uint8_t *target)
+{
+    int32_t disp = (int32_t)(target - (at + 4));
+
+    __atomic_store_n((int32_t *)(void *)at, disp, __ATOMIC_RELEASE);
+}
+
+void ir_host_link(struct ir_host *h, struct ir_code_exit *x, uint32_t target_entry)
+{
+    set_displacement((uint8_t *)x + x->jump, h->cache->rw + target_entry);
+}
+
+void ir_host_unlink(struct ir_host *h, struct ir_code_exit *x)
+{
+    (void)h;
+    set_displacement((uint8_t *)x + x->jump, (uint8_t *)x + x->unlinked);
+}
+
+/* The entry is 16-byte aligned and begins with an instruction of five bytes or more. */
+void ir_host_kill_entry(struct ir_host *h, const struct ir_code *code)
+{
+    uint8_t *at = h->cache->rw + code->entry;
+    uint64_t word;
+    int32_t disp = (int32_t)(code->dead - (code->entry + 5));
+
+    memcpy(&word, at, 8);
+    uint8_t bytes[8];
+    memcpy(bytes, &word, 8);
+    bytes[0] = 0xe9;
+    memcpy(bytes + 1, &disp, 4);
+    memcpy(&word, bytes, 8);
+    __atomic_store_n((uint64_t *)(void *)at, word, __ATOMIC_RELEASE);
+}
+
+/* ---- FP control ---- */
+
+uint32_t ir_host_fp_control(unsigned rounding)
+{
+    static const uint8_t rc[] = {0, 3, 1, 2}; /* RNE RTZ RDN RUP */
+
+    return 0x1f80u | (uint32_t)rc[rounding & 3] << 13;
+}
+
+unsigned ir_host_fp_flags(uint32_t control)
+{
+    return (control & 0x20 ? 1u : 0) | (control & 0x10 ? 2u : 0) | (control & 0x08 ? 4u : 0) |
+           (control & 0x04 ? 8u : 0) | (control & 0x01 ? 16u : 0);
+}
+
+uint32_t ir_host_fp_clear(uint32_t control)
+{
+    return control & ~0x3fu;
+}
+
+uint32_t ir_host_fp_get(void)
+{
+    return _mm_getcsr();
+}
+
+void ir_host_fp_set(uint32_t control)
+{
+    _mm_setcsr(control);
+}

@@ -1,0 +1,108 @@
+/* The seam between IR and a host: what a back end must be told, and what it gives.
+ *
+ *   ir_region + ir_alloc --ir_backend.emit--> code, sites, exits in the code cache
+ *
+ * Sites. Wherever translated code may be left in the middle of a block it passes a site record to a
+ * runtime routine, which saves all host registers in the guest state's scratch area. From record and
+ * scratch C code rebuilds the guest registers: the translated code keeps no books.
+ * Exits. A direct exit of kind `chain` is a jump that can be re-targeted while others run it. */
+#ifndef CPU_IR_BACKEND_H
+#define CPU_IR_BACKEND_H
+
+#include "alloc.h"
+#include "ir.h"
+
+/* Offsets in the guest state, and the C side of the runtime. */
+struct ir_target {
+    int32_t global[IR_NR_GLOBALS];
+    int32_t pc, budget, kick, host_sp, mxcsr, fs_dirty;
+    int32_t scratch;  /* 32 words: 0..15 integer registers by number, 16..31 FP registers */
+    int32_t result;   /* a word: values to and from helpers */
+    int32_t note;     /* a word: site or exit of the last leave */
+    int32_t res_addr, res_value, res_size, res_sc; /* LR reservation */
+    uint64_t res_none;
+    /* Soft TLB: pointer in the state; sets of `ways` entries, see riscv/tlb.h for the protocol */
+    int32_t tlb;
+    uint8_t tlb_set_bits, tlb_ways;
+    int32_t tlb_entry, tlb_tag_r, tlb_tag_w, tlb_addend;
+    /* Jump cache: inside the structure `code_tlb` points to; entries {pc, code} */
+    int32_t code_tlb, jc;
+    uint8_t jc_bits;
+    /* All get the guest state and a site. Loads return false for a trap, with *result set. */
+    bool (*load)(void *state, uint64_t va, const void *site);
+    bool (*store)(void *state, uint64_t va, const void *site);
+    bool (*exec)(void *state, const void *site); /* true: go on; false: leave */
+};
+
+/* Why translated code was left; the return value of ir_backend.enter. */
+enum ir_leave {
+    IR_LEAVE_LOOKUP, /* at state.pc */
+    IR_LEAVE_LINK,   /* note: struct ir_code_exit, unlinked or its target is gone */
+    IR_LEAVE_BUDGET, /* note: struct ir_site; registers are in scratch */
+    IR_LEAVE_HELPER  /* a helper returned false; it has put the state right */
+};
+
+struct ir_site {
+    uint64_t dirty;  /* globals whose host register is newer than the state */
+    void *region;    /* the owner's */
+    uint16_t origin;
+    uint16_t refund; /* charged instructions from this one to the block's end */
+    uint8_t mem;     /* enum ir_mem of a load or store */
+    uint8_t pad[3];
+};
+
+/* Lives in the code cache behind the code. */
+struct ir_code_exit {
+    uint64_t pc;
+    void *region;               /* the one that leaves */
+    struct ir_code_exit *next;  /* among the exits linked to one region; owner's lock */
+    int32_t jump;               /* from this record to the jump's displacement */
+    int32_t unlinked;           /* from this record to where it points when not linked */
+    void *linked;               /* the target region, or NULL */
+};
+
+/* One emitted region; offsets into the cache. */
+struct ir_code {
+    uint32_t entry, end;  /* [entry, end) is used; entry is what jump caches hold */
+    uint32_t dead;        /* leaves with the entry's pc for a look-up: entry of a dead region */
+    uint32_t host_bytes;  /* of instructions */
+    uint32_t exits, nr_exits; /* struct ir_code_exit[] */
+};
+
+/* Executable memory, written through `rw`, run through `rx`. */
+struct ir_cache {
+    uint8_t *rw, *rx;
+    uint64_t size, used;
+};
+
+struct ir_host;
+
+/* Creates the back end for a cache: emits the runtime routines at its start. `without` masks host
+ * features (back end's own bits). Returns NULL when the host lacks the baseline. */
+struct ir_host *ir_host_create(struct ir_cache *cache, const struct ir_target *target,
+                               uint64_t without);
+void ir_host_destroy(struct ir_host *host);
+/* Writes the runtime routines again at the cache's start (after it was emptied). */
+void ir_host_restart(struct ir_host *host);
+const struct ir_regfile *ir_host_regfile(const struct ir_host *host);
+/* Can the host do the operation? Otherwise the translator uses EXEC. */
+bool ir_host_has(const struct ir_host *host, enum ir_op op, enum ir_type type, unsigned aux);
+/* Emits at cache->used and advances it. False: the cache is full, or the region does not fit. */
+bool ir_host_emit(struct ir_host *host, const struct ir_region *r, const struct ir_alloc *al,
+                  void *owner, struct ir_code *out);
+/* Runs code (an address in rx) until it leaves. */
+enum ir_leave ir_host_enter(struct ir_host *host, void *state, const void *code);
+/* Patching while others run the code. `at` is the RW address of an exit's displacement. */
+void ir_host_link(struct ir_host *host, struct ir_code_exit *exit_rw, uint32_t target_entry);
+void ir_host_unlink(struct ir_host *host, struct ir_code_exit *exit_rw);
+void ir_host_kill_entry(struct ir_host *host, const struct ir_code *code);
+/* FP state for guest code: rounding mode (RISC-V numbering 0..3), and the sticky flags (NX 1, UF 2,
+ * OF 4, DZ 8, NV 16) that were raised since the last call. */
+uint32_t ir_host_fp_control(unsigned rounding);
+unsigned ir_host_fp_flags(uint32_t control);
+uint32_t ir_host_fp_clear(uint32_t control);
+/* The live control word, inside helpers. */
+uint32_t ir_host_fp_get(void);
+void ir_host_fp_set(uint32_t control);
+
+#endif

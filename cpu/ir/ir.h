@@ -1,0 +1,192 @@
+/* The IR: what trans_*.c makes of guest instructions and a back end turns into host code.
+ *
+ *   trans -> [ir_region] -> passes -> ir_analyse (dirty, live) -> ir_allocate -> back end
+ *
+ * A region is a graph of basic blocks entered at block 0. Values are
+ *   globals  guest registers (1..63), one host location each for the whole region,
+ *   temps    defined once and used in one block,
+ *   consts   64-bit numbers.
+ * Operations: ops.def. The IR knows no guest ISA: globals have a name and an offset in the guest
+ * state (ir_target), guest instructions are origins (pc, position in their block).
+ *
+ * Owner: the translator that holds it. All storage is inside; nothing is allocated while building. */
+#ifndef CPU_IR_H
+#define CPU_IR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+typedef uint16_t ir_ref;
+#define IR_NONE ((ir_ref)0)
+#define IR_NR_GLOBALS 64
+#define IR_CONST_BIT 0x8000u
+
+enum { IRF_COMM = 1, IRF_MEM = 2, IRF_SITE = 4, IRF_END = 8, IRF_FP = 16, IRF_KEEP = 32 };
+
+#define IR_OP(name, text, nsrc, flags) IR_##name,
+enum ir_op {
+#include "ops.def"
+    IR_NR_OPS
+};
+#undef IR_OP
+
+enum ir_type { IR_I32, IR_I64, IR_F32, IR_F64 };
+enum ir_cc { IR_EQ, IR_NE, IR_LT, IR_GE, IR_LTU, IR_GEU, IR_LE, IR_GT, IR_LEU, IR_GTU };
+enum ir_mem { IR_U8, IR_S8, IR_U16, IR_S16, IR_U32, IR_S32, IR_M64, IR_MF32, IR_MF64 };
+enum ir_amo { IR_SWAP, IR_AADD, IR_AAND, IR_AOR, IR_AXOR, IR_AMIN, IR_AMAX, IR_AMINU, IR_AMAXU };
+/* Integer side of a conversion; for FTOI + IR_CVT_TRUNC: rounds towards zero whatever the mode. */
+enum ir_cvt { IR_CVT_I32, IR_CVT_U32, IR_CVT_I64, IR_CVT_U64, IR_CVT_TRUNC = 4 };
+
+struct ir_op_info {
+    const char *text;
+    uint8_t nsrc;
+    uint8_t flags;
+};
+extern const struct ir_op_info ir_op_info[IR_NR_OPS];
+
+/* One operation. src[] beyond nsrc are IR_NONE. */
+struct ir_insn {
+    uint8_t op, type, cc, aux;
+    ir_ref dst;
+    ir_ref src[3];
+    int32_t imm;
+    uint16_t origin; /* the guest instruction it came from */
+    uint8_t window;  /* memory ops: 1 + index of the window that covers it; 0: checks by itself */
+    uint8_t opens;   /* the window is checked here */
+};
+
+/* A guest instruction: where it is, and how many instructions of its block were charged before it. */
+struct ir_origin {
+    uint64_t pc;
+    const void *payload; /* what EXEC runs */
+    uint16_t before;     /* instructions of the block in front of it */
+    uint16_t block;
+};
+
+/* Where a block goes: another block, or out of the region. */
+typedef int16_t ir_edge; /* >= 0: block; < 0: exit ~edge */
+
+struct ir_block {
+    uint16_t first, nr;  /* instructions; the last one is an END */
+    uint16_t charge;     /* guest instructions */
+    uint16_t first_origin;
+    uint8_t loop_head;   /* target of a back edge: the budget is checked here */
+    uint8_t depth;       /* loop nesting */
+    uint32_t weight;     /* estimated executions */
+    ir_edge succ[2];     /* [0] taken or only, [1] not taken */
+    uint8_t nr_succ;
+    /* by ir_analyse, bit = global */
+    uint64_t defs, dirty_in, dirty_out, live_in, live_out;
+};
+
+struct ir_exit {
+    uint64_t pc;
+    bool chain; /* same page: may be linked directly to the target's code */
+};
+
+/* Accesses [base + min, base + end) of one block checked once: host pointer in `temp`. */
+struct ir_window {
+    ir_ref base, temp;
+    int32_t min, end;
+    bool write;
+};
+
+enum {
+    IR_MAX_BLOCKS = 64,
+    IR_MAX_EXITS = 2 * IR_MAX_BLOCKS,
+    IR_MAX_ORIGINS = 512,
+    IR_MAX_INSNS = 4 * IR_MAX_ORIGINS,
+    IR_MAX_TEMPS = 2 * IR_MAX_ORIGINS,
+    IR_MAX_CONSTS = 2 * IR_MAX_ORIGINS,
+    IR_MAX_WINDOWS = 255
+};
+
+/* The region is good only while this byte of the guest state has this value; checked at the entry. */
+struct ir_guard {
+    int32_t offset;
+    uint8_t value;
+};
+
+struct ir_region {
+    struct ir_insn insn[IR_MAX_INSNS];
+    struct ir_block block[IR_MAX_BLOCKS];
+    struct ir_exit exit[IR_MAX_EXITS];
+    struct ir_origin origin[IR_MAX_ORIGINS];
+    struct ir_window window[IR_MAX_WINDOWS];
+    int64_t consts[IR_MAX_CONSTS];
+    uint8_t temp_type[IR_MAX_TEMPS];
+    uint16_t nr_insns, nr_blocks, nr_exits, nr_origins, nr_windows, nr_consts, nr_temps;
+    struct ir_guard guard[2];
+    uint8_t nr_guards;
+    bool overflow; /* some table was full: the region is unusable */
+    uint64_t entry_pc;
+};
+
+/* Global 1..31: integer, 32..63: FP. */
+static inline bool ir_is_global(ir_ref r)
+{
+    return r != IR_NONE && r < IR_NR_GLOBALS;
+}
+static inline bool ir_is_temp(ir_ref r)
+{
+    return r >= IR_NR_GLOBALS && !(r & IR_CONST_BIT);
+}
+static inline bool ir_is_const(ir_ref r)
+{
+    return (r & IR_CONST_BIT) != 0;
+}
+static inline int64_t ir_const_value(const struct ir_region *r, ir_ref ref)
+{
+    return r->consts[ref & ~IR_CONST_BIT];
+}
+static inline bool ir_is_zero(const struct ir_region *r, ir_ref ref)
+{
+    return ir_is_const(ref) && ir_const_value(r, ref) == 0;
+}
+static inline bool ir_type_is_fp(enum ir_type t)
+{
+    return t >= IR_F32;
+}
+/* Does the value live in an FP register? */
+static inline bool ir_is_fp(const struct ir_region *r, ir_ref ref)
+{
+    if (ir_is_const(ref) || ref == IR_NONE)
+        return false;
+    return ref < IR_NR_GLOBALS ? ref >= 32 : ir_type_is_fp(r->temp_type[ref - IR_NR_GLOBALS]);
+}
+static inline uint64_t ir_bit(ir_ref global)
+{
+    return 1ull << global;
+}
+
+/* --- ir.c: building --- */
+void ir_reset(struct ir_region *r);
+ir_ref ir_const(struct ir_region *r, int64_t value);
+ir_ref ir_temp(struct ir_region *r, enum ir_type type);
+/* Appends to the block being built; returns the operation to add details to. */
+struct ir_insn *ir_emit(struct ir_region *r, enum ir_op op, enum ir_type type, ir_ref dst, ir_ref a,
+                        ir_ref b);
+unsigned ir_block_begin(struct ir_region *r);
+void ir_block_end(struct ir_region *r);
+ir_edge ir_add_exit(struct ir_region *r, uint64_t pc, bool chain);
+enum ir_cc ir_cc_invert(enum ir_cc cc);
+enum ir_cc ir_cc_swap(enum ir_cc cc); /* a cc b == b swap(cc) a */
+bool ir_cc_eval(enum ir_cc cc, int64_t a, int64_t b);
+unsigned ir_mem_size(enum ir_mem m);
+/* NULL, or what is wrong (for tests and debug builds). */
+const char *ir_verify(const struct ir_region *r);
+/* Names of globals: "x5", "f3" unless names is given. */
+void ir_print(const struct ir_region *r, FILE *out);
+
+/* --- fold.c, passes: each makes the region smaller or faster and keeps its meaning --- */
+void ir_find_loops(struct ir_region *r);     /* loop heads, depth, weight */
+void ir_pass_fold(struct ir_region *r);      /* constants and copies inside blocks */
+void ir_pass_fuse(struct ir_region *r);      /* compare + branch */
+void ir_pass_dce(struct ir_region *r);       /* results nobody can see */
+void ir_pass_windows(struct ir_region *r);   /* several accesses off one base: one check */
+
+/* --- analyse.c --- fills defs, dirty_*, live_*. */
+void ir_analyse(struct ir_region *r, uint64_t in_registers);
+
+#endif

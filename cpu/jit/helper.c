@@ -1,0 +1,209 @@
+/* The C side of translated code: slow loads and stores, the interpreter's functions, and guest
+ * registers rebuilt from a site (ir/backend.h).
+ *
+ * The chunk of budget that translated code holds is in scratch[R14] during a helper; instructions of
+ * the block that were charged and not executed are the site's refund. A helper that may be asked for
+ * the number of retired instructions first makes h->budget exact. */
+#include <string.h>
+
+#include "jit_priv.h"
+#include "mem.h"
+
+/* Words of h->jit_scratch with a fixed use; the back end's numbers of rsp and rbp are free. */
+enum { SCRATCH_RESULT = 4, SCRATCH_NOTE = 5, SCRATCH_CHUNK = 14, SCRATCH_FP = 16 };
+
+static const struct jit_region *region_of(const struct ir_site *s)
+{
+    return s->region;
+}
+
+static const struct jit_origin *origin_of(const struct ir_site *s)
+{
+    return &region_of(s)->origin[s->origin];
+}
+
+/* Budget as if the block had been charged up to, and without, the site's instruction. */
+static void budget_in(struct rv_hart *h, const struct ir_site *s)
+{
+    h->budget += (int64_t)h->jit_scratch[SCRATCH_CHUNK] + s->refund;
+}
+
+/* Back to translated code. A kick takes the chunk away, so that the next check leaves. */
+static void budget_out(struct rv_hart *h, const struct ir_site *s)
+{
+    if (SIM_UNLIKELY(atomic_load_explicit(&h->vcpu.kick, memory_order_relaxed))) {
+        h->budget -= s->refund;
+        h->jit_scratch[SCRATCH_CHUNK] = 0;
+        return;
+    }
+    h->budget -= (int64_t)h->jit_scratch[SCRATCH_CHUNK] + s->refund;
+}
+
+static void restore_registers(struct rv_hart *h, const struct ir_site *s)
+{
+    const struct jit_region *r = region_of(s);
+
+    for (uint64_t dirty = s->dirty; dirty; dirty &= dirty - 1) {
+        unsigned g = (unsigned)__builtin_ctzll(dirty);
+        if (g < 32)
+            h->x[g] = h->jit_scratch[r->loc[g]];
+        else
+            h->f[g - 32] = h->jit_scratch[SCRATCH_FP + r->loc[g]];
+    }
+    h->pc = (r->va & GUEST_PAGE_MASK) + origin_of(s)->offset;
+}
+
+void jit_restore(struct rv_hart *h, const struct ir_site *s)
+{
+    restore_registers(h, s);
+    h->budget += s->refund;
+}
+
+static bool leave(struct rv_hart *h, enum rv_exec result)
+{
+    h->jit->result = result;
+    return false;
+}
+
+/* --- memory --- */
+
+static uint64_t extend(unsigned kind, uint64_t v)
+{
+    switch (kind) {
+    case IR_S8: return (uint64_t)(int64_t)(int8_t)v;
+    case IR_S16: return (uint64_t)(int64_t)(int16_t)v;
+    case IR_S32: return (uint64_t)(int64_t)(int32_t)v;
+    default: return v;
+    }
+}
+
+static bool help_load(void *state, uint64_t va, const void *site)
+{
+    struct rv_hart *h = state;
+    const struct ir_site *s = site;
+    uint64_t v;
+
+    budget_in(h, s);
+    if (!rv_load_slow(h, va, ir_mem_size((enum ir_mem)s->mem), &v)) {
+        restore_registers(h, s);
+        return leave(h, RV_TRAP);
+    }
+    h->jit_scratch[SCRATCH_RESULT] = extend(s->mem, v);
+    budget_out(h, s);
+    return true;
+}
+
+static bool help_store(void *state, uint64_t va, const void *site)
+{
+    struct rv_hart *h = state;
+    const struct ir_site *s = site;
+
+    budget_in(h, s);
+    if (!rv_store_slow(h, va, ir_mem_size((enum ir_mem)s->mem), h->jit_scratch[SCRATCH_RESULT])) {
+        restore_registers(h, s);
+        return leave(h, RV_TRAP);
+    }
+    budget_out(h, s);
+    return true;
+}
+
+/* --- the interpreter's functions --- */
+
+/* Flags gathered by the host's FPU become visible to CSR instructions. */
+static void merge_fp(struct rv_hart *h)
+{
+    uint32_t control = ir_host_fp_get();
+    unsigned flags = ir_host_fp_flags(control);
+
+    if (!flags)
+        return;
+    h->fflags |= (uint8_t)flags;
+    h->fs_dirty = 1;
+    ir_host_fp_set(ir_host_fp_clear(control));
+}
+
+/* rd's new value to its host register. */
+static void reload_rd(struct rv_hart *h, const struct ir_site *s, const struct rv_insn *i)
+{
+    bool f = rv_op_info[i->op].flags & RV_OPF_RD_F;
+    uint8_t loc = region_of(s)->loc[i->rd + (f ? 32 : 0)];
+
+    if (loc == IR_LOC_MEMORY)
+        return;
+    if (f)
+        h->jit_scratch[SCRATCH_FP + loc] = h->f[i->rd];
+    else if (i->rd)
+        h->jit_scratch[loc] = h->x[i->rd];
+}
+
+/* What the interpreter does after executing (interp.c), but the trap itself. */
+static void retire(struct rv_hart *h, const struct rv_insn *i, enum rv_exec result)
+{
+    if (result == RV_TRAP || (result == RV_STOP && h->stop_reason == RV_STOP_EXCLUSIVE))
+        return;
+    if (result != RV_JUMP && result != RV_JSYNC)
+        h->pc += i->len;
+    h->budget--;
+}
+
+static bool help_exec(void *state, const void *site)
+{
+    struct rv_hart *h = state;
+    const struct ir_site *s = site;
+    const struct jit_origin o = *origin_of(s);
+    bool fp_on = h->fp_on;
+    uint8_t frm = h->frm;
+
+    budget_in(h, s);
+    restore_registers(h, s);
+    if (rv_op_info[o.insn.op].flags & RV_OPF_SYSTEM)
+        merge_fp(h);
+    enum rv_exec result = rv_execute(h, &o.insn);
+    if (result == RV_NEXT && !o.end && fp_on == h->fp_on && frm == h->frm) {
+        reload_rd(h, s, &o.insn);
+        budget_out(h, s);
+        return true;
+    }
+    retire(h, &o.insn, result);
+    return leave(h, result);
+}
+
+/* --- offsets --- */
+
+#define STATE(field) ((int32_t)offsetof(struct rv_hart, field))
+
+void jit_fill_target(struct ir_target *t)
+{
+    memset(t, 0, sizeof *t);
+    for (unsigned n = 0; n < 32; n++) {
+        t->global[n] = STATE(x) + 8 * (int32_t)n;
+        t->global[32 + n] = STATE(f) + 8 * (int32_t)n;
+    }
+    t->pc = STATE(pc);
+    t->budget = STATE(budget);
+    t->kick = STATE(vcpu.kick);
+    t->host_sp = STATE(host_sp);
+    t->mxcsr = STATE(mxcsr);
+    t->fs_dirty = STATE(fs_dirty);
+    t->scratch = STATE(jit_scratch);
+    t->result = STATE(jit_scratch) + 8 * SCRATCH_RESULT;
+    t->note = STATE(jit_scratch) + 8 * SCRATCH_NOTE;
+    t->res_addr = STATE(res_addr);
+    t->res_value = STATE(res_value);
+    t->res_size = STATE(res_size);
+    t->res_sc = STATE(res_sc);
+    t->res_none = RV_NO_RES;
+    t->tlb = STATE(tlb);
+    t->tlb_set_bits = RV_TLB_SET_BITS;
+    t->tlb_ways = RV_TLB_WAYS;
+    t->tlb_entry = sizeof(struct rv_tlb_entry);
+    t->tlb_tag_r = offsetof(struct rv_tlb_entry, tag_r);
+    t->tlb_tag_w = offsetof(struct rv_tlb_entry, tag_w);
+    t->tlb_addend = offsetof(struct rv_tlb_entry, addend);
+    t->code_tlb = STATE(code_tlb);
+    t->jc = offsetof(struct rv_tlb, jc);
+    t->jc_bits = RV_JC_BITS;
+    t->load = help_load;
+    t->store = help_store;
+    t->exec = help_exec;
+}

@@ -1,0 +1,228 @@
+/* The engine: runs translated code where there is some, interprets and counts where there is none.
+ *
+ *   jit_run: { look up pc -> enter code -> why did it leave? | interpret a block, count, translate } */
+#include "jit.h"
+
+#include <string.h>
+
+#include "jit_priv.h"
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+
+/* --- creation --- */
+
+enum sim_status jit_create(struct rv_machine *m, uint64_t cache_bytes, struct jit **out)
+{
+    struct jit *jit = sim_new(struct jit);
+    struct ir_target target;
+
+    jit->machine = m;
+    jit->sim = m->sim;
+    jit->space = m->space;
+    jit->threshold = DEFAULT_THRESHOLD;
+    enum sim_status status =
+        jit_cache_create(&jit->cache, cache_bytes ? cache_bytes : DEFAULT_CACHE_BYTES);
+    if (status != SIM_OK) {
+        sim_free(jit);
+        return status;
+    }
+    jit_fill_target(&target);
+    jit->host = ir_host_create(&jit->cache, &target, 0);
+    sim_mutex_init(&jit->lock, SIM_RANK_JIT);
+    sim_mutex_init(&jit->registry, SIM_RANK_LEAF);
+    jit->ir = sim_new(struct ir_region);
+    jit->alloc = sim_new(struct ir_alloc);
+    jit->scan = sim_new(struct scan);
+    mem_set_code_ops(m->space, &jit_code_ops, jit);
+    *out = jit;
+    return SIM_OK;
+}
+
+void jit_destroy(struct jit *jit)
+{
+    if (!jit)
+        return;
+    mem_set_code_ops(jit->space, NULL, NULL);
+    jit_registry_clear(jit);
+    for (uint32_t n = 0; n < jit->machine->nr_harts; n++) {
+        sim_free(jit->machine->harts[n]->jit);
+        jit->machine->harts[n]->jit = NULL;
+    }
+    ir_host_destroy(jit->host);
+    jit_cache_destroy(&jit->cache);
+    sim_mutex_fini(&jit->registry);
+    sim_mutex_fini(&jit->lock);
+    sim_free(jit->ir);
+    sim_free(jit->alloc);
+    sim_free(jit->scan);
+    sim_free(jit);
+}
+
+void jit_set_options(struct jit *jit, const struct jit_options *options)
+{
+    struct ir_target target;
+
+    jit->options = *options;
+    if (options->threshold)
+        jit->threshold = options->threshold < 255 ? options->threshold : 255;
+    jit_registry_clear(jit);
+    ir_host_destroy(jit->host);
+    jit_fill_target(&target);
+    jit->host = ir_host_create(&jit->cache, &target, options->host_mask);
+}
+
+void jit_flush(struct jit *jit)
+{
+    jit_registry_clear(jit);
+    for (uint32_t n = 0; n < jit->machine->nr_harts; n++)
+        rv_tlb_flush_jumps(jit->machine->harts[n]);
+    ir_host_restart(jit->host);
+    atomic_fetch_add_explicit(&jit->count.flushes, 1, memory_order_relaxed);
+}
+
+void jit_get_stats(const struct jit *jit, struct rv_machine_stats *out)
+{
+    out->translations += atomic_load_explicit(&jit->count.translations, memory_order_relaxed);
+    out->translated_insns += atomic_load_explicit(&jit->count.insns, memory_order_relaxed);
+    out->code_bytes += atomic_load_explicit(&jit->count.bytes, memory_order_relaxed);
+    out->flushes += atomic_load_explicit(&jit->count.flushes, memory_order_relaxed);
+    out->invalidations += atomic_load_explicit(&jit->count.invalidations, memory_order_relaxed);
+}
+
+/* --- the engine --- */
+
+/* What to do next. */
+enum next { GO_ON, STOP };
+
+static enum next after(struct rv_hart *h, enum rv_exec result, enum rv_stop_reason *why)
+{
+    if (result == RV_TRAP)
+        result = rv_take_trap(h);
+    if (result == RV_NEXT || result == RV_JUMP)
+        return GO_ON;
+    if (result == RV_STOP) {
+        *why = h->stop_reason;
+        return STOP;
+    }
+    rv_take_interrupt(h);
+    return GO_ON;
+}
+
+/* The cache is emptied while every vCPU stands still. Requests posted meanwhile are served by the
+ * run loop, so the caller leaves. */
+static void empty_cache(struct jit *jit, struct rv_hart *h)
+{
+    vcpu_leave(&h->vcpu);
+    sim_exclusive_begin(jit->sim, &h->vcpu);
+    /* Another hart may have done it while we waited. */
+    if (jit->cache.used > jit->cache.size / 2)
+        jit_flush(jit);
+    sim_exclusive_end(jit->sim);
+    vcpu_enter(&h->vcpu);
+}
+
+/* Interprets the block at pc; when it is hot, *out is its translation instead. */
+static enum next cold(struct jit *jit, struct rv_hart *h, struct jit_region **out,
+                      enum rv_stop_reason *why)
+{
+    uint8_t *counter = &h->jit->counter[jit_counter_index(h->pc)];
+
+    if (*counter < 255)
+        ++*counter;
+    if (*counter >= jit->threshold) {
+        switch (jit_translate(jit, h, out)) {
+        case JIT_TRANSLATED: return GO_ON;
+        case JIT_FULL:
+            empty_cache(jit, h);
+            *why = RV_STOP_NONE;
+            return STOP;
+        case JIT_NOT_NOW: *counter = 1; break;
+        default: break;
+        }
+    }
+    return after(h, rv_interp_block(h), why);
+}
+
+static void remember(struct rv_hart *h, const void *code)
+{
+    struct rv_tlb *t = h->code_tlb;
+
+    t->jc[h->pc >> 1 & (RV_JC_SIZE - 1)] = (struct rv_jc_entry){h->pc, code};
+    t->jc_used = 1;
+}
+
+/* Flags the host's FPU gathered since the code was entered. */
+static void take_fp_flags(struct rv_hart *h)
+{
+    unsigned flags = ir_host_fp_flags(h->mxcsr);
+
+    if (!flags)
+        return;
+    h->fflags |= (uint8_t)flags;
+    h->fs_dirty = 1;
+}
+
+static enum ir_leave run_code(struct jit *jit, struct rv_hart *h, const void *code)
+{
+    int64_t before = h->budget;
+
+    h->mxcsr = ir_host_fp_control(h->frm < 4 ? h->frm : 0);
+    enum ir_leave why = ir_host_enter(jit->host, h, code);
+    take_fp_flags(h);
+    if (why == IR_LEAVE_BUDGET)
+        jit_restore(h, (const struct ir_site *)h->jit_scratch[5]);
+    h->count.jit_insns += (uint64_t)(before - h->budget);
+    return why;
+}
+
+static bool should_leave(const struct rv_hart *h)
+{
+    return h->budget < 0 || atomic_load_explicit(&h->vcpu.kick, memory_order_relaxed);
+}
+
+/* The exit translated code left through, when its target may be linked to it. */
+static struct ir_code_exit *exit_of(struct jit *jit, struct rv_hart *h)
+{
+    uint8_t *rx = (uint8_t *)(uintptr_t)h->jit_scratch[5];
+
+    return (struct ir_code_exit *)(void *)(jit->cache.rw + (rx - jit->cache.rx));
+}
+
+enum rv_stop_reason jit_run(struct rv_hart *h)
+{
+    struct jit *jit = h->machine->jit;
+    enum rv_stop_reason why = RV_STOP_NONE;
+    struct ir_code_exit *from = NULL;
+
+    if (SIM_UNLIKELY(!h->jit))
+        h->jit = sim_new(struct jit_hart);
+    while (!should_leave(h)) {
+        struct jit_region *r = jit_find(jit, h, h->pc);
+
+        if (!r) {
+            if (cold(jit, h, &r, &why) == STOP)
+                return why;
+            if (!r) {
+                from = NULL;
+                continue;
+            }
+        }
+        if (from)
+            jit_link(jit, from, r);
+        from = NULL;
+        const void *code = jit->cache.rx + r->code.entry;
+        remember(h, code);
+        switch (run_code(jit, h, code)) {
+        case IR_LEAVE_LINK:
+            from = exit_of(jit, h);
+            h->pc = from->pc;
+            break;
+        case IR_LEAVE_HELPER:
+            if (after(h, h->jit->result, &why) == STOP)
+                return why;
+            break;
+        default: break;
+        }
+    }
+    return RV_STOP_NONE;
+}

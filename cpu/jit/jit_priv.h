@@ -1,0 +1,122 @@
+/* Shared by the files of cpu/jit.
+ *
+ *   jit.c       creation, the engine: jit_run
+ *   helper.c    what translated code calls, and rebuilding guest registers from a site
+ *   registry.c  regions and pages: look-up, linking, invalidation
+ *   translate.c scan -> IR -> passes -> allocation -> code
+ *   cache.c     code memory
+ *
+ * Locks: `lock` (SIM_RANK_JIT) serialises translators; `registry` (SIM_RANK_LEAF) guards pages, links
+ * and deaths, also against DMA. Look-ups take none: regions are published by release stores and
+ * freed only when every vCPU is stopped. */
+#ifndef CPU_JIT_PRIV_H
+#define CPU_JIT_PRIV_H
+
+#include <stdatomic.h>
+
+#include "backend.h"
+#include "jit.h"
+#include "scan.h"
+
+struct jit_page;
+
+/* A guest instruction of a region. */
+struct jit_origin {
+    struct rv_insn insn;
+    uint16_t offset;
+    bool end; /* EXEC_END: always leaves */
+};
+
+/* Owner: the registry lock for links and death; the rest is constant once published. */
+struct jit_region {
+    struct jit_region *next;      /* in its bucket */
+    struct jit_region *page_next; /* among the page's */
+    struct jit_page *page;
+    gva_t va;                     /* of the entry */
+    gpa_t gpa;
+    _Atomic bool dead;
+    bool uses_fp;
+    bool fp_on;                   /* with uses_fp: what it is good for */
+    uint8_t frm;
+    uint64_t lines;
+    struct ir_code code;
+    struct ir_code_exit *incoming; /* RW addresses */
+    uint8_t loc[IR_NR_GLOBALS];    /* host register of each global */
+    uint16_t nr_origins;
+    struct jit_origin origin[];
+};
+
+struct jit_page {
+    struct jit_page *next;
+    gpa_t gpa;
+    struct jit_region *regions; /* alive */
+    uint64_t lines;             /* that alive regions come from */
+    uint64_t generation;        /* counts writes; a translator looks before and after */
+    bool translating;           /* do not unmark */
+};
+
+enum {
+    REGION_BUCKETS = 1 << 14,
+    PAGE_BUCKETS = 1 << 12,
+    COUNTERS = 1 << 14,
+    DEFAULT_THRESHOLD = 20,
+    DEFAULT_MAX_INSNS = 400
+};
+#define DEFAULT_CACHE_BYTES (64ull << 20)
+
+/* Per hart: the interpreter's block counters, which are the profile, and what a helper left. */
+struct jit_hart {
+    uint8_t counter[COUNTERS];
+    enum rv_exec result; /* after IR_LEAVE_HELPER */
+};
+
+struct jit {
+    struct rv_machine *machine;
+    struct sim *sim;
+    struct mem_space *space;
+    struct jit_options options;
+    uint32_t threshold;
+    struct ir_cache cache;
+    struct ir_host *host;
+    struct sim_mutex lock;
+    struct sim_mutex registry;
+    _Atomic(struct jit_region *) bucket[REGION_BUCKETS];
+    struct jit_page *page[PAGE_BUCKETS];
+    /* of the translator that holds `lock` */
+    struct ir_region *ir;
+    struct ir_alloc *alloc;
+    struct scan *scan;
+    struct {
+        _Atomic uint64_t translations, insns, bytes, flushes, invalidations;
+    } count;
+};
+
+/* --- cache.c --- */
+enum sim_status jit_cache_create(struct ir_cache *c, uint64_t size) SIM_MUST_CHECK;
+void jit_cache_destroy(struct ir_cache *c);
+
+/* --- helper.c --- */
+void jit_fill_target(struct ir_target *t);
+/* Rebuilds guest registers and pc from scratch; the budget gets back what was not executed. */
+void jit_restore(struct rv_hart *h, const struct ir_site *site);
+
+/* --- registry.c --- */
+/* The living region for pc in the hart's context, or NULL. Lock-free. */
+struct jit_region *jit_find(struct jit *jit, struct rv_hart *h, gva_t pc);
+/* Page of gpa, made when it is new. Context: registry lock held. */
+struct jit_page *jit_page_get(struct jit *jit, gpa_t gpa);
+void jit_publish(struct jit *jit, struct jit_region *r);
+void jit_link(struct jit *jit, struct ir_code_exit *exit_rw, struct jit_region *target);
+void jit_registry_clear(struct jit *jit);
+extern const struct mem_code_ops jit_code_ops;
+
+/* --- translate.c --- */
+enum jit_translated { JIT_TRANSLATED, JIT_NOT_NOW, JIT_NEVER, JIT_FULL };
+enum jit_translated jit_translate(struct jit *jit, struct rv_hart *h, struct jit_region **out);
+
+static inline unsigned jit_counter_index(gva_t pc)
+{
+    return (unsigned)((pc >> 1) * 0x9e3779b97f4a7c15ull >> 50) & (COUNTERS - 1);
+}
+
+#endif

@@ -1,0 +1,182 @@
+/* Regions by address, pages by guest-physical address; linking and invalidation.
+ *
+ * A region dies when a 64-byte line of its code is written: its entry becomes a jump that leaves for
+ * a look-up, and jumps linked to it go back to their own look-up. Jump caches may keep the dead entry:
+ * it leads to the look-up, which then replaces the cache's entry. */
+#include "jit_priv.h"
+#include "mem.h"
+#include "sim-core/alloc.h"
+
+static unsigned region_bucket(gva_t va, gpa_t gpa)
+{
+    return (unsigned)(((va >> 1) * 0x9e3779b97f4a7c15ull ^ (gpa >> 12) * 0xff51afd7ed558ccdull) >>
+                      48) & (REGION_BUCKETS - 1);
+}
+
+static unsigned page_bucket(gpa_t gpa)
+{
+    return (unsigned)((gpa >> GUEST_PAGE_BITS) * 0x9e3779b97f4a7c15ull >> 48) & (PAGE_BUCKETS - 1);
+}
+
+static bool is_for(const struct jit_region *r, const struct rv_hart *h, gva_t va, gpa_t gpa)
+{
+    if (r->va != va || r->gpa != gpa || atomic_load_explicit(&r->dead, memory_order_relaxed))
+        return false;
+    return !r->uses_fp || (r->fp_on == h->fp_on && r->frm == h->frm);
+}
+
+struct jit_region *jit_find(struct jit *jit, struct rv_hart *h, gva_t pc)
+{
+    gpa_t page;
+
+    /* No permission (a trap is recorded): the interpreter will find out again. */
+    if (!rv_fetch_page(h, pc, &page) || !rv_fetch_whole(h, pc))
+        return NULL;
+    gpa_t gpa = page | (pc & ~GUEST_PAGE_MASK);
+    /* F1: pairs with F2 in jit_publish */
+    struct jit_region *r =
+        atomic_load_explicit(&jit->bucket[region_bucket(pc, gpa)], memory_order_acquire);
+    while (r && !is_for(r, h, pc, gpa))
+        r = r->next;
+    return r;
+}
+
+struct jit_page *jit_page_get(struct jit *jit, gpa_t gpa)
+{
+    struct jit_page **list = &jit->page[page_bucket(gpa)];
+
+    for (struct jit_page *p = *list; p; p = p->next)
+        if (p->gpa == (gpa & GUEST_PAGE_MASK))
+            return p;
+    struct jit_page *p = sim_new(struct jit_page);
+
+    p->gpa = gpa & GUEST_PAGE_MASK;
+    p->next = *list;
+    *list = p;
+    return p;
+}
+
+void jit_publish(struct jit *jit, struct jit_region *r)
+{
+    _Atomic(struct jit_region *) *bucket = &jit->bucket[region_bucket(r->va, r->gpa)];
+
+    r->page_next = r->page->regions;
+    r->page->regions = r;
+    r->page->lines |= r->lines;
+    r->next = atomic_load_explicit(bucket, memory_order_relaxed);
+    /* F2: the region is complete; pairs with F1 */
+    atomic_store_explicit(bucket, r, memory_order_release);
+}
+
+void jit_link(struct jit *jit, struct ir_code_exit *exit_rw, struct jit_region *target)
+{
+    const struct jit_region *from = exit_rw->region;
+
+    sim_mutex_lock(&jit->registry);
+    /* A page mapped anew without a fence may show other code at the same address. */
+    if (!exit_rw->linked && from->page == target->page && !atomic_load_explicit(&target->dead, memory_order_relaxed) &&
+        !atomic_load_explicit(&from->dead, memory_order_relaxed)) {
+        exit_rw->linked = target;
+        exit_rw->next = target->incoming;
+        target->incoming = exit_rw;
+        ir_host_link(jit->host, exit_rw, target->code.entry);
+    }
+    sim_mutex_unlock(&jit->registry);
+}
+
+static void kill_region(struct jit *jit, struct jit_region *r)
+{
+    atomic_store_explicit(&r->dead, true, memory_order_relaxed);
+    ir_host_kill_entry(jit->host, &r->code);
+    for (struct ir_code_exit *x = r->incoming, *next; x; x = next) {
+        next = x->next;
+        ir_host_unlink(jit->host, x);
+        x->linked = NULL;
+        x->next = NULL;
+    }
+    r->incoming = NULL;
+    atomic_fetch_add_explicit(&jit->count.invalidations, 1, memory_order_relaxed);
+}
+
+static uint64_t lines_of(gpa_t gpa, uint64_t len)
+{
+    unsigned first = (unsigned)(gpa & ~GUEST_PAGE_MASK) / 64;
+    unsigned last = (unsigned)((gpa & ~GUEST_PAGE_MASK) + len - 1) / 64;
+
+    uint64_t span = last - first == 63 ? UINT64_MAX : (1ull << (last - first + 1)) - 1;
+
+    return span << first;
+}
+
+static void write_page(struct jit *jit, struct jit_page *page, uint64_t lines)
+{
+    struct jit_region **at = &page->regions;
+
+    page->generation++;
+    if (page->lines & lines) {
+        page->lines = 0;
+        while (*at) {
+            struct jit_region *r = *at;
+            if (r->lines & lines) {
+                *at = r->page_next;
+                kill_region(jit, r);
+            } else {
+                page->lines |= r->lines;
+                at = &r->page_next;
+            }
+        }
+    }
+    if (!page->regions && !page->translating)
+        mem_unmark_code(jit->space, page->gpa);
+}
+
+/* `len` bytes within one page */
+static void code_written(void *opaque, gpa_t gpa, uint64_t len)
+{
+    struct jit *jit = opaque;
+
+    sim_mutex_lock(&jit->registry);
+    for (struct jit_page *p = jit->page[page_bucket(gpa)]; p; p = p->next)
+        if (p->gpa == (gpa & GUEST_PAGE_MASK)) {
+            write_page(jit, p, lines_of(gpa, len));
+            break;
+        }
+    sim_mutex_unlock(&jit->registry);
+}
+
+const struct mem_code_ops jit_code_ops = {.written = code_written};
+
+void jit_invalidate(struct jit *jit, gpa_t gpa, uint64_t len)
+{
+    while (len) {
+        uint64_t piece = GUEST_PAGE_SIZE - (gpa & ~GUEST_PAGE_MASK);
+        if (piece > len)
+            piece = len;
+        code_written(jit, gpa, piece);
+        gpa += piece;
+        len -= piece;
+    }
+}
+
+void jit_registry_clear(struct jit *jit)
+{
+    for (unsigned n = 0; n < REGION_BUCKETS; n++) {
+        struct jit_region *r = atomic_load_explicit(&jit->bucket[n], memory_order_relaxed);
+        atomic_store_explicit(&jit->bucket[n], NULL, memory_order_relaxed);
+        while (r) {
+            struct jit_region *next = r->next;
+            sim_free(r);
+            r = next;
+        }
+    }
+    for (unsigned n = 0; n < PAGE_BUCKETS; n++) {
+        struct jit_page *p = jit->page[n];
+        jit->page[n] = NULL;
+        while (p) {
+            struct jit_page *next = p->next;
+            mem_unmark_code(jit->space, p->gpa);
+            sim_free(p);
+            p = next;
+        }
+    }
+}

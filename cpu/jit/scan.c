@@ -1,0 +1,156 @@
+/* Region discovery. Depth first, fall-through first: the order of finding is a good order for the
+ * code. A successor the interpreter has not seen stays outside (an exit), and so does everything
+ * behind a call, an indirect jump or a SYSTEM instruction. */
+#include "scan.h"
+
+#include <string.h>
+
+#include "lrsc.h"
+
+static bool decode_at(const struct scan *s, unsigned offset, struct rv_insn *out)
+{
+    uint16_t low, high = 0;
+
+    if (offset + 2 > GUEST_PAGE_SIZE)
+        return false;
+    memcpy(&low, s->page + offset, 2);
+    if (rv_insn_len(low) == 4) {
+        if (offset + 4 > GUEST_PAGE_SIZE)
+            return false;
+        memcpy(&high, s->page + offset + 2, 2);
+    }
+    rv_decode((uint32_t)high << 16 | low, s->isa, out);
+    return true;
+}
+
+static bool is_csr(unsigned op)
+{
+    return op == RV_OP_csrrw || op == RV_OP_csrrs || op == RV_OP_csrrc || op == RV_OP_csrrwi ||
+           op == RV_OP_csrrsi || op == RV_OP_csrrci;
+}
+
+/* A CSR access that changes nothing that matters returns RV_NEXT and the block goes on. Without C a
+ * target may be misaligned, which the interpreter's function knows. */
+static enum scan_end end_of(const struct scan *s, const struct rv_insn *i)
+{
+    unsigned flags = rv_op_info[i->op].flags;
+    bool c = rv_isa_has(s->isa, RV_EXT_C);
+
+    if (i->op == RV_OP_jal)
+        return !c && (i->imm & 2) ? SCAN_EXEC : i->rd ? SCAN_CALL : SCAN_JUMP;
+    if (i->op == RV_OP_jalr)
+        return c ? SCAN_INDIRECT : SCAN_EXEC;
+    if (flags & RV_OPF_BRANCH)
+        return !c && (i->imm & 2) ? SCAN_EXEC : SCAN_BRANCH;
+    if ((flags & RV_OPF_SYSTEM) && !is_csr(i->op))
+        return SCAN_EXEC;
+    if (i->op == RV_OP_illegal || i->op == RV_OP_amocas_q) /* writes two registers */
+        return SCAN_EXEC;
+    return SCAN_NEXT;
+}
+
+const struct scan_insn *scan_at(const struct scan *s, unsigned offset)
+{
+    unsigned n = offset < GUEST_PAGE_SIZE ? s->at[offset / 2] : 0;
+
+    return n ? &s->insn[n - 1] : NULL;
+}
+
+static void mark_leader(struct scan *s, unsigned index)
+{
+    if (s->insn[index].leader || s->nr_leaders == IR_MAX_BLOCKS)
+        return;
+    s->insn[index].leader = 1;
+    s->nr_leaders++;
+}
+
+static void push(struct scan *s, uint64_t offset)
+{
+    if (offset >= GUEST_PAGE_SIZE || s->depth == SCAN_STACK ||
+        !s->seen(s->opaque, s->va_page + offset))
+        return;
+    s->stack[s->depth++] = (uint16_t)offset;
+}
+
+static void add(struct scan *s, unsigned offset, const struct rv_insn *i)
+{
+    struct scan_insn *n = &s->insn[s->nr++];
+
+    *n = (struct scan_insn){.insn = *i, .offset = (uint16_t)offset, .end = (uint8_t)end_of(s, i)};
+    s->at[offset / 2] = (uint16_t)s->nr;
+    s->lines |= 1ull << (offset / 64) | 1ull << ((offset + i->len - 1u) / 64);
+}
+
+static void push_successors(struct scan *s, const struct scan_insn *n)
+{
+    uint64_t target = n->offset + (uint64_t)(int64_t)n->insn.imm;
+
+    if (n->end == SCAN_BRANCH || n->end == SCAN_JUMP)
+        push(s, target);
+    if (n->end == SCAN_BRANCH)
+        push(s, n->offset + n->insn.len);
+}
+
+/* A straight line from `offset` to its end, to known instructions, or to a limit. */
+static void walk(struct scan *s, unsigned offset)
+{
+    bool first = true;
+
+    for (;;) {
+        struct rv_insn i;
+        unsigned known = offset < GUEST_PAGE_SIZE ? s->at[offset / 2] : 0;
+
+        if (known) {
+            mark_leader(s, known - 1);
+            return;
+        }
+        if (s->nr == s->max_insns || !decode_at(s, offset, &i))
+            return;
+        if (first && s->nr_leaders == IR_MAX_BLOCKS)
+            return;
+        add(s, offset, &i);
+        if (first)
+            mark_leader(s, s->nr - 1);
+        first = false;
+        const struct scan_insn *n = &s->insn[s->nr - 1];
+        if (n->end != SCAN_NEXT) {
+            push_successors(s, n);
+            return;
+        }
+        offset += i.len;
+    }
+}
+
+bool scan_region(struct scan *s, unsigned entry_offset)
+{
+    struct rv_insn i;
+
+    s->nr = s->nr_leaders = s->depth = 0;
+    s->lines = 0;
+    memset(s->at, 0, sizeof s->at);
+    if (!decode_at(s, entry_offset, &i))
+        return false;
+    walk(s, entry_offset);
+    while (s->depth)
+        walk(s, s->stack[--s->depth]);
+    return true;
+}
+
+uint64_t scan_lr_mark(const struct scan *s, const struct scan_insn *lr)
+{
+    unsigned offset = lr->offset + lr->insn.len;
+
+    for (unsigned n = 0; n < RV_LRSC_SCAN_MAX; n++) {
+        struct rv_insn i;
+
+        if (!decode_at(s, offset, &i))
+            return 0;
+        switch (rv_lrsc_step(&i)) {
+        case RV_LRSC_SC: return s->va_page + offset;
+        case RV_LRSC_WRS: return RV_SC_NONE;
+        case RV_LRSC_COMPLEX: return 0;
+        case RV_LRSC_GO_ON: offset += i.len;
+        }
+    }
+    return 0;
+}

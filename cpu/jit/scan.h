@@ -1,0 +1,53 @@
+/* Which instructions a region has: found from its entry along direct branches inside the page. */
+#ifndef CPU_JIT_SCAN_H
+#define CPU_JIT_SCAN_H
+
+#include "hart.h"
+#include "insn.h"
+#include "ir.h"
+
+enum scan_end {
+    SCAN_NEXT,   /* falls into the next instruction */
+    SCAN_BRANCH, /* conditional */
+    SCAN_JUMP,   /* jal: direct */
+    SCAN_CALL,   /* jal that links: direct, leaves */
+    SCAN_INDIRECT,
+    SCAN_EXEC    /* ends the block: run by the interpreter's function */
+};
+
+struct scan_insn {
+    struct rv_insn insn;
+    uint16_t offset;  /* in the page */
+    uint8_t end;      /* enum scan_end */
+    uint8_t leader;   /* begins a block */
+};
+
+enum { SCAN_SLOTS = GUEST_PAGE_SIZE / 2, SCAN_STACK = 2 * IR_MAX_BLOCKS };
+
+struct scan {
+    /* in */
+    const struct rv_isa *isa;
+    const uint8_t *page;
+    gva_t va_page;
+    unsigned max_insns;
+    /* Has the interpreter been there? */
+    bool (*seen)(void *opaque, gva_t pc);
+    void *opaque;
+    /* out: in the order they were found, which is the order of the code */
+    unsigned nr, nr_leaders;
+    struct scan_insn insn[IR_MAX_ORIGINS];
+    uint64_t lines; /* 64-byte lines that instructions come from */
+    /* work */
+    uint16_t at[SCAN_SLOTS]; /* offset / 2 -> 1 + index */
+    uint16_t stack[SCAN_STACK];
+    unsigned depth;
+};
+
+/* False: the entry itself cannot be translated (it straddles the page's end). */
+bool scan_region(struct scan *s, unsigned entry_offset);
+/* The instruction at `offset`, or NULL when it is not part of the region. */
+const struct scan_insn *scan_at(const struct scan *s, unsigned offset);
+/* May an LR at insn be followed by an SC, and which (lrsc.h)? 0: no. */
+uint64_t scan_lr_mark(const struct scan *s, const struct scan_insn *lr);
+
+#endif

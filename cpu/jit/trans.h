@@ -1,0 +1,59 @@
+/* RISC-V instructions -> IR. One row per op in trans_*.c: a function and its parameters.
+ *
+ * A row's function returns false when this instance is not for it (a rounding mode, a missing host
+ * feature): the caller emits EXEC, which runs the interpreter's function. */
+#ifndef CPU_JIT_TRANS_H
+#define CPU_JIT_TRANS_H
+
+#include "backend.h"
+#include "hart.h"
+#include "insn.h"
+#include "ir.h"
+
+struct trans {
+    struct ir_region *r;
+    const struct ir_host *host;
+    /* of the hart it is for; the region is good for every hart with the same */
+    bool alone;        /* the machine has one hart */
+    bool fp_on;
+    uint8_t frm;
+    bool uses_fp;      /* out: the region depends on fp_on and frm */
+    /* the instruction */
+    uint64_t pc;
+    const struct rv_insn *i;
+    uint64_t sc_mark;  /* LR: which SC may follow; 0: run it by EXEC */
+    /* known inside the block */
+    bool fs_dirty;     /* already marked */
+    uint32_t boxed;    /* f registers that hold a boxed single */
+    ir_ref single[32]; /* f register -> temp with its unboxed value, or IR_NONE */
+};
+
+struct trans_row {
+    bool (*fn)(struct trans *t, const struct trans_row *row);
+    uint8_t op, type, aux;
+};
+
+extern const struct trans_row trans_int_rows[RV_OP_COUNT];
+extern const struct trans_row trans_mem_rows[RV_OP_COUNT];
+extern const struct trans_row trans_fp_rows[RV_OP_COUNT];
+
+void trans_block_begin(struct trans *t);
+/* One instruction that does not end the block. */
+void trans_insn(struct trans *t);
+/* EXEC for the instruction, or EXEC_END. */
+void trans_exec(struct trans *t, bool end);
+
+static inline ir_ref trans_x(struct trans *t, unsigned reg)
+{
+    return reg ? (ir_ref)reg : ir_const(t->r, 0);
+}
+static inline ir_ref trans_f(unsigned reg)
+{
+    return (ir_ref)(32 + reg);
+}
+static inline ir_ref trans_imm(struct trans *t)
+{
+    return ir_const(t->r, t->i->imm);
+}
+
+#endif

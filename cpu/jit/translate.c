@@ -1,0 +1,368 @@
+/* One region: protect its page -> scan -> IR -> passes -> allocation -> host code -> publish. */
+#include <string.h>
+
+#include "jit_priv.h"
+#include "mem.h"
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+#include "trans.h"
+
+/* --- the page --- */
+
+/* Nobody may write the page unseen any more. False: other harts had to be asked, and our own requests
+ * served meanwhile: whatever the caller knew may be stale. */
+static bool protect(struct jit *jit, struct rv_hart *h, gpa_t gpa_page)
+{
+    uint32_t who = mem_mark_code(jit->space, gpa_page);
+    bool same = true;
+
+    for (uint32_t n = 0; who && n < jit->machine->nr_harts; n++) {
+        struct rv_hart *target = jit->machine->harts[n];
+        if (who != MEM_PAGE_WRITER_MANY && who - 1 != target->vcpu.index)
+            continue;
+        if (target == h) {
+            rv_tlb_write_protect(h, gpa_page);
+            continue;
+        }
+        rv_request_write_protect(h, target, gpa_page);
+        rv_request_wait(h, target);
+        same = false;
+    }
+    return same;
+}
+
+/* --- IR --- */
+
+struct builder {
+    struct jit *jit;
+    struct trans t;
+    const struct scan *s;
+    uint8_t block_of[IR_MAX_ORIGINS]; /* leader -> block */
+};
+
+static uint64_t pc_of(const struct builder *b, const struct scan_insn *n)
+{
+    return b->s->va_page + n->offset;
+}
+
+/* Where control goes for a page offset: a block, or out. */
+static ir_edge edge_to(struct builder *b, uint64_t offset)
+{
+    const struct scan_insn *n = offset < GUEST_PAGE_SIZE ? scan_at(b->s, (unsigned)offset) : NULL;
+
+    if (n && n->leader)
+        return b->block_of[n - b->s->insn];
+    return ir_add_exit(b->t.r, b->s->va_page + offset, offset < GUEST_PAGE_SIZE);
+}
+
+static void add_origin(struct builder *b, const struct scan_insn *n)
+{
+    struct ir_region *r = b->t.r;
+    struct ir_block *block = &r->block[r->nr_blocks - 1];
+    struct ir_origin *o = &r->origin[r->nr_origins++];
+
+    o->pc = pc_of(b, n);
+    o->before = (uint16_t)(r->nr_origins - 1 - block->first_origin);
+    o->block = (uint16_t)(r->nr_blocks - 1);
+    b->t.pc = o->pc;
+    b->t.i = &n->insn;
+    b->t.sc_mark = 0;
+    if ((n->insn.op == RV_OP_lr_w || n->insn.op == RV_OP_lr_d) && !b->t.alone)
+        b->t.sc_mark = scan_lr_mark(b->s, n);
+}
+
+static void end_branch(struct builder *b, const struct scan_insn *n)
+{
+    static const uint8_t cc[RV_OP_COUNT] = {[RV_OP_beq] = IR_EQ,   [RV_OP_bne] = IR_NE,
+                                            [RV_OP_blt] = IR_LT,   [RV_OP_bge] = IR_GE,
+                                            [RV_OP_bltu] = IR_LTU, [RV_OP_bgeu] = IR_GEU};
+    struct ir_region *r = b->t.r;
+    struct ir_block *block = &r->block[r->nr_blocks - 1];
+
+    block->succ[0] = edge_to(b, n->offset + (uint64_t)(int64_t)n->insn.imm);
+    block->succ[1] = edge_to(b, n->offset + n->insn.len);
+    block->nr_succ = 2;
+    ir_emit(r, IR_BR, IR_I64, IR_NONE, trans_x(&b->t, n->insn.rs1), trans_x(&b->t, n->insn.rs2))
+        ->cc = cc[n->insn.op];
+}
+
+static void end_jump(struct builder *b, uint64_t offset)
+{
+    struct ir_region *r = b->t.r;
+    struct ir_block *block = &r->block[r->nr_blocks - 1];
+
+    block->succ[0] = edge_to(b, offset);
+    block->nr_succ = 1;
+    ir_emit(r, IR_JMP, IR_I64, IR_NONE, IR_NONE, IR_NONE);
+}
+
+static void link_register(struct builder *b, const struct scan_insn *n)
+{
+    if (n->insn.rd)
+        ir_emit(b->t.r, IR_MOV, IR_I64, n->insn.rd,
+                ir_const(b->t.r, (int64_t)(pc_of(b, n) + n->insn.len)), IR_NONE);
+}
+
+static void end_indirect(struct builder *b, const struct scan_insn *n)
+{
+    struct ir_region *r = b->t.r;
+    ir_ref target = trans_x(&b->t, n->insn.rs1);
+
+    if (n->insn.imm || (n->insn.rd && n->insn.rd == n->insn.rs1)) {
+        ir_ref sum = ir_temp(r, IR_I64);
+        ir_emit(r, IR_ADD, IR_I64, sum, target, ir_const(r, n->insn.imm));
+        target = sum;
+    }
+    link_register(b, n);
+    ir_emit(r, IR_JMP_IND, IR_I64, IR_NONE, target, IR_NONE);
+}
+
+static void end_block(struct builder *b, const struct scan_insn *n)
+{
+    switch (n->end) {
+    case SCAN_BRANCH: end_branch(b, n); break;
+    case SCAN_CALL: link_register(b, n); /* fall through */
+    case SCAN_JUMP: end_jump(b, n->offset + (uint64_t)(int64_t)n->insn.imm); break;
+    case SCAN_INDIRECT: end_indirect(b, n); break;
+    case SCAN_EXEC: trans_exec(&b->t, true); break;
+    default: end_jump(b, n->offset + n->insn.len); break;
+    }
+}
+
+/* Does the block of n end with it? */
+static bool is_last(const struct scan *s, unsigned index)
+{
+    const struct scan_insn *n = &s->insn[index];
+
+    if (n->end != SCAN_NEXT || index + 1 == s->nr)
+        return true;
+    const struct scan_insn *next = &s->insn[index + 1];
+    return next->leader || next->offset != n->offset + n->insn.len;
+}
+
+static void number_blocks(struct builder *b)
+{
+    unsigned block = 0;
+
+    for (unsigned n = 0; n < b->s->nr; n++)
+        if (b->s->insn[n].leader)
+            b->block_of[n] = (uint8_t)block++;
+}
+
+static void build(struct builder *b)
+{
+    const struct scan *s = b->s;
+    struct ir_region *r = b->t.r;
+
+    ir_reset(r);
+    r->entry_pc = pc_of(b, &s->insn[0]);
+    number_blocks(b);
+    for (unsigned n = 0; n < s->nr && !r->overflow; n++) {
+        const struct scan_insn *i = &s->insn[n];
+        if (i->leader) {
+            ir_block_begin(r);
+            trans_block_begin(&b->t);
+        }
+        add_origin(b, i);
+        if (i->end == SCAN_NEXT)
+            trans_insn(&b->t);
+        if (is_last(s, n)) {
+            end_block(b, i);
+            ir_block_end(r);
+        }
+    }
+}
+
+static void add_guards(struct builder *b)
+{
+    struct ir_region *r = b->t.r;
+
+    if (!b->t.uses_fp)
+        return;
+    r->guard[0] = (struct ir_guard){(int32_t)offsetof(struct rv_hart, fp_on), b->t.fp_on};
+    r->guard[1] = (struct ir_guard){(int32_t)offsetof(struct rv_hart, frm), b->t.frm};
+    r->nr_guards = 2;
+}
+
+/* --- code --- */
+
+static struct jit_region *new_region(const struct builder *b, struct rv_hart *h, gpa_t gpa_page)
+{
+    const struct scan *s = b->s;
+    struct jit_region *r = sim_zalloc(sizeof *r + s->nr * sizeof r->origin[0]);
+
+    r->va = s->va_page + s->insn[0].offset;
+    r->gpa = gpa_page + s->insn[0].offset;
+    r->uses_fp = b->t.uses_fp;
+    r->fp_on = h->fp_on;
+    r->frm = h->frm;
+    r->lines = s->lines;
+    r->nr_origins = (uint16_t)s->nr;
+    for (unsigned n = 0; n < s->nr; n++)
+        r->origin[n] = (struct jit_origin){s->insn[n].insn, s->insn[n].offset,
+                                           s->insn[n].end == SCAN_EXEC};
+    memcpy(r->loc, b->jit->alloc->global, sizeof r->loc);
+    return r;
+}
+
+static void optimise(struct ir_region *r)
+{
+    ir_find_loops(r);
+    ir_pass_fold(r);
+    ir_pass_fuse(r);
+    ir_pass_dce(r);
+}
+
+static void dump(struct jit *jit, const struct jit_region *r)
+{
+    FILE *out = jit->options.dump;
+
+    ir_print(jit->ir, out);
+    fprintf(out, "code %p, %u bytes:", (void *)(jit->cache.rx + r->code.entry), r->code.host_bytes);
+    for (uint32_t n = 0; n < r->code.host_bytes; n++)
+        fprintf(out, "%s%02x", n % 32 ? " " : "\n  ", jit->cache.rw[r->code.entry + n]);
+    fprintf(out, "\n\n");
+    fflush(out);
+}
+
+static bool seen(void *opaque, gva_t pc)
+{
+    const struct rv_hart *h = opaque;
+
+    return h->jit->counter[jit_counter_index(pc)] != 0;
+}
+
+/* Scan to code; the page is protected. NULL: does not fit (the cache is full). */
+static struct jit_region *compile(struct jit *jit, struct rv_hart *h, const uint8_t *host,
+                                  gpa_t gpa_page, unsigned max_insns)
+{
+    struct scan *s = jit->scan;
+    struct builder b = {.jit = jit, .s = s};
+
+    s->isa = &h->isa;
+    s->page = host;
+    s->va_page = h->pc & GUEST_PAGE_MASK;
+    s->max_insns = max_insns;
+    s->seen = seen;
+    s->opaque = h;
+    scan_region(s, (unsigned)(h->pc & ~GUEST_PAGE_MASK));
+    b.t.r = jit->ir;
+    b.t.host = jit->host;
+    b.t.alone = jit->machine->nr_harts == 1;
+    b.t.fp_on = h->fp_on;
+    b.t.frm = h->frm;
+    build(&b);
+    if (jit->ir->overflow)
+        return NULL;
+    add_guards(&b);
+    optimise(jit->ir);
+    ir_allocate(jit->ir, ir_host_regfile(jit->host), jit->alloc);
+    if (jit->ir->overflow || jit->alloc->failed)
+        return NULL;
+    ir_analyse(jit->ir, jit->alloc->in_registers);
+    SIM_ASSERT(ir_verify(jit->ir) == NULL);
+    struct jit_region *r = new_region(&b, h, gpa_page);
+    if (!ir_host_emit(jit->host, jit->ir, jit->alloc, r, &r->code)) {
+        sim_free(r);
+        return NULL;
+    }
+    if (jit->options.dump)
+        dump(jit, r);
+    return r;
+}
+
+/* A region that is too large for some table is tried again smaller. */
+static struct jit_region *compile_fitting(struct jit *jit, struct rv_hart *h, const uint8_t *host,
+                                          gpa_t gpa_page)
+{
+    unsigned max = jit->options.max_insns ? jit->options.max_insns : DEFAULT_MAX_INSNS;
+    struct jit_region *r = NULL;
+
+    if (max > IR_MAX_ORIGINS)
+        max = IR_MAX_ORIGINS;
+    for (; max && !r; max /= 4)
+        r = compile(jit, h, host, gpa_page, max);
+    return r;
+}
+
+static void count(struct jit *jit, const struct jit_region *r)
+{
+    atomic_fetch_add_explicit(&jit->count.translations, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&jit->count.insns, r->nr_origins, memory_order_relaxed);
+    atomic_fetch_add_explicit(&jit->count.bytes, r->code.end - r->code.entry, memory_order_relaxed);
+}
+
+/* Announces the translator to writers of the page; *generation is that of its bytes. NULL when a
+ * writer has taken the protection away again. */
+static struct jit_page *open_page(struct jit *jit, gpa_t gpa_page, const uint8_t *host,
+                                  uint64_t *generation)
+{
+    _Atomic uint32_t *state = mem_page_state(jit->space, (uint64_t)(host - jit->space->vram));
+    struct jit_page *p = NULL;
+
+    sim_mutex_lock(&jit->registry);
+    if (atomic_load_explicit(state, memory_order_acquire) & MEM_PAGE_CODE) {
+        p = jit_page_get(jit, gpa_page);
+        p->translating = true;
+        *generation = p->generation;
+    }
+    sim_mutex_unlock(&jit->registry);
+    return p;
+}
+
+/* True when the bytes stayed as they were: then r is published. */
+static bool close_page(struct jit *jit, struct jit_page *p, uint64_t generation,
+                       struct jit_region *r)
+{
+    sim_mutex_lock(&jit->registry);
+    bool good = r && p->generation == generation;
+    p->translating = false;
+    if (good) {
+        r->page = p;
+        jit_publish(jit, r);
+    }
+    sim_mutex_unlock(&jit->registry);
+    return good;
+}
+
+static enum jit_translated translate_locked(struct jit *jit, struct rv_hart *h,
+                                            struct jit_region **out)
+{
+    gpa_t gpa_page;
+    const uint8_t *host = rv_fetch_page(h, h->pc, &gpa_page);
+    uint64_t generation;
+
+    if (!host || !rv_fetch_whole(h, h->pc))
+        return JIT_NEVER;
+    uint16_t low;
+    memcpy(&low, host + (h->pc & ~GUEST_PAGE_MASK), 2);
+    if ((h->pc & ~GUEST_PAGE_MASK) == GUEST_PAGE_SIZE - 2 && rv_insn_len(low) == 4)
+        return JIT_NEVER;
+    struct jit_page *page = open_page(jit, gpa_page, host, &generation);
+    if (!page)
+        return JIT_NOT_NOW;
+    struct jit_region *r = compile_fitting(jit, h, host, gpa_page);
+    if (!close_page(jit, page, generation, r)) {
+        bool full = !r;
+        sim_free(r);
+        return full ? JIT_FULL : JIT_NOT_NOW;
+    }
+    count(jit, r);
+    *out = r;
+    return JIT_TRANSLATED;
+}
+
+enum jit_translated jit_translate(struct jit *jit, struct rv_hart *h, struct jit_region **out)
+{
+    gpa_t gpa_page;
+
+    if (!rv_fetch_page(h, h->pc, &gpa_page) || !rv_fetch_whole(h, h->pc))
+        return JIT_NEVER;
+    /* Without the lock: the harts that are asked may be waiting for it. */
+    if (!protect(jit, h, gpa_page))
+        return JIT_NOT_NOW;
+    sim_mutex_lock(&jit->lock);
+    enum jit_translated result = translate_locked(jit, h, out);
+    sim_mutex_unlock(&jit->lock);
+    return result;
+}

@@ -274,6 +274,12 @@ void virtq_push(struct virtio_device *v, struct virtqueue *q, uint16_t head, uin
     q->used->ring[slot].len = written;
 }
 
+void virtq_unpush(struct virtqueue *q, unsigned n)
+{
+    q->used_idx = (uint16_t)(q->used_idx - n);
+    q->inflight = (uint16_t)(q->inflight + n);
+}
+
 static bool wants_interrupt(const struct virtio_device *v, const struct virtqueue *q, uint16_t old)
 {
     if (!virtio_has(v, VIRTIO_F_EVENT_IDX))

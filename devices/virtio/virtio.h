@@ -190,6 +190,8 @@ void virtq_unpop(struct virtqueue *q, unsigned n);
 bool virtq_is_empty(const struct virtqueue *q);
 /* Marks a chain used; the driver sees it after virtq_flush. `written`: bytes of its in-part. */
 void virtq_push(struct virtio_device *v, struct virtqueue *q, uint16_t head, uint32_t written);
+/* Takes back the n chains pushed last, which have not been flushed. */
+void virtq_unpush(struct virtqueue *q, unsigned n);
 /* Shows the pushed chains to the driver and interrupts it when it wants that. */
 void virtq_flush(struct virtio_device *v, struct virtqueue *q);
 /* Asks for notifies, or says that none are needed. true: chains are available after all. */

@@ -139,6 +139,8 @@ static void on_output(void *opaque, const uint8_t *data, size_t len)
     struct stream *s = opaque;
     struct expect *e = s->expect;
 
+    if (!len)
+        return;
     if (len > PENDING_MAX / 2) {
         data += len - PENDING_MAX / 2;
         len = PENDING_MAX / 2;

@@ -28,7 +28,7 @@ static struct {
 } machine;
 
 static struct hart *harts[MAX_HARTS];
-static uint64_t nr_harts;
+static uint64_t nr_harts, boot_index;
 static volatile uint64_t nr_alive, nr_done, stage;
 
 extern char image_end[];
@@ -273,8 +273,8 @@ static void read_tree(const uint32_t *fdt)
 enum { COLUMNS = 76, ROWS = 24, MAX_ITERATIONS = 10000 };
 
 static uint16_t picture[ROWS][COLUMNS];
-static volatile uint32_t row_hart[ROWS]; /* 1 + index of the hart that made it; 0: not yet */
 static volatile uint64_t next_row, iterations;
+static double view_scale = 1; /* 1: the whole set; smaller: around the target */
 
 static uint32_t mandelbrot(double cr, double ci)
 {
@@ -292,19 +292,34 @@ static uint32_t mandelbrot(double cr, double ci)
     return n;
 }
 
+/* The view shrinks from the whole set to a valley full of spirals. */
+static const double target_x = -0.743643887037151, target_y = 0.131825904205330;
+
+static double view_x(uint64_t column)
+{
+    double whole = -2.1 + 2.9 * (double)column / COLUMNS;
+
+    return target_x + (whole - target_x) * view_scale;
+}
+
+static double view_y(uint64_t row)
+{
+    double whole = -1.2 + 2.4 * ((double)row + 0.5) / ROWS;
+
+    return target_y + (whole - target_y) * view_scale;
+}
+
 static void mandelbrot_work(uint64_t me)
 {
     uint64_t row, sum = 0;
 
     while ((row = fetch_add(&next_row, 1)) < ROWS) {
         for (uint64_t x = 0; x < COLUMNS; x++) {
-            uint32_t n = mandelbrot(-2.1 + 2.9 * (double)x / COLUMNS,
-                                    -1.2 + 2.4 * ((double)row + 0.5) / ROWS);
+            uint32_t n = mandelbrot(view_x(x), view_y(row));
             picture[row][x] = (uint16_t)n;
             sum += n;
         }
         harts[me]->rows++;
-        __atomic_store_n(&row_hart[row], (uint32_t)me + 1, __ATOMIC_RELEASE);
     }
     fetch_add(&iterations, sum);
 }
@@ -353,7 +368,8 @@ enum { CHUNK = 100000, MAX_CHUNK = 21474, BASE_LIMIT = 46341, CHECKED_CHUNKS = 1
 
 static uint16_t base_prime[4800]; /* odd primes below 2^15.5: sieve numbers below 2^31 */
 static uint32_t nr_base_primes;
-static volatile uint64_t next_chunk, checked_primes, deadline;
+static volatile uint64_t next_chunk, checked_primes, primes_begin, deadline;
+static void show_prime_progress(void);
 
 static void find_base_primes(void)
 {
@@ -401,12 +417,14 @@ static void prime_work(uint64_t me)
         harts[me]->primes += count;
         harts[me]->numbers += CHUNK;
         harts[me]->insns = rdinstret() - begin;
+        if (me == boot_index)
+            show_prime_progress();
     }
 }
 
 /* --- harts --- */
 
-enum { STAGE_WAIT, STAGE_MANDELBROT, STAGE_PRIMES };
+enum { STAGE_WAIT, STAGE_MANDELBROT, STAGE_PRIMES, NR_STAGES };
 
 static void work(uint64_t me, uint64_t what)
 {
@@ -420,7 +438,7 @@ static void work(uint64_t me, uint64_t what)
 /* Sleeps until the boot hart's interprocessor interrupt tells of a new stage. */
 void hart_main(struct hart *self)
 {
-    uint64_t me = self->index, seen = STAGE_WAIT;
+    uint64_t me = self->index, seen = 0;
 
     __asm__ volatile("csrs sie, %0" : : "r"(2));
     fetch_add(&nr_alive, 1);
@@ -428,7 +446,7 @@ void hart_main(struct hart *self)
         uint64_t now = __atomic_load_n(&stage, __ATOMIC_ACQUIRE);
         if (now != seen) {
             seen = now;
-            work(me, now);
+            work(me, now % NR_STAGES);
             continue;
         }
         __asm__ volatile("wfi");
@@ -436,10 +454,11 @@ void hart_main(struct hart *self)
     }
 }
 
+/* Each stage has a new number, also when the same work comes again. */
 static void begin_stage(uint64_t what)
 {
     nr_done = 0;
-    __atomic_store_n(&stage, what, __ATOMIC_RELEASE);
+    __atomic_store_n(&stage, stage - stage % NR_STAGES + NR_STAGES + what, __ATOMIC_RELEASE);
     sbi_call(SBI_IPI, 0, 0, (unsigned long)SBI_ALL_HARTS, 0);
 }
 
@@ -473,7 +492,7 @@ static void start_harts(uint64_t boot_hartid)
         h->index = nr_harts;
         harts[nr_harts] = h;
         if (id == boot_hartid) {
-            nr_harts++;
+            boot_index = nr_harts++;
             fetch_add(&nr_alive, 1);
         } else if (!sbi_call(SBI_HSM, 0, id, (unsigned long)hart_start, (unsigned long)h).error) {
             nr_harts++;
@@ -481,15 +500,6 @@ static void start_harts(uint64_t boot_hartid)
     }
     while (nr_alive < nr_harts)
         relax();
-}
-
-static uint64_t my_index(uint64_t boot_hartid)
-{
-    uint64_t i = 0;
-
-    while (i < nr_harts && harts[i]->id != boot_hartid)
-        i++;
-    return i;
 }
 
 /* --- what the user sees --- */
@@ -562,19 +572,38 @@ static void describe(uint64_t ticks)
     flush();
 }
 
-static void show_mandelbrot(uint64_t me)
+/* One picture. Returns the time of the computation in ticks. */
+static uint64_t show_frame(uint64_t me)
 {
-    uint64_t begin = rdtime(), row = 0;
+    uint64_t begin = rdtime(), ticks;
 
+    next_row = 0;
     begin_stage(STAGE_MANDELBROT);
     work(me, STAGE_MANDELBROT);
-    for (; row < ROWS; row++) {
-        while (!__atomic_load_n(&row_hart[row], __ATOMIC_ACQUIRE))
-            relax();
-        put_row(row);
-    }
     wait_all_done();
-    uint64_t ticks = rdtime() - begin;
+    ticks = rdtime() - begin;
+    for (uint64_t row = 0; row < ROWS; row++)
+        put_row(row);
+    return ticks;
+}
+
+static void wait_until(uint64_t time)
+{
+    while (rdtime() < time)
+        relax();
+}
+
+static void show_mandelbrot(uint64_t me)
+{
+    uint64_t begin = rdtime(), ticks = show_frame(me), frames = 1;
+
+    /* A flight into the picture where the cursor can go back: 25 frames a second, one second. */
+    while (machine.color && rdtime() - begin < machine.timebase) {
+        view_scale *= 0.82;
+        wait_until(begin + frames++ * machine.timebase / 25);
+        put("\033[24A");
+        ticks += show_frame(me);
+    }
     put("\n");
     label("floating");
     put_number(iterations / 1000000, 0);
@@ -605,27 +634,44 @@ static void show_hart(uint64_t i, uint64_t ticks, uint64_t most)
     put(" MIPS\n");
 }
 
-static void show_primes(uint64_t me)
+/* A bar per hart; full is what the busiest has done, or would do until the deadline. */
+static void show_harts(uint64_t ticks)
 {
-    uint64_t begin = rdtime(), numbers = 0, primes = 0, insns = 0, most = 0;
+    uint64_t most = 0;
 
-    find_base_primes();
-    deadline = rdtime() + machine.timebase;
-    label("primes");
-    put("one second of sieving on all harts ...\n");
+    for (uint64_t i = 0; i < nr_harts; i++)
+        most = harts[i]->numbers > most ? harts[i]->numbers : most;
+    if (ticks && ticks < machine.timebase)
+        most = most * machine.timebase / ticks;
+    for (uint64_t i = 0; i < nr_harts && i < SHOWN_HARTS; i++)
+        show_hart(i, ticks, most);
     flush();
-    begin_stage(STAGE_PRIMES);
-    work(me, STAGE_PRIMES);
-    wait_all_done();
-    uint64_t ticks = rdtime() - begin;
+}
+
+/* Between two chunks of the boot hart: the bars grow where the cursor can go back. */
+static void show_prime_progress(void)
+{
+    static uint64_t last;
+    uint64_t now = rdtime();
+
+    if (!machine.color || now - last < machine.timebase / 20)
+        return;
+    last = now;
+    show_harts(now - primes_begin);
+    put("\033[");
+    put_number(nr_harts < SHOWN_HARTS ? nr_harts : SHOWN_HARTS, 0);
+    put("A");
+}
+
+static void show_prime_totals(uint64_t ticks)
+{
+    uint64_t numbers = 0, primes = 0, insns = 0;
+
     for (uint64_t i = 0; i < nr_harts; i++) {
         numbers += harts[i]->numbers;
         primes += harts[i]->primes;
         insns += harts[i]->insns;
-        most = harts[i]->numbers > most ? harts[i]->numbers : most;
     }
-    for (uint64_t i = 0; i < nr_harts && i < SHOWN_HARTS; i++)
-        show_hart(i, ticks, most);
     if (nr_harts > SHOWN_HARTS)
         put("    ...\n");
     label("");
@@ -635,6 +681,22 @@ static void show_primes(uint64_t me)
     put(", ");
     put_number(insns / 1000000 * machine.timebase / (ticks ? ticks : 1), 0);
     put(" MIPS together\n");
+}
+
+static void show_primes(uint64_t me)
+{
+    find_base_primes();
+    label("primes");
+    put("one second of sieving on all harts ...\n");
+    flush();
+    primes_begin = rdtime();
+    deadline = primes_begin + machine.timebase;
+    begin_stage(STAGE_PRIMES);
+    work(me, STAGE_PRIMES);
+    wait_all_done();
+    uint64_t ticks = rdtime() - primes_begin;
+    show_harts(ticks);
+    show_prime_totals(ticks);
 }
 
 void demo_main(uint64_t hartid, const uint32_t *fdt)
@@ -649,8 +711,8 @@ void demo_main(uint64_t hartid, const uint32_t *fdt)
     uint64_t before = rdtime();
     start_harts(hartid);
     describe(rdtime() - before);
-    show_mandelbrot(my_index(hartid));
-    show_primes(my_index(hartid));
+    show_mandelbrot(boot_index);
+    show_primes(boot_index);
     bool right = checked_primes == CHECKED_PRIMES;
     label("check");
     put_number(checked_primes, 0);

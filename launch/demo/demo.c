@@ -270,10 +270,11 @@ static void read_tree(const uint32_t *fdt)
 
 /* --- stage 1: the Mandelbrot set --- */
 
-enum { COLUMNS = 76, ROWS = 24, MAX_ITERATIONS = 10000 };
+enum { COLUMNS = 76, ROWS = 24, STILL_ITERATIONS = 10000, FLIGHT_ITERATIONS = 1000 };
 
 static uint16_t picture[ROWS][COLUMNS];
 static volatile uint64_t next_row, iterations;
+static uint32_t max_iterations = STILL_ITERATIONS;
 static double view_scale = 1; /* 1: the whole set; smaller: around the target */
 
 static uint32_t mandelbrot(double cr, double ci)
@@ -281,7 +282,7 @@ static uint32_t mandelbrot(double cr, double ci)
     double zr = 0, zi = 0;
     uint32_t n = 0;
 
-    while (n < MAX_ITERATIONS) {
+    while (n < max_iterations) {
         double rr = zr * zr, ii = zi * zi;
         if (rr + ii > 4)
             break;
@@ -340,7 +341,7 @@ static void put_pixel(uint32_t n)
     static const uint8_t colors[] = {17, 17, 18, 19, 20, 26, 32, 38, 44, 50, 84, 118, 154, 190, 226, 220};
     uint32_t level = shade(n, sizeof colors - 1);
 
-    if (n == MAX_ITERATIONS) {
+    if (n == max_iterations) {
         put_char(machine.color ? ' ' : '@');
         return;
     }
@@ -599,7 +600,8 @@ static void show_mandelbrot(uint64_t me)
 
     /* A flight into the picture where the cursor can go back: 25 frames a second, one second. */
     while (machine.color && rdtime() - begin < machine.timebase) {
-        view_scale *= 0.82;
+        max_iterations = FLIGHT_ITERATIONS;
+        view_scale *= 0.85;
         wait_until(begin + frames++ * machine.timebase / 25);
         put("\033[24A");
         ticks += show_frame(me);

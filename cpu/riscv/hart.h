@@ -114,6 +114,7 @@ struct rv_hart {
     struct rv_pmp_rule pmp[16];
     uint8_t nr_pmp;
     struct rv_tlb *tlb_pool[RV_TLB_CONTEXTS];
+    struct rv_tlb_key tlb_key[RV_TLB_CONTEXTS]; /* of tlb_pool; kept together: searched on each trap */
     uint64_t tlb_stamp;
     struct { /* the RAM region the last page walk read from; RAM regions never go away */
         gpa_t base;

@@ -246,6 +246,28 @@ static bool split_refs(struct rv_hart *h, gva_t va, unsigned size, enum rv_walk_
     return true;
 }
 
+/* Within a page: one host access here too, atomic wherever the host's are. */
+static uint64_t host_load_unaligned(const void *p, unsigned size)
+{
+    uint64_t v = 0;
+
+    switch (size) {
+    case 2: memcpy(&v, p, 2); break;
+    case 4: memcpy(&v, p, 4); break;
+    default: memcpy(&v, p, 8); break;
+    }
+    return v;
+}
+
+static void host_store_unaligned(void *p, unsigned size, uint64_t value)
+{
+    switch (size) {
+    case 2: memcpy(p, &value, 2); break;
+    case 4: memcpy(p, &value, 4); break;
+    default: memcpy(p, &value, 8); break;
+    }
+}
+
 static SIM_NOINLINE bool load_misaligned(struct rv_hart *h, gva_t va, unsigned size,
                                          uint64_t *value)
 {
@@ -253,10 +275,13 @@ static SIM_NOINLINE bool load_misaligned(struct rv_hart *h, gva_t va, unsigned s
 
     if (!split_refs(h, va, size, RV_WALK_LOAD, &s))
         return false;
+    if (!s.len[1]) {
+        *value = host_load_unaligned(s.part[0].host, size);
+        return true;
+    }
     *value = 0;
     memcpy(value, s.part[0].host, s.len[0]);
-    if (s.len[1])
-        memcpy((uint8_t *)value + s.len[0], s.part[1].host, s.len[1]);
+    memcpy((uint8_t *)value + s.len[0], s.part[1].host, s.len[1]);
     return true;
 }
 
@@ -267,12 +292,15 @@ static SIM_NOINLINE bool store_misaligned(struct rv_hart *h, gva_t va, unsigned 
 
     if (!split_refs(h, va, size, RV_WALK_STORE, &s))
         return false;
-    for (unsigned i = 0, done = 0; i < 2; done += s.len[i++]) {
-        if (!s.len[i])
-            continue;
-        memcpy(s.part[i].host, (const uint8_t *)&value + done, s.len[i]);
-        report_code(h, &s.part[i], s.len[i]);
+    if (!s.len[1]) {
+        host_store_unaligned(s.part[0].host, size, value);
+        report_code(h, &s.part[0], size);
+        return true;
     }
+    memcpy(s.part[0].host, &value, s.len[0]);
+    memcpy(s.part[1].host, (const uint8_t *)&value + s.len[0], s.len[1]);
+    report_code(h, &s.part[0], s.len[0]);
+    report_code(h, &s.part[1], s.len[1]);
     return true;
 }
 

@@ -11,11 +11,6 @@
 #include "hart.h"
 #include "sim-core/alloc.h"
 
-struct regime {
-    uint64_t satp;
-    uint8_t priv, sum, mxr;
-};
-
 static uint16_t satp_asid(uint64_t satp)
 {
     return (uint16_t)sim_bits(satp, SATP_ASID_SHIFT, 16);
@@ -63,20 +58,27 @@ static void clear_context(struct rv_tlb *t)
     clear_jumps(t);
 }
 
-static struct rv_tlb *new_context(void)
+static struct rv_tlb *new_context(struct rv_hart *h, unsigned slot)
 {
     struct rv_tlb *t = sim_zalloc_aligned(64, sizeof *t);
 
     clear_entries(t);
     t->jc_used = 1;
     clear_jumps(t);
+    t->slot = (uint8_t)slot;
+    h->tlb_pool[slot] = t;
+    h->tlb_key[slot].mode = RV_TLB_NO_MODE;
     return t;
 }
 
-static bool has_key(const struct rv_tlb *t, const struct regime *r)
+static bool valid(const struct rv_hart *h, unsigned slot)
 {
-    return t->valid && t->satp == r->satp && t->priv == r->priv && t->sum == r->sum &&
-           t->mxr == r->mxr;
+    return h->tlb_pool[slot] && h->tlb_key[slot].mode != RV_TLB_NO_MODE;
+}
+
+static bool key_is(const struct rv_hart *h, unsigned slot, const struct rv_tlb_key *key)
+{
+    return h->tlb_key[slot].satp == key->satp && h->tlb_key[slot].mode == key->mode;
 }
 
 /* A free slot, an emptied context, or the least recently used one. */
@@ -87,10 +89,10 @@ static struct rv_tlb *recycle(struct rv_hart *h)
     for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
         struct rv_tlb *t = h->tlb_pool[i];
         if (!t)
-            return h->tlb_pool[i] = new_context();
+            return new_context(h, i);
         if (t == h->tlb || t == h->code_tlb)
             continue;
-        if (!t->valid)
+        if (!valid(h, i))
             return t;
         if (!oldest || t->last_used < oldest->last_used)
             oldest = t;
@@ -98,46 +100,59 @@ static struct rv_tlb *recycle(struct rv_hart *h)
     return oldest;
 }
 
-static struct rv_tlb *find_context(struct rv_hart *h, const struct regime *r)
+static struct rv_tlb *make_context(struct rv_hart *h, const struct rv_tlb_key *key)
+{
+    struct rv_tlb *t = recycle(h);
+
+    clear_context(t);
+    h->tlb_key[t->slot] = *key;
+    t->satp = key->satp;
+    t->priv = (uint8_t)key->mode;
+    t->sum = key->mode >> 8 & 1;
+    t->mxr = key->mode >> 9 & 1;
+    return t;
+}
+
+static struct rv_tlb *find_context(struct rv_hart *h, const struct rv_tlb_key *key)
 {
     struct rv_tlb *t = NULL;
 
     for (unsigned i = 0; i < RV_TLB_CONTEXTS && !t; i++)
-        if (h->tlb_pool[i] && has_key(h->tlb_pool[i], r))
+        if (key_is(h, i, key))
             t = h->tlb_pool[i];
-    if (!t) {
-        t = recycle(h);
-        clear_context(t);
-        t->satp = r->satp;
-        t->priv = r->priv;
-        t->sum = r->sum;
-        t->mxr = r->mxr;
-        t->valid = 1;
-    }
+    if (!t)
+        t = make_context(h, key);
     t->last_used = ++h->tlb_stamp;
     return t;
 }
 
-static uint64_t translating_satp(const struct rv_hart *h, unsigned priv)
+static uint64_t translating_satp(const struct rv_hart *h, uint64_t priv)
 {
     return priv == RV_M || !(h->satp >> SATP_MODE_SHIFT) ? 0 : h->satp;
 }
 
+/* The regime of data accesses: MPRV's privilege, and SUM and MXR where they mean something. */
+static struct rv_tlb_key data_key(const struct rv_hart *h)
+{
+    uint64_t priv = h->mstatus & MSTATUS_MPRV ? sim_bits(h->mstatus, MSTATUS_MPP_SHIFT, 2) : h->priv;
+    struct rv_tlb_key key = {translating_satp(h, priv), priv};
+
+    if (!key.satp)
+        return key;
+    if (priv == RV_S && (h->mstatus & MSTATUS_SUM))
+        key.mode |= 1 << 8;
+    if (h->mstatus & MSTATUS_MXR)
+        key.mode |= 1 << 9;
+    return key;
+}
+
 void rv_tlb_select(struct rv_hart *h)
 {
-    struct regime code = {translating_satp(h, h->priv), h->priv, 0, 0};
-    struct regime data = code;
+    struct rv_tlb_key code = {translating_satp(h, h->priv), h->priv}, data = data_key(h);
 
-    if (h->mstatus & MSTATUS_MPRV)
-        data.priv = (uint8_t)sim_bits(h->mstatus, MSTATUS_MPP_SHIFT, 2);
-    data.satp = translating_satp(h, data.priv);
-    if (data.satp) {
-        data.sum = data.priv == RV_S && (h->mstatus & MSTATUS_SUM);
-        data.mxr = (h->mstatus & MSTATUS_MXR) != 0;
-    }
-    if (!h->code_tlb || !has_key(h->code_tlb, &code))
+    if (!h->code_tlb || !key_is(h, h->code_tlb->slot, &code))
         h->code_tlb = find_context(h, &code);
-    if (!h->tlb || !has_key(h->tlb, &data))
+    if (!h->tlb || !key_is(h, h->tlb->slot, &data))
         h->tlb = find_context(h, &data);
 }
 
@@ -147,7 +162,7 @@ static void drop_context(struct rv_hart *h, struct rv_tlb *t)
     if (t == h->tlb || t == h->code_tlb)
         clear_context(t);
     else
-        t->valid = 0;
+        h->tlb_key[t->slot].mode = RV_TLB_NO_MODE;
 }
 
 void rv_tlb_flush_all(struct rv_hart *h)
@@ -169,7 +184,7 @@ void rv_tlb_write_protect(struct rv_hart *h, uint64_t gpa_page)
 {
     for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
         struct rv_tlb *t = h->tlb_pool[i];
-        if (!t || !t->valid || !t->used)
+        if (!valid(h, i) || !t->used)
             continue;
         for (unsigned s = 0; s < RV_TLB_SETS; s++)
             for (unsigned w = 0; w < RV_TLB_WAYS; w++)
@@ -296,7 +311,7 @@ void rv_tlb_flush_range(struct rv_hart *h, const struct rv_fence_range *r)
     for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
         struct rv_tlb *t = h->tlb_pool[i];
         /* Bare contexts translate nothing. */
-        if (t && t->valid && (t->used || t->jc_used) && t->satp &&
+        if (valid(h, i) && (t->used || t->jc_used) && t->satp &&
             (r->asid == RV_ASID_ANY || r->asid == satp_asid(t->satp)))
             flush_context(h, t, &f);
     }

@@ -58,17 +58,24 @@ struct rv_fetch_entry {
  * one: a filter of the va pages whose fetch entry was displaced. */
 #define RV_JC_FILTER_BITS 256
 
+/* What a context is for, packed; no context has RV_TLB_NO_MODE. */
+struct rv_tlb_key {
+    uint64_t satp;
+    uint64_t mode; /* priv | sum << 8 | mxr << 9 */
+};
+#define RV_TLB_NO_MODE UINT64_MAX
+
 struct rv_tlb {
     struct rv_tlb_entry set[RV_TLB_SETS][RV_TLB_WAYS];
     struct rv_jc_entry jc[RV_JC_SIZE];
     struct rv_fetch_entry fetch[RV_FETCH_SIZE];
-    /* key */
+    /* key: the hart has it as well, in tlb_key[slot], which is what lookups read */
     uint64_t satp;     /* 0: bare */
     uint8_t priv;      /* effective privilege of accesses: 0 U, 1 S, 3 M */
     uint8_t sum, mxr;
+    uint8_t slot;      /* index in the hart's pool */
     uint8_t jc_used;   /* set by whoever fills jc */
     uint8_t used;      /* some entry was filled since the last flush */
-    uint8_t valid;     /* the key means something */
     /* Hull of the superpages that entries came from, in the lower and the upper half of the
      * address space: a fence for an address outside needs no search. lo > hi: none. */
     struct {

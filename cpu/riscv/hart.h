@@ -231,7 +231,8 @@ enum rv_stop_reason rv_interp_run(struct rv_hart *h);
  * After RV_SYNC and RV_JSYNC the caller looks at rv_take_interrupt; h->tlb and h->code_tlb may have
  * changed. RV_STOP: h->stop_reason. */
 enum rv_exec rv_interp_step(struct rv_hart *h);
-/* As rv_interp_step until a branch, jump, trap, or SYSTEM instruction was executed, or the budget is
+/* As rv_interp_step until a branch, jump, trap, or SYSTEM instruction was executed, the page ends (what
+ * follows an instruction over a page end has its own translation), or the budget is
  * used up: the JIT's cold path. */
 enum rv_exec rv_interp_block(struct rv_hart *h);
 /* Semantics alone, with the checks that every instruction has (FP on, LR/SC): no pc, no budget. */

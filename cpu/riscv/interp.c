@@ -107,13 +107,15 @@ enum rv_exec rv_interp_step(struct rv_hart *h)
 enum rv_exec rv_interp_block(struct rv_hart *h)
 {
     const unsigned ends = RV_OPF_BRANCH | RV_OPF_JUMP | RV_OPF_SYSTEM;
+    uint64_t page = h->pc & GUEST_PAGE_MASK;
     int64_t before = h->budget;
     enum rv_exec result;
     unsigned flags = 0;
 
     do
         result = step(h, &flags);
-    while (result == RV_NEXT && !(flags & ends) && h->budget >= 0);
+    while (result == RV_NEXT && !(flags & ends) && h->budget >= 0 &&
+           (h->pc & GUEST_PAGE_MASK) == page);
     h->count.interp_insns += (uint64_t)(before - h->budget);
     return result;
 }

@@ -437,14 +437,15 @@ static void test_second_signal_ends_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pipe_feeds_with_back_pressure),
-        cmocka_unit_test(test_hung_up_pipe_costs_nothing),
-        cmocka_unit_test(test_regular_file_feeds),
-        cmocka_unit_test(test_closed_input_is_no_input),
+        /* These fork: before this process has had threads, for ThreadSanitizer. */
         cmocka_unit_test(test_pty_raw_and_escape_key),
         cmocka_unit_test(test_pty_restored_however_it_ends),
         cmocka_unit_test(test_signals_end_and_stop),
         cmocka_unit_test(test_second_signal_ends_at_once),
+        cmocka_unit_test(test_pipe_feeds_with_back_pressure),
+        cmocka_unit_test(test_hung_up_pipe_costs_nothing),
+        cmocka_unit_test(test_regular_file_feeds),
+        cmocka_unit_test(test_closed_input_is_no_input),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,7 +53,8 @@ struct sim_io {
     struct posted *first, **last;
     const void *busy; /* watch or timer whose callback runs now */
     bool stopping;
-    pthread_t self;
+    pthread_t self; /* valid while running */
+    bool running;
 };
 
 static bool add_own_fd(struct sim_io *io, int fd, void *tag)
@@ -229,6 +230,7 @@ static void *io_main(void *arg)
 
     sim_mutex_lock(&io->lock);
     io->self = pthread_self();
+    io->running = true;
     while (!io->stopping) {
         run_posted(io);
         run_timers(io);
@@ -242,6 +244,7 @@ static void *io_main(void *arg)
         for (int i = 0; i < n; i++)
             run_event(io, &events[i]);
     }
+    io->running = false;
     sim_mutex_unlock(&io->lock);
     return NULL;
 }
@@ -318,9 +321,10 @@ void sim_io_watch_set(struct sim_io_watch *w, unsigned events)
     sim_mutex_unlock(&w->io->lock);
 }
 
+/* Lock held. Not by thread.started, which the starting thread writes after the first callbacks. */
 static bool on_io_thread(const struct sim_io *io)
 {
-    return io->thread.started && pthread_equal(io->self, pthread_self());
+    return io->running && pthread_equal(io->self, pthread_self());
 }
 
 void sim_io_watch_remove(struct sim_io_watch *w)

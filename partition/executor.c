@@ -189,7 +189,7 @@ static void executor_sleep(struct executor *ex, vtime_t until)
 /* One turn of one vCPU; true when it may have got something done. */
 static bool turn(struct executor *ex, struct vcpu *v)
 {
-    uint64_t before = v->stats.insns;
+    uint64_t before = v->stats.insns, begin_ns = sim_host_ns();
     enum vcpu_exit why = v->ops->run(v, ex->group->config.budget);
 
     if (why == VCPU_EXIT_EXCLUSIVE) {
@@ -198,6 +198,7 @@ static bool turn(struct executor *ex, struct vcpu *v)
         sim_exclusive_end(v->sim);
     }
     v->stats.exits[why]++;
+    v->stats.run_ns += sim_host_ns() - begin_ns;
     sim_clock_charge(&v->sim->clock, v->stats.insns - before);
     sim_timers_run(v->sim);
     ex->group->idle[v->index] = why == VCPU_EXIT_IDLE;

@@ -73,8 +73,9 @@ static enum sim_status open_file(struct blockdev *b)
     struct stat st;
 
     if (stat(b->path, &st) < 0) {
+        enum sim_status status = errno == ENOENT ? SIM_ERR_NOTFOUND : SIM_ERR_IO;
         sim_error("drive '%s': %m", b->path);
-        return errno == ENOENT ? SIM_ERR_NOTFOUND : SIM_ERR_IO;
+        return status;
     }
     if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
         sim_error("drive '%s' is %s, not a file or block device", b->path,

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -79,6 +80,14 @@ static enum sim_status unix_address(struct netdev *n)
     return SIM_OK;
 }
 
+static bool is_port(const char *text)
+{
+    char *end;
+    unsigned long port = strtoul(text, &end, 10);
+
+    return *text >= '0' && *text <= '9' && !*end && port >= 1 && port <= 65535;
+}
+
 /* "[HOST]:PORT"; an IPv6 address stands in brackets. */
 static enum sim_status inet_address(struct netdev *n, const char *text, bool passive)
 {
@@ -87,7 +96,7 @@ static enum sim_status inet_address(struct netdev *n, const char *text, bool pas
     struct addrinfo *list;
     const char *colon = strrchr(text, ':');
 
-    if (!colon || !colon[1])
+    if (!colon || !is_port(colon + 1))
         return netdev_bad_option(n, passive ? "listen" : "connect", text);
     bool brackets = *text == '[' && colon > text + 1 && colon[-1] == ']';
     char *host = sim_asprintf("%.*s", (int)(colon - text - (brackets ? 2 : 0)),

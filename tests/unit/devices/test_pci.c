@@ -462,10 +462,12 @@ static void test_pci_state_survives(void **state)
     set_vector(f, 1, MSI_TARGET, 0x77, 1);
     avail_ring(&f->d, 0)[2 + QSIZE] = 0;
     read_sector_three(f); /* its vector is pending */
+    freeze(&f->d);
     state_save(desc, f->d.slot, &buf);
     dev_reset(f->d.slot);
     assert_int_equal(state_load(desc, f->d.slot, buf.data, buf.len, &used), SIM_OK);
     assert_int_equal(used, buf.len);
+    thaw(&f->d);
     assert_int_equal(phys_read(f, MSIX_AT + 0x800, 4), 2);
     phys_write(f, MSIX_AT + 16 + 12, 4, 0);
     assert_int_equal(*msi_word(f), 0x77);
@@ -476,6 +478,7 @@ static void test_pci_state_survives(void **state)
     uint32_t ids = 0x10421af4, *at = memmem(buf.data, buf.len, &ids, sizeof ids);
     assert_non_null(at);
     memset(at, 0, 4);
+    freeze(&f->d);
     assert_int_equal(state_load(desc, f->d.slot, buf.data, buf.len, &used), SIM_OK);
     assert_int_equal(cfg_read(f, 0, 0, 4), 0x00081b36);
     assert_int_equal(cfg_read(f, 1, 0, 4), 0x10421af4);
@@ -492,6 +495,7 @@ static void test_pci_level_survives(void **state)
     place_bars(f, 1);
     start_device(f);
     read_sector_three(f);
+    freeze(&f->d);
     state_save(desc, f->d.slot, &buf);
     dev_reset(f->d.slot);
     assert_int_equal(f->d.irq.level, 0);

@@ -595,15 +595,18 @@ static void test_state_survives(void **state)
 
     assert_int_equal(request(d, T_IN, 0, 512, true, NULL), S_OK);
     assert_int_equal(request(d, T_IN, 1, 512, true, NULL), S_OK);
+    freeze(d);
     state_save(desc, d->slot, &buf);
     dev_reset(d->slot);
     assert_int_equal(reg_read(d, 0x70), 0);
     assert_int_equal(state_load(desc, d->slot, buf.data, buf.len, &used), SIM_OK);
     assert_int_equal(used, buf.len);
+    thaw(d);
     assert_int_equal(reg_read(d, 0x70), 15);
     assert_int_equal(reg_read(d, 0x60), 1);
     assert_int_equal(request(d, T_IN, 2, 512, true, NULL), S_OK);
     check_pattern(guest(d, DATA), 1024, 512);
+    freeze(d);
     assert_int_equal(state_load(desc, d->slot, buf.data, buf.len / 2, &used), SIM_ERR_FORMAT);
     state_buf_fini(&buf);
 }
@@ -616,6 +619,7 @@ static void test_state_with_a_ring_outside_memory_is_refused(void **state)
     uint64_t rings = RINGS, nowhere = 0x1000;
     size_t used;
 
+    freeze(d);
     state_save(desc, d->slot, &buf);
     uint8_t *at = memmem(buf.data, buf.len, &rings, sizeof rings);
     assert_non_null(at);

@@ -199,6 +199,17 @@ static inline uint32_t take_used(struct driver *d, unsigned q, uint32_t *len)
     return e[0];
 }
 
+/* Saving and loading happen in a frozen world: without the I/O thread. */
+static inline void freeze(struct driver *d)
+{
+    sim_io_stop(d->sim->io);
+}
+
+static inline void thaw(struct driver *d)
+{
+    assert_int_equal(sim_io_start(d->sim->io), SIM_OK);
+}
+
 static inline bool is_broken(struct driver *d)
 {
     return reg_read(d, 0x70) & VIRTIO_STATUS_NEEDS_RESET;

@@ -1,0 +1,331 @@
+/* Raw drives: opening, every operation inline and on workers, errors, cancelling. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "devices/backend.h"
+#include "sim-core/lock.h"
+
+enum { SIZE = 4 << 20 };
+
+struct fixture {
+    char path[32];
+    int fd;
+    struct blockdev *b;
+};
+
+struct request {
+    struct blockdev_request io;
+    atomic_int result; /* 0 pending, 1 ok, 2 failed */
+    atomic_int calls;
+};
+
+static void done(struct blockdev_request *io, bool ok)
+{
+    struct request *r = (struct request *)io;
+
+    atomic_fetch_add(&r->calls, 1);
+    atomic_store(&r->result, ok ? 1 : 2);
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+
+    strcpy(f->path, "/tmp/driveXXXXXX");
+    f->fd = mkstemp(f->path);
+    assert_int_equal(ftruncate(f->fd, SIZE), 0);
+    struct blockdev_options o = {.path = f->path};
+    assert_int_equal(blockdev_open(NULL, &o, &f->b), SIM_OK);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    blockdev_close(f->b);
+    close(f->fd);
+    unlink(f->path);
+    free(f);
+    return 0;
+}
+
+static bool run(struct blockdev *b, enum blockdev_op op, uint64_t offset, const struct iovec *iov,
+                unsigned nr_iov, uint64_t len)
+{
+    struct request r = {.io = {.op = op, .offset = offset, .len = len, .iov = iov,
+                               .nr_iov = nr_iov, .done = done}};
+
+    blockdev_submit(b, &r.io);
+    blockdev_drain(b);
+    assert_int_equal(atomic_load(&r.calls), 1);
+    return atomic_load(&r.result) == 1;
+}
+
+static bool run_buf(struct blockdev *b, enum blockdev_op op, uint64_t offset, void *buf, size_t len)
+{
+    struct iovec iov = {buf, len};
+
+    return run(b, op, offset, &iov, 1, len);
+}
+
+static void test_open_refuses_what_is_no_drive(void **state)
+{
+    static const struct {
+        const char *path;
+        enum sim_status status;
+    } bad[] = {{"/nonexistent/file", SIM_ERR_NOTFOUND},
+               {"/tmp", SIM_ERR_INVALID},
+               {"/dev/null", SIM_ERR_INVALID}};
+    struct fixture *f = *state;
+    struct blockdev *b;
+
+    for (unsigned i = 0; i < SIM_ARRAY_LEN(bad); i++) {
+        struct blockdev_options o = {.path = bad[i].path};
+        assert_int_equal(blockdev_open(NULL, &o, &b), bad[i].status);
+    }
+    struct blockdev_options o = {.path = f->path};
+    assert_int_equal(ftruncate(f->fd, 1000), 0);
+    assert_int_equal(blockdev_open(NULL, &o, &b), SIM_ERR_INVALID);
+    assert_int_equal(ftruncate(f->fd, 0), 0);
+    assert_int_equal(blockdev_open(NULL, &o, &b), SIM_ERR_INVALID);
+}
+
+static void test_open_tells_its_properties(void **state)
+{
+    struct fixture *f = *state;
+    struct blockdev_options o = {.path = f->path, .readonly = true, .serial = "s1"};
+    struct blockdev *b;
+
+    assert_int_equal(blockdev_open(NULL, &o, &b), SIM_OK);
+    assert_int_equal(blockdev_size(b), SIZE);
+    assert_true(blockdev_readonly(b));
+    assert_string_equal(blockdev_serial(b), "s1");
+    blockdev_close(b);
+    assert_null(blockdev_serial(f->b));
+    assert_false(blockdev_readonly(f->b));
+}
+
+static void test_small_and_large_transfers(void **state)
+{
+    static const size_t sizes[] = {512, 4096, 256 << 10, (256 << 10) + 512, 3 << 20};
+    struct fixture *f = *state;
+    uint8_t *out = malloc(SIZE), *in = malloc(SIZE);
+
+    for (unsigned i = 0; i < SIM_ARRAY_LEN(sizes); i++) {
+        for (size_t k = 0; k < sizes[i]; k++)
+            out[k] = (uint8_t)(k * 3 + i + (k >> 12));
+        memset(in, 0, sizes[i]);
+        assert_true(run_buf(f->b, BLOCKDEV_WRITE, 1024, out, sizes[i]));
+        assert_true(run_buf(f->b, BLOCKDEV_READ, 1024, in, sizes[i]));
+        assert_memory_equal(in, out, sizes[i]);
+        assert_int_equal(pread(f->fd, in, sizes[i], 1024), sizes[i]);
+        assert_memory_equal(in, out, sizes[i]);
+    }
+    free(out);
+    free(in);
+}
+
+static void test_many_pieces(void **state)
+{
+    struct fixture *f = *state;
+    enum { PIECES = 700, PIECE = 1536 };
+    static uint8_t out[PIECES][PIECE], in[PIECES * PIECE];
+    struct iovec iov[PIECES];
+
+    for (unsigned i = 0; i < PIECES; i++) {
+        memset(out[i], (int)(i + 1), PIECE);
+        iov[PIECES - 1 - i] = (struct iovec){out[i], PIECE}; /* backwards */
+    }
+    assert_true(run(f->b, BLOCKDEV_WRITE, 512, iov, PIECES, PIECES * PIECE));
+    assert_int_equal(pread(f->fd, in, sizeof in, 512), sizeof in);
+    for (unsigned i = 0; i < PIECES; i++)
+        assert_int_equal(in[i * PIECE + 5], (uint8_t)(PIECES - i));
+}
+
+static void test_reads_of_uncached_data(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t buf[4096];
+
+    memset(buf, 0x3c, sizeof buf);
+    assert_int_equal(pwrite(f->fd, buf, sizeof buf, 1 << 20), sizeof buf);
+    assert_int_equal(fsync(f->fd), 0);
+    assert_int_equal(posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    memset(buf, 0, sizeof buf);
+    assert_true(run_buf(f->b, BLOCKDEV_READ, 1 << 20, buf, sizeof buf));
+    assert_int_equal(buf[4095], 0x3c);
+}
+
+static void test_bounds(void **state)
+{
+    struct fixture *f = *state;
+    static uint8_t buf[8192];
+
+    assert_true(run_buf(f->b, BLOCKDEV_WRITE, SIZE - 512, buf, 512));
+    assert_false(run_buf(f->b, BLOCKDEV_WRITE, SIZE - 512, buf, 1024));
+    assert_false(run_buf(f->b, BLOCKDEV_READ, SIZE, buf, 512));
+    assert_false(run_buf(f->b, BLOCKDEV_READ, UINT64_MAX - 100, buf, 512));
+    assert_false(run(f->b, BLOCKDEV_DISCARD, SIZE, NULL, 0, 512));
+    assert_true(run(f->b, BLOCKDEV_READ, SIZE, NULL, 0, 0));
+    struct stat st;
+    assert_int_equal(fstat(f->fd, &st), 0);
+    assert_int_equal(st.st_size, SIZE);
+}
+
+static void test_zero_discard_flush(void **state)
+{
+    struct fixture *f = *state;
+    static uint8_t buf[128 << 10];
+
+    memset(buf, 0xff, sizeof buf);
+    assert_true(run_buf(f->b, BLOCKDEV_WRITE, 0, buf, sizeof buf));
+    assert_true(run(f->b, BLOCKDEV_FLUSH, 0, NULL, 0, 0));
+    assert_true(run(f->b, BLOCKDEV_FLUSH, 0, NULL, 0, 0)); /* nothing new */
+    assert_true(run(f->b, BLOCKDEV_ZERO, 4096, NULL, 0, 8192));
+    assert_int_equal(pread(f->fd, buf, sizeof buf, 0), sizeof buf);
+    assert_int_equal(buf[4095], 0xff);
+    for (unsigned i = 4096; i < 4096 + 8192; i++)
+        assert_int_equal(buf[i], 0);
+    assert_int_equal(buf[4096 + 8192], 0xff);
+    struct stat before, after;
+    assert_int_equal(fstat(f->fd, &before), 0);
+    assert_true(run(f->b, BLOCKDEV_DISCARD, 0, NULL, 0, sizeof buf));
+    assert_int_equal(fstat(f->fd, &after), 0);
+    assert_int_equal(after.st_size, SIZE);
+    assert_true(after.st_blocks <= before.st_blocks);
+    assert_true(run(f->b, BLOCKDEV_FLUSH, 0, NULL, 0, 0));
+}
+
+static void test_readonly(void **state)
+{
+    struct fixture *f = *state;
+    struct blockdev_options o = {.path = f->path, .readonly = true};
+    struct blockdev *b;
+    uint8_t buf[512] = {1};
+
+    assert_int_equal(blockdev_open(NULL, &o, &b), SIM_OK);
+    assert_false(run_buf(b, BLOCKDEV_WRITE, 0, buf, 512));
+    assert_false(run(b, BLOCKDEV_ZERO, 0, NULL, 0, 512));
+    assert_false(run(b, BLOCKDEV_DISCARD, 0, NULL, 0, 512));
+    assert_true(run(b, BLOCKDEV_FLUSH, 0, NULL, 0, 0));
+    assert_true(run_buf(b, BLOCKDEV_READ, 0, buf, 512));
+    assert_int_equal(buf[0], 0);
+    blockdev_close(b);
+}
+
+/* What a full disk looks like: the kernel refuses to write beyond a limit. */
+static void test_refused_writes_fail_and_others_go_on(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit old, limit;
+    uint8_t buf[4096] = {7};
+
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    limit = (struct rlimit){1 << 20, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_false(run_buf(f->b, BLOCKDEV_WRITE, 2 << 20, buf, sizeof buf));
+    assert_false(run_buf(f->b, BLOCKDEV_WRITE, 3 << 20, buf, sizeof buf));
+    assert_true(run_buf(f->b, BLOCKDEV_WRITE, 0, buf, sizeof buf));
+    assert_true(run_buf(f->b, BLOCKDEV_READ, 2 << 20, buf, sizeof buf));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_true(run_buf(f->b, BLOCKDEV_WRITE, 2 << 20, buf, sizeof buf));
+}
+
+static void test_many_at_once(void **state)
+{
+    struct fixture *f = *state;
+    enum { REQUESTS = 64, BYTES = 512 << 10 };
+    static struct request r[REQUESTS];
+    static struct iovec iov[REQUESTS];
+    uint8_t *mem = malloc((size_t)REQUESTS * BYTES);
+
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        memset(mem + (size_t)i * BYTES, (int)i, BYTES);
+        iov[i] = (struct iovec){mem + (size_t)i * BYTES, BYTES};
+        r[i] = (struct request){.io = {.op = i % 3 ? BLOCKDEV_READ : BLOCKDEV_WRITE,
+                                       .offset = (uint64_t)(i % 8) * BYTES,
+                                       .len = BYTES,
+                                       .iov = &iov[i],
+                                       .nr_iov = 1,
+                                       .done = done}};
+        blockdev_submit(f->b, &r[i].io);
+    }
+    blockdev_drain(f->b);
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        assert_int_equal(atomic_load(&r[i].calls), 1);
+        assert_int_equal(atomic_load(&r[i].result), 1);
+    }
+    free(mem);
+}
+
+/* The same megabytes again and again, 64 GiB in all: cancelling does not wait for them. */
+static void test_cancel_is_quick(void **state)
+{
+    struct fixture *f = *state;
+    enum { PIECES = 1024, REQUESTS = 64 };
+    static struct iovec iov[PIECES];
+    static struct request r[REQUESTS];
+    uint8_t *mem = malloc(1 << 20);
+    struct blockdev *b;
+
+    assert_int_equal(ftruncate(f->fd, 2ll << 30), 0);
+    struct blockdev_options o = {.path = f->path};
+    assert_int_equal(blockdev_open(NULL, &o, &b), SIM_OK);
+    for (unsigned i = 0; i < PIECES; i++)
+        iov[i] = (struct iovec){mem, 1 << 20};
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        r[i] = (struct request){.io = {.op = BLOCKDEV_READ,
+                                       .len = 1ull << 30,
+                                       .iov = iov,
+                                       .nr_iov = PIECES,
+                                       .done = done}};
+        blockdev_submit(b, &r[i].io);
+    }
+    uint64_t start = sim_host_ns();
+    blockdev_cancel(b);
+    assert_true(sim_host_ns() - start < 2000000000u);
+    for (unsigned i = 0; i < REQUESTS; i++)
+        assert_int_equal(atomic_load(&r[i].calls), 1);
+    assert_int_equal(atomic_load(&r[REQUESTS - 1].result), 2);
+    assert_true(run_buf(b, BLOCKDEV_READ, 0, mem, 1 << 20)); /* works again */
+    blockdev_close(b);
+    free(mem);
+}
+
+#define BLOCK_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BLOCK_TEST(test_open_refuses_what_is_no_drive),
+        BLOCK_TEST(test_open_tells_its_properties),
+        BLOCK_TEST(test_small_and_large_transfers),
+        BLOCK_TEST(test_many_pieces),
+        BLOCK_TEST(test_reads_of_uncached_data),
+        BLOCK_TEST(test_bounds),
+        BLOCK_TEST(test_zero_discard_flush),
+        BLOCK_TEST(test_readonly),
+        BLOCK_TEST(test_refused_writes_fail_and_others_go_on),
+        BLOCK_TEST(test_many_at_once),
+        BLOCK_TEST(test_cancel_is_quick),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

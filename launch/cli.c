@@ -26,12 +26,6 @@ struct cli_option {
     uint32_t flag;    /* or of a bool field that becomes true; 0 = none */
 };
 
-static enum sim_status reject(const char *option, const char *value, const char *why)
-{
-    sim_error("%s: '%s' %s", option, value, why);
-    return SIM_ERR_INVALID;
-}
-
 /* --- machine --- */
 
 static const char *const smp_topology[] = {"drawers", "books", "sockets", "dies",
@@ -70,7 +64,7 @@ static enum sim_status apply_smp(struct cli *cli, const char *option, const char
 }
 
 enum { MEMORY_UNIT = 1 << 20, MEMORY_MIN = 1 << 20 };
-static const uint64_t memory_max = 1ull << 46; /* what Sv39x4-sized page tables of guests reach */
+static const uint64_t memory_max = 1ull << 46; /* far above any host, far below 2^56 */
 
 static enum sim_status apply_memory(struct cli *cli, const char *option, const char *value)
 {
@@ -86,9 +80,9 @@ static enum sim_status apply_memory(struct cli *cli, const char *option, const c
     status = keyvals_check(&kv);
     if (status == SIM_OK)
         status = size ? parse_size(option, size, MEMORY_UNIT, &bytes)
-                      : reject(option, value, "has no size");
+                      : option_reject(option, value, "has no size");
     if (status == SIM_OK && (bytes < MEMORY_MIN || bytes > memory_max || bytes % GUEST_PAGE_SIZE))
-        status = reject(option, size, "is not a possible memory size (1M to 64T, whole 4K pages)");
+        status = option_reject(option, size, "is not a possible memory size (1M to 64T, whole 4K pages)");
     keyvals_fini(&kv);
     if (status == SIM_OK)
         cli->config->memory = bytes;
@@ -101,11 +95,11 @@ static enum sim_status check_machine_settings(struct keyvals *kv)
     static const struct {
         const char *key, *value;
     } fixed[] = {{"aclint", "on"}, {"aclint", "off"}, {"aia", "none"}, {"acpi", "off"},
-                 {"usb", "off"},   {"iommu-sys", "off"}, {"graphics", "off"}, {"accel", NULL}};
+                 {"usb", "off"},   {"iommu-sys", "off"}, {"graphics", "off"}};
 
     for (unsigned i = 0; i < kv->nr; i++)
         for (size_t j = 0; j < SIM_ARRAY_LEN(fixed); j++)
-            if (fixed[j].value && strcmp(kv->item[i].key, fixed[j].key) == 0 &&
+            if (strcmp(kv->item[i].key, fixed[j].key) == 0 &&
                 strcmp(kv->item[i].value, fixed[j].value) == 0)
                 kv->item[i].taken = true;
     return keyvals_check(kv);
@@ -124,7 +118,7 @@ static enum sim_status apply_machine(struct cli *cli, const char *option, const 
     dump = keyvals_take(&kv, "dumpdtb");
     accel = keyvals_take(&kv, "accel");
     if (type && strcmp(type, "virt") != 0)
-        status = reject(option, type, "is not a machine (there is 'virt'; other machines are "
+        status = option_reject(option, type, "is not a machine (there is 'virt'; other machines are "
                                       "described by -dtb FILE)");
     if (status == SIM_OK && dump)
         config_set_string(&cli->config->dump_dtb, dump);
@@ -162,7 +156,7 @@ static enum sim_status apply_accel(struct cli *cli, const char *option, const ch
             }
         }
         if (status != SIM_OK)
-            status = reject(option, name ? name : value, "is not an engine (jit or interp)");
+            status = option_reject(option, name ? name : value, "is not an engine (jit or interp)");
     }
     keyvals_fini(&kv);
     return status;
@@ -189,7 +183,7 @@ static enum sim_status apply_timeout(struct cli *cli, const char *option, const 
 static enum sim_status apply_clock(struct cli *cli, const char *option, const char *value)
 {
     if (strcmp(value, "host") != 0 && strcmp(value, "virtual") != 0)
-        return reject(option, value, "is not a clock (host or virtual)");
+        return option_reject(option, value, "is not a clock (host or virtual)");
     cli->config->virtual_clock = strcmp(value, "virtual") == 0;
     return SIM_OK;
 }
@@ -217,7 +211,7 @@ static enum sim_status apply_serial(struct cli *cli, const char *option, const c
             return SIM_OK;
         }
     }
-    return reject(option, value, "is not a place for a serial port (stdio, null, file:PATH, "
+    return option_reject(option, value, "is not a place for a serial port (stdio, null, file:PATH, "
                                  "unix:PATH,server=on, chardev:ID)");
 }
 
@@ -240,7 +234,7 @@ static enum sim_status apply_only_none(struct cli *cli, const char *option, cons
     (void)cli;
     if (strcmp(value, "none") == 0 || strcmp(value, "null") == 0)
         return SIM_OK;
-    return reject(option, value, "is not available (only 'none')");
+    return option_reject(option, value, "is not available (only 'none')");
 }
 
 static enum sim_status apply_rtc(struct cli *cli, const char *option, const char *value)
@@ -257,7 +251,7 @@ static enum sim_status apply_object(struct cli *cli, const char *option, const c
     (void)cli;
     if (strncmp(value, "rng-random,", 11) == 0 || strncmp(value, "rng-builtin,", 12) == 0)
         return SIM_OK;
-    return reject(option, value, "is not an object that Partita has (rng-random, rng-builtin)");
+    return option_reject(option, value, "is not an object that Partita has (rng-random, rng-builtin)");
 }
 
 static enum sim_status apply_help(struct cli *cli, const char *option, const char *value)
@@ -414,7 +408,7 @@ static enum sim_status apply_word(struct cli *cli, int argc, char *const *argv, 
     if (!o)
         return unknown_option(word);
     if (!o->arg && equals)
-        return reject(word, equals + 1, "is one argument too many: it takes none");
+        return option_reject(word, equals + 1, "is one argument too many: it takes none");
     if (!o->arg || equals)
         return apply_option(cli, o, o->arg ? equals + 1 : NULL);
     if (*i >= argc) {

@@ -15,12 +15,6 @@ static enum sim_status too_many(const char *option, unsigned limit)
     return SIM_ERR_INVALID;
 }
 
-static enum sim_status reject(const char *option, const char *value, const char *why)
-{
-    sim_error("%s: '%s' %s", option, value, why);
-    return SIM_ERR_INVALID;
-}
-
 static char *dup_or_null(const char *s)
 {
     return s ? sim_strdup(s) : NULL;
@@ -72,14 +66,14 @@ static enum sim_status read_drive(struct keyvals *kv, struct config_drive *drive
     drive->serial = dup_or_null(keyvals_take(kv, "serial"));
     *id = keyvals_take(kv, "id");
     if (!drive->file || !*drive->file)
-        return reject("-drive", drive->file ? drive->file : "", "names no file (file=FILE)");
+        return option_reject("-drive", drive->file ? drive->file : "", "names no file (file=FILE)");
     SIM_TRY(check_format(keyvals_take(kv, "format")));
     drive->readonly = media && strcmp(media, "cdrom") == 0;
     SIM_TRY(keyvals_take_bool(kv, "readonly", &drive->readonly));
     SIM_TRY(keyvals_take_bool(kv, "read-only", &drive->readonly));
     SIM_TRY(keyvals_take_bool(kv, "snapshot", &snapshot));
     if (snapshot)
-        return reject("-drive", "snapshot=on", "is not supported (make a copy of the image)");
+        return option_reject("-drive", "snapshot=on", "is not supported (make a copy of the image)");
     SIM_TRY(choose("-drive bus=", keyvals_take(kv, "bus"), buses, &bus));
     SIM_TRY(choose("-drive if=", keyvals_take(kv, "if"), interfaces, &interface));
     keyvals_ignore(kv, ignored_drive_keys);
@@ -101,7 +95,7 @@ enum sim_status cli_add_drive(struct cli_devices *d, const char *text)
     status = read_drive(&kv, &d->drive[n].drive, &d->drive[n].plugged, &id);
     for (unsigned i = 0; status == SIM_OK && id && i < n; i++)
         if (d->drive[i].id && strcmp(d->drive[i].id, id) == 0)
-            status = reject("-drive id=", id, "is used twice");
+            status = option_reject("-drive id=", id, "is used twice");
     d->drive[n].id = dup_or_null(id);
     keyvals_fini(&kv);
     return status;
@@ -127,11 +121,11 @@ static enum sim_status add_net(struct cli_devices *d, struct keyvals *kv, const 
     if (d->nr_nets == CONFIG_MAX_NETS)
         return too_many(kv->option, CONFIG_MAX_NETS);
     if (!type)
-        return reject(kv->option, "", "names no back end (user or socket)");
+        return option_reject(kv->option, "", "names no back end (user or socket)");
     SIM_TRY(choose(kv->option, type, types, &which));
     for (unsigned i = 0; id && i < d->nr_nets; i++)
         if (d->net[i].id && strcmp(d->net[i].id, id) == 0)
-            return reject(kv->option, id, "is an id used twice");
+            return option_reject(kv->option, id, "is an id used twice");
     unsigned n = d->nr_nets++;
     char *rest = keyvals_rest(kv);
     d->net[n].id = dup_or_null(id);
@@ -149,7 +143,7 @@ enum sim_status cli_add_netdev(struct cli_devices *d, const char *text)
     SIM_TRY(keyvals_parse("-netdev", text, "type", &kv));
     const char *type = keyvals_take(&kv, "type");
     const char *id = keyvals_take(&kv, "id");
-    status = id ? add_net(d, &kv, type, id) : reject("-netdev", text, "has no id=");
+    status = id ? add_net(d, &kv, type, id) : option_reject("-netdev", text, "has no id=");
     keyvals_fini(&kv);
     return status;
 }
@@ -195,14 +189,14 @@ static enum sim_status chardev_spec(struct keyvals *kv, const char *kind, char *
     const char *path = keyvals_take(kv, "path");
 
     if (!kind)
-        return reject("-chardev", "", "names no kind (stdio, null, file, socket)");
+        return option_reject("-chardev", "", "names no kind (stdio, null, file, socket)");
     SIM_TRY(choose("-chardev", kind, kinds, &which));
     if (which == 0) {
         static const char *const ignored[] = {"mux", "signal", NULL};
         keyvals_ignore(kv, ignored);
     }
     if (which >= 2 && !path)
-        return reject("-chardev", kind, "needs path=");
+        return option_reject("-chardev", kind, "needs path=");
     if (which == 3) {
         SIM_TRY(keyvals_take_bool(kv, "server", &server));
         SIM_TRY(keyvals_take_bool(kv, "wait", &wait));
@@ -228,10 +222,10 @@ enum sim_status cli_add_chardev(struct cli_devices *d, const char *text)
     SIM_TRY(keyvals_parse("-chardev", text, "kind", &kv));
     const char *kind = keyvals_take(&kv, "kind"), *id = keyvals_take(&kv, "id");
     if (!id)
-        status = reject("-chardev", text, "has no id=");
+        status = option_reject("-chardev", text, "has no id=");
     for (unsigned i = 0; status == SIM_OK && i < d->nr_chardevs; i++)
         if (strcmp(d->chardev[i].id, id) == 0)
-            status = reject("-chardev id=", id, "is used twice");
+            status = option_reject("-chardev id=", id, "is used twice");
     char *spec = NULL;
     if (status == SIM_OK)
         status = chardev_spec(&kv, kind, &spec);
@@ -267,19 +261,19 @@ static enum sim_status plug_blk(struct cli_devices *d, struct config *c, struct 
 
     (void)c;
     if (!id)
-        return reject("-device", kv->item[0].value, "needs drive=ID");
+        return option_reject("-device", kv->item[0].value, "needs drive=ID");
     for (unsigned i = 0; i < d->nr_drives; i++) {
         if (!d->drive[i].id || strcmp(d->drive[i].id, id) != 0)
             continue;
         if (d->drive[i].plugged)
-            return reject("-device drive=", id, "is already a device (its -drive needs if=none)");
+            return option_reject("-device drive=", id, "is already a device (its -drive needs if=none)");
         d->drive[i].plugged = true;
         d->drive[i].drive.bus = bus;
         if (serial)
             config_set_string(&d->drive[i].drive.serial, serial);
         return SIM_OK;
     }
-    return reject("-device drive=", id, "is no -drive's id");
+    return option_reject("-device drive=", id, "is no -drive's id");
 }
 
 /* The net goes into the configuration here, so that NICs have the order of their -device. */
@@ -289,12 +283,12 @@ static enum sim_status plug_net(struct cli_devices *d, struct config *c, struct 
     const char *id = keyvals_take(kv, "netdev"), *mac = keyvals_take(kv, "mac");
 
     if (!id)
-        return reject("-device", kv->item[0].value, "needs netdev=ID");
+        return option_reject("-device", kv->item[0].value, "needs netdev=ID");
     for (unsigned i = 0; i < d->nr_nets; i++) {
         if (!d->net[i].id || strcmp(d->net[i].id, id) != 0)
             continue;
         if (!d->net[i].net.backend)
-            return reject("-device netdev=", id, "is used twice");
+            return option_reject("-device netdev=", id, "is used twice");
         if (mac)
             SIM_TRY(parse_mac("-device mac=", mac, d->net[i].net.mac));
         d->net[i].net.bus = bus;
@@ -302,7 +296,7 @@ static enum sim_status plug_net(struct cli_devices *d, struct config *c, struct 
         d->net[i].net.backend = NULL; /* moved */
         return SIM_OK;
     }
-    return reject("-device netdev=", id, "is no -netdev's id");
+    return option_reject("-device netdev=", id, "is no -netdev's id");
 }
 
 static enum sim_status plug_rng(struct cli_devices *d, struct config *c, struct keyvals *kv,
@@ -310,7 +304,7 @@ static enum sim_status plug_rng(struct cli_devices *d, struct config *c, struct 
 {
     (void)d;
     if (c->rng)
-        return reject("-device", kv->item[0].value, "is there already (one is enough)");
+        return option_reject("-device", kv->item[0].value, "is there already (one is enough)");
     c->rng = true;
     c->rng_bus = bus;
     return SIM_OK;
@@ -334,9 +328,9 @@ static enum sim_status plug_console(struct cli_devices *d, struct config *c, str
 
     (void)bus;
     if (!spec)
-        return reject("-device virtconsole,chardev=", id ? id : "", "is no -chardev's id");
+        return option_reject("-device virtconsole,chardev=", id ? id : "", "is no -chardev's id");
     if (c->virtconsole)
-        return reject("-device", "virtconsole", "is there already (one is possible)");
+        return option_reject("-device", "virtconsole", "is there already (one is possible)");
     config_set_string(&c->virtconsole, spec);
     return SIM_OK;
 }
@@ -382,7 +376,7 @@ static enum sim_status plug(struct cli_devices *d, struct config *c, struct keyv
     const char *near;
 
     if (!driver)
-        return reject("-device", kv->item[0].key, "is a setting where a device name belongs");
+        return option_reject("-device", kv->item[0].key, "is a setting where a device name belongs");
     for (size_t i = 0; i < SIM_ARRAY_LEN(device_kinds); i++) {
         if (strcmp(driver, device_kinds[i].name) == 0) {
             SIM_TRY(device_kinds[i].plug(d, c, kv, device_kinds[i].bus));
@@ -430,7 +424,7 @@ static enum sim_status resolve_serials(struct cli_devices *d, struct config *c)
             continue;
         const char *spec = find_chardev(d, c->serial[i] + sizeof prefix - 1);
         if (!spec)
-            return reject("-serial", c->serial[i], "is no -chardev's id");
+            return option_reject("-serial", c->serial[i], "is no -chardev's id");
         config_set_string(&c->serial[i], spec);
     }
     return SIM_OK;

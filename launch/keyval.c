@@ -171,6 +171,12 @@ char *keyvals_rest(const struct keyvals *kv)
 
 /* --- single values --- */
 
+enum sim_status option_reject(const char *option, const char *value, const char *why)
+{
+    sim_error("%s: '%s' %s", option, value, why);
+    return SIM_ERR_INVALID;
+}
+
 enum sim_status parse_u32(const char *option, const char *text, uint32_t *out)
 {
     char *end;

@@ -38,6 +38,9 @@ enum sim_status keyvals_check(const struct keyvals *kv) SIM_MUST_CHECK;
 /* What nobody took, joined again with commas doubled; sim_free it. */
 char *keyvals_rest(const struct keyvals *kv);
 
+/* "OPTION: 'VALUE' WHY"; SIM_ERR_INVALID. */
+enum sim_status option_reject(const char *option, const char *value, const char *why);
+
 /* Values that stand alone. All log with the option's name and the text. */
 enum sim_status parse_u32(const char *option, const char *text, uint32_t *out) SIM_MUST_CHECK;
 enum sim_status parse_bool(const char *option, const char *text, bool *out) SIM_MUST_CHECK;

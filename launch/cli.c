@@ -82,7 +82,8 @@ static enum sim_status apply_memory(struct cli *cli, const char *option, const c
         status = size ? parse_size(option, size, MEMORY_UNIT, &bytes)
                       : option_reject(option, value, "has no size");
     if (status == SIM_OK && (bytes < MEMORY_MIN || bytes > memory_max || bytes % GUEST_PAGE_SIZE))
-        status = option_reject(option, size, "is not a possible memory size (1M to 64T, whole 4K pages)");
+        status = option_reject(option, size,
+                               "is not a possible memory size (1M to 64T, whole 4K pages)");
     keyvals_fini(&kv);
     if (status == SIM_OK)
         cli->config->memory = bytes;
@@ -245,13 +246,14 @@ static enum sim_status apply_rtc(struct cli *cli, const char *option, const char
     return SIM_OK;
 }
 
-/* QEMU needs a back end object for -device virtio-rng; here the host's random source is built in. */
+/* QEMU's virtio-rng needs a back end object; here the host's random source is built in. */
 static enum sim_status apply_object(struct cli *cli, const char *option, const char *value)
 {
     (void)cli;
     if (strncmp(value, "rng-random,", 11) == 0 || strncmp(value, "rng-builtin,", 12) == 0)
         return SIM_OK;
-    return option_reject(option, value, "is not an object that Partita has (rng-random, rng-builtin)");
+    return option_reject(option, value,
+                         "is not an object that Partita has (rng-random, rng-builtin)");
 }
 
 static enum sim_status apply_help(struct cli *cli, const char *option, const char *value)
@@ -395,8 +397,8 @@ static enum sim_status apply_option(struct cli *cli, const struct cli_option *o,
     return SIM_OK;
 }
 
-/* One option and its argument; *i moves behind them. Both dashes of "--timeout 60" and "--timeout=60"
- * are welcome; QEMU's users write one. */
+/* One option and its argument; *i moves behind them. "--timeout 60" and "--timeout=60" are welcome as
+ * well as QEMU's "-timeout 60". */
 static enum sim_status apply_word(struct cli *cli, int argc, char *const *argv, int *i)
 {
     const char *word = argv[(*i)++];

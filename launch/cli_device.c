@@ -266,7 +266,8 @@ static enum sim_status plug_blk(struct cli_devices *d, struct config *c, struct 
         if (!d->drive[i].id || strcmp(d->drive[i].id, id) != 0)
             continue;
         if (d->drive[i].plugged)
-            return option_reject("-device drive=", id, "is already a device (its -drive needs if=none)");
+            return option_reject("-device drive=", id,
+                                 "is already a device (its -drive needs if=none)");
         d->drive[i].plugged = true;
         d->drive[i].drive.bus = bus;
         if (serial)

@@ -291,7 +291,7 @@ static enum sim_status place_initrd(struct loader *l, const struct input_file *f
             return reserve(l, f, places[i], f->size);
         }
     }
-    input_file_error(f, "its %" PRIu64 " KiB do not fit into RAM beside the kernel (-m sets its size)",
+    input_file_error(f, "its %" PRIu64 " KiB do not fit into RAM beside the kernel (-m sets RAM)",
                      f->size >> 10);
     return SIM_ERR_RANGE;
 }
@@ -392,8 +392,8 @@ static enum sim_status place_fdt(struct loader *l)
             return SIM_OK;
         }
     }
-    sim_error("the device tree (%" PRIu64 " KiB) does not fit into RAM beside the kernel (-m sets its "
-              "size)", size >> 10);
+    sim_error("the device tree (%" PRIu64 " KiB) does not fit into RAM beside the kernel (-m sets "
+              "RAM)", size >> 10);
     return SIM_ERR_RANGE;
 }
 

@@ -26,7 +26,8 @@ struct terminal;
  * started. */
 struct terminal *terminal_create(struct sim_io *io, int fd, const struct terminal_ops *ops,
                                  void *opaque);
-/* Stops reading and restores the terminal. Context: launch thread, I/O loop stopped. NULL is allowed. */
+/* Stops reading and restores the terminal; NULL is allowed. Context: launch thread, I/O loop
+ * stopped. */
 void terminal_destroy(struct terminal *t);
 /* Is raw mode on: do keys go to the guest? */
 bool terminal_is_raw(void);

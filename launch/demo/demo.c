@@ -338,7 +338,8 @@ static uint32_t shade(uint32_t n, uint32_t last)
 static void put_pixel(uint32_t n)
 {
     static const char shades[] = "  .,:;-=+ivxoXO#@";
-    static const uint8_t colors[] = {17, 17, 18, 19, 20, 26, 32, 38, 44, 50, 84, 118, 154, 190, 226, 220};
+    static const uint8_t colors[] = {17, 17, 18, 19, 20, 26, 32, 38,
+                                     44, 50, 84, 118, 154, 190, 226, 220};
     uint32_t level = shade(n, sizeof colors - 1);
 
     if (n == max_iterations) {
@@ -365,7 +366,8 @@ static void put_row(uint64_t row)
 
 /* --- stage 2: primes --- */
 
-enum { CHUNK = 100000, MAX_CHUNK = 21474, BASE_LIMIT = 46341, CHECKED_CHUNKS = 10, CHECKED_PRIMES = 78498 };
+enum { CHUNK = 100000, MAX_CHUNK = 21474, BASE_LIMIT = 46341 };
+enum { CHECKED_CHUNKS = 10, CHECKED_PRIMES = 78498 };
 
 static uint16_t base_prime[4800]; /* odd primes below 2^15.5: sieve numbers below 2^31 */
 static uint32_t nr_base_primes;

@@ -185,9 +185,13 @@ static void test_elf_says_what_is_wrong(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_elf_reads_segments),     cmocka_unit_test(test_elf_entry_is_made_physical),
-        cmocka_unit_test(test_elf_header_in_front_of_ram), cmocka_unit_test(test_elf_moves),              cmocka_unit_test(test_elf_truncated_anywhere),
-        cmocka_unit_test(test_elf_flipped_bits),       cmocka_unit_test(test_elf_says_what_is_wrong),
+        cmocka_unit_test(test_elf_reads_segments),
+        cmocka_unit_test(test_elf_entry_is_made_physical),
+        cmocka_unit_test(test_elf_header_in_front_of_ram),
+        cmocka_unit_test(test_elf_moves),
+        cmocka_unit_test(test_elf_truncated_anywhere),
+        cmocka_unit_test(test_elf_flipped_bits),
+        cmocka_unit_test(test_elf_says_what_is_wrong),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

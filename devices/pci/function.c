@@ -185,6 +185,7 @@ static enum sim_status function_post_load(void *object)
     for (unsigned i = 0; i < PCI_CONFIG_SIZE; i++)
         f->config[i] =
             (uint8_t)((f->config[i] & f->writable[i]) | (f->initial[i] & ~f->writable[i]));
+    f->intx = f->intx != 0;
     update_bars(f);
     update_intx(f);
     return SIM_OK;

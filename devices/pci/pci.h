@@ -79,7 +79,7 @@ struct pci_function {
     struct mem_space *space;
     struct sim_mutex *lock;
     unsigned slot;
-    bool intx; /* the level it wants, before the command register's mask */
+    uint8_t intx; /* 0 or 1: the level it wants, before the command register's mask */
     uint8_t config[PCI_CONFIG_SIZE];
     uint8_t writable[PCI_CONFIG_SIZE]; /* bits the guest may change */
     uint8_t initial[PCI_CONFIG_SIZE];  /* after reset */

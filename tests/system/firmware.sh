@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Debian's OpenSBI and U-Boot as -bios, in place of the built-in SBI.
+. "$(dirname "$0")/lib.sh"
+
+need_firmware() {
+  need_guest
+  for file in "$@"; do [ -s "$guest/$file" ] || skip "no $file in $guest"; done
+}
+
+case_opensbi_linux() {
+  need_firmware fw_dynamic.bin
+  partita_run 0 -smp 4 -m 1G -bios "$guest/fw_dynamic.bin" -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" \
+    -append "console=ttyS0"
+  out_has '^OpenSBI v'
+  out_has '^BOOT-OK nproc=4 '
+  healthy
+}
+
+case_opensbi_jump() {
+  need_firmware fw_jump.elf
+  partita_run 0 -smp 2 -m 1G -bios "$guest/fw_jump.elf" -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" \
+    -append "console=ttyS0 quiet nomods"
+  out_has '^OpenSBI v'
+  out_has '^BOOT-OK nproc=2 '
+}
+
+case_opensbi_uboot() {
+  need_firmware fw_dynamic.bin u-boot.bin
+  partita_run 0 -smp 2 -m 1G -bios "$guest/fw_dynamic.bin" -kernel "$guest/u-boot.bin" -timeout 120 -expect '^=> '
+  out_has '^OpenSBI v'
+  out_has '^U-Boot 20'
+}
+
+main "$@"

@@ -1,0 +1,69 @@
+# Sourced by the system tests: run Partita, look at what it said, skip with a reason.
+# shellcheck shell=bash
+set -u
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+top=$(cd "$here/../.." && pwd)
+partita=${PARTITA:-$top/build/partita}
+guest=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/partita/guest
+work=$(mktemp -d "${TMPDIR:-/tmp}/partita-test.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+limit=${LIMIT:-200} # seconds after which a run counts as hung
+
+skip() { echo "SKIP: $*"; exit 77; }
+
+fail() {
+  echo "FAIL: $*"
+  for file in out err; do
+    [ ! -s "$work/$file" ] || { echo "--- the end of std$file"; tail -n 40 "$work/$file"; }
+  done
+  exit 1
+}
+
+need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
+
+# The Debian guest, fetched by the fixture system.guest.
+need_guest() {
+  if [ ! -s "$guest/Image" ] || [ ! -s "$guest/initramfs.cpio.gz" ]; then skip "no Debian guest in $guest"; fi
+}
+
+# partita_run CODE ARGUMENT... : runs the program without input and expects the exit code CODE; stdout and stderr are in
+# $work/out and $work/err.
+partita_run() {
+  local want=$1 got=0
+  shift
+  timeout -k 5 "$limit" "$partita" run "$@" </dev/null >"$work/out" 2>"$work/err" || got=$?
+  [ "$got" = "$want" ] || fail "exit code $got instead of $want: partita run $*"
+}
+
+out_has() { grep -qaE -- "$1" "$work/out" || fail "stdout has no line like: $1"; }
+out_lacks() { ! grep -qaE -- "$1" "$work/out" || fail "stdout has a line like: $1"; }
+err_has() { grep -qaE -- "$1" "$work/err" || fail "stderr has no line like: $1"; }
+
+# One clear message: a single line on stderr with our name and the thing at fault, and nothing from a guest.
+one_message() {
+  [ "$(grep -vc 'nothing implements' "$work/err")" = 1 ] || fail "not exactly one line on stderr"
+  err_has '^partita: '
+  err_has "$1"
+  [ ! -s "$work/out" ] || fail "something on stdout"
+}
+
+# The guest's kernel and processes were content.
+healthy() {
+  out_lacks 'insmod .* failed|Call Trace|Oops|BUG:|WARNING:|rcu.*stall|soft lockup|Kernel panic'
+}
+
+# build_guest NAME [ADDRESS] : assembles guest/NAME.S as $work/NAME.elf, by default at the RAM base.
+build_guest() {
+  local cc=riscv64-linux-gnu-gcc
+  need $cc
+  $cc -march=rv64gc -mabi=lp64d -nostdlib -static -no-pie -Wl,-N,--build-id=none,--no-warn-rwx-segments -Wl,-Ttext="${2:-0x80000000}" \
+    "$here/guest/$1.S" -o "$work/$1.elf" || fail "cannot build guest/$1.S"
+}
+
+# Runs the function case_NAME that the script defines.
+main() {
+  [ -x "$partita" ] || fail "$partita is missing"
+  declare -F "case_$1" >/dev/null || { echo "no case $1"; exit 70; }
+  "case_$1"
+  echo "ok: $1"
+}

@@ -255,8 +255,7 @@ static void chained_exit(struct emit *e, unsigned exit)
     }
     struct exit_fix *f = &e->exit[e->nr_exits++];
 
-    while (((uintptr_t)e->a.p + 1) & 3)
-        x86_nop(&e->a, 4 - (unsigned)(((uintptr_t)e->a.p + 1) & 3));
+    x86_nop(&e->a, (unsigned)(0 - ((uintptr_t)e->a.p + 1)) & 3);
     f->jump = x86_jmp(&e->a);
     f->exit = (uint16_t)exit;
     f->unlinked = e->a.p;
@@ -289,13 +288,13 @@ static void emit_exit(struct emit *e, ir_edge edge, uint64_t dirty)
         lookup_exit(e, x->pc);
 }
 
-/* Indirect: every register is free once the dirty ones are stored. Bit 0 of the target is ignored:
- * a set one misses, and the look-up clears it. */
+/* Indirect: every register is free once the dirty ones are stored. Bit 0 of the target is ignored. */
 static void emit_jmp_ind(struct emit *e, const struct ir_insn *i)
 {
     int32_t mask = (int32_t)((1u << e->t->jc_bits) - 1) << 1;
 
     emit_move_to(e, RAX, i->src[0]);
+    x86_ri(&e->a, X86_AND, 1, RAX, -2);
     emit_store_dirty(e, e->dirty);
     x86_load(&e->a, RCX, emit_state(e->t->code_tlb));
     x86_mov32(&e->a, RDX, RAX);

@@ -141,7 +141,6 @@ static void leave_with(struct x86_asm *a, enum ir_leave why, const uint8_t *leav
 static void emit_leaves(struct ir_host *h, struct x86_asm *a, const uint8_t *leave)
 {
     h->rt.leave_lookup = a->p; /* rax = pc */
-    x86_ri(a, X86_AND, 1, RAX, -2);
     x86_store(a, state(h, h->target.pc), RAX);
     leave_with(a, IR_LEAVE_LOOKUP, leave);
     h->rt.leave_link = a->p; /* rcx = exit */

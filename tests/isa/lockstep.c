@@ -1,0 +1,849 @@
+/* JIT against interpreter in lock-step on random programs.
+ *
+ *   two twin machines, same RAM, Sv39, S or U mode with a handler that skips what traps
+ *   chunk: the JIT runs some instructions, its exact retired count is read, the interpreter steps to
+ *   the same count; registers, CSRs and RAM must agree
+ *
+ * A program is a ring of code pages with one random item per slot: any instruction of the tables,
+ * loops, calls, loads and stores through pointers near page ends, device accesses, code that writes
+ * code (then fence.i), page-table changes (then sfence.vma), changes of rounding mode and FP state.
+ * Interrupts come between chunks. Usage: lockstep [SEED [CHUNKS [OPTIONS]]]; OPTIONS: b = host
+ * without its newer instructions, d = dump translations to stderr, v = progress, f = the
+ * last chunk in small steps, n5 = five seeds from SEED on. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "csr_bits.h"
+#include "decode.h"
+#include "hart.h"
+#include "jit.h"
+#include "mem.h"
+#include "mem/space.h"
+#include "sim-core/alloc.h"
+#include "sim-core/sim.h"
+
+/* Guest-physical and virtual layout: page n of RAM is at VA_BASE + n pages, and again (writable, for
+ * code and page tables) at VA_ALIAS + n pages. */
+#define RAM_BASE 0x80000000ull
+#define VA_BASE 0x40000000ull
+#define VA_ALIAS 0x40100000ull
+#define VA_MMIO 0x401f0000ull
+#define MMIO_BASE 0x10000000ull
+enum {
+    PAGES = 64,
+    HANDLER_PAGE = 0,
+    CODE_PAGE = 1,
+    CODE_PAGES = 4,
+    DATA_PAGE = 16,
+    DATA_PAGES = 16, /* the page behind them is not mapped */
+    ROOT_PAGE = 48,
+    L1_PAGE = 49,
+    L0_PAGE = 50,
+    CODE_SLOTS = CODE_PAGES * 1024
+};
+
+/* Registers with a meaning; the rest is random. */
+enum {
+    R_PT = 22,     /* page table through the alias */
+    R_SMC = 23,    /* code through the alias */
+    R_MMIO = 24,
+    R_LOOP = 25,
+    R_PTR0 = 26,   /* 26, 27, 28: data pointers */
+    R_RESUME = 29, /* where to go on after a wild jump */
+    R_H0 = 30,     /* the trap handler's */
+    R_H1 = 31,
+    R_FIRST_FIXED = R_PT
+};
+
+/* ---- random numbers ---- */
+
+static uint64_t rng_state;
+
+static uint64_t rnd(void)
+{
+    rng_state ^= rng_state << 13;
+    rng_state ^= rng_state >> 7;
+    rng_state ^= rng_state << 17;
+    return rng_state * 0x2545f4914f6cdd1dull;
+}
+
+static unsigned below(unsigned n)
+{
+    return (unsigned)((rnd() >> 33) % n);
+}
+
+static bool chance(unsigned percent)
+{
+    return below(100) < percent;
+}
+
+/* ---- machines ---- */
+
+struct side {
+    struct sim *sim;
+    struct mem_space *space;
+    struct rv_machine *machine;
+    struct vcpu *vcpu;
+    struct rv_hart *h;
+    struct mem_region device;
+    uint64_t device_state;
+};
+
+static bool device_read(void *opaque, uint64_t offset, unsigned size, uint64_t *value)
+{
+    struct side *s = opaque;
+
+    if (offset >= 0x800)
+        return false;
+    s->device_state = s->device_state * 6364136223846793005ull + offset + size;
+    *value = s->device_state >> 20;
+    return true;
+}
+
+static bool device_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
+{
+    struct side *s = opaque;
+
+    if (offset >= 0x800)
+        return false;
+    s->device_state ^= value * 2654435761u + offset * 8 + size;
+    return true;
+}
+
+static const struct mem_ops device_ops = {device_read, device_write, 1, 8};
+
+static void must(enum sim_status status, const char *what)
+{
+    if (status == SIM_OK)
+        return;
+    fprintf(stderr, "lockstep: %s: %s\n", what, sim_status_text(status));
+    exit(2);
+}
+
+static void side_create(struct side *s, bool jit, const struct jit_options *options)
+{
+    struct rv_isa isa;
+
+    memset(s, 0, sizeof *s);
+    must(sim_create(&s->sim), "sim");
+    sim_clock_init(&s->sim->clock, SIM_CLOCK_VIRTUAL);
+    must(mem_space_create(s->sim, &s->space), "space");
+    must(mem_add_ram(s->space, "ram", RAM_BASE, PAGES * GUEST_PAGE_SIZE), "ram");
+    must(mem_seal_ram(s->space), "ram");
+    s->device = (struct mem_region){.name = "device", .base = MMIO_BASE, .size = 0x1000,
+                                    .ops = &device_ops, .opaque = s};
+    must(mem_add_mmio(s->space, &s->device), "device");
+    struct rv_machine_config config = {.sim = s->sim, .space = s->space, .jit = jit,
+                                       .jit_cache = 8 << 20};
+    must(rv_machine_create(&config, &s->machine), "machine");
+    rv_isa_default(&isa);
+    must(rv_machine_add_hart(s->machine, 0, &isa, &s->vcpu), "hart");
+    s->h = rv_hart_of(s->vcpu);
+    if (!jit)
+        return;
+    if (!s->machine->jit) {
+        fprintf(stderr, "lockstep: no JIT on this host: skipped\n");
+        exit(77);
+    }
+    jit_set_options(s->machine->jit, options);
+}
+
+static void side_destroy(struct side *s)
+{
+    rv_machine_destroy(s->machine);
+    mem_space_destroy(s->space);
+    sim_destroy(s->sim);
+}
+
+static void poke(struct side *s, uint64_t offset, const void *data, uint64_t len)
+{
+    mem_write(s->space, RAM_BASE + offset, data, len);
+}
+
+/* ---- encodings ---- */
+
+static uint32_t enc_i(unsigned op, unsigned f3, unsigned rd, unsigned rs1, int imm)
+{
+    return (uint32_t)imm << 20 | rs1 << 15 | f3 << 12 | rd << 7 | op;
+}
+static uint32_t enc_s(unsigned f3, unsigned rs1, unsigned rs2, int imm)
+{
+    uint32_t u = (uint32_t)imm;
+    return (u >> 5 & 0x7f) << 25 | rs2 << 20 | rs1 << 15 | f3 << 12 | (u & 31) << 7 | 0x23;
+}
+static uint32_t enc_b(unsigned f3, unsigned rs1, unsigned rs2, int off)
+{
+    uint32_t u = (uint32_t)off;
+    return (u >> 12 & 1) << 31 | (u >> 5 & 0x3f) << 25 | rs2 << 20 | rs1 << 15 | f3 << 12 |
+           (u >> 1 & 15) << 8 | (u >> 11 & 1) << 7 | 0x63;
+}
+static uint32_t enc_j(unsigned rd, int off)
+{
+    uint32_t u = (uint32_t)off;
+    return (u >> 20 & 1) << 31 | (u >> 1 & 0x3ff) << 21 | (u >> 11 & 1) << 20 |
+           (u >> 12 & 0xff) << 12 | rd << 7 | 0x6f;
+}
+static uint32_t addi(unsigned rd, unsigned rs1, int imm)
+{
+    return enc_i(0x13, 0, rd, rs1, imm);
+}
+static uint32_t csr(unsigned f3, unsigned rd, unsigned csr_no, unsigned rs1)
+{
+    return enc_i(0x73, f3, rd, rs1, (int)csr_no);
+}
+enum { CSRRW = 1, CSRRS = 2, CSRRC = 3, CSRRWI = 5, CSRRSI = 6, CSRRCI = 7 };
+#define FENCE_I 0x0000100fu
+#define SFENCE_VMA 0x12000073u
+#define SRET 0x10200073u
+
+/* ---- program ---- */
+
+struct program {
+    uint32_t code[CODE_SLOTS];
+    unsigned n;
+    bool user;
+    struct rv_isa isa;
+};
+
+static void put(struct program *p, uint32_t word)
+{
+    if (p->n < CODE_SLOTS)
+        p->code[p->n++] = word;
+}
+
+static unsigned any_reg(void)
+{
+    return below(8) ? below(R_FIRST_FIXED) : below(4);
+}
+
+/* Replaces the bits of a field that the encoding leaves open. */
+static uint32_t with_field(uint32_t word, uint32_t mask, unsigned pos, unsigned value)
+{
+    uint32_t field = 31u << pos;
+
+    return mask & field ? word : (word & ~field) | value << pos;
+}
+
+static bool writes_fixed(const struct rv_insn *i)
+{
+    unsigned flags = rv_op_info[i->op].flags;
+
+    return !(flags & (RV_OPF_RD_F | RV_OPF_STORE | RV_OPF_BRANCH)) && i->rd >= R_FIRST_FIXED;
+}
+
+/* A random instance of a random encoding: no control flow, no SYSTEM but CSR-free ones. */
+static bool random_word(const struct program *p, const struct rv_decode_table *t, uint32_t *out)
+{
+    const struct rv_encoding *e = &t->enc[below(t->nr_encs)];
+    uint32_t word = ((uint32_t)rnd() & ~e->mask) | e->match;
+    unsigned flags = rv_op_info[e->op].flags;
+    bool wide = t == &rv_decode_table32;
+    struct rv_insn i;
+
+    if (wide) {
+        word = with_field(word, e->mask, 7, any_reg());
+        word = with_field(word, e->mask, 15, any_reg());
+        word = with_field(word, e->mask, 20, any_reg());
+        if (flags & (RV_OPF_LOAD | RV_OPF_STORE | RV_OPF_ATOMIC) && chance(97))
+            word = with_field(word, e->mask, 15, R_PTR0 + below(3));
+        if ((flags & RV_OPF_LOAD) && chance(80))
+            word &= ~0x00700000u; /* aligned */
+        if ((flags & RV_OPF_STORE) && chance(80))
+            word &= ~0x00000380u;
+        if ((flags & RV_OPF_FP) && !(e->mask & 0x7000) && chance(90))
+            word |= 0x7000; /* dynamic rounding */
+    }
+    rv_decode(word, &p->isa, &i);
+    if (i.op == RV_OP_illegal && !chance(2))
+        return false;
+    if (flags & (RV_OPF_BRANCH | RV_OPF_JUMP | RV_OPF_SYSTEM))
+        return false;
+    if (i.op == RV_OP_fence_i || writes_fixed(&i) ||
+        (i.op == RV_OP_amocas_q && i.rd + 1 >= R_FIRST_FIXED))
+        return false;
+    *out = word;
+    return true;
+}
+
+static void put_random32(struct program *p)
+{
+    uint32_t word;
+
+    while (!random_word(p, &rv_decode_table32, &word))
+        ;
+    put(p, word);
+}
+
+static void put_random16(struct program *p)
+{
+    uint32_t a, b;
+
+    while (!random_word(p, &rv_decode_table16, &a))
+        ;
+    while (!random_word(p, &rv_decode_table16, &b))
+        ;
+    put(p, (a & 0xffff) | b << 16);
+}
+
+static void put_plain(struct program *p)
+{
+    if (chance(25))
+        put_random16(p);
+    else
+        put_random32(p);
+}
+
+/* Offset in bytes from slot `from` to slot `to`. */
+static int span(unsigned from, unsigned to)
+{
+    return ((int)to - (int)from) * 4;
+}
+
+static void put_loop(struct program *p)
+{
+    unsigned body = 1 + below(12), top;
+
+    put(p, addi(R_LOOP, 0, 1 + (int)below(chance(10) ? 400 : 12)));
+    top = p->n;
+    for (unsigned i = 0; i < body; i++)
+        put_plain(p);
+    if (chance(30)) { /* leave early, sometimes */
+        put(p, enc_b(below(2) ? 0 : 5, any_reg(), any_reg(), 12));
+    }
+    put(p, addi(R_LOOP, R_LOOP, -1));
+    put(p, enc_b(1, R_LOOP, 0, span(p->n, top)));
+}
+
+static void put_branch(struct program *p)
+{
+    static const uint8_t f3[] = {0, 1, 4, 5, 6, 7};
+    unsigned skip = 1 + below(6);
+
+    put(p, enc_b(f3[below(6)], any_reg(), any_reg(), 4 + 4 * (int)skip));
+    for (unsigned i = 0; i < skip; i++)
+        put_plain(p);
+}
+
+/* jal over a small function that returns, then call it */
+static void put_call(struct program *p)
+{
+    unsigned body = 1 + below(5);
+    unsigned link = chance(80) ? 1 : 5;
+
+    put(p, enc_j(0, 4 * (int)(body + 2)));
+    unsigned function = p->n;
+    for (unsigned i = 0; i < body; i++)
+        put_plain(p);
+    put(p, enc_i(0x67, 0, 0, link, 0));
+    /* The body may have changed the link register: then the trap handler or a wild run sorts it
+     * out, so keep to the resume register. */
+    put(p, enc_i(0x17, 0, R_RESUME, 0, 0)); /* auipc resume, 0 */
+    put(p, addi(R_RESUME, R_RESUME, 12));
+    put(p, enc_j(link, span(p->n, function)));
+}
+
+/* Jump through a register to just behind, or into nowhere. */
+static void put_indirect(struct program *p)
+{
+    unsigned reg = 1 + below(R_FIRST_FIXED - 1);
+
+    put(p, enc_i(0x17, 0, R_RESUME, 0, 0));
+    put(p, addi(R_RESUME, R_RESUME, 20));
+    put(p, enc_i(0x17, 0, reg, 0, 0));
+    put(p, chance(85) ? addi(reg, reg, 12) : addi(reg, 0, (int)below(2048)));
+    put(p, enc_i(0x67, 0, below(2) ? 0 : 1, reg, (int)below(2)));
+}
+
+static void put_csr(struct program *p)
+{
+    static const uint16_t any[] = {0x001, 0x002, 0x003, 0xc00, 0xc01, 0xc02, 0x140, 0x7c0, 0x300};
+    unsigned f3 = chance(50) ? CSRRS : 1 + below(3) + (chance(50) ? 4 : 0);
+    unsigned number = any[below(SIM_ARRAY_LEN(any))];
+    unsigned rd = any_reg();
+
+    if (number <= 3 && chance(60)) /* rounding mode and flags to good values */
+        put(p, csr(CSRRWI, rd, number, below(number == 2 ? 5 : 32)));
+    else
+        put(p, csr(f3, rd, number, number == 0xc00 || number == 0xc02 || number == 0xc01
+                                       ? 0 : any_reg()));
+}
+
+/* mstatus.FS off and on again: illegal instructions in between */
+static void put_fp_state(struct program *p)
+{
+    if (p->user)
+        return;
+    put(p, enc_i(0x37, 0, 1, 0, 0) | 6u << 12); /* lui x1, 6: FS */
+    put(p, csr(CSRRC, 0, 0x100, 1));
+    for (unsigned i = below(6); i > 0; i--)
+        put_plain(p);
+    put(p, enc_i(0x37, 0, 1, 0, 0) | (1 + below(3)) << 13);
+    put(p, csr(CSRRS, 0, 0x100, 1));
+}
+
+static void put_li(struct program *p, unsigned rd, uint32_t value)
+{
+    uint32_t upper = (value + 0x800) & 0xfffff000;
+
+    put(p, upper | rd << 7 | 0x37);
+    put(p, enc_i(0x1b, 0, rd, rd, (int)(value & 0xfff))); /* addiw */
+}
+
+/* Overwrites the slot behind the fence with another instruction, then runs it. */
+static void put_smc(struct program *p)
+{
+    uint32_t word;
+
+    while (!random_word(p, &rv_decode_table32, &word))
+        ;
+    put_li(p, 7, word);
+    put(p, enc_i(0x17, 0, 6, 0, 0)); /* auipc x6 */
+    /* x6 - VA_BASE + VA_ALIAS: R_SMC holds the difference */
+    put(p, R_SMC << 20 | 6u << 15 | 6u << 7 | 0x33);
+    put(p, enc_s(2, 6, 7, 20)); /* sw x7, 20(x6): the slot behind fence.i */
+    put(p, addi(6, 0, 0));      /* or a random store writes code without fence */
+    put(p, FENCE_I);
+    put_plain(p);
+}
+
+/* Toggles the permissions or the target of a data page's PTE, with fence. */
+static void put_remap(struct program *p)
+{
+    unsigned page = DATA_PAGE + below(DATA_PAGES);
+
+    if (p->user)
+        return;
+    put(p, enc_i(3, 3, 8, R_PT, (int)(page * 8))); /* ld x8, page*8(R_PT) */
+    if (chance(50))
+        put(p, enc_i(0x13, 4, 8, 8, chance(50) ? 4 : 1)); /* xori x8, x8, W or V */
+    else
+        put(p, enc_i(0x13, 4, 8, 8, 0x400)); /* xori: another frame */
+    put(p, enc_s(3, R_PT, 8, (int)(page * 8)));
+    put(p, SFENCE_VMA);
+}
+
+static void put_pointer(struct program *p)
+{
+    unsigned reg = R_PTR0 + below(3);
+
+    if (chance(70))
+        put(p, enc_i(0x13, 4, reg, reg, (int)(rnd() & 0x7f8))); /* xori */
+    else
+        put(p, addi(reg, reg, chance(50) ? 1 : -1));
+    if (chance(30)) { /* and home again */
+        put_li(p, reg, (uint32_t)(VA_BASE + (DATA_PAGE + below(DATA_PAGES)) * GUEST_PAGE_SIZE +
+                                  (chance(50) ? 4096 - below(64) * 8 : below(512) * 8)));
+    }
+}
+
+static void put_device(struct program *p)
+{
+    unsigned reg = any_reg();
+    unsigned size = below(4);
+    int off = (int)((below(64) * 8) >> 3 << size);
+
+    if (chance(50))
+        put(p, enc_i(3, size, reg, R_MMIO, off));
+    else
+        put(p, enc_s(size, R_MMIO, reg, off));
+}
+
+static void put_lrsc(struct program *p)
+{
+    unsigned size = chance(50) ? 2 : 3, ptr = R_PTR0 + below(3);
+
+    put(p, enc_i(0x13, 7, 9, ptr, -8)); /* andi x9, ptr, -8 */
+    put(p, 0x1000002fu | size << 12 | 9u << 15 | 10u << 7);
+    if (chance(20))
+        put_plain(p);
+    put(p, addi(11, 10, 1));
+    put(p, 0x1800002fu | size << 12 | 9u << 15 | 11u << 20 | 12u << 7);
+}
+
+static void put_system(struct program *p)
+{
+    switch (below(4)) {
+    case 0: put(p, 0x00000073); break;       /* ecall */
+    case 1: put(p, 0x00100073); break;       /* ebreak */
+    case 2: put(p, FENCE_I); break;
+    default: put(p, SFENCE_VMA); break;
+    }
+}
+
+/* Several accesses off one pointer: what windows are made of. */
+static void put_frame(struct program *p)
+{
+    unsigned ptr = R_PTR0 + below(3), n = 2 + below(7);
+    int at = (int)below(256) * 8 - 1024;
+
+    for (unsigned i = 0; i < n; i++) {
+        unsigned size = chance(70) ? 3 : below(4);
+        int off = at + (int)below(16) * 8;
+        if (chance(50))
+            put(p, enc_i(3, size, any_reg(), ptr, off));
+        else
+            put(p, enc_s(size, ptr, any_reg(), off));
+        if (chance(30))
+            put_plain(p);
+    }
+}
+
+static void put_item(struct program *p)
+{
+    static const struct {
+        uint8_t weight;
+        void (*fn)(struct program *p);
+    } items[] = {
+        {50, put_plain}, {7, put_loop}, {8, put_branch}, {3, put_call}, {2, put_indirect},
+        {3, put_csr}, {1, put_fp_state}, {1, put_smc}, {1, put_remap}, {6, put_pointer},
+        {1, put_device}, {2, put_lrsc}, {1, put_system}, {6, put_frame},
+    };
+    unsigned total = 0, pick;
+
+    for (unsigned i = 0; i < SIM_ARRAY_LEN(items); i++)
+        total += items[i].weight;
+    pick = below(total);
+    for (unsigned i = 0; i < SIM_ARRAY_LEN(items); i++) {
+        if (pick < items[i].weight) {
+            items[i].fn(p);
+            return;
+        }
+        pick -= items[i].weight;
+    }
+}
+
+static void generate(struct program *p, bool user)
+{
+    unsigned length = 100 + below(CODE_SLOTS - 200);
+
+    p->n = 0;
+    p->user = user;
+    rv_isa_default(&p->isa);
+    while (p->n < length)
+        put_item(p);
+    put(p, enc_j(0, span(p->n, 0)));
+    while (p->n < CODE_SLOTS)
+        p->code[p->n++] = enc_j(0, -4); /* runs back to the ring's end */
+}
+
+/* ---- set-up of both sides ---- */
+
+static const uint32_t handler[] = {
+    0x14202ff3,                               /* csrr x31, scause */
+    0x020fc463,                               /* bltz x31, irq (+40) */
+    0x14102f73,                               /* csrr x30, sepc */
+    0xffcf7f13,                               /* andi x30, x30, -4 */
+    0x004f0f13,                               /* addi x30, x30, 4 */
+    0xff4f8f93,                               /* addi x31, x31, -12 */
+    0x000f8463,                               /* beqz x31, +8 */
+    0x0080006f,                               /* j +8 */
+    0x000e8f13,                               /* mv x30, x29 */
+    0x141f1073,                               /* csrw sepc, x30 */
+    0x10200073,                               /* sret */
+    0x10401073,                               /* irq: csrw sie, x0 */
+    0x10200073,                               /* sret */
+};
+
+static uint64_t pte(unsigned page, unsigned bits)
+{
+    return ((RAM_BASE >> 12) + page) << 10 | bits;
+}
+
+static void put_pte(struct side *s, unsigned table, unsigned index, uint64_t value)
+{
+    poke(s, table * GUEST_PAGE_SIZE + index * 8, &value, 8);
+}
+
+static void map_pages(struct side *s, bool user)
+{
+    unsigned u = user ? 0x10 : 0;
+
+    put_pte(s, ROOT_PAGE, (unsigned)(VA_BASE >> 30), pte(L1_PAGE, 1));
+    put_pte(s, L1_PAGE, 0, pte(L0_PAGE, 1));
+    for (unsigned n = 0; n < PAGES; n++) {
+        unsigned bits = 0;
+        if (n == HANDLER_PAGE)
+            bits = 0x4b; /* V R X A, never U */
+        else if (n >= CODE_PAGE && n < CODE_PAGE + CODE_PAGES)
+            bits = 0x4b | u;
+        else if (n >= DATA_PAGE && n < DATA_PAGE + DATA_PAGES)
+            bits = 0x07 | u; /* A and D by hardware */
+        put_pte(s, L0_PAGE, n, bits ? pte(n, bits) : 0);
+        put_pte(s, L0_PAGE, 256 + n, pte(n, 0xc7 | u));
+    }
+    put_pte(s, L0_PAGE, (unsigned)(VA_MMIO - VA_BASE) >> 12,
+            (MMIO_BASE >> 12) << 10 | 0xc7 | u);
+}
+
+static void set_up(struct side *s, const struct program *p)
+{
+    struct rv_hart *h = s->h;
+
+    map_pages(s, p->user);
+    poke(s, HANDLER_PAGE * GUEST_PAGE_SIZE, handler, sizeof handler);
+    poke(s, CODE_PAGE * GUEST_PAGE_SIZE, p->code, sizeof p->code);
+    h->satp = 8ull << 60 | ((RAM_BASE >> 12) + ROOT_PAGE);
+    h->medeleg = 0xffff;
+    h->mideleg = 0x222;
+    h->stvec = VA_BASE + HANDLER_PAGE * GUEST_PAGE_SIZE;
+    h->menvcfg |= 1ull << 61; /* ADUE */
+    h->menvcfg |= 0xf0;       /* cbo.* */
+    h->senvcfg |= 0xf0;
+    h->mcounteren = h->scounteren = 7;
+    h->pmpcfg[0] = 0x1f;
+    h->pmpaddr[0] = UINT64_MAX >> 10;
+    rv_pmp_update(h);
+    h->mstatus = (h->mstatus & ~MSTATUS_FS) | 1ull << 13 | MSTATUS_SIE;
+    h->priv = p->user ? RV_U : RV_S;
+    h->frm = 0;
+    rv_fp_sync(h);
+    rv_tlb_flush_all(h);
+    rv_tlb_select(h);
+    h->pc = VA_BASE + CODE_PAGE * GUEST_PAGE_SIZE;
+    h->x[R_PT] = VA_ALIAS + L0_PAGE * GUEST_PAGE_SIZE;
+    h->x[R_SMC] = VA_ALIAS - VA_BASE;
+    h->x[R_MMIO] = VA_MMIO;
+    h->x[R_LOOP] = 1;
+    h->x[R_RESUME] = h->pc;
+    atomic_store(&h->vcpu.running, 1);
+}
+
+static void set_registers(struct side *a, struct side *b)
+{
+    for (unsigned n = 1; n < R_FIRST_FIXED; n++)
+        a->h->x[n] = chance(50) ? rnd() : (uint64_t)(int64_t)(int32_t)rnd() >> below(32);
+    for (unsigned n = 0; n < 3; n++)
+        a->h->x[R_PTR0 + n] =
+            VA_BASE + (DATA_PAGE + below(DATA_PAGES)) * GUEST_PAGE_SIZE + below(512) * 8;
+    for (unsigned n = 0; n < 32; n++)
+        a->h->f[n] = chance(50) ? rnd() : rnd() | 0xffffffff00000000;
+    memcpy(b->h->x, a->h->x, sizeof b->h->x);
+    memcpy(b->h->f, a->h->f, sizeof b->h->f);
+}
+
+static void fill_data(struct side *a, struct side *b)
+{
+    static uint64_t data[DATA_PAGES * 512];
+
+    /* Also values that FP likes to stumble over. */
+    static const uint64_t hard[] = {0, 1ull << 63, 0x7ff0000000000000, 0xfff0000000000000,
+                                    0x7ff8000000000000, 0x7ff0000000000001, 0x000fffffffffffff, 1,
+                                    0xffffffff7f800000, 0xffffffff7fc00000, 0xffffffff7f800001,
+                                    0xffffffff80000000, 0xffffffff00000001, 0x3ff0000000000000,
+                                    0xffffffff3f800000, 0x41dfffffffc00000, 0xc1e0000000000000,
+                                    0x43e0000000000000, 0xffffffff4f000000, 0x7fefffffffffffff};
+    for (unsigned n = 0; n < SIM_ARRAY_LEN(data); n++)
+        data[n] = chance(30) ? hard[below(SIM_ARRAY_LEN(hard))] : rnd();
+    poke(a, DATA_PAGE * GUEST_PAGE_SIZE, data, sizeof data);
+    poke(b, DATA_PAGE * GUEST_PAGE_SIZE, data, sizeof data);
+}
+
+/* ---- comparing ---- */
+
+#define FIELDS(X)                                                                                  \
+    X(pc) X(priv) X(mstatus) X(scause) X(stval) X(sepc) X(sscratch) X(sie_view) X(frm) X(fflags)   \
+    X(fs_dirty) X(fp_on) X(mcause) X(mepc) X(device)
+
+struct view {
+    uint64_t pc, priv, mstatus, scause, stval, sepc, sscratch, sie_view, frm, fflags, fs_dirty,
+        fp_on, mcause, mepc, device;
+};
+
+static struct view view_of(const struct side *s)
+{
+    const struct rv_hart *h = s->h;
+
+    return (struct view){h->pc, h->priv, h->mstatus, h->scause, h->stval, h->sepc, h->sscratch,
+                         h->mie, h->frm, h->fflags, h->fs_dirty, h->fp_on, h->mcause, h->mepc,
+                         s->device_state};
+}
+
+static unsigned differ(const char *name, uint64_t a, uint64_t b)
+{
+    if (a == b)
+        return 0;
+    fprintf(stderr, "  %-10s jit %016" PRIx64 "  interpreter %016" PRIx64 "\n", name, a, b);
+    return 1;
+}
+
+static unsigned compare_state(const struct side *a, const struct side *b)
+{
+    struct view va = view_of(a), vb = view_of(b);
+    unsigned bad = 0;
+    char name[8];
+
+#define COMPARE(field) bad += differ(#field, va.field, vb.field);
+    FIELDS(COMPARE)
+#undef COMPARE
+    for (unsigned n = 0; n < 32; n++) {
+        snprintf(name, sizeof name, "x%u", n);
+        bad += differ(name, a->h->x[n], b->h->x[n]);
+    }
+    for (unsigned n = 0; n < 32; n++) {
+        snprintf(name, sizeof name, "f%u", n);
+        bad += differ(name, a->h->f[n], b->h->f[n]);
+    }
+    return bad;
+}
+
+static unsigned compare_ram(const struct side *a, const struct side *b)
+{
+    if (!memcmp(a->space->ram, b->space->ram, PAGES * GUEST_PAGE_SIZE))
+        return 0;
+    for (uint64_t at = 0; at < PAGES * GUEST_PAGE_SIZE; at += 8) {
+        uint64_t va, vb;
+        memcpy(&va, a->space->ram + at, 8);
+        memcpy(&vb, b->space->ram + at, 8);
+        char name[24];
+        snprintf(name, sizeof name, "ram+%05" PRIx64, at);
+        if (differ(name, va, vb))
+            break;
+    }
+    return 1;
+}
+
+/* The last instructions the interpreter executed. */
+enum { TRAIL = 256 };
+static uint64_t trail[TRAIL];
+static uint64_t trail_n;
+
+static void print_trail(const struct side *b)
+{
+    for (uint64_t n = trail_n > TRAIL ? trail_n - TRAIL : 0; n < trail_n; n++) {
+        uint64_t pc = trail[n % TRAIL];
+        uint64_t at = pc - VA_BASE;
+        char text[80] = "?";
+        uint32_t raw = 0;
+        if (at < PAGES * GUEST_PAGE_SIZE - 4) {
+            memcpy(&raw, b->space->ram + at, 4);
+            rv_disasm(raw, pc, text, sizeof text);
+        }
+        fprintf(stderr, "  %010" PRIx64 "  %08x  %s\n", pc, raw, text);
+    }
+}
+
+/* ---- running ---- */
+
+static void grant(struct rv_hart *h, uint64_t budget)
+{
+    h->insns = rv_insns(h);
+    h->slice = h->budget = (int64_t)budget;
+}
+
+static bool run_chunk(struct side *a, struct side *b, uint64_t budget)
+{
+    struct rv_hart *h = a->h, *i = b->h;
+
+    rv_take_interrupt(h);
+    rv_take_interrupt(i);
+    grant(h, budget);
+    grant(i, budget);
+    atomic_store(&h->vcpu.kick, 0);
+    atomic_store(&i->vcpu.kick, 0);
+    jit_run(h);
+    int64_t used = h->slice - h->budget;
+    while (i->slice - i->budget < used) {
+        trail[trail_n++ % TRAIL] = i->pc;
+        enum rv_exec result = rv_interp_step(i);
+        if (result == RV_SYNC || result == RV_JSYNC)
+            rv_take_interrupt(i);
+    }
+    sim_clock_charge(&a->sim->clock, (uint64_t)used);
+    sim_clock_charge(&b->sim->clock, (uint64_t)used);
+    if (i->slice - i->budget == used)
+        return true;
+    fprintf(stderr, "  retired: jit %" PRId64 ", interpreter %" PRId64 "\n", used,
+            i->slice - i->budget);
+    return false;
+}
+
+static void interrupts(struct side *a, struct side *b)
+{
+    static const uint8_t bits[] = {1, 5, 9};
+    unsigned bit = bits[below(3)];
+    bool level = chance(50);
+    struct irq_line la = rv_hart_irq(a->vcpu, bit), lb = rv_hart_irq(b->vcpu, bit);
+
+    irq_set(&la, level);
+    irq_set(&lb, level);
+    a->h->mie = b->h->mie = chance(40) ? 0x222 : 0;
+}
+
+static int fail(const struct side *a, const struct side *b, uint64_t seed, uint64_t chunk)
+{
+    (void)a;
+    fprintf(stderr, "lockstep: seed %" PRIu64 ", chunk %" PRIu64 " differs. Last instructions:\n",
+            seed, chunk);
+    print_trail(b);
+    fprintf(stderr, "lockstep: run again with: lockstep %" PRIu64 " %" PRIu64 "\n", seed, chunk + 1);
+    return 1;
+}
+
+enum { CHUNKS_PER_PROGRAM = 400 };
+
+static int run(uint64_t seed, uint64_t chunks, const struct jit_options *options, bool verbose,
+               bool fine)
+{
+    static struct side a, b;
+    static struct program p;
+    int code = 0;
+
+    rng_state = seed * 0x9e3779b97f4a7c15ull + 88172645463325252ull;
+    side_create(&a, true, options);
+    side_create(&b, false, NULL);
+    for (uint64_t chunk = 0; chunk < chunks && !code; chunk++) {
+        if (chunk % CHUNKS_PER_PROGRAM == 0) {
+            generate(&p, chance(30));
+            set_up(&a, &p);
+            set_up(&b, &p);
+            fill_data(&a, &b);
+            set_registers(&a, &b);
+        }
+        if (chance(20))
+            interrupts(&a, &b);
+        uint64_t budget = chance(50) ? below(64) : below(4000);
+        bool same = true;
+        if (fine && chunk + 1 == chunks) {
+            for (unsigned n = 0; n < 4000 && same; n++)
+                same = run_chunk(&a, &b, 0) && !compare_state(&a, &b);
+        } else {
+            same = run_chunk(&a, &b, budget);
+        }
+        if (!same || compare_state(&a, &b) ||
+            ((chunk % 8 == 0 || chunk + 1 == chunks) && compare_ram(&a, &b)))
+            code = fail(&a, &b, seed, chunk);
+    }
+    struct rv_machine_stats st;
+    rv_machine_get_stats(a.machine, &st);
+    if (verbose || code)
+        fprintf(stderr, "seed %" PRIu64 ": %" PRIu64 " translated, %" PRIu64 " interpreted, %" PRIu64
+                " regions, %" PRIu64 " traps, %" PRIu64 " invalidations\n", seed, st.jit_insns,
+                st.interp_insns, st.translations, st.traps, st.invalidations);
+    if (!code && chunks >= 1000 && st.jit_insns < st.interp_insns) {
+        fprintf(stderr, "lockstep: seed %" PRIu64 ": most instructions were interpreted\n", seed);
+        code = 1;
+    }
+    side_destroy(&a);
+    side_destroy(&b);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
+    uint64_t chunks = argc > 2 ? strtoull(argv[2], NULL, 0) : 4000;
+    const char *opts = argc > 3 ? argv[3] : "";
+    struct jit_options options = {.threshold = 2,
+                                  .host_mask = strchr(opts, 'b') ? UINT64_MAX : 0,
+                                  .dump = strchr(opts, 'd') ? stderr : NULL};
+    uint64_t rounds = strchr(opts, 'n') ? strtoull(strchr(opts, 'n') + 1, NULL, 0) : 1;
+
+    for (uint64_t n = 0; n < rounds; n++) {
+        int code = run(seed + n, chunks, &options, strchr(opts, 'v') != NULL, strchr(opts, 'f') != NULL);
+        if (code)
+            return code;
+    }
+    return 0;
+}

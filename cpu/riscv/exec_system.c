@@ -1,9 +1,8 @@
 /* SYSTEM instructions and fences: ECALL, EBREAK, xRET, WFI, SFENCE.VMA and Svinval, Zicsr, Zawrs,
  * Zihintpause. */
-#include <stdatomic.h>
-
 #include "csr_bits.h"
 #include "exec.h"
+#include "sim-core/compiler.h"
 
 enum rv_exec exec_ecall(struct rv_hart *h, const struct rv_insn *i)
 {
@@ -96,7 +95,7 @@ enum rv_exec exec_pause(struct rv_hart *h, const struct rv_insn *i)
 enum rv_exec exec_fence(struct rv_hart *h, const struct rv_insn *i)
 {
     (void)h, (void)i;
-    atomic_thread_fence(memory_order_seq_cst);
+    sim_fence();
     return RV_NEXT;
 }
 

@@ -103,7 +103,7 @@ static void fill_data(struct rv_hart *h, gva_t va, const struct rv_leaf *leaf, u
     if (!writable)
         return;
     struct mem_space *s = h->machine->space;
-    atomic_thread_fence(memory_order_seq_cst);
+    sim_fence();
     if (atomic_load_explicit(mem_page_state(s, (uint64_t)(page_host - s->vram)),
                              memory_order_seq_cst) & MEM_PAGE_CODE)
         set[0].tag_w = RV_TLB_INVALID;

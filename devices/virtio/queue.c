@@ -299,7 +299,7 @@ void virtq_flush(struct virtio_device *v, struct virtqueue *q)
     atomic_store_explicit(&q->used->idx, q->published, memory_order_release);
     rings_written(v, q);
     /* Index before event: the driver does it the other way round (2.7.7). */
-    atomic_thread_fence(memory_order_seq_cst);
+    sim_fence();
     if (wants_interrupt(v, q, old))
         v->transport->interrupt(v->transport_opaque, q);
 }
@@ -317,7 +317,7 @@ bool virtq_want_notify(struct virtio_device *v, struct virtqueue *q, bool want)
         *(volatile uint16_t *)&q->used->flags = want ? 0 : USED_NO_NOTIFY;
     }
     rings_written(v, q);
-    atomic_thread_fence(memory_order_seq_cst);
+    sim_fence();
     return want && !virtq_is_empty(q);
 }
 

@@ -171,6 +171,9 @@ static void executor_sleep(struct executor *ex, vtime_t until)
             return;
         sim_cpu_relax();
     }
+    /* A guest may ask for a time that the host's clock never reaches. */
+    if (until > VTIME_NEVER - clock->host_base_ns)
+        until = VTIME_NEVER;
     sim_mutex_lock(&ex->lock);
     __atomic_store_n(&ex->sleeping, true, __ATOMIC_RELAXED);
     atomic_fetch_add_explicit(&ex->group->sleepers, 1, memory_order_relaxed);
@@ -262,7 +265,7 @@ static void executor_init(struct executor *ex, struct executor_group *g, unsigne
     sim_cond_init(&ex->cond);
     ex->vcpus = sim_new_array(struct vcpu *, g->sim->nr_vcpus + 1);
     for (uint32_t i = index; i < g->sim->nr_vcpus; i += g->nr) {
-        atomic_store_explicit(&g->sim->vcpus[i]->waker, &ex->waker, memory_order_relaxed);
+        atomic_store_explicit(&g->sim->vcpus[i]->waker, &ex->waker, memory_order_release);
         ex->vcpus[ex->nr++] = g->sim->vcpus[i];
     }
 }
@@ -320,9 +323,10 @@ void executor_group_destroy(struct executor_group *g)
     if (!g)
         return;
     executor_group_stop(g);
+    /* All first: a kick may have read the executor that a vCPU was taken from. */
+    for (uint32_t i = 0; i < g->sim->nr_vcpus; i++)
+        vcpu_detach_waker(g->sim->vcpus[i]);
     for (unsigned i = 0; i < g->nr; i++) {
-        for (unsigned j = 0; j < g->ex[i].nr; j++)
-            atomic_store_explicit(&g->ex[i].vcpus[j]->waker, NULL, memory_order_relaxed);
         sim_free(g->ex[i].vcpus);
         sim_cond_fini(&g->ex[i].cond);
         sim_mutex_fini(&g->ex[i].lock);

@@ -6,10 +6,21 @@
 void vcpu_kick(struct vcpu *v)
 {
     atomic_store_explicit(&v->kick, 1, memory_order_seq_cst);
+    /* K1: announced before the waker is read; pairs with K2 */
+    atomic_fetch_add_explicit(&v->kicking, 1, memory_order_seq_cst);
     struct vcpu_waker *w = atomic_load_explicit(&v->waker, memory_order_seq_cst);
 
     if (w)
         w->wake(w);
+    atomic_fetch_sub_explicit(&v->kicking, 1, memory_order_release);
+}
+
+void vcpu_detach_waker(struct vcpu *v)
+{
+    /* K2: a kick that still saw the waker has been counted; pairs with K1 */
+    atomic_store_explicit(&v->waker, NULL, memory_order_seq_cst);
+    while (atomic_load_explicit(&v->kicking, memory_order_seq_cst))
+        sim_thread_yield();
 }
 
 static bool other_is_exclusive(const struct vcpu *v)

@@ -57,6 +57,7 @@ struct vcpu {
     const struct vcpu_ops *ops;
     struct sim *sim;
     _Atomic(struct vcpu_waker *) waker; /* its executor now; NULL: nobody sleeps on it */
+    _Atomic uint32_t kicking; /* threads inside vcpu_kick, which may be using the waker */
     uint32_t index;
     _Atomic uint32_t running; /* the safepoint protocol above */
     _Atomic uint32_t kick;    /* leave guest code; cleared by the vCPU when it serves requests */
@@ -66,6 +67,8 @@ struct vcpu {
 /* Sets kick and wakes the executor if it sleeps. Context: any thread, any lock of rank below
  * SIM_RANK_EXECUTOR may be held. */
 void vcpu_kick(struct vcpu *v);
+/* Takes the waker away; no kick uses it when this returns. Context: its executor has stopped. */
+void vcpu_detach_waker(struct vcpu *v);
 
 /* The two ends of `running`. vcpu_enter blocks while another vCPU is exclusive. Context: executor. */
 void vcpu_enter(struct vcpu *v);

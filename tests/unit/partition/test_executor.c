@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <time.h>
 
 #include "partition/executor.h"
 #include "sim-core/alloc.h"
@@ -143,6 +144,64 @@ static void test_executor_honours_deadlines(void **state)
     stop(&f);
 }
 
+/* A deadline that wraps around when it becomes a time of the host must not keep the executor busy. */
+static void test_executor_sleeps_until_a_deadline_beyond_the_host_clock(void **state)
+{
+    struct fixture f = {0};
+
+    (void)state;
+    start(&f, 2, 1);
+    atomic_store(&f.c[0].deadline, VTIME_NEVER - 1000);
+    vcpu_kick(&f.c[1].vcpu); /* makes the executor look at the deadlines again */
+    struct timespec pause = {.tv_nsec = 500000000};
+    nanosleep(&pause, NULL);
+    sim_request_end(f.sim, SIM_END_POWEROFF, 0);
+    executor_group_stop(f.group);
+    assert_true(executor_group_cpu_ns(f.group) < 20000000);
+    stop(&f);
+}
+
+/* Threads that kick do not know when executors come and go (a guest's reset makes new ones). */
+struct kicker {
+    struct sim_thread thread;
+    struct vcpu *vcpu;
+    _Atomic bool end;
+};
+
+static void *kick_until_end(void *arg)
+{
+    struct kicker *k = arg;
+
+    while (!atomic_load(&k->end))
+        vcpu_kick(k->vcpu);
+    return NULL;
+}
+
+static void test_executors_go_while_others_kick(void **state)
+{
+    struct fixture f = {0};
+    struct kicker kicker[2] = {{.vcpu = &f.c[0].vcpu}, {.vcpu = &f.c[1].vcpu}};
+    struct executor_config config = {.nr_threads = 2};
+
+    (void)state;
+    start(&f, 2, 2);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(sim_thread_start(&kicker[i].thread, "kicker", kick_until_end, &kicker[i]),
+                         SIM_OK);
+    for (unsigned round = 0; round < 3000; round++) {
+        if (round == 0)
+            sim_request_end(f.sim, SIM_END_RESET, 0);
+        executor_group_stop(f.group);
+        executor_group_destroy(f.group);
+        assert_int_equal(executor_group_create(f.sim, &config, &f.group), SIM_OK);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        atomic_store(&kicker[i].end, true);
+        sim_thread_join(&kicker[i].thread);
+    }
+    stop(&f);
+}
+
 static void test_executor_takes_over_waiting_vcpus(void **state)
 {
     struct fixture f = {0};
@@ -208,6 +267,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_executor_parks_and_wakes),
         cmocka_unit_test(test_executor_honours_deadlines),
+        cmocka_unit_test(test_executor_sleeps_until_a_deadline_beyond_the_host_clock),
+        cmocka_unit_test(test_executors_go_while_others_kick),
         cmocka_unit_test(test_executor_takes_over_waiting_vcpus),
         cmocka_unit_test(test_executor_runs_exclusive_alone),
         cmocka_unit_test(test_executor_virtual_clock_jumps),

@@ -243,6 +243,61 @@ static void test_exclusives_exclude_each_other(void **state)
     world_fini(&w);
 }
 
+/* A waker that is in use when it is taken away. */
+struct slow_waker {
+    struct vcpu_waker waker;
+    struct vcpu *vcpu;
+    _Atomic bool entered, go_on, left;
+};
+
+static void slow_wake(struct vcpu_waker *waker)
+{
+    struct slow_waker *w = (struct slow_waker *)waker;
+
+    w->entered = true;
+    while (!w->go_on)
+        sim_thread_yield();
+    w->left = true;
+}
+
+static void *kick_once(void *arg)
+{
+    vcpu_kick(((struct slow_waker *)arg)->vcpu);
+    return NULL;
+}
+
+static void *let_go_on(void *arg)
+{
+    struct slow_waker *w = arg;
+
+    for (uint64_t end = sim_host_ns() + 20000000; sim_host_ns() < end;)
+        sim_thread_yield();
+    w->go_on = true;
+    return NULL;
+}
+
+static void test_detaching_a_waker_waits_for_its_users(void **state)
+{
+    struct world w;
+    struct sim_thread kicker, helper;
+
+    (void)state;
+    world_init(&w);
+    struct slow_waker slow = {.waker = {slow_wake}, .vcpu = &w.f[0].vcpu};
+    w.f[0].vcpu.waker = &slow.waker;
+    assert_int_equal(sim_thread_start(&kicker, "kicker", kick_once, &slow), SIM_OK);
+    while (!slow.entered)
+        sim_thread_yield();
+    assert_int_equal(sim_thread_start(&helper, "helper", let_go_on, &slow), SIM_OK);
+    vcpu_detach_waker(&w.f[0].vcpu);
+    assert_true(slow.left);
+    assert_null(w.f[0].vcpu.waker);
+    vcpu_kick(&w.f[0].vcpu);
+    sim_thread_join(&helper);
+    sim_thread_join(&kicker);
+    world_fini(&w);
+}
+
 static void test_end_kicks_everyone_once(void **state)
 {
     struct world w;
@@ -274,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_mutual_waits_end),
         cmocka_unit_test(test_exclusive_stops_the_others),
         cmocka_unit_test(test_exclusives_exclude_each_other),
+        cmocka_unit_test(test_detaching_a_waker_waits_for_its_users),
         cmocka_unit_test(test_end_kicks_everyone_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -223,10 +223,20 @@ static void end_guest_line(const struct run *r)
         fputc('\n', stderr);
 }
 
+/* The guest's last bytes reach --expect and the progress line before these are asked. */
+static void flush_outputs(const struct run *r)
+{
+    for (unsigned i = 0; i < r->machine->nr_serials; i++)
+        chardev_flush(r->machine->serial[i]);
+    if (r->machine->virtconsole)
+        chardev_flush(r->machine->virtconsole);
+}
+
 static void stop(struct run *r)
 {
     stop_executors(r);
     sim_io_stop(r->sim->io);
+    flush_outputs(r);
     terminal_destroy(r->terminal);
     r->terminal = NULL;
     if (stdio_chardev(r))
@@ -238,9 +248,9 @@ static void tear_down(struct run *r)
 {
     if (r->timeout)
         sim_io_timer_destroy(r->timeout);
-    progress_destroy(r->progress);
     if (r->machine)
         machine_destroy(r->machine);
+    progress_destroy(r->progress); /* these two listen to the machine's outputs */
     expect_destroy(r->expect);
     signals_stop(r->signals); /* last, so that a second Ctrl-C ends whatever hangs above */
     sim_destroy(r->sim);

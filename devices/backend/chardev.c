@@ -151,6 +151,13 @@ void chardev_write(struct chardev *c, const uint8_t *data, size_t len)
     sim_mutex_unlock(&c->lock);
 }
 
+void chardev_flush(struct chardev *c)
+{
+    sim_mutex_lock(&c->lock);
+    flush_stage(c);
+    sim_mutex_unlock(&c->lock);
+}
+
 static void flush_fired(void *opaque)
 {
     struct chardev *c = opaque;

@@ -11,6 +11,7 @@ guest off '\267\002\020\000\025\143\033\003\123\125\043\240\142\000\001\240'    
 guest reset '\267\002\020\000\035\143\033\003\163\167\043\240\142\000\001\240'           # reset
 guest spin '\001\240'                                                                    # j .
 guest hello '\267\002\000\020\023\003\360\004\043\200\142\000\023\003\260\004\043\200\142\000\001\240' # "OK", j .
+{ head -c 20 hello && cat off; } >last # "OK" and off
 # echoes what it receives until it has echoed a 'q', then powers off
 guest echo '\267\002\000\020\003\303\122\000\023\163\023\000\343\014\003\376\203\303\002\000\043\200\162\000\023\016\020\007\343\224\303\377\267\002\020\000\067\123\000\000\033\003\123\125\043\240\142\000\157\000\000\000'
 
@@ -50,6 +51,7 @@ check 124 "time" "${bare[@]}" reset --timeout 1
 check 124 "still running after 0.5 s" "${bare[@]}" spin --timeout 0.5
 check 124 "" "${bare[@]}" spin --timeout 500ms -accel interp -smp 2
 check 0 "OK" "${bare[@]}" hello --expect 'O[K]' --timeout 20
+check 0 "OK" "${bare[@]}" last --expect OK # the last bytes, which nothing follows, count
 check 1 "'never' never matched; the guest powered off" "${bare[@]}" off --expect never
 check 124 "--expect had not matched" "${bare[@]}" hello --expect never --timeout 0.5
 check 7 "instructions" "${bare[@]}" exit7 --stats

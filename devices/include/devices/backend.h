@@ -40,6 +40,8 @@ void chardev_add_tap(struct chardev *c, const struct chardev_tap *tap);
 /* Writes guest output. Never blocks the guest: a slow reader makes it buffer up to 1 MiB, then drop
  * the oldest (counted, said once). Context: any thread, device lock may be held. */
 void chardev_write(struct chardev *c, const uint8_t *data, size_t len);
+/* Hands what is gathered so far to the taps and the back end now. Context: any thread. */
+void chardev_flush(struct chardev *c);
 /* The device has room again. Context: any thread. */
 void chardev_accept_input(struct chardev *c);
 /* Input from elsewhere (terminal, tests); what the device does not take now is queued (64 KiB). */

@@ -20,7 +20,7 @@ void pci_msix_init(struct pci_function *f, struct sim *sim, unsigned bar, unsign
     f->msix.cap = (uint8_t)cap;
     f->msix.bar = (uint8_t)bar;
     f->msix.nr = (uint16_t)nr;
-    f->msix.again = sim_io_timer_create(sim->io, deliver_again, f);
+    f->msix.again = sim_timer_create(sim, deliver_again, f);
     pci_put16(f->initial + cap + 2, (uint16_t)(nr - 1));
     pci_put16(f->writable + cap + 2, CONTROL_ENABLE | CONTROL_MASK_ALL);
     pci_put32(f->initial + cap + 4, bar); /* the table is at the BAR's start */
@@ -31,7 +31,7 @@ void pci_msix_init(struct pci_function *f, struct sim *sim, unsigned bar, unsign
 void pci_msix_fini(struct pci_function *f)
 {
     if (f->msix.again)
-        sim_io_timer_destroy(f->msix.again);
+        sim_timer_destroy(f->msix.again);
 }
 
 void pci_msix_reset(struct pci_function *f)
@@ -102,7 +102,7 @@ void pci_msix_deliver(struct pci_function *f)
     }
     m->delivering = false;
     if (m->firing)
-        sim_io_timer_arm(m->again, 0);
+        sim_timer_arm(m->again, 0);
     sim_mutex_unlock(f->lock);
 }
 
@@ -171,7 +171,7 @@ static enum sim_status msix_post_load(void *object)
     m->pending &= valid;
     m->firing &= valid;
     if (m->firing)
-        sim_io_timer_arm(m->again, 0);
+        sim_timer_arm(m->again, 0);
     return SIM_OK;
 }
 

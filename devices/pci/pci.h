@@ -14,6 +14,7 @@
 #define DEVICES_PCI_H
 
 #include "devices/device.h"
+#include "sim-core/timer.h"
 
 enum { PCI_CONFIG_SIZE = 256, PCI_SLOTS = 32, PCI_BARS = 6, PCI_MSIX_MAX = 8 };
 
@@ -69,7 +70,7 @@ struct pci_msix {
     uint32_t firing;  /* to be written to memory once the lock is released */
     bool delivering;  /* a thread is writing them; it sees what is added meanwhile */
     struct pci_msix_entry entry[PCI_MSIX_MAX];
-    struct sim_io_timer *again; /* continues when one delivery has led to very many others */
+    struct sim_timer *again; /* continues when one delivery has led to very many others */
 };
 
 /* Owner: whoever holds *lock, but for bar[].base. */

@@ -8,7 +8,7 @@
 #include "virtio/virtio.h"
 
 enum { RX_QUEUE, TX_QUEUE, CONSOLE_QUEUE_SIZE = 128, INPUT_BYTES = 4096 };
-enum { OUTPUT_BYTES = 1 << 20 }; /* per notify; the rest follows on the I/O thread */
+enum { OUTPUT_BYTES = 1 << 20 }; /* per notify; the rest follows from a timer */
 
 struct virtio_console {
     struct virtio_device v;

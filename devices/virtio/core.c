@@ -27,12 +27,12 @@ void virtio_init(struct virtio_device *v, struct sim *sim, const struct virtio_o
     v->offered = VIRTIO_FEATURE(VIRTIO_F_VERSION_1) | VIRTIO_FEATURE(VIRTIO_F_INDIRECT_DESC) |
                  VIRTIO_FEATURE(VIRTIO_F_EVENT_IDX) | VIRTIO_FEATURE(VIRTIO_F_RING_RESET);
     sim_mutex_init(&v->lock, SIM_RANK_DEVICE);
-    v->again_timer = sim_io_timer_create(sim->io, run_again, v);
+    v->again_timer = sim_timer_create(sim, run_again, v);
 }
 
 void virtio_fini(struct virtio_device *v)
 {
-    sim_io_timer_destroy(v->again_timer);
+    sim_timer_destroy(v->again_timer);
     sim_mutex_fini(&v->lock);
 }
 
@@ -99,7 +99,7 @@ void virtio_fail(struct virtio_device *v, const char *fmt, ...)
 void virtio_continue(struct virtio_device *v, unsigned n)
 {
     v->again |= 1u << n;
-    sim_io_timer_arm(v->again_timer, 0);
+    sim_timer_arm(v->again_timer, 0);
 }
 
 void virtio_notify(struct virtio_device *v, unsigned n)

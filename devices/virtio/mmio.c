@@ -244,6 +244,15 @@ static void mmio_pre_save(void *object)
         m->v->ops->quiesce(m->v, false);
 }
 
+static enum sim_status mmio_post_load(void *object)
+{
+    struct virtio_mmio *m = object;
+
+    if (m->v)
+        update_line(m);
+    return SIM_OK;
+}
+
 static const struct state_field mmio_fields[] = {
     STATE_SCALAR(struct virtio_mmio, STATE_U32, device_features_sel),
     STATE_SCALAR(struct virtio_mmio, STATE_U32, driver_features_sel),
@@ -251,8 +260,11 @@ static const struct state_field mmio_fields[] = {
     STATE_PLUGGED(struct virtio_mmio, plugged),
     STATE_END};
 
-static const struct state_desc mmio_state = {
-    .name = "virtio-mmio", .version = 1, .fields = mmio_fields, .pre_save = mmio_pre_save};
+static const struct state_desc mmio_state = {.name = "virtio-mmio",
+                                             .version = 1,
+                                             .fields = mmio_fields,
+                                             .pre_save = mmio_pre_save,
+                                             .post_load = mmio_post_load};
 
 static const struct device_ops mmio_device_ops = {
     .name = "virtio-mmio", .reset = mmio_reset, .destroy = mmio_destroy, .state = &mmio_state};

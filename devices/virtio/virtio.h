@@ -9,13 +9,14 @@
  *
  * Hostile guests: whatever a guest puts into a ring either becomes a request with checked memory or
  * virtio_fail(): the device stops and asks for a reset, the host goes on. Work per notify is bounded by
- * the queue's size; virtio_continue() finishes the rest on the I/O thread. */
+ * the queue's size; virtio_continue() does the rest from a timer. */
 #ifndef DEVICES_VIRTIO_H
 #define DEVICES_VIRTIO_H
 
 #include <sys/uio.h>
 
 #include "devices/device.h"
+#include "sim-core/timer.h"
 
 /* Virtio 1.2, 5: device types */
 enum { VIRTIO_ID_NET = 1, VIRTIO_ID_BLOCK = 2, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4 };
@@ -123,8 +124,8 @@ struct virtio_device {
     unsigned config_size;
     unsigned nr_queues;
     struct virtqueue queue[VIRTIO_MAX_QUEUES];
-    uint32_t again; /* queues to look at again, from the I/O thread */
-    struct sim_io_timer *again_timer;
+    uint32_t again; /* queues to look at again, from again_timer */
+    struct sim_timer *again_timer;
 };
 
 /* --- core.c: for device types --- */
@@ -150,7 +151,7 @@ static inline bool virtio_is_live(const struct virtio_device *v)
 }
 /* The guest broke the protocol: stop until it resets the device. Says so once. Lock held. */
 SIM_COLD void virtio_fail(struct virtio_device *v, const char *fmt, ...) SIM_PRINTF(2, 3);
-/* Calls ops->notify(n) again soon, on the I/O thread. Lock held. */
+/* Calls ops->notify(n) again soon, from a timer. Lock held. */
 void virtio_continue(struct virtio_device *v, unsigned n);
 
 /* --- core.c: for transports --- */

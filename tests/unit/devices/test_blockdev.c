@@ -310,6 +310,29 @@ static void test_cancel_is_quick(void **state)
     free(mem);
 }
 
+/* With the virtual clock a request's completion must not depend on the host: all is done at once. */
+static void test_virtual_clock_completes_at_once(void **state)
+{
+    struct fixture *f = *state;
+    static uint8_t buf[1 << 20];
+    struct iovec iov = {buf, sizeof buf};
+    struct blockdev_options o = {.path = f->path};
+    struct blockdev *b;
+    struct sim *sim;
+
+    assert_int_equal(sim_create(&sim), SIM_OK);
+    sim_clock_init(&sim->clock, SIM_CLOCK_VIRTUAL);
+    assert_int_equal(blockdev_open(sim, &o, &b), SIM_OK);
+    for (enum blockdev_op op = BLOCKDEV_READ; op <= BLOCKDEV_ZERO; op++) {
+        struct request r = {.io = {.op = op, .len = sizeof buf, .iov = &iov, .nr_iov = 1,
+                                   .done = done}};
+        blockdev_submit(b, &r.io);
+        assert_int_equal(atomic_load(&r.result), 1);
+    }
+    blockdev_close(b);
+    sim_destroy(sim);
+}
+
 #define BLOCK_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -326,6 +349,7 @@ int main(void)
         BLOCK_TEST(test_refused_writes_fail_and_others_go_on),
         BLOCK_TEST(test_many_at_once),
         BLOCK_TEST(test_cancel_is_quick),
+        BLOCK_TEST(test_virtual_clock_completes_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

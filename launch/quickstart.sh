@@ -39,7 +39,7 @@ if [ -t 0 ] && [ -t 1 ]; then
 fi
 command=("$build/partita" run -smp "$harts" -m 1G -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz"
   -append "console=ttyS0 quiet act=$action" "${limits[@]}" "$@")
-printf '  %s\n' "${command[*]}"
+printf ' '; printf ' %q' "${command[@]}"; echo
 if [ "$action" = shell ]; then exec "${command[@]}"; fi
 
 output=$(mktemp)

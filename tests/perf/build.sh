@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# build.sh OUT : builds the benchmark guests into OUT: bare-NAME.elf, one per kernel, and perf-linux, a static
-# program for Linux with all portable and linux/ kernels. Needs riscv64-linux-gnu-gcc (CROSS= changes the prefix).
+# build.sh OUT [bare] : builds the benchmark guests into OUT: bare-NAME.elf, one per kernel, and, unless "bare" is
+# given, perf-linux, a static program for Linux with all portable and linux/ kernels.
+# Needs riscv64-linux-gnu-gcc (CROSS= changes the prefix) and for perf-linux its C library.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(mkdir -p "$1" && cd "$1" && pwd)
@@ -26,6 +27,9 @@ for source in "$here"/kernels/*.c "$here"/bare/*_*.c; do
     -o "$out/bare-$name.elf"
 done
 
+echo "bare-metal guests built in $out"
+[ "${2:-}" != bare ] || exit 0
+
 # one program for Linux
 table=$out/obj/linux.table.c
 objects=()
@@ -42,4 +46,4 @@ for source in "$here"/kernels/*.c "$here"/linux/*.c "$table"; do
 done
 "$CC" -static -pthread "${objects[@]}" -o "$out/perf-linux"
 "${CC%gcc}strip" "$out/perf-linux"
-echo "built in $out"
+echo "perf-linux built in $out"

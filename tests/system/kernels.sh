@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The benchmark guests (tests/perf) as tests: what they compute must be what QEMU computed (tests/perf/sums.txt).
+. "$(dirname "$0")/lib.sh"
+
+# built_kernels : bare-*.elf in $kernels, made once for all cases
+built_kernels() {
+  need riscv64-linux-gnu-gcc
+  kernels=$PWD/guests
+  mkdir -p "$kernels"
+  (flock 9 && { [ -s "$kernels/done" ] && [ -z "$(find "$top/tests/perf" -newer "$kernels/done" -type f)" ] ||
+    { "$top/tests/perf/build.sh" "$kernels" bare && touch "$kernels/done"; }; }) 9>"$kernels/lock" \
+    >"$work/out" 2>&1 || fail "tests/perf/build.sh"
+}
+
+# check REGEX ARGUMENT... : the kernels whose names match, with ARGUMENTs for Partita
+check() {
+  local names=$1 name sum count=0
+  shift
+  built_kernels
+  while read -r name sum; do
+    [[ $name =~ $names ]] || continue
+    partita_run 0 -m 256M -bios none -kernel "$kernels/bare-$name.elf" "$@"
+    out_has "^PERF $name hart=0 .* sum=$sum.?$"
+    count=$((count + 1))
+  done <"$top/tests/perf/sums.txt"
+  [ $count -gt 0 ] || fail "no kernel matches $names"
+}
+
+case_integer() { check '^(int|chase)_'; }
+case_floating() { check '^fp_'; }
+case_memory() { check '^mem_'; }
+case_system() { check '^sys_'; }
+case_interpreter() { check '^(sys_pagefault|sys_switch|sys_codegen|fp_convert|int_vm)$' -accel interp; }
+
+# Two harts at once, each in its own part of memory: both compute what one does alone.
+case_two_harts() {
+  built_kernels
+  for name in int_sort fp_lu sys_switch; do
+    partita_run 0 -smp 2 -m 256M -bios none -kernel "$kernels/bare-$name.elf"
+    sum=$(sed -n "s/^$name //p" "$top/tests/perf/sums.txt")
+    [ "$(grep -acE "^PERF $name hart=[01] .* sum=$sum.?$" "$work/out")" = 2 ] || fail "$name: not two right sums"
+  done
+}
+
+main "$@"

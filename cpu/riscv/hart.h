@@ -214,6 +214,8 @@ void rv_request_write_protect(struct rv_hart *self, struct rv_hart *target, uint
  * already. Context: any thread. */
 bool rv_hart_request_start(struct rv_hart *target, uint64_t pc, uint64_t a1);
 void rv_requests_serve(struct rv_hart *h);
+/* Forgets what was posted (reset, restore). Context: executors stopped. */
+void rv_requests_drop(struct rv_hart *h);
 
 /* --- pmp.c --- */
 /* Recomputes h->pmp after pmpcfg or pmpaddr changed. */

@@ -24,6 +24,12 @@ static const struct state_field fields[] = {
     STATE_END,
 };
 
+/* A start that the hart has not seen yet is part of its state. */
+static void pre_save(void *object)
+{
+    rv_requests_serve(object);
+}
+
 static enum sim_status refuse(const struct rv_hart *h, const char *what)
 {
     sim_error("saved state of hart %llu: %s", (unsigned long long)h->hartid, what);
@@ -46,6 +52,7 @@ static enum sim_status post_load(void *object)
         return refuse(h, "impossible mstatus");
     if (!rv_satp_legal(h, h->satp))
         return refuse(h, "impossible satp");
+    rv_requests_drop(h);
     h->slice = h->budget = 0;
     h->res_addr = RV_NO_RES;
     h->vcpu.stats.insns = h->insns;
@@ -61,5 +68,6 @@ const struct state_desc rv_hart_state = {
     .name = "riscv-hart",
     .version = 1,
     .fields = fields,
+    .pre_save = pre_save,
     .post_load = post_load,
 };

@@ -141,7 +141,10 @@ void rv_hart_reset(struct vcpu *v)
 {
     struct rv_hart *h = rv_hart_of(v);
 
+    rv_requests_drop(h);
     clear_state(h);
+    /* The other pins are levels that devices drive; this one is a latch of the hart. */
+    atomic_fetch_and_explicit(&h->irq_pins, ~MIP_SSIP, memory_order_seq_cst);
     h->misa = misa_of(&h->isa);
     if (rv_isa_has(&h->isa, RV_EXT_U))
         h->mstatus |= MSTATUS_UXL64;

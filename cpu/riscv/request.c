@@ -154,3 +154,14 @@ void rv_requests_serve(struct rv_hart *h)
     /* R2: what was asked has taken effect; pairs with R1 */
     atomic_store_explicit(&h->req.served, t.posted, memory_order_release);
 }
+
+void rv_requests_drop(struct rv_hart *h)
+{
+    struct taken t;
+
+    take(h, &t);
+    sim_mutex_lock(&h->req.lock);
+    h->req.flags = 0;
+    sim_mutex_unlock(&h->req.lock);
+    atomic_store_explicit(&h->req.served, t.posted, memory_order_release);
+}

@@ -127,6 +127,44 @@ static void test_start_of_a_stopped_hart(void **state)
     assert_false(rv_hart_request_start(other_, RAM_BASE, 1)); /* started */
 }
 
+/* Between a start and its effect the machine may be reset, or saved. */
+static void test_reset_forgets_what_was_posted(void **state)
+{
+    struct rig *r = *state;
+    struct irq_line ssip = rv_hart_irq(&other_->vcpu, 1);
+    struct rv_fence_range range = {0x1000, 4096, RV_ASID_ANY};
+
+    assert_true(rv_hart_request_start(other_, RAM_BASE + 0x40, 77));
+    rv_request_fence(r->h, other_, 0, &range);
+    irq_set(&ssip, true);
+    rv_hart_reset(&other_->vcpu);
+    rv_requests_serve(other_);
+    assert_int_equal(other_->stopped, 1);
+    assert_int_equal(rv_mip(other_), 0);
+    assert_true(rv_hart_request_start(other_, RAM_BASE + 0x80, 78)); /* not "pending" */
+    rv_requests_serve(other_);
+    assert_int_equal(other_->pc, RAM_BASE + 0x80);
+}
+
+static void test_saved_state_has_what_was_posted(void **state)
+{
+    struct state_buf buf = {0};
+    size_t used;
+
+    (void)state;
+    assert_true(rv_hart_request_start(other_, RAM_BASE + 0x40, 77));
+    state_save(&rv_hart_state, other_, &buf);
+    assert_true(rv_hart_request_start(other_, RAM_BASE + 0x80, 78) == false);
+    rv_hart_reset(&other_->vcpu);
+    assert_true(rv_hart_request_start(other_, RAM_BASE + 0x80, 78));
+    assert_int_equal(state_load(&rv_hart_state, other_, buf.data, buf.len, &used), SIM_OK);
+    rv_requests_serve(other_);
+    assert_int_equal(other_->stopped, 0);
+    assert_int_equal(other_->pc, RAM_BASE + 0x40);
+    assert_int_equal(other_->x[11], 77);
+    state_buf_fini(&buf);
+}
+
 /* --- another thread runs the hart --- */
 
 static void *run_until_end(void *arg)
@@ -208,6 +246,8 @@ int main(void)
         TEST(test_write_protect),
         TEST(test_fence_i_forgets_jumps),
         TEST(test_start_of_a_stopped_hart),
+        TEST(test_reset_forgets_what_was_posted),
+        TEST(test_saved_state_has_what_was_posted),
         TEST(test_waiting_across_threads),
         TEST(test_mutual_fences_do_not_deadlock),
     };

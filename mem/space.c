@@ -183,6 +183,11 @@ enum sim_status mem_add_ram(struct mem_space *s, const char *name, gpa_t base, u
                   (unsigned long long)base, (unsigned long long)size);
         return SIM_ERR_INVALID;
     }
+    if (size > UINT64_MAX - s->ram_size) {
+        sim_error("memory '%s' at 0x%llx, size 0x%llx: all memory together is more than 2^64 bytes",
+                  name, (unsigned long long)base, (unsigned long long)size);
+        return SIM_ERR_NOMEM;
+    }
     struct mem_region *r = sim_new(struct mem_region);
 
     r->name = name;

@@ -67,7 +67,7 @@ enum rv_exec exec_cbo_zero(struct rv_hart *h, const struct rv_insn *i)
 
     if (!enabled(h, ENVCFG_CBZE))
         return rv_illegal(h, i);
-    p = rv_amo_ptr(h, block, 16, &code_page); /* a block never crosses a page */
+    p = rv_amo_ptr(h, block, RV_CBO_BLOCK, &code_page); /* a block never crosses a page */
     if (!p)
         return fault_as_store(h, va);
     for (unsigned n = 0; n < RV_CBO_BLOCK / sizeof(*p); n++)

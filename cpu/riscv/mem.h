@@ -12,9 +12,9 @@ enum rv_access { RV_LOAD, RV_STORE, RV_AMO /* needs write permission, faults as 
 /* Out of line: walk, fill, MMIO, misaligned, code pages. *value is zero-extended. */
 bool rv_load_slow(struct rv_hart *h, gva_t va, unsigned size, uint64_t *value);
 bool rv_store_slow(struct rv_hart *h, gva_t va, unsigned size, uint64_t value);
-/* Host address of naturally aligned RAM for an atomic of `size` (4, 8, 16) bytes, with write permission.
- * A misaligned address or one that is not RAM traps (store/AMO misaligned, access fault). When
- * *code_page is set the caller reports the store with rv_code_written afterwards. */
+/* Host address of naturally aligned RAM for an atomic of `size` (4, 8, 16; cbo.zero: 64) bytes, with
+ * write permission. A misaligned address or one that is not RAM traps (store/AMO misaligned, access
+ * fault). When *code_page is set the caller reports the store with rv_code_written afterwards. */
 void *rv_amo_ptr(struct rv_hart *h, gva_t va, unsigned size, bool *code_page);
 /* As rv_amo_ptr but with load permission and load causes (LR). */
 const void *rv_lr_ptr(struct rv_hart *h, gva_t va, unsigned size);

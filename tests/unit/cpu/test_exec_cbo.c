@@ -109,6 +109,26 @@ static void test_page_permissions(void **state)
     }
 }
 
+/* PMP may cut a page anywhere: all of the block counts, not its beginning. */
+static void test_zero_needs_the_whole_block(void **state)
+{
+    struct rig *r = *state;
+
+    r->h->pmpaddr[1] = r->h->pmpaddr[0];
+    r->h->pmpcfg[1] = r->h->pmpcfg[0];
+    r->h->pmpaddr[0] = (DATA + 48) >> 2 | 1; /* the last 16 bytes: nothing */
+    r->h->pmpcfg[0] = PMP_NAPOT << PMP_A_SHIFT;
+    rv_pmp_update(r->h);
+    rv_tlb_flush_all(r->h);
+    rig_set_priv(r->h, RV_S);
+    r->h->menvcfg |= ENVCFG_CBZE;
+    fill_memory(r);
+    assert_int_equal(do_cbo(r->h, RV_OP_cbo_zero, DATA), RV_TRAP);
+    assert_int_equal(r->h->trap_cause, RV_EXC_STORE_ACCESS);
+    check_memory(r, false);
+    assert_int_equal(do_cbo(r->h, RV_OP_cbo_zero, DATA + 64), RV_NEXT);
+}
+
 /* ---- who may: M always; S what menvcfg says; U what both say ---- */
 
 static const struct {
@@ -187,6 +207,7 @@ int main(void)
         RIG_TEST(test_management_changes_nothing),
         RIG_TEST(test_faults_are_store_faults),
         RIG_TEST(test_page_permissions),
+        RIG_TEST(test_zero_needs_the_whole_block),
         RIG_TEST(test_enable_bits),
         RIG_TEST(test_prefetch_does_nothing),
         cmocka_unit_test(test_every_op_has_a_row),

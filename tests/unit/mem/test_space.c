@@ -193,6 +193,11 @@ static void test_bad_ram_is_refused(void **state)
     assert_int_equal(mem_add_ram(s, "huge", 0, 1ull << 55), SIM_OK);
     assert_int_equal(mem_seal_ram(s), SIM_ERR_NOMEM);
     mem_space_destroy(s);
+    /* Two halves of everything: their sum is no uint64_t. */
+    assert_int_equal(mem_space_create(sim, &s), SIM_OK);
+    assert_int_equal(mem_add_ram(s, "low", 0, 1ull << 63), SIM_OK);
+    assert_int_equal(mem_add_ram(s, "high", 1ull << 63, 1ull << 63), SIM_ERR_NOMEM);
+    mem_space_destroy(s);
     sim_destroy(sim);
 }
 

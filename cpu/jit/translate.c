@@ -211,6 +211,7 @@ static void optimise(struct ir_region *r)
     ir_pass_fold(r);
     ir_pass_fuse(r);
     ir_pass_dce(r);
+    ir_pass_windows(r);
 }
 
 static void dump(struct jit *jit, const struct jit_region *r)

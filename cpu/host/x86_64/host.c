@@ -11,7 +11,7 @@
 #include "sim-core/alloc.h"
 #include "x86_priv.h"
 
-enum { CHUNK = 4096 };
+enum { CHUNK = 4096, PROMOTE_MASK = 0x0f };
 
 /* ---- features ---- */
 
@@ -178,7 +178,22 @@ static void emit_poll(struct ir_host *h, struct x86_asm *a)
     x86_ret(a);
 }
 
-/* In: rax = tag, rcx = offset of the set. Out: zero flag: found, rcx = addend. */
+/* Swaps the entry found in a way with way 0 (rcx = set): whole entries by xmm0 and xmm1. */
+static void emit_promote(struct ir_host *h, struct x86_asm *a, int32_t way_offset)
+{
+    for (int32_t half = 0; half < h->target.tlb_entry; half += 16) {
+        struct x86_mem front = x86_at_index(R_TLB, RCX, 0, half);
+        struct x86_mem found = x86_at_index(R_TLB, RCX, 0, way_offset + half);
+        x86_rm(a, X86_MOVAPS, 0, XMM0, found);
+        x86_rm(a, X86_MOVAPS, 0, XMM1, front);
+        x86_rm(a, X86_MOVAPS + 1, 0, XMM0, front); /* the store form */
+        x86_rm(a, X86_MOVAPS + 1, 0, XMM1, found);
+    }
+}
+
+/* In: rax = tag, rcx = offset of the set. Out: zero flag: found, rcx = addend. Now and then (by the
+ * low bits of the budget) the entry found moves to way 0: soon for a long run over one page, seldom
+ * for streams that take turns in a set. */
 static uint8_t *emit_probe(struct ir_host *h, struct x86_asm *a, int32_t tag)
 {
     const struct ir_target *t = &h->target;
@@ -187,7 +202,13 @@ static uint8_t *emit_probe(struct ir_host *h, struct x86_asm *a, int32_t tag)
     for (int32_t way = 1; way < t->tlb_ways; way++) {
         x86_rm(a, X86_CMP, 1, RAX, x86_at_index(R_TLB, RCX, 0, way * t->tlb_entry + tag));
         uint8_t *next = x86_jcc(a, X86_NE);
-        x86_load(a, RCX, x86_at_index(R_TLB, RCX, 0, way * t->tlb_entry + t->tlb_addend));
+        x86_load(a, RAX, x86_at_index(R_TLB, RCX, 0, way * t->tlb_entry + t->tlb_addend));
+        x86_test_ri(a, 0, R_BUDGET, PROMOTE_MASK);
+        uint8_t *stay = x86_jcc(a, X86_NE);
+        emit_promote(h, a, way * t->tlb_entry);
+        x86_patch(stay, a->p);
+        x86_mov(a, RCX, RAX);
+        x86_rr(a, X86_CMP, 0, RAX, RAX); /* zero flag */
         x86_ret(a);
         x86_patch(next, a->p);
     }

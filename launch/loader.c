@@ -482,6 +482,7 @@ enum sim_status loader_load(struct machine *m)
 
     l->m = m;
     status = load(l);
+    mem_settle(m->space);
     sim_free(l);
     return status;
 }

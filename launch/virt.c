@@ -257,7 +257,7 @@ static void pcie(struct tree *t, const struct config *config)
     const uint32_t ranges[] = {
         0x01000000, 0, 0,          0, 0x3000000,  0, 0x10000,                          /* I/O */
         0x02000000, 0, 0x40000000, 0, 0x40000000, 0, 0x40000000,                       /* 32 bit */
-        0x03000000, h, l,          h, l,          (uint32_t)(PCIE_HIGH_SIZE >> 32), 0, /* 64 bit */
+        0x43000000, h, l,          h, l,          (uint32_t)(PCIE_HIGH_SIZE >> 32), 0, /* 64 bit, prefetchable */
     };
 
     begin_at(t, "pci", 0x30000000);

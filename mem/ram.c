@@ -59,6 +59,11 @@ enum sim_status mem_seal_ram(struct mem_space *s)
     return SIM_OK;
 }
 
+void mem_settle(struct mem_space *s)
+{
+    madvise(s->ram, s->ram_size, MADV_DONTNEED);
+}
+
 void mem_ram_fini(struct mem_space *s)
 {
     size_t bytes = (s->ram_size >> GUEST_PAGE_BITS) * sizeof(s->page[0]);

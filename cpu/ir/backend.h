@@ -73,6 +73,7 @@ struct ir_code {
 struct ir_cache {
     uint8_t *rw, *rx;
     uint64_t size, used;
+    uint64_t settled; /* below this the RW pages were given back (they come again when touched) */
 };
 
 struct ir_host;

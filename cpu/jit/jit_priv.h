@@ -94,6 +94,8 @@ struct jit {
 /* --- cache.c --- */
 enum sim_status jit_cache_create(struct ir_cache *c, uint64_t size) SIM_MUST_CHECK;
 void jit_cache_destroy(struct ir_cache *c);
+/* After each translation. */
+void jit_cache_settle(struct ir_cache *c);
 
 /* --- helper.c --- */
 void jit_fill_target(struct ir_target *t);

@@ -349,6 +349,7 @@ static enum jit_translated translate_locked(struct jit *jit, struct rv_hart *h,
         return full ? JIT_FULL : JIT_NOT_NOW;
     }
     count(jit, r);
+    jit_cache_settle(&jit->cache);
     *out = r;
     return JIT_TRANSLATED;
 }

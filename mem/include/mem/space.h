@@ -86,6 +86,10 @@ enum sim_status mem_add_ram(struct mem_space *s, const char *name, gpa_t base,
                             uint64_t size) SIM_MUST_CHECK;
 enum sim_status mem_seal_ram(struct mem_space *s) SIM_MUST_CHECK;
 
+/* Loaders are done: gives back the service mapping's page tables, since each mapping of a page counts
+ * as resident. The contents stay; pages come again when touched. Context: launch. */
+void mem_settle(struct mem_space *s);
+
 /* Adds, moves or removes an MMIO region; the caller owns *r and keeps it alive as long as anybody
  * accesses the space: devices may be destroyed before or after it. SIM_ERR_INVALID (logged, both
  * names) on overlap. Context: any thread, may block. */

@@ -42,14 +42,21 @@ enum ir_leave {
     IR_LEAVE_HELPER  /* a helper returned false; it has put the state right */
 };
 
+/* Sites of a region are an array behind a header, found from a site by its own index. */
 struct ir_site {
-    uint64_t dirty;  /* globals whose host register is newer than the state */
-    void *region;    /* the owner's */
-    uint16_t origin;
-    uint16_t refund; /* charged instructions from this one to the block's end */
-    uint8_t mem;     /* enum ir_mem of a load or store */
-    uint8_t pad[3];
+    uint32_t dirty;  /* host registers (FP: + 16) that are newer than the guest state */
+    uint16_t origin; /* the instruction that was not executed, or only tried */
+    uint16_t index;
 };
+
+struct ir_site_header {
+    void *region; /* the owner's */
+};
+
+static inline void *ir_site_region(const struct ir_site *s)
+{
+    return ((const struct ir_site_header *)(const void *)(s - s->index))[-1].region;
+}
 
 /* Lives in the code cache behind the code. */
 struct ir_code_exit {

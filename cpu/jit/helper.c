@@ -14,7 +14,7 @@ enum { SCRATCH_RESULT = 4, SCRATCH_NOTE = 5, SCRATCH_CHUNK = 14, SCRATCH_FP = 16
 
 static const struct jit_region *region_of(const struct ir_site *s)
 {
-    return s->region;
+    return ir_site_region(s);
 }
 
 static const struct jit_origin *origin_of(const struct ir_site *s)
@@ -25,30 +25,30 @@ static const struct jit_origin *origin_of(const struct ir_site *s)
 /* Budget as if the block had been charged up to, and without, the site's instruction. */
 static void budget_in(struct rv_hart *h, const struct ir_site *s)
 {
-    h->budget += (int64_t)h->jit_scratch[SCRATCH_CHUNK] + s->refund;
+    h->budget += (int64_t)h->jit_scratch[SCRATCH_CHUNK] + origin_of(s)->refund;
 }
 
 /* Back to translated code. A kick takes the chunk away, so that the next check leaves. */
 static void budget_out(struct rv_hart *h, const struct ir_site *s)
 {
     if (SIM_UNLIKELY(atomic_load_explicit(&h->vcpu.kick, memory_order_relaxed))) {
-        h->budget -= s->refund;
+        h->budget -= origin_of(s)->refund;
         h->jit_scratch[SCRATCH_CHUNK] = 0;
         return;
     }
-    h->budget -= (int64_t)h->jit_scratch[SCRATCH_CHUNK] + s->refund;
+    h->budget -= (int64_t)h->jit_scratch[SCRATCH_CHUNK] + origin_of(s)->refund;
 }
 
 static void restore_registers(struct rv_hart *h, const struct ir_site *s)
 {
     const struct jit_region *r = region_of(s);
 
-    for (uint64_t dirty = s->dirty; dirty; dirty &= dirty - 1) {
-        unsigned g = (unsigned)__builtin_ctzll(dirty);
+    for (uint32_t dirty = s->dirty; dirty; dirty &= dirty - 1) {
+        unsigned reg = (unsigned)__builtin_ctz(dirty), g = r->global[reg];
         if (g < 32)
-            h->x[g] = h->jit_scratch[r->loc[g]];
+            h->x[g] = h->jit_scratch[reg];
         else
-            h->f[g - 32] = h->jit_scratch[SCRATCH_FP + r->loc[g]];
+            h->f[g - 32] = h->jit_scratch[reg];
     }
     h->pc = (r->va & GUEST_PAGE_MASK) + origin_of(s)->offset;
 }
@@ -56,7 +56,7 @@ static void restore_registers(struct rv_hart *h, const struct ir_site *s)
 void jit_restore(struct rv_hart *h, const struct ir_site *s)
 {
     restore_registers(h, s);
-    h->budget += s->refund;
+    h->budget += origin_of(s)->refund;
 }
 
 static bool leave(struct rv_hart *h, enum rv_exec result)
@@ -84,11 +84,11 @@ static bool help_load(void *state, uint64_t va, const void *site)
     uint64_t v;
 
     budget_in(h, s);
-    if (!rv_load_slow(h, va, ir_mem_size((enum ir_mem)s->mem), &v)) {
+    if (!rv_load_slow(h, va, ir_mem_size((enum ir_mem)origin_of(s)->mem), &v)) {
         restore_registers(h, s);
         return leave(h, RV_TRAP);
     }
-    h->jit_scratch[SCRATCH_RESULT] = extend(s->mem, v);
+    h->jit_scratch[SCRATCH_RESULT] = extend(origin_of(s)->mem, v);
     budget_out(h, s);
     return true;
 }
@@ -99,7 +99,7 @@ static bool help_store(void *state, uint64_t va, const void *site)
     const struct ir_site *s = site;
 
     budget_in(h, s);
-    if (!rv_store_slow(h, va, ir_mem_size((enum ir_mem)s->mem), h->jit_scratch[SCRATCH_RESULT])) {
+    if (!rv_store_slow(h, va, ir_mem_size((enum ir_mem)origin_of(s)->mem), h->jit_scratch[SCRATCH_RESULT])) {
         restore_registers(h, s);
         return leave(h, RV_TRAP);
     }

@@ -121,26 +121,24 @@ static void empty_cache(struct jit *jit, struct rv_hart *h)
     vcpu_enter(&h->vcpu);
 }
 
-/* Interprets the block at pc; when it is hot, *out is its translation instead. */
-static enum next cold(struct jit *jit, struct rv_hart *h, struct jit_region **out,
-                      enum rv_stop_reason *why)
+/* Counts a block the interpreter is about to run. */
+static void count_block(_Atomic uint8_t *counter, unsigned executed)
 {
-    uint8_t *counter = &h->jit->counter[jit_counter_index(h->pc)];
+    atomic_store_explicit(counter, (uint8_t)(executed + 1), memory_order_relaxed);
+}
 
-    if (*counter < 255)
-        ++*counter;
-    if (*counter >= jit->threshold) {
-        switch (jit_translate(jit, h, out)) {
-        case JIT_TRANSLATED: return GO_ON;
-        case JIT_FULL:
-            empty_cache(jit, h);
-            *why = RV_STOP_NONE;
-            return STOP;
-        case JIT_NOT_NOW: *counter = 1; break;
-        default: break;
-        }
+/* The translation of the block at pc, made now if it must be; NULL with GO_ON: interpret it. */
+static enum next hot(struct jit *jit, struct rv_hart *h, struct jit_region **out)
+{
+    *out = jit_find(jit, h, h->pc);
+    if (*out)
+        return GO_ON;
+    switch (jit_translate(jit, h, out)) {
+    case JIT_FULL: empty_cache(jit, h); return STOP;
+    case JIT_NOT_NOW: atomic_store_explicit(jit_counter(jit, h->pc), 1, memory_order_relaxed); break;
+    default: break;
     }
-    return after(h, rv_interp_block(h), why);
+    return GO_ON;
 }
 
 static void remember(struct rv_hart *h, const void *code)
@@ -197,15 +195,19 @@ enum rv_stop_reason jit_run(struct rv_hart *h)
     if (SIM_UNLIKELY(!h->jit))
         h->jit = sim_new(struct jit_hart);
     while (!should_leave(h)) {
-        struct jit_region *r = jit_find(jit, h, h->pc);
+        _Atomic uint8_t *counter = jit_counter(jit, h->pc);
+        unsigned executed = atomic_load_explicit(counter, memory_order_relaxed);
+        struct jit_region *r = NULL;
 
+        if (executed < jit->threshold)
+            count_block(counter, executed);
+        else if (hot(jit, h, &r) == STOP)
+            return RV_STOP_NONE;
         if (!r) {
-            if (cold(jit, h, &r, &why) == STOP)
+            from = NULL;
+            if (after(h, rv_interp_block(h), &why) == STOP)
                 return why;
-            if (!r) {
-                from = NULL;
-                continue;
-            }
+            continue;
         }
         if (from)
             jit_link(jit, from, r);

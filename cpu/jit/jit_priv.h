@@ -24,7 +24,9 @@ struct jit_page;
 struct jit_origin {
     struct rv_insn insn;
     uint16_t offset;
-    bool end; /* EXEC_END: always leaves */
+    uint16_t refund; /* instructions of its block from this one on */
+    uint8_t mem;     /* enum ir_mem of a load or store */
+    bool end;        /* EXEC_END: always leaves */
 };
 
 /* Owner: the registry lock for links and death; the rest is constant once published. */
@@ -42,6 +44,7 @@ struct jit_region {
     struct ir_code code;
     struct ir_code_exit *incoming; /* RW addresses */
     uint8_t loc[IR_NR_GLOBALS];    /* host register of each global */
+    uint8_t global[32];            /* the global in each host register (FP: + 16) */
     uint16_t nr_origins;
     struct jit_origin origin[];
 };
@@ -58,15 +61,14 @@ struct jit_page {
 enum {
     REGION_BUCKETS = 1 << 14,
     PAGE_BUCKETS = 1 << 12,
-    COUNTERS = 1 << 14,
+    COUNTERS = 1 << 16,
     DEFAULT_THRESHOLD = 20,
     DEFAULT_MAX_INSNS = 400
 };
 #define DEFAULT_CACHE_BYTES (64ull << 20)
 
-/* Per hart: the interpreter's block counters, which are the profile, and what a helper left. */
+/* Per hart: what a helper left. */
 struct jit_hart {
-    uint8_t counter[COUNTERS];
     enum rv_exec result; /* after IR_LEAVE_HELPER */
 };
 
@@ -80,6 +82,9 @@ struct jit {
     struct ir_host *host;
     struct sim_mutex lock;
     struct sim_mutex registry;
+    /* Executions of blocks by the interpreter, by hash of pc; harts add without care for each other.
+     * It is the profile, and says where a translation can be at all: from the threshold on. */
+    _Atomic uint8_t counter[COUNTERS];
     _Atomic(struct jit_region *) bucket[REGION_BUCKETS];
     struct jit_page *page[PAGE_BUCKETS];
     /* of the translator that holds `lock` */
@@ -116,9 +121,9 @@ extern const struct mem_code_ops jit_code_ops;
 enum jit_translated { JIT_TRANSLATED, JIT_NOT_NOW, JIT_NEVER, JIT_FULL };
 enum jit_translated jit_translate(struct jit *jit, struct rv_hart *h, struct jit_region **out);
 
-static inline unsigned jit_counter_index(gva_t pc)
+static inline _Atomic uint8_t *jit_counter(struct jit *jit, gva_t pc)
 {
-    return (unsigned)((pc >> 1) * 0x9e3779b97f4a7c15ull >> 50) & (COUNTERS - 1);
+    return &jit->counter[(pc >> 1) * 0x9e3779b97f4a7c15ull >> 48 & (COUNTERS - 1)];
 }
 
 #endif

@@ -38,6 +38,13 @@ void trans_exec(struct trans *t, bool end)
     forget(t);
 }
 
+uint8_t trans_mem_kind(unsigned op)
+{
+    if (!(rv_op_info[op].flags & (RV_OPF_LOAD | RV_OPF_STORE)))
+        return 0;
+    return trans_mem_rows[op].fn ? trans_mem_rows[op].aux : trans_fp_rows[op].aux;
+}
+
 void trans_insn(struct trans *t)
 {
     static const struct trans_row *const tables[] = {trans_int_rows, trans_mem_rows, trans_fp_rows};

@@ -37,6 +37,8 @@ extern const struct trans_row trans_int_rows[RV_OP_COUNT];
 extern const struct trans_row trans_mem_rows[RV_OP_COUNT];
 extern const struct trans_row trans_fp_rows[RV_OP_COUNT];
 
+/* enum ir_mem of a load or store */
+uint8_t trans_mem_kind(unsigned op);
 void trans_block_begin(struct trans *t);
 /* One instruction that does not end the block. */
 void trans_insn(struct trans *t);

@@ -198,10 +198,19 @@ static struct jit_region *new_region(const struct builder *b, struct rv_hart *h,
     r->frm = h->frm;
     r->lines = s->lines;
     r->nr_origins = (uint16_t)s->nr;
-    for (unsigned n = 0; n < s->nr; n++)
-        r->origin[n] = (struct jit_origin){s->insn[n].insn, s->insn[n].offset,
-                                           s->insn[n].end == SCAN_EXEC};
+    for (unsigned n = 0; n < s->nr; n++) {
+        const struct ir_origin *o = &b->t.r->origin[n];
+        r->origin[n] = (struct jit_origin){
+            .insn = s->insn[n].insn,
+            .offset = s->insn[n].offset,
+            .refund = (uint16_t)(b->t.r->block[o->block].charge - o->before),
+            .mem = trans_mem_kind(s->insn[n].insn.op),
+            .end = s->insn[n].end == SCAN_EXEC};
+    }
     memcpy(r->loc, b->jit->alloc->global, sizeof r->loc);
+    for (unsigned g = 1; g < IR_NR_GLOBALS; g++)
+        if (r->loc[g] != IR_LOC_MEMORY)
+            r->global[r->loc[g] + (g < 32 ? 0 : 16)] = (uint8_t)g;
     return r;
 }
 
@@ -228,9 +237,9 @@ static void dump(struct jit *jit, const struct jit_region *r)
 
 static bool seen(void *opaque, gva_t pc)
 {
-    const struct rv_hart *h = opaque;
+    struct jit *jit = opaque;
 
-    return h->jit->counter[jit_counter_index(pc)] != 0;
+    return atomic_load_explicit(jit_counter(jit, pc), memory_order_relaxed) != 0;
 }
 
 /* Scan to code; the page is protected. NULL: does not fit (the cache is full). */
@@ -245,7 +254,7 @@ static struct jit_region *compile(struct jit *jit, struct rv_hart *h, const uint
     s->va_page = h->pc & GUEST_PAGE_MASK;
     s->max_insns = max_insns;
     s->seen = seen;
-    s->opaque = h;
+    s->opaque = jit;
     scan_region(s, (unsigned)(h->pc & ~GUEST_PAGE_MASK));
     b.t.r = jit->ir;
     b.t.host = jit->host;

@@ -25,7 +25,7 @@
 #define RV_TLB_CONTEXTS 16
 #define RV_TLB_INVALID 0xfffull /* bits that alignment masks never keep all of */
 
-#define RV_JC_BITS 10
+#define RV_JC_BITS 12
 #define RV_JC_SIZE (1u << RV_JC_BITS)
 
 struct rv_tlb_entry {

@@ -191,34 +191,39 @@ struct cold *emit_cold(struct emit *e, enum cold_kind kind)
     return c;
 }
 
-static void add_site(struct emit *e, uint64_t dirty, unsigned origin, unsigned refund, unsigned mem)
+/* Globals -> the host registers they live in; FP registers are counted from 16. */
+static uint32_t host_registers(const struct emit *e, uint64_t globals)
+{
+    uint32_t set = 0;
+
+    for (; globals; globals &= globals - 1) {
+        unsigned g = (unsigned)__builtin_ctzll(globals);
+        set |= 1u << (e->al->global[g] + (g < 32 ? 0 : 16));
+    }
+    return set;
+}
+
+static void add_site(struct emit *e, uint64_t dirty, unsigned origin)
 {
     if (e->nr_sites == MAX_SITES) {
         e->failed = true;
         return;
     }
-    struct site_fix *f = &e->site[e->nr_sites++];
+    struct site_fix *f = &e->site[e->nr_sites];
 
     f->at = x86_lea_rip(&e->a, RCX);
-    f->site = (struct ir_site){.dirty = dirty,
-                               .region = e->owner,
-                               .origin = (uint16_t)origin,
-                               .refund = (uint16_t)refund,
-                               .mem = (uint8_t)mem};
+    f->site = (struct ir_site){host_registers(e, dirty), (uint16_t)origin, (uint16_t)e->nr_sites};
+    e->nr_sites++;
 }
 
-void emit_site(struct emit *e, uint64_t dirty, unsigned mem)
+void emit_site(struct emit *e, uint64_t dirty)
 {
-    unsigned origin = e->r->insn[e->index].origin;
-
-    add_site(e, dirty, origin, e->r->block[e->block].charge - e->r->origin[origin].before, mem);
+    add_site(e, dirty, e->r->insn[e->index].origin);
 }
 
 static void block_site(struct emit *e, unsigned block, uint64_t dirty)
 {
-    const struct ir_block *b = &e->r->block[block];
-
-    add_site(e, dirty, b->first_origin, b->charge, 0);
+    add_site(e, dirty, e->r->block[block].first_origin);
 }
 
 static void jump_to_block(struct emit *e, uint8_t *at, unsigned block)
@@ -538,6 +543,7 @@ static void emit_cold_all(struct emit *e)
 static void emit_sites(struct emit *e)
 {
     x86_align(&e->a, 8);
+    x86_u64(&e->a, (uint64_t)(uintptr_t)e->owner);
     for (unsigned n = 0; n < e->nr_sites; n++) {
         if ((size_t)(e->a.end - e->a.p) < sizeof(struct ir_site)) {
             e->a.overflow = true;

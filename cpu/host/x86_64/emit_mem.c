@@ -332,7 +332,7 @@ static void probe_other_ways(struct emit *e, const struct access *m, const uint8
 static void slow_load(struct emit *e, const struct ir_insn *i, const struct access *a)
 {
     address_to_rax(e, a);
-    emit_site(e, e->dirty, i->aux);
+    emit_site(e, e->dirty);
     emit_call(e, e->rt->load[e->fp]);
     if (is_fp_kind(i->aux))
         put_fp_bits(e, (enum ir_mem)i->aux, i->dst);
@@ -344,7 +344,7 @@ static void slow_store(struct emit *e, const struct ir_insn *i, const struct acc
 {
     value_to_result(e, i->src[1]);
     address_to_rax(e, a);
-    emit_site(e, e->dirty, i->aux);
+    emit_site(e, e->dirty);
     emit_call(e, e->rt->store[e->fp]);
 }
 
@@ -368,7 +368,7 @@ void emit_cold_mem(struct emit *e, const struct cold *c)
 void emit_exec(struct emit *e, const struct ir_insn *i)
 {
     (void)i;
-    emit_site(e, e->dirty, 0);
+    emit_site(e, e->dirty);
     emit_call(e, e->rt->exec[e->fp]);
 }
 

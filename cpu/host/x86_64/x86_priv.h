@@ -151,7 +151,7 @@ void emit_vrip(struct emit *e, uint32_t op, int w, unsigned reg, unsigned vvvv,
 
 struct cold *emit_cold(struct emit *e, enum cold_kind kind);
 /* lea rcx, [site of the current operation] */
-void emit_site(struct emit *e, uint64_t dirty, unsigned mem);
+void emit_site(struct emit *e, uint64_t dirty);
 void emit_call(struct emit *e, const uint8_t *target);
 void emit_jmp_to(struct emit *e, const uint8_t *target);
 void emit_store_dirty(struct emit *e, uint64_t dirty);

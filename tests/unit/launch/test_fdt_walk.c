@@ -126,7 +126,7 @@ static void test_virt_pcie_windows(void **state)
     assert_int_equal(range[0].base, 0x3000000);
     assert_int_equal(range[1].base, 0x40000000);
     assert_int_equal(range[1].size, 0x40000000);
-    assert_int_equal(range[2].space, 0x03000000);
+    assert_int_equal(range[2].space, 0x43000000);
     assert_int_equal(range[2].base, 0x800000000); /* above RAM */
     assert_int_equal(range[2].child, range[2].base);
     assert_int_equal(range[2].size, 0x400000000);

@@ -326,12 +326,20 @@ static void rebuild(struct plic *p)
     }
 }
 
+/* Levels of sources that do not exist, from a broken image, would never go away. */
+static void drop_unreal_levels(struct plic *p)
+{
+    for (uint32_t word = 0; word < SOURCE_WORDS * 2; word++)
+        p->level[word / 2] &= ~((uint64_t)~source_mask(p, word) << (word % 2) * 32);
+}
+
 /* The input levels stay: they belong to the devices. */
 static void plic_reset(struct device *d)
 {
     struct plic *p = (struct plic *)d;
 
     sim_mutex_lock(&p->lock);
+    drop_unreal_levels(p);
     memset(p->pending, 0, sizeof p->pending);
     memset(p->claimed, 0, sizeof p->claimed);
     memset(p->priority, 0, sizeof p->priority);

@@ -279,6 +279,21 @@ static void test_state_of_other_shape_is_refused(void **state)
     plic_free(b);
 }
 
+/* A refused image leaves anything behind; after a reset the device takes its own images again. */
+static void test_reset_repairs_what_a_bad_image_left(void **state)
+{
+    struct fixture *a = *state, *b = sim_new(struct fixture);
+
+    fixture_init(b);
+    fixture_device(b, "riscv,plic0", BASE, SIZE, CONTEXTS,
+                   (struct dev_prop_row[]){{"riscv,ndev", 9}, {NULL, 0}});
+    source(a, 40, true);
+    assert_int_equal(fixture_copy_state(a, b), SIM_ERR_FORMAT);
+    dev_reset(b->dev);
+    assert_int_equal(fixture_copy_state(b, b), SIM_OK);
+    plic_free(b);
+}
+
 static void test_reset_clears_requests(void **state)
 {
     struct fixture *f = *state;
@@ -325,6 +340,7 @@ int main(void)
         T(test_hostile_accesses),
         T(test_state_round_trip),
         T(test_state_of_other_shape_is_refused),
+        T(test_reset_repairs_what_a_bad_image_left),
         T(test_reset_clears_requests),
         T(test_bad_nodes_are_refused),
     };

@@ -65,7 +65,7 @@ enum {
     DEFAULT_THRESHOLD = 20,
     DEFAULT_MAX_INSNS = 400
 };
-#define DEFAULT_CACHE_BYTES (64ull << 20)
+#define DEFAULT_CACHE_BYTES (256ull << 20)
 
 /* Per hart: what a helper left. */
 struct jit_hart {

@@ -59,7 +59,7 @@ struct jit_page {
 };
 
 enum {
-    REGION_BUCKETS = 1 << 14,
+    REGION_BUCKETS = 1 << 18,
     PAGE_BUCKETS = 1 << 12,
     COUNTERS = 1 << 16,
     DEFAULT_THRESHOLD = 20,

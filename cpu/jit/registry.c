@@ -10,7 +10,7 @@
 static unsigned region_bucket(gva_t va, gpa_t gpa)
 {
     return (unsigned)(((va >> 1) * 0x9e3779b97f4a7c15ull ^ (gpa >> 12) * 0xff51afd7ed558ccdull) >>
-                      48) & (REGION_BUCKETS - 1);
+                      40) & (REGION_BUCKETS - 1);
 }
 
 static unsigned page_bucket(gpa_t gpa)

@@ -40,6 +40,7 @@ struct jit_region {
     bool uses_fp;
     bool fp_on;                   /* with uses_fp: what it is good for */
     uint8_t frm;
+    uint8_t tries;                /* earlier translations of this entry that were outgrown */
     uint64_t lines;
     struct ir_code code;
     struct ir_code_exit *incoming; /* RW addresses */
@@ -63,7 +64,8 @@ enum {
     PAGE_BUCKETS = 1 << 12,
     COUNTERS = 1 << 16,
     DEFAULT_THRESHOLD = 20,
-    DEFAULT_MAX_INSNS = 400
+    DEFAULT_MAX_INSNS = 400,
+    MAX_TRIES = 4 /* translations of one entry as its profile grows */
 };
 #define DEFAULT_CACHE_BYTES (256ull << 20)
 

@@ -56,6 +56,17 @@ struct jit_page *jit_page_get(struct jit *jit, gpa_t gpa)
     return p;
 }
 
+/* How often has this entry been translated before, and outgrown? */
+static uint8_t earlier_tries(const struct jit_region *bucket, const struct jit_region *r)
+{
+    uint8_t tries = 0;
+
+    for (; bucket; bucket = bucket->next)
+        if (bucket->va == r->va && bucket->gpa == r->gpa && bucket->tries >= tries)
+            tries = (uint8_t)(bucket->tries + 1);
+    return tries;
+}
+
 void jit_publish(struct jit *jit, struct jit_region *r)
 {
     _Atomic(struct jit_region *) *bucket = &jit->bucket[region_bucket(r->va, r->gpa)];
@@ -64,24 +75,9 @@ void jit_publish(struct jit *jit, struct jit_region *r)
     r->page->regions = r;
     r->page->lines |= r->lines;
     r->next = atomic_load_explicit(bucket, memory_order_relaxed);
+    r->tries = earlier_tries(r->next, r);
     /* F2: the region is complete; pairs with F1 */
     atomic_store_explicit(bucket, r, memory_order_release);
-}
-
-void jit_link(struct jit *jit, struct ir_code_exit *exit_rw, struct jit_region *target)
-{
-    const struct jit_region *from = exit_rw->region;
-
-    sim_mutex_lock(&jit->registry);
-    /* A page mapped anew without a fence may show other code at the same address. */
-    if (!exit_rw->linked && from->page == target->page && !atomic_load_explicit(&target->dead, memory_order_relaxed) &&
-        !atomic_load_explicit(&from->dead, memory_order_relaxed)) {
-        exit_rw->linked = target;
-        exit_rw->next = target->incoming;
-        target->incoming = exit_rw;
-        ir_host_link(jit->host, exit_rw, target->code.entry);
-    }
-    sim_mutex_unlock(&jit->registry);
 }
 
 static void kill_region(struct jit *jit, struct jit_region *r)
@@ -95,7 +91,64 @@ static void kill_region(struct jit *jit, struct jit_region *r)
         x->next = NULL;
     }
     r->incoming = NULL;
-    atomic_fetch_add_explicit(&jit->count.invalidations, 1, memory_order_relaxed);
+}
+
+static void take_off_page(struct jit_region *r)
+{
+    struct jit_region **at = &r->page->regions;
+
+    r->page->lines = 0;
+    while (*at) {
+        if (*at == r) {
+            *at = r->page_next;
+        } else {
+            r->page->lines |= (*at)->lines;
+            at = &(*at)->page_next;
+        }
+    }
+}
+
+static bool has_instruction(const struct jit_region *r, gva_t va)
+{
+    for (unsigned n = 0; n < r->nr_origins; n++)
+        if (r->origin[n].offset == (va & ~GUEST_PAGE_MASK))
+            return true;
+    return false;
+}
+
+/* A loop of `from` runs through `to`, which was cold when `from` was translated: `from` goes, and is
+ * translated again with what is known now. */
+static bool outgrown(const struct jit_region *from, const struct jit_region *to)
+{
+    return from != to && from->tries < MAX_TRIES && has_instruction(to, from->va) &&
+           !has_instruction(from, to->va);
+}
+
+static void link_locked(struct jit *jit, struct ir_code_exit *x, struct jit_region *target)
+{
+    struct jit_region *from = x->region;
+
+    /* A page mapped anew without a fence may show other code at the same address. */
+    if (x->linked || from->page != target->page ||
+        atomic_load_explicit(&target->dead, memory_order_relaxed) ||
+        atomic_load_explicit(&from->dead, memory_order_relaxed))
+        return;
+    if (outgrown(from, target)) {
+        kill_region(jit, from);
+        take_off_page(from);
+        return;
+    }
+    x->linked = target;
+    x->next = target->incoming;
+    target->incoming = x;
+    ir_host_link(jit->host, x, target->code.entry);
+}
+
+void jit_link(struct jit *jit, struct ir_code_exit *exit_rw, struct jit_region *target)
+{
+    sim_mutex_lock(&jit->registry);
+    link_locked(jit, exit_rw, target);
+    sim_mutex_unlock(&jit->registry);
 }
 
 static uint64_t lines_of(gpa_t gpa, uint64_t len)
@@ -120,6 +173,7 @@ static void write_page(struct jit *jit, struct jit_page *page, uint64_t lines)
             if (r->lines & lines) {
                 *at = r->page_next;
                 kill_region(jit, r);
+                atomic_fetch_add_explicit(&jit->count.invalidations, 1, memory_order_relaxed);
             } else {
                 page->lines |= r->lines;
                 at = &r->page_next;

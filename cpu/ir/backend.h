@@ -25,6 +25,8 @@ struct ir_target {
     int32_t tlb;
     uint8_t tlb_set_bits, tlb_ways;
     int32_t tlb_entry, tlb_tag_r, tlb_tag_w, tlb_addend;
+    int32_t tlb_slots; /* {tag, addend}, one for each of the accesses in turn */
+    uint32_t tlb_nr_slots;
     /* Jump cache: inside the structure `code_tlb` points to; entries {pc, code} */
     int32_t code_tlb, jc;
     uint8_t jc_bits;

@@ -200,6 +200,8 @@ void jit_fill_target(struct ir_target *t)
     t->tlb_tag_r = offsetof(struct rv_tlb_entry, tag_r);
     t->tlb_tag_w = offsetof(struct rv_tlb_entry, tag_w);
     t->tlb_addend = offsetof(struct rv_tlb_entry, addend);
+    t->tlb_slots = offsetof(struct rv_tlb, recent);
+    t->tlb_nr_slots = RV_TLB_SLOTS;
     t->code_tlb = STATE(code_tlb);
     t->jc = offsetof(struct rv_tlb, jc);
     t->jc_bits = RV_JC_BITS;

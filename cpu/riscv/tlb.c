@@ -40,8 +40,15 @@ static void clear_entry(struct rv_tlb_entry *e)
     e->info = 0;
 }
 
+static void clear_slots(struct rv_tlb *t)
+{
+    for (unsigned i = 0; i < RV_TLB_SLOTS; i++)
+        t->recent[i].tag = RV_TLB_INVALID;
+}
+
 static void clear_entries(struct rv_tlb *t)
 {
+    clear_slots(t);
     for (unsigned s = 0; s < RV_TLB_SETS; s++)
         for (unsigned w = 0; w < RV_TLB_WAYS; w++)
             clear_entry(&t->set[s][w]);
@@ -190,6 +197,7 @@ void rv_tlb_write_protect(struct rv_hart *h, uint64_t gpa_page)
             for (unsigned w = 0; w < RV_TLB_WAYS; w++)
                 if ((t->set[s][w].info & GUEST_PAGE_MASK) == gpa_page)
                     t->set[s][w].tag_w = RV_TLB_INVALID;
+        clear_slots(t);
     }
 }
 
@@ -252,6 +260,7 @@ static void flush_pages(struct rv_tlb *t, const struct fence *f)
 {
     bool code = false;
 
+    clear_slots(t);
     for (uint64_t va = f->first; va - f->first <= f->last - f->first; va += GUEST_PAGE_SIZE) {
         struct rv_tlb_entry *set = t->set[va >> GUEST_PAGE_BITS & (RV_TLB_SETS - 1)];
         struct rv_fetch_entry *fe = &t->fetch[va >> GUEST_PAGE_BITS & (RV_FETCH_SIZE - 1)];
@@ -272,6 +281,7 @@ static void flush_pages(struct rv_tlb *t, const struct fence *f)
 
 static void flush_search(struct rv_tlb *t, const struct fence *f)
 {
+    clear_slots(t);
     for (unsigned s = 0; s < RV_TLB_SETS; s++)
         for (unsigned w = 0; w < RV_TLB_WAYS; w++)
             if (entry_touched(f, &t->set[s][w]))

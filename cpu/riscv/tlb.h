@@ -38,6 +38,14 @@ struct rv_tlb_entry {
 #define RV_TLB_GLOBAL 2u
 #define RV_TLB_SHIFT(info) ((unsigned)((info) >> 4 & 63))
 
+/* The page an instruction of translated code hit last: one slot per load (even) or store (odd), dealt
+ * out by the translator, looked at before the set. A slot is a copy of an entry's tag_r or tag_w and its
+ * addend, so whatever takes an entry or its write permission away clears the slots. */
+#define RV_TLB_SLOTS 256u
+struct rv_tlb_slot {
+    uint64_t tag, addend;
+};
+
 /* Jump cache: guest pc -> translated code, valid in this context only. Index (pc >> 1) & mask. */
 struct rv_jc_entry {
     uint64_t pc; /* RV_JC_EMPTY: odd, matches nothing */
@@ -67,6 +75,7 @@ struct rv_tlb_key {
 
 struct rv_tlb {
     struct rv_tlb_entry set[RV_TLB_SETS][RV_TLB_WAYS];
+    struct rv_tlb_slot recent[RV_TLB_SLOTS];
     struct rv_jc_entry jc[RV_JC_SIZE];
     struct rv_fetch_entry fetch[RV_FETCH_SIZE];
     /* key: the hart has it as well, in tlb_key[slot], which is what lookups read */

@@ -1,9 +1,12 @@
 /* Guest memory: the inline soft-TLB hit, its misses, windows, atomics, and calls of the
  * interpreter's functions.
  *
- *   lea rax, [base + imm] | rorx ecx, eax, 5 | and ecx, sets | and rax, page and alignment
- *   cmp rax, [r15 + rcx + tag] | jne cold | mov rcx, [r15 + rcx + addend] | op [rcx + base + imm]
- *   cold: ways 1..3 (found: back with rcx = addend), else C with the site of the access */
+ *   lea rcx, [base + imm] | and rcx, page and alignment | cmp rcx, [r15 + slot] | jne cold
+ *   mov rcx, [r15 + slot + 8] | op [rcx + base + imm]
+ *   cold: the set of four ways (found: slot filled, back with rcx = addend), else C with the site
+ *
+ * The slot belongs to the access: an instruction mostly stays in a page for a while, and then the
+ * host address does not wait for the set to be looked up. Atomics look at the set's way 0. */
 #include "x86_priv.h"
 
 enum { PAGE_MASK_LOW = ~0xfff };
@@ -124,6 +127,57 @@ static struct x86_mem operand(struct emit *e, const struct access *m)
     return x86_at_index(RCX, RAX, 0, 0);
 }
 
+/* Deals out the slots in turn: even ones for loads, odd ones for stores, since a slot that several
+ * accesses share stands for one permission. */
+static int32_t new_slot(struct emit *e, bool write)
+{
+    uint32_t n = (2 * e->host->next_slot[write]++ + write) % e->t->tlb_nr_slots;
+
+    return e->t->tlb_slots + 16 * (int32_t)n;
+}
+
+/* rcx = address + `more`, with the bits of `mask` */
+static void masked_to_rcx(struct emit *e, const struct access *m, int32_t more, int32_t mask)
+{
+    struct opnd b = emit_opnd(e, m->base);
+    int32_t disp = m->imm + more;
+
+    if (b.place == IN_REG && disp) {
+        x86_rm(&e->a, X86_LEA, 1, RCX, x86_at(b.reg, disp));
+    } else {
+        emit_move_to(e, RCX, m->base);
+        if (disp)
+            x86_ri(&e->a, X86_ADD, 1, RCX, disp);
+    }
+    x86_ri(&e->a, X86_AND, 1, RCX, mask);
+}
+
+/* Compares with the access's slot; on a hit rcx = addend. Constants have their set anyway. */
+static void check(struct emit *e, const struct access *m, struct cold *c)
+{
+    if (ir_is_const(m->base)) {
+        check_way0(e, m, c);
+        return;
+    }
+    c->slot = new_slot(e, m->write);
+    masked_to_rcx(e, m, 0, tag_mask(m));
+    x86_rm(&e->a, X86_CMP, 1, RCX, x86_at(R_TLB, c->slot));
+    c->from[0] = x86_jcc(&e->a, X86_NE);
+    x86_load(&e->a, RCX, x86_at(R_TLB, c->slot + 8));
+    c->back = e->a.p;
+}
+
+/* The rest of a slot's check, out of line. */
+static void find_in_set(struct emit *e, const struct access *m, const struct cold *c)
+{
+    address_to_rax(e, m);
+    x86_mov_imm(&e->a, RCX, c->slot);
+    emit_call(e, e->rt->find[m->write][__builtin_ctz(m->size)]);
+    uint8_t *at = x86_jcc(&e->a, X86_E);
+    if (!e->a.overflow)
+        x86_patch(at, c->back);
+}
+
 /* ---- windows ---- */
 
 static bool in_window(const struct emit *e, const struct ir_insn *i)
@@ -131,45 +185,46 @@ static bool in_window(const struct emit *e, const struct ir_insn *i)
     return i->window && !e->slow;
 }
 
-/* One check for [base + min, base + end): both ends in one page, the page in way 0. */
+static struct access window_access(const struct emit *e, const struct ir_insn *i)
+{
+    const struct ir_window *w = &e->r->window[i->window - 1];
+
+    return (struct access){w->base, w->min, 1, w->write};
+}
+
+/* One check for [base + min, base + end): the pages of both ends are the slot's. */
 static void open_window(struct emit *e, const struct ir_insn *i)
 {
     const struct ir_window *w = &e->r->window[i->window - 1];
-    struct access m = {w->base, w->min, 1, w->write};
+    struct access m = window_access(e, i);
     struct opnd b = emit_opnd(e, w->base);
     struct cold *c = emit_cold(e, COLD_WINDOW);
 
-    address_to_rax(e, &m);
-    x86_rm(&e->a, X86_LEA, 0, RCX, x86_at(RAX, w->end - w->min - 1));
-    x86_rr(&e->a, X86_XOR, 0, RCX, RAX);
-    x86_test_ri(&e->a, 0, RCX, 0x1000); /* the span is short: another page differs in this bit */
-    c->cross = x86_jcc(&e->a, X86_NE);
-    set_to_rcx(e);
-    x86_ri(&e->a, X86_AND, 1, RAX, PAGE_MASK_LOW);
-    x86_rm(&e->a, X86_CMP, 1, RAX, x86_at_index(R_TLB, RCX, 0, tag_field(e, &m)));
+    c->slot = new_slot(e, m.write);
+    masked_to_rcx(e, &m, 0, PAGE_MASK_LOW);
+    x86_rm(&e->a, X86_CMP, 1, RCX, x86_at(R_TLB, c->slot));
     c->from[0] = x86_jcc(&e->a, X86_NE);
-    x86_load(&e->a, RCX, x86_at_index(R_TLB, RCX, 0, e->t->tlb_addend));
     c->back = e->a.p;
+    masked_to_rcx(e, &m, w->end - w->min - 1, PAGE_MASK_LOW);
+    x86_rm(&e->a, X86_CMP, 1, RCX, x86_at(R_TLB, c->slot));
+    c->cross = x86_jcc(&e->a, X86_NE);
     unsigned t = emit_dst(e, w->temp, RCX);
-    if (b.place == IN_REG) {
-        x86_rm(&e->a, X86_LEA, 1, t, x86_at_index(RCX, b.reg, 0, 0));
-    } else {
-        x86_rm(&e->a, X86_ADD, 1, RCX, b.mem);
-        x86_mov(&e->a, t, RCX);
-    }
+    x86_load(&e->a, t, x86_at(R_TLB, c->slot + 8));
+    if (b.place == IN_REG)
+        x86_rr(&e->a, X86_ADD, 1, t, b.reg);
+    else
+        x86_rm(&e->a, X86_ADD, 1, t, b.mem);
     emit_put(e, w->temp, t);
 }
 
 void emit_cold_window(struct emit *e, const struct cold *c)
 {
     const struct ir_insn *i = &e->r->insn[c->index];
+    struct access m = window_access(e, i);
 
-    emit_call(e, e->r->window[i->window - 1].write ? e->rt->probe_w : e->rt->probe_r);
-    uint8_t *hit = x86_jcc(&e->a, X86_E);
-    if (!e->a.overflow) {
-        x86_patch(hit, c->back);
+    find_in_set(e, &m, c);
+    if (!e->a.overflow)
         x86_patch(c->cross, e->a.p);
-    }
     emit_slow_copy(e, c->block, c->index, c->dirty);
 }
 
@@ -185,7 +240,7 @@ static struct x86_mem checked(struct emit *e, const struct ir_insn *i, const str
         return x86_at(t, i->imm);
     }
     *cold = emit_cold(e, COLD_MEM);
-    check_way0(e, m, *cold);
+    check(e, m, *cold);
     return operand(e, m);
 }
 
@@ -353,7 +408,10 @@ void emit_cold_mem(struct emit *e, const struct cold *c)
     const struct ir_insn *i = &e->r->insn[c->index];
     struct access a = access_of(e, i);
 
-    probe_other_ways(e, &a, c->back);
+    if (c->slot)
+        find_in_set(e, &a, c);
+    else
+        probe_other_ways(e, &a, c->back);
     if (i->op == IR_LOAD)
         slow_load(e, i, &a);
     else if (i->op == IR_STORE)

@@ -216,6 +216,42 @@ static uint8_t *emit_probe(struct ir_host *h, struct x86_asm *a, int32_t tag)
     return at;
 }
 
+/* In: rax = address, rcx = offset of the access's slot. Out: zero flag: found in one of the ways, slot
+ * filled, rcx = addend; else rax and rcx are lost. */
+static uint8_t *emit_find(struct ir_host *h, struct x86_asm *a, bool write, unsigned log2_size)
+{
+    const struct ir_target *t = &h->target;
+    int32_t tag = write ? t->tlb_tag_w : t->tlb_tag_r;
+    unsigned set_shift = (unsigned)__builtin_ctz((unsigned)t->tlb_entry * t->tlb_ways);
+    uint8_t *at = a->p;
+
+    x86_push(a, RDX);
+    x86_mov(a, RDX, RCX); /* the slot */
+    x86_mov32(a, RCX, RAX);
+    x86_shift_i(a, X86_SHR_N, 0, RCX, 12 - set_shift);
+    x86_ri(a, X86_AND, 0, RCX, (int32_t)(((1u << t->tlb_set_bits) - 1) << set_shift));
+    x86_ri(a, X86_AND, 1, RAX, ~0xfff | (int32_t)((1u << log2_size) - 1));
+    x86_rm(a, X86_CMP, 1, RAX, x86_at_index(R_TLB, RCX, 0, tag));
+    uint8_t *other = x86_jcc(a, X86_NE);
+    x86_store(a, x86_at_index(R_TLB, RDX, 0, 0), RAX);
+    x86_load(a, RCX, x86_at_index(R_TLB, RCX, 0, t->tlb_addend));
+    uint8_t *found = a->p;
+    x86_store(a, x86_at_index(R_TLB, RDX, 0, 8), RCX);
+    x86_pop(a, RDX);
+    x86_ret(a); /* zero flag from the compare */
+    x86_patch(other, a->p);
+    x86_push(a, RAX);
+    x86_patch(x86_call(a), write ? h->rt.probe_w : h->rt.probe_r);
+    x86_pop(a, RAX);
+    uint8_t *miss = x86_jcc(a, X86_NE);
+    x86_store(a, x86_at_index(R_TLB, RDX, 0, 0), RAX);
+    x86_patch(x86_jmp(a), found);
+    x86_patch(miss, a->p);
+    x86_pop(a, RDX);
+    x86_ret(a);
+    return at;
+}
+
 /* Calls fn(state, rax = address, rcx = site) or fn(state, site); rcx is kept in state.note. */
 static uint8_t *emit_helper(struct ir_host *h, struct x86_asm *a, const void *fn, bool memory,
                             bool fp, const uint8_t *leave)
@@ -276,6 +312,10 @@ void x86_emit_runtime(struct ir_host *h, struct x86_asm *a)
     emit_poll(h, a);
     h->rt.probe_r = emit_probe(h, a, h->target.tlb_tag_r);
     h->rt.probe_w = emit_probe(h, a, h->target.tlb_tag_w);
+    for (unsigned size = 0; size < 4; size++) {
+        h->rt.find[0][size] = emit_find(h, a, false, size);
+        h->rt.find[1][size] = emit_find(h, a, true, size);
+    }
     for (int fp = 0; fp < 2; fp++) {
         h->rt.load[fp] = emit_helper(h, a, (const void *)h->target.load, true, fp, leave);
         h->rt.store[fp] = emit_helper(h, a, (const void *)h->target.store, true, fp, leave);

@@ -30,6 +30,7 @@ enum x86_feature {
 struct x86_runtime {
     uint8_t *enter, *leave_lookup, *leave_link, *leave_budget, *poll;
     uint8_t *probe_r, *probe_w;
+    uint8_t *find[2][4]; /* [write][log2 size] */
     /* [0]: saves the integer registers only, [1]: the FP registers too */
     uint8_t *load[2], *store[2], *exec[2];
     /* constants, 16 bytes each */
@@ -44,6 +45,7 @@ struct ir_host {
     struct ir_regfile regfile;
     struct x86_runtime rt;
     uint32_t host_mxcsr;
+    uint32_t next_slot[2]; /* of the soft TLB's slots: loads, stores */
     struct emit *emit; /* working storage of ir_host_emit */
 };
 
@@ -63,7 +65,8 @@ struct cold {
     uint16_t block, index;
     uint64_t dirty;
     uint8_t *from[2];   /* displacements of jumps that come here */
-    uint8_t *cross;     /* COLD_WINDOW: comes to the slow copy */
+    uint8_t *cross;     /* COLD_WINDOW: the other end is elsewhere */
+    int32_t slot;       /* COLD_MEM, COLD_WINDOW: offset of the slot in the soft TLB, or 0 */
     const uint8_t *back;
     const uint8_t *done;
     const uint8_t *constant;

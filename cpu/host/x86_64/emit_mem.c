@@ -171,11 +171,13 @@ static void check(struct emit *e, const struct access *m, struct cold *c)
 static void find_in_set(struct emit *e, const struct access *m, const struct cold *c)
 {
     address_to_rax(e, m);
-    x86_mov_imm(&e->a, RCX, c->slot);
     emit_call(e, e->rt->find[m->write][__builtin_ctz(m->size)]);
-    uint8_t *at = x86_jcc(&e->a, X86_E);
+    uint8_t *miss = x86_jcc(&e->a, X86_NE);
+    x86_store(&e->a, x86_at(R_TLB, c->slot), RAX);
+    x86_store(&e->a, x86_at(R_TLB, c->slot + 8), RCX);
+    emit_jmp_to(e, c->back);
     if (!e->a.overflow)
-        x86_patch(at, c->back);
+        x86_patch(miss, e->a.p);
 }
 
 /* ---- windows ---- */

@@ -216,38 +216,30 @@ static uint8_t *emit_probe(struct ir_host *h, struct x86_asm *a, int32_t tag)
     return at;
 }
 
-/* In: rax = address, rcx = offset of the access's slot. Out: zero flag: found in one of the ways, slot
- * filled, rcx = addend; else rax and rcx are lost. */
+/* In: rax = address. Out: zero flag: found in one of the ways, rax = tag, rcx = addend. */
 static uint8_t *emit_find(struct ir_host *h, struct x86_asm *a, bool write, unsigned log2_size)
 {
     const struct ir_target *t = &h->target;
-    int32_t tag = write ? t->tlb_tag_w : t->tlb_tag_r;
     unsigned set_shift = (unsigned)__builtin_ctz((unsigned)t->tlb_entry * t->tlb_ways);
+    int32_t tag = write ? t->tlb_tag_w : t->tlb_tag_r;
     uint8_t *at = a->p;
 
-    x86_push(a, RDX);
-    x86_mov(a, RDX, RCX); /* the slot */
-    x86_mov32(a, RCX, RAX);
-    x86_shift_i(a, X86_SHR_N, 0, RCX, 12 - set_shift);
+    if (h->features & X86_HAS_BMI2) {
+        x86_rorx(a, 0, RCX, RAX, 12 - set_shift);
+    } else {
+        x86_mov32(a, RCX, RAX);
+        x86_shift_i(a, X86_SHR_N, 0, RCX, 12 - set_shift);
+    }
     x86_ri(a, X86_AND, 0, RCX, (int32_t)(((1u << t->tlb_set_bits) - 1) << set_shift));
     x86_ri(a, X86_AND, 1, RAX, ~0xfff | (int32_t)((1u << log2_size) - 1));
     x86_rm(a, X86_CMP, 1, RAX, x86_at_index(R_TLB, RCX, 0, tag));
     uint8_t *other = x86_jcc(a, X86_NE);
-    x86_store(a, x86_at_index(R_TLB, RDX, 0, 0), RAX);
     x86_load(a, RCX, x86_at_index(R_TLB, RCX, 0, t->tlb_addend));
-    uint8_t *found = a->p;
-    x86_store(a, x86_at_index(R_TLB, RDX, 0, 8), RCX);
-    x86_pop(a, RDX);
-    x86_ret(a); /* zero flag from the compare */
+    x86_ret(a);
     x86_patch(other, a->p);
     x86_push(a, RAX);
     x86_patch(x86_call(a), write ? h->rt.probe_w : h->rt.probe_r);
     x86_pop(a, RAX);
-    uint8_t *miss = x86_jcc(a, X86_NE);
-    x86_store(a, x86_at_index(R_TLB, RDX, 0, 0), RAX);
-    x86_patch(x86_jmp(a), found);
-    x86_patch(miss, a->p);
-    x86_pop(a, RDX);
     x86_ret(a);
     return at;
 }

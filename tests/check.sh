@@ -87,16 +87,22 @@ check_sanitizers() {
     run_ctest build-tsan -L 'unit|isa'
 }
 
+build_fuzzers() {
+  # shellcheck disable=SC2046
+  cmake -B build-fuzz $(cmake_generator build-fuzz) -DCMAKE_C_COMPILER=clang -DPARTITA_FUZZ=ON \
+    -DPARTITA_SANITIZE=address,undefined && cmake --build build-fuzz -j $jobs --target "$@"
+}
+
 # check_fuzzers SECONDS : tests/fuzz/fuzz_NAME.c is one libFuzzer program each.
 check_fuzzers() {
-  local fuzzer name corpus
-  step "fuzzer build" configure_build build-fuzz -DCMAKE_C_COMPILER=clang -DPARTITA_FUZZ=ON \
-    -DPARTITA_SANITIZE=address,undefined || return
-  for fuzzer in $(find build-fuzz -type f -name 'fuzz[_.]*' -perm -u+x | sort); do
-    name=$(basename "$fuzzer")
+  local name names corpus
+  names=$(basename -s .c tests/fuzz/fuzz_*.c)
+  # shellcheck disable=SC2086
+  step "fuzzer build" build_fuzzers $names || return
+  for name in $names; do
     corpus=build-fuzz/corpus/$name
     mkdir -p "$corpus"
-    if step "$name" "$fuzzer" -max_total_time="$1" -timeout=20 -rss_limit_mb=2048 \
+    if step "$name" "build-fuzz/tests/fuzz/$name" -max_total_time="$1" -timeout=20 -rss_limit_mb=2048 \
       -artifact_prefix="build-fuzz/$name-" "$corpus"; then
       passed=$((passed + 1))
     fi

@@ -4,7 +4,13 @@
 
 case_demo() {
   partita_run 0 --demo -smp 4
-  [ -s "$work/out" ] || fail "the demo says nothing"
+  out_has "primes below 1,000,000: right"
+}
+
+# Several harts on two threads without the JIT: what ThreadSanitizer can follow.
+case_demo_interpreted() {
+  partita_run 0 --demo -smp 4 -threads 2 -accel interp
+  out_has 'primes below 1,000,000: right'
 }
 
 # finisher VALUE CODE : the word VALUE in the test finisher gives the exit code CODE

@@ -169,17 +169,19 @@ static enum sbi_error sbi_rfence(struct sbi_call *c)
 
 /* --- Hart state management (chapter 9) --- */
 
-static bool is_stopped(struct rv_hart *h)
-{
-    return __atomic_load_n(&h->stopped, __ATOMIC_ACQUIRE);
-}
-
-static bool start_pending(struct rv_hart *h)
+/* Stopped and pending are read together: a hart that starts clears the one and then the other. */
+static uint64_t hsm_state(struct rv_hart *h)
 {
     sim_mutex_lock(&h->req.lock);
     bool pending = h->req.flags & RV_REQ_HSM_START;
+    bool stopped = __atomic_load_n(&h->stopped, __ATOMIC_ACQUIRE);
     sim_mutex_unlock(&h->req.lock);
-    return pending;
+    if (pending)
+        return HSM_START_PENDING;
+    if (stopped)
+        return HSM_STOPPED;
+    return __atomic_load_n(&h->waiting, __ATOMIC_ACQUIRE) == RV_WAIT_SUSPENDED ? HSM_SUSPENDED
+                                                                              : HSM_STARTED;
 }
 
 static enum sbi_error hart_start(struct sbi_call *c)
@@ -192,14 +194,6 @@ static enum sbi_error hart_start(struct sbi_call *c)
         return SBI_ERR_INVALID_ADDRESS;
     return rv_hart_request_start(rv_hart_of(v), c->arg[1], c->arg[2]) ? SBI_SUCCESS
                                                                       : SBI_ERR_ALREADY_AVAILABLE;
-}
-
-static uint64_t hsm_state(struct rv_hart *h)
-{
-    if (is_stopped(h))
-        return start_pending(h) ? HSM_START_PENDING : HSM_STOPPED;
-    return __atomic_load_n(&h->waiting, __ATOMIC_ACQUIRE) == RV_WAIT_SUSPENDED ? HSM_SUSPENDED
-                                                                              : HSM_STARTED;
 }
 
 static enum sbi_error hart_status(struct sbi_call *c)
@@ -307,7 +301,7 @@ static enum sbi_error console_write(struct sbi_call *c)
     uint8_t buf[4096];
     uint64_t len = c->arg[0] < sizeof buf ? c->arg[0] : sizeof buf;
 
-    if (c->arg[2] || (len && (!mem_ram_ptr(m->space, c->arg[1], len) ||
+    if (c->arg[2] || (len && (!mem_ram_ptr(m->space, c->arg[1], c->arg[0]) ||
                               mem_read(m->space, c->arg[1], buf, len) != MEM_OK)))
         return SBI_ERR_INVALID_PARAM;
     for (uint64_t i = 0; i < len; i++)
@@ -357,7 +351,7 @@ static enum sbi_error sbi_susp(struct sbi_call *c)
     if (!mem_ram_ptr(m->space, c->arg[1], 2))
         return SBI_ERR_INVALID_ADDRESS;
     for (uint32_t i = 0; i < m->nr_harts; i++)
-        if (m->harts[i] != c->h && (!is_stopped(m->harts[i]) || start_pending(m->harts[i])))
+        if (m->harts[i] != c->h && hsm_state(m->harts[i]) != HSM_STOPPED)
             return SBI_ERR_DENIED;
     suspend(c, false, c->arg[1], c->arg[2]);
     return SBI_SUCCESS;

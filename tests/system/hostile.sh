@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Guests that mean harm (guest/hostile, bare metal), on both engines. Each ends with 0 when it saw nothing that the
+# architecture does not allow; a code of 10 or more is the place in the guest where it did.
+. "$(dirname "$0")/lib.sh"
+
+# build_hostile NAME [s] : $work/NAME.elf, for M mode or (s) for S mode under the built-in SBI
+build_hostile() {
+  local cc=riscv64-linux-gnu-gcc dir=$here/guest/hostile mode=()
+  need $cc
+  [ -z "${2-}" ] || mode=(-DSMODE -Wl,--defsym=smode=1)
+  $cc -O2 -Wall -Wextra -Werror -march=rv64gc -mabi=lp64d -mcmodel=medany -ffreestanding -fno-stack-protector -nostdlib \
+    -static -no-pie "${mode[@]}" -Wl,--build-id=none,--no-warn-rwx-segments -T "$dir/link.ld" "$dir/start.S" \
+    "$dir/common.c" "$dir/$1.c" -o "$work/$1.elf" || fail "cannot build guest/hostile/$1.c"
+}
+
+# every_engine BIOS NAME OPTION... : four harts on one and more threads, interpreted and translated
+every_engine() {
+  local bios=$1 name=$2 engine
+  shift 2
+  for engine in "-accel interp -threads 1" "-accel interp -threads 2" "-accel jit -threads 1" "-accel jit -threads 4"; do
+    # shellcheck disable=SC2086 # words
+    limit=100 partita_run 0 -m 16M -smp 4 -bios "$bios" -kernel "$work/$name.elf" $engine "$@"
+  done
+}
+m_mode() { build_hostile "$1"; every_engine none "$@"; }
+s_mode() { build_hostile "$1" s; every_engine default "$@"; }
+
+# One of each virtio device on both buses.
+all_devices() {
+  truncate -s 1M "$work/a.img" "$work/b.img"
+  echo "-drive file=$work/a.img,format=raw -drive file=$work/b.img,format=raw,bus=mmio" \
+    "-device virtio-rng-pci -device virtio-serial-pci -chardev null,id=c0 -device virtconsole,chardev=c0"
+}
+
+case_tables() { m_mode tables; }
+case_jumps() { m_mode jumps; }
+case_smc() { m_mode smc; }
+case_ipis() { m_mode ipis; }
+# shellcheck disable=SC2046 # words
+case_storm() { m_mode storm $(all_devices); }
+# shellcheck disable=SC2046
+case_bars() { m_mode bars $(all_devices); }
+# shellcheck disable=SC2046
+case_resets() { m_mode resets $(all_devices); }
+case_calls() { s_mode calls; }
+case_fences() { s_mode fences; }
+case_starts() { s_mode starts; }
+case_reboots() { s_mode reboots; }
+
+# Harts that wait for ever cost nothing.
+case_idle() {
+  build_hostile idle
+  TIMEFORMAT='%U %S'
+  cost=$( { time partita_run 124 -m 16M -smp 4 -bios none -kernel "$work/idle.elf" -timeout 3; } 2>&1 | tail -n 1)
+  awk '{ exit !($1 + $2 < 1) }' <<<"$cost" || fail "3 s of waiting cost $cost s of CPU time"
+}
+
+main "$1"

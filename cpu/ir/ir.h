@@ -119,6 +119,7 @@ struct ir_region {
     uint16_t nr_insns, nr_blocks, nr_exits, nr_origins, nr_windows, nr_consts, nr_temps;
     struct ir_guard guard[2];
     uint8_t nr_guards;
+    bool alone;    /* nobody else runs guest code: atomics need no lock */
     bool overflow; /* some table was full: the region is unusable */
     uint64_t entry_pc;
 };

@@ -32,7 +32,7 @@ struct jit_origin {
 /* Owner: the registry lock for links and death; the rest is constant once published. */
 struct jit_region {
     struct jit_region *next;      /* in its bucket */
-    struct jit_region *page_next; /* among the page's */
+    struct jit_region *page_next; /* among the page's; among the graves when dead and unlisted */
     struct jit_page *page;
     gva_t va;                     /* of the entry */
     gpa_t gpa;
@@ -89,6 +89,7 @@ struct jit {
     _Atomic uint8_t counter[COUNTERS];
     _Atomic(struct jit_region *) bucket[REGION_BUCKETS];
     struct jit_page *page[PAGE_BUCKETS];
+    struct jit_region *graves; /* in no bucket any more; look-ups may still stand on them */
     /* of the translator that holds `lock` */
     struct ir_region *ir;
     struct ir_alloc *alloc;

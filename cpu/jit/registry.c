@@ -151,6 +151,23 @@ void jit_link(struct jit *jit, struct ir_code_exit *exit_rw, struct jit_region *
     sim_mutex_unlock(&jit->registry);
 }
 
+/* Out of its bucket: a look-up that stands on it goes on through its `next`. */
+static void bury(struct jit *jit, struct jit_region *r)
+{
+    _Atomic(struct jit_region *) *bucket = &jit->bucket[region_bucket(r->va, r->gpa)];
+    struct jit_region *at = atomic_load_explicit(bucket, memory_order_relaxed);
+
+    if (at == r) {
+        atomic_store_explicit(bucket, r->next, memory_order_release);
+    } else {
+        while (at->next != r)
+            at = at->next;
+        at->next = r->next;
+    }
+    r->page_next = jit->graves;
+    jit->graves = r;
+}
+
 static uint64_t lines_of(gpa_t gpa, uint64_t len)
 {
     unsigned first = (unsigned)(gpa & ~GUEST_PAGE_MASK) / 64;
@@ -173,6 +190,7 @@ static void write_page(struct jit *jit, struct jit_page *page, uint64_t lines)
             if (r->lines & lines) {
                 *at = r->page_next;
                 kill_region(jit, r);
+                bury(jit, r);
                 atomic_fetch_add_explicit(&jit->count.invalidations, 1, memory_order_relaxed);
             } else {
                 page->lines |= r->lines;
@@ -212,16 +230,23 @@ void jit_invalidate(struct jit *jit, gpa_t gpa, uint64_t len)
     }
 }
 
+static void free_list(struct jit_region *r, bool graves)
+{
+    while (r) {
+        struct jit_region *next = graves ? r->page_next : r->next;
+        sim_free(r);
+        r = next;
+    }
+}
+
 void jit_registry_clear(struct jit *jit)
 {
+    free_list(jit->graves, true);
+    jit->graves = NULL;
     for (unsigned n = 0; n < REGION_BUCKETS; n++) {
         struct jit_region *r = atomic_load_explicit(&jit->bucket[n], memory_order_relaxed);
         atomic_store_explicit(&jit->bucket[n], NULL, memory_order_relaxed);
-        while (r) {
-            struct jit_region *next = r->next;
-            sim_free(r);
-            r = next;
-        }
+        free_list(r, false);
     }
     for (unsigned n = 0; n < PAGE_BUCKETS; n++) {
         struct jit_page *p = jit->page[n];

@@ -156,6 +156,7 @@ static void build(struct builder *b)
 
     ir_reset(r);
     r->entry_pc = pc_of(b, &s->insn[0]);
+    r->alone = b->t.alone;
     number_blocks(b);
     for (unsigned n = 0; n < s->nr && !r->overflow; n++) {
         const struct scan_insn *i = &s->insn[n];

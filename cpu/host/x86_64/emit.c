@@ -425,7 +425,7 @@ static void charge(struct emit *e, const struct ir_block *b, enum cold_kind kind
         x86_ri32(&e->a, X86_SUB, 1, R_BUDGET, b->charge);
     else
         x86_ri(&e->a, X86_SUB, 1, R_BUDGET, b->charge);
-    uint8_t *at = x86_jcc(&e->a, X86_S);
+    uint8_t *at = x86_jcc(&e->a, X86_L); /* one operation with the subtraction, unlike S */
     struct cold *c = emit_cold(e, kind);
     c->from[0] = at;
     c->back = e->a.p;

@@ -455,6 +455,12 @@ static int wide(const struct ir_insn *i)
     return i->type != IR_I32;
 }
 
+static void lock(struct emit *e)
+{
+    if (!e->r->alone)
+        x86_lock(&e->a);
+}
+
 static void put_old(struct emit *e, const struct ir_insn *i)
 {
     if (i->dst == IR_NONE)
@@ -508,7 +514,7 @@ static void amo_loop(struct emit *e, const struct ir_insn *i)
     } else {
         x86_rr(&e->a, logic[i->cc], w, RDX, RAX);
     }
-    x86_lock(&e->a);
+    lock(e);
     x86_rm(&e->a, X86_CMPXCHG, w, RDX, x86_at(RCX, 0));
     short_jump_back(e, X86_NE, again);
     put_old(e, i);
@@ -521,8 +527,26 @@ static void amo_logic_only(struct emit *e, const struct ir_insn *i)
     static const uint32_t op[] = {[IR_AAND] = X86_AND, [IR_AOR] = X86_OR, [IR_AXOR] = X86_XOR};
     unsigned v = emit_in_reg(e, i->src[1], RAX);
 
-    x86_lock(&e->a);
+    lock(e);
     x86_rm(&e->a, op[i->cc] - 2, wide(i), v, x86_at(RCX, 0));
+}
+
+/* xchg would lock */
+static void swap_alone(struct emit *e, const struct ir_insn *i)
+{
+    struct opnd v = emit_opnd(e, i->src[1]);
+
+    if (v.place == IN_REG) {
+        x86_rm(&e->a, X86_MOV_LOAD, wide(i), RAX, x86_at(RCX, 0));
+        x86_rm(&e->a, X86_MOV_STORE, wide(i), v.reg, x86_at(RCX, 0));
+    } else {
+        rdx_to_frame(e);
+        emit_move_to(e, RDX, i->src[1]);
+        x86_rm(&e->a, X86_MOV_LOAD, wide(i), RAX, x86_at(RCX, 0));
+        x86_rm(&e->a, X86_MOV_STORE, wide(i), RDX, x86_at(RCX, 0));
+        x86_load(&e->a, RDX, x86_at(RSP, FRAME_SAVE));
+    }
+    put_old(e, i);
 }
 
 void emit_amo(struct emit *e, const struct ir_insn *i)
@@ -531,10 +555,16 @@ void emit_amo(struct emit *e, const struct ir_insn *i)
     struct cold *c = atomic_address(e, &a);
     bool logic = i->cc >= IR_AAND && i->cc <= IR_AXOR;
 
-    if (i->cc == IR_SWAP || i->cc == IR_AADD) {
+    if (i->cc == IR_SWAP && e->r->alone) {
+        swap_alone(e, i);
+    } else if (i->cc == IR_AADD && i->dst == IR_NONE) {
+        unsigned v = emit_in_reg(e, i->src[1], RAX);
+        lock(e);
+        x86_rm(&e->a, X86_ADD - 2, wide(i), v, x86_at(RCX, 0));
+    } else if (i->cc == IR_SWAP || i->cc == IR_AADD) {
         emit_move_to(e, RAX, i->src[1]);
         if (i->cc == IR_AADD)
-            x86_lock(&e->a);
+            lock(e);
         x86_rm(&e->a, i->cc == IR_SWAP ? X86_XCHG : X86_XADD, wide(i), RAX, x86_at(RCX, 0));
         put_old(e, i);
     } else if (logic && i->dst == IR_NONE) {
@@ -554,7 +584,7 @@ void emit_cas(struct emit *e, const struct ir_insn *i)
     rdx_to_frame(e);
     emit_move_to(e, RAX, i->src[1]);
     operand_to_rdx(e, i->src[2]);
-    x86_lock(&e->a);
+    lock(e);
     x86_rm(&e->a, X86_CMPXCHG, wide(i), RDX, x86_at(RCX, 0));
     put_old(e, i);
     rdx_from_frame(e, i->dst);
@@ -606,7 +636,7 @@ void emit_sc(struct emit *e, const struct ir_insn *i)
     rdx_to_frame(e);
     operand_to_rdx(e, i->src[1]);
     x86_load(&e->a, RAX, emit_state(e->t->res_value));
-    x86_lock(&e->a);
+    lock(e);
     x86_rm(&e->a, X86_CMPXCHG, wide(i), RDX, x86_at(RCX, 0));
     x86_setcc(&e->a, X86_NE, RAX);
     x86_rr8(&e->a, X86_MOVZX8, RAX, RAX);
@@ -626,5 +656,5 @@ void emit_sc(struct emit *e, const struct ir_insn *i)
 void emit_fence(struct emit *e, const struct ir_insn *i)
 {
     (void)i;
-    x86_mfence(&e->a);
+    x86_mfence(&e->a); /* devices are other threads: also with one hart */
 }

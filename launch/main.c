@@ -95,10 +95,20 @@ static void open_standard_fds(void)
             return;
 }
 
+/* Help and listings that could not be written are no success. */
+static int finish(int code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    sim_error("cannot write to standard output: %m");
+    return code ? code : EXIT_CODE_USAGE;
+}
+
 int main(int argc, char **argv)
 {
     open_standard_fds();
     signal(SIGPIPE, SIG_IGN); /* a closed reader is an error of write(), not an end */
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow, too */
     signal(SIGTTOU, SIG_IGN); /* restoring the terminal from the background must not stop us */
     if (argc < 2) {
         print_help(stderr);
@@ -106,6 +116,6 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < SIM_ARRAY_LEN(commands); i++)
         if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 2, argv + 2);
+            return finish(commands[i].run(argc - 2, argv + 2));
     return unknown_command(argv[1]);
 }

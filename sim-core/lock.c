@@ -9,6 +9,9 @@
 
 #include "sim-core/log.h"
 
+/* Not the user's `ulimit -s`, which may be tiny or huge. */
+enum { THREAD_STACK_BYTES = 2 << 20 };
+
 #ifndef NDEBUG
 enum { MAX_HELD = 16 };
 static _Thread_local const struct sim_mutex *held[MAX_HELD];
@@ -126,9 +129,13 @@ enum sim_status sim_thread_start(struct sim_thread *t, const char *name, void *(
     sigdelset(&all, SIGILL);
     sigdelset(&all, SIGFPE);
     sigdelset(&all, SIGABRT);
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int err = pthread_create(&t->t, NULL, fn, arg);
+    int err = pthread_create(&t->t, &attr, fn, arg);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attr);
     if (err) {
         errno = err;
         sim_error("cannot start thread %s: %m", name);

@@ -103,7 +103,7 @@ static enum sim_status stdio_open(struct chardev *c, const char *arg)
     SIM_TRY(no_argument(c, arg));
     open_stdout(c);
     if (c->fd < 0)
-        sim_warn("standard output is closed: serial output '%s' is lost", c->spec);
+        sim_warn("cannot use standard output: %m; serial output '%s' is lost", c->spec);
     return SIM_OK;
 }
 

@@ -1,6 +1,7 @@
 /* Locks, condition variables, threads, and the check of the lock order. */
 #include "sim_test.h"
 
+#include <pthread.h>
 #include <signal.h>
 
 #include "sim-core/lock.h"
@@ -174,6 +175,29 @@ static void test_threads_block_signals(void **state)
     assert_false(sigismember(&own, SIGINT));
 }
 
+/* A thread's stack is ours to choose: the user's limit may be tiny. */
+static void *measure_stack(void *arg)
+{
+    pthread_attr_t attr;
+
+    if (pthread_getattr_np(pthread_self(), &attr) == 0) {
+        pthread_attr_getstacksize(&attr, arg);
+        pthread_attr_destroy(&attr);
+    }
+    return NULL;
+}
+
+static void test_threads_have_a_stack_of_2_mib(void **state)
+{
+    struct sim_thread t = {0};
+    size_t size = 0;
+
+    (void)state;
+    assert_int_equal(sim_thread_start(&t, "stack", measure_stack, &size), SIM_OK);
+    sim_thread_join(&t);
+    assert_int_equal(size, 2 << 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +206,7 @@ int main(void)
         cmocka_unit_test(test_trylock),
         cmocka_unit_test(test_lock_order_is_checked),
         cmocka_unit_test(test_threads_block_signals),
+        cmocka_unit_test(test_threads_have_a_stack_of_2_mib),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

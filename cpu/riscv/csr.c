@@ -14,7 +14,7 @@ struct csr {
     void (*write)(struct rv_hart *h, unsigned csr, uint64_t value);     /* NULL: the field */
     uint64_t mask; /* writable bits of the field */
     uint16_t offset;
-    bool sync;
+    uint8_t sync; /* csr.def */
 };
 
 static bool has(const struct rv_hart *h, enum rv_ext ext)
@@ -630,5 +630,5 @@ enum rv_exec rv_csr_rmw(struct rv_hart *h, const struct rv_insn *i, unsigned csr
     if (!write)
         return RV_NEXT;
     csr_write(h, c, csr, (modified_value(h, csr, read) & ~set_mask) | (new_bits & set_mask));
-    return c->sync ? RV_SYNC : RV_NEXT;
+    return c->sync == 1 || (c->sync == 2 && rv_interrupt_deliverable(h)) ? RV_SYNC : RV_NEXT;
 }

@@ -179,6 +179,7 @@ void rv_timer_update(struct rv_hart *h);
 #define RV_TIMER_INSNS 50000
 /* Guest time (ns) at which stimecmp wakes the hart if it idles, or VTIME_NEVER. */
 vtime_t rv_timer_deadline(const struct rv_hart *h);
+bool rv_interrupt_deliverable(const struct rv_hart *h); /* would rv_take_interrupt take one? */
 bool rv_interrupt_pending(const struct rv_hart *h);/* enabled in mie, whatever xIE says: wakes WFI */
 
 /* --- csr.c --- RV_TRAP (illegal) or RV_NEXT/RV_SYNC; *old is read unless `old` is NULL. */

@@ -41,7 +41,7 @@ struct rv_hart;
 /* What executing one instruction led to. pc handling is the caller's, by this value:
  * exec functions see h->pc = their own address. */
 enum rv_exec {
-    RV_NEXT, /* done; pc += len */
+    RV_NEXT, /* done; pc += len (after a CSR instruction h->tlb may be another) */
     RV_JUMP, /* done; h->pc is already the target */
     RV_SYNC, /* as NEXT, and translation, privilege or interrupt state may have changed */
     RV_JSYNC,/* as JUMP, likewise (mret, sret) */

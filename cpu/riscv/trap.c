@@ -131,6 +131,11 @@ static uint64_t deliverable(const struct rv_hart *h)
     return 0;
 }
 
+bool rv_interrupt_deliverable(const struct rv_hart *h)
+{
+    return deliverable(h) != 0;
+}
+
 bool rv_take_interrupt(struct rv_hart *h)
 {
     static const uint8_t priority[] = {11, 3, 7, 9, 1, 5}; /* Priv. 3.1.9 */

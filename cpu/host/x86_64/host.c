@@ -265,6 +265,8 @@ static uint8_t *emit_helper(struct ir_host *h, struct x86_asm *a, const void *fn
     x86_rr8(a, X86_OP(0, 0, 0x84), RAX, RAX); /* test al, al */
     uint8_t *failed = x86_jcc(a, X86_E);
     restore_all(h, a, fp);
+    if (!memory)
+        x86_load(a, R_TLB, state(h, h->target.tlb)); /* a CSR instruction may have switched it */
     x86_load(a, RAX, state(h, h->target.result));
     x86_ret(a);
     x86_patch(failed, a->p);

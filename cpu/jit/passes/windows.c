@@ -3,7 +3,8 @@
  * copy of the rest of the block, where every access checks for itself).
  *
  * Why it is right: a translation that was good at the first access stays good to the end of the
- * block, because a hart gives up translations only at safepoints, and in a block there is none. */
+ * block, because a hart gives up translations only at safepoints, and in a block there is none; EXEC,
+ * which may select another soft TLB, ends all windows. */
 #include <string.h>
 
 #include "ir.h"
@@ -48,6 +49,12 @@ static void close_group(struct collector *c, struct group *g)
     if (g->base != IR_NONE)
         turn_into_window(c, g);
     g->base = IR_NONE;
+}
+
+static void close_all(struct collector *c)
+{
+    for (unsigned n = 0; n < MAX_OPEN; n++)
+        close_group(c, &c->open[n]);
 }
 
 static struct group *group_of(struct collector *c, ir_ref base)
@@ -97,14 +104,13 @@ static void scan_block(struct collector *c, const struct ir_block *b)
         const struct ir_insn *i = &c->r->insn[k];
         if ((i->op == IR_LOAD || i->op == IR_STORE) && !ir_is_const(i->src[0]))
             add_access(c, k);
-        if (i->dst == IR_NONE)
-            continue;
-        for (unsigned n = 0; n < MAX_OPEN; n++)
+        if (i->op == IR_EXEC) /* may switch the soft TLB */
+            close_all(c);
+        for (unsigned n = 0; i->dst != IR_NONE && n < MAX_OPEN; n++)
             if (c->open[n].base == i->dst)
                 close_group(c, &c->open[n]);
     }
-    for (unsigned n = 0; n < MAX_OPEN; n++)
-        close_group(c, &c->open[n]);
+    close_all(c);
 }
 
 void ir_pass_windows(struct ir_region *r)

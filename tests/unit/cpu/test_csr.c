@@ -178,7 +178,20 @@ static void test_set_and_clear_bits(void **state)
     assert_int_equal(rv_csr_rmw(h, &i, MSCRATCH, &old, true, 0x3c, 0), RV_NEXT);
     assert_int_equal(old, 0xff);
     assert_int_equal(get(h, MSCRATCH), 0xc3);
-    assert_int_equal(rv_csr_rmw(h, &i, MSTATUS, NULL, true, ~0ull, 0), RV_SYNC);
+    assert_int_equal(rv_csr_rmw(h, &i, SATP, NULL, true, ~0ull, 0), RV_SYNC);
+}
+
+static void test_interrupt_csrs_stop_only_for_a_deliverable_interrupt(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+    struct irq_line pin = rv_hart_irq(&h->vcpu, 11);
+    struct rv_insn i = {.raw = 1, .len = 4};
+
+    assert_int_equal(rv_csr_rmw(h, &i, MSTATUS, NULL, true, MSTATUS_MIE, ~0ull), RV_NEXT);
+    irq_set(&pin, true);
+    assert_int_equal(rv_csr_rmw(h, &i, MIE, NULL, true, MIP_MEIP, ~0ull), RV_SYNC);
+    assert_int_equal(rv_csr_rmw(h, &i, MSTATUS, NULL, true, MSTATUS_MIE, 0), RV_NEXT);
+    assert_int_equal(rv_csr_rmw(h, &i, MSTATUS, NULL, true, MSTATUS_MIE, ~0ull), RV_SYNC);
 }
 
 static void test_delegation_masks(void **state)
@@ -217,7 +230,7 @@ static void test_seip_is_the_pin_or_the_software_bit(void **state)
     irq_set(&pin, true);
     assert_int_equal(get(h, MIP), MIP_SEIP);
     /* setting SSIP must not copy the pin into the software bit */
-    assert_int_equal(rv_csr_rmw(h, &i, MIP, &old, true, MIP_SSIP, ~0ull), RV_SYNC);
+    assert_int_equal(rv_csr_rmw(h, &i, MIP, &old, true, MIP_SSIP, ~0ull), RV_NEXT);
     assert_int_equal(old, MIP_SEIP);
     irq_set(&pin, false);
     assert_int_equal(get(h, MIP), MIP_SSIP);
@@ -470,6 +483,7 @@ int main(void)
         TEST(test_fcsr),
         cmocka_unit_test(test_fcsr_without_f),
         TEST(test_set_and_clear_bits),
+        TEST(test_interrupt_csrs_stop_only_for_a_deliverable_interrupt),
         TEST(test_delegation_masks),
         TEST(test_sie_and_sip_are_views_of_what_is_delegated),
         TEST(test_seip_is_the_pin_or_the_software_bit),

@@ -1,0 +1,263 @@
+/* The JIT as an engine: what becomes hot is translated, budgets and kicks are kept, written code and
+ * a full cache are forgotten, FP modes are told apart. (Semantics: tests/isa/lockstep.c.) */
+#include "hart_fixture.h"
+
+#include "jit.h"
+
+enum { T0 = 5, T1 = 6, T2 = 7, A0 = 10, A1 = 11 };
+
+static uint32_t addi(unsigned rd, unsigned rs1, int imm)
+{
+    return (uint32_t)imm << 20 | rs1 << 15 | rd << 7 | 0x13;
+}
+static uint32_t bne(unsigned rs1, unsigned rs2, int off)
+{
+    uint32_t u = (uint32_t)off;
+    return (u >> 12 & 1) << 31 | (u >> 5 & 0x3f) << 25 | rs2 << 20 | rs1 << 15 | 1u << 12 |
+           (u >> 1 & 15) << 8 | (u >> 11 & 1) << 7 | 0x63;
+}
+static uint32_t sw(unsigned rs2, unsigned rs1, int imm)
+{
+    uint32_t u = (uint32_t)imm;
+    return (u >> 5 & 0x7f) << 25 | rs2 << 20 | rs1 << 15 | 2u << 12 | (u & 31) << 7 | 0x23;
+}
+#define J_SELF 0x0000006fu /* j . */
+#define FENCE_I 0x0000100fu
+
+static int set_up_with(void **state, uint64_t cache)
+{
+    static struct rig rig;
+    struct rv_isa isa = rig_isa();
+
+    memset(&rig, 0, sizeof rig);
+    assert_int_equal(sim_create(&rig.sim), SIM_OK);
+    assert_int_equal(mem_space_create(rig.sim, &rig.space), SIM_OK);
+    assert_int_equal(mem_add_ram(rig.space, "ram", RAM_BASE, RAM_SIZE), SIM_OK);
+    assert_int_equal(mem_seal_ram(rig.space), SIM_OK);
+    struct rv_machine_config config = {
+        .sim = rig.sim, .space = rig.space, .jit = true, .jit_cache = cache};
+    assert_int_equal(rv_machine_create(&config, &rig.m), SIM_OK);
+    if (!rig.m->jit)
+        skip(); /* this host gives no executable memory */
+    rig.h = rig_add_hart(&rig, &isa);
+    rig.h->pc = RAM_BASE;
+    vcpu_enter(&rig.h->vcpu);
+    *state = &rig;
+    return 0;
+}
+
+static int set_up(void **state)
+{
+    return set_up_with(state, 0);
+}
+
+static int set_up_small_cache(void **state)
+{
+    return set_up_with(state, 96 << 10);
+}
+
+static int tear_down(void **state)
+{
+    rig_fini(*state);
+    return 0;
+}
+
+static void put_code(struct rig *r, gpa_t gpa, const uint32_t *code, unsigned n)
+{
+    assert_int_equal(mem_write(r->space, gpa, code, n * 4), MEM_OK);
+}
+
+/* Runs as the run loop would, without timer and interrupts; returns instructions retired. */
+static uint64_t run(struct rig *r, uint64_t budget)
+{
+    struct rv_hart *h = r->h;
+
+    h->insns = rv_insns(h);
+    h->slice = h->budget = (int64_t)budget;
+    atomic_store(&h->vcpu.kick, 0);
+    jit_run(h);
+    return (uint64_t)(h->slice - h->budget);
+}
+
+static struct rv_machine_stats stats(struct rig *r)
+{
+    struct rv_machine_stats s;
+
+    rv_machine_get_stats(r->m, &s);
+    return s;
+}
+
+static void put_count_loop(struct rig *r)
+{
+    uint32_t code[] = {addi(A0, A0, 1), addi(A1, A1, 2), bne(A0, T0, -8), J_SELF};
+
+    put_code(r, RAM_BASE, code, 4);
+    r->h->x[T0] = 1000000;
+}
+
+static void test_hot_code_is_translated_and_charged_exactly(void **state)
+{
+    struct rig *r = *state;
+
+    put_count_loop(r);
+    uint64_t retired = run(r, 30000);
+    assert_in_range(retired, 30000, 30010);
+    assert_int_equal(rv_insns(r->h), retired);
+    uint64_t loops = retired / 3, rest = retired % 3;
+    assert_int_equal(r->h->x[A0], loops + (rest > 0));
+    assert_int_equal(r->h->x[A1], 2 * loops + (rest > 1) * 2);
+    assert_int_equal(r->h->pc, RAM_BASE + 4 * rest);
+    struct rv_machine_stats s = stats(r);
+    assert_true(s.translations > 0);
+    assert_true(s.jit_insns > 29000);
+    assert_int_equal(s.jit_insns + s.interp_insns, retired);
+}
+
+static void test_a_kick_ends_a_loop(void **state)
+{
+    struct rig *r = *state;
+
+    put_count_loop(r);
+    run(r, 1000);
+    r->h->insns = rv_insns(r->h);
+    r->h->slice = r->h->budget = 1000000;
+    atomic_store(&r->h->vcpu.kick, 1);
+    jit_run(r->h);
+    assert_true(r->h->slice - r->h->budget < 10);
+}
+
+/* The loop's body is replaced by a store of the guest. */
+static void test_code_written_by_the_guest(void **state)
+{
+    struct rig *r = *state;
+    uint32_t code[] = {addi(A0, A0, 1), addi(A1, A1, 1), bne(A1, T0, -8),
+                       sw(T2, T1, 0),   FENCE_I,         addi(A1, 0, 0), bne(A1, T0, -24), J_SELF};
+
+    put_code(r, RAM_BASE, code, 8);
+    r->h->x[T0] = 100;
+    r->h->x[T1] = RAM_BASE;
+    r->h->x[T2] = addi(A0, A0, 16);
+    run(r, 300 + 3 + 300);
+    assert_int_equal(r->h->x[A0], 100 + 16 * 100);
+    assert_true(stats(r).invalidations > 0);
+}
+
+static void test_code_written_by_a_device(void **state)
+{
+    struct rig *r = *state;
+    uint32_t other = addi(A0, A0, 16);
+
+    put_count_loop(r);
+    run(r, 2999);
+    assert_int_equal(r->h->x[A0], 1000);
+    put_code(r, RAM_BASE, &other, 1);
+    run(r, 2);
+    assert_int_equal(r->h->x[A0], 1016);
+}
+
+/* A line of the page that has no code may be written and keeps the translation. */
+static void test_data_beside_code(void **state)
+{
+    struct rig *r = *state;
+    uint32_t word = 1;
+
+    put_count_loop(r);
+    run(r, 3000);
+    put_code(r, RAM_BASE + 2048, &word, 1);
+    assert_int_equal(stats(r).invalidations, 0);
+    uint64_t translations = stats(r).translations;
+    run(r, 3000);
+    assert_int_equal(stats(r).translations, translations);
+}
+
+/* Many loops, each hot once. */
+static void test_a_full_cache_is_emptied(void **state)
+{
+    struct rig *r = *state;
+
+    r->h->x[T0] = 50;
+    for (unsigned n = 0; n < 600; n++) {
+        gpa_t at = RAM_BASE + n * 256;
+        uint32_t code[] = {addi(A0, 0, 0), addi(A0, A0, 1), addi(A1, A1, 1), bne(A0, T0, -8), J_SELF};
+        put_code(r, at, code, 5);
+        r->h->pc = at;
+        /* Emptying ends the run early, as a kick does. */
+        for (unsigned tries = 0; r->h->pc != at + 16 && tries < 5; tries++)
+            run(r, 150 - r->h->x[A0]);
+        assert_int_equal(r->h->pc, at + 16);
+    }
+    assert_int_equal(r->h->x[A1], 600 * 50);
+    assert_true(stats(r).flushes > 0);
+}
+
+static void test_rounding_modes_are_told_apart(void **state)
+{
+    struct rig *r = *state;
+    struct rv_hart *h = r->h;
+    /* fdiv.d f0, f1, f2 with dynamic rounding, in a loop */
+    uint32_t code[] = {0x1a20f053, addi(A0, A0, 1), bne(A0, T0, -8), J_SELF};
+    const uint64_t one = 0x3ff0000000000000, three = 0x4008000000000000;
+
+    put_code(r, RAM_BASE, code, 4);
+    h->mstatus |= MSTATUS_FS;
+    rv_fp_sync(h);
+    h->x[T0] = 1ull << 40;
+    h->f[1] = one;
+    h->f[2] = three;
+    for (unsigned round = 0; round < 4; round++) {
+        h->frm = round & 1 ? 3 : 0; /* RUP, RNE */
+        run(r, 300);
+        assert_int_equal(h->f[0], h->frm ? 0x3fd5555555555556 : 0x3fd5555555555555);
+    }
+    assert_int_equal(h->fflags, 1); /* NX */
+    h->mstatus &= ~MSTATUS_FS;
+    rv_fp_sync(h);
+    h->pc = RAM_BASE;
+    h->mtvec = RAM_BASE + 12;
+    run(r, 3);
+    assert_int_equal(h->mcause, RV_EXC_ILLEGAL);
+    assert_int_equal(h->mepc, RAM_BASE);
+}
+
+/* A load that faults in translated code: registers, pc and count are those of the instruction. */
+static void test_a_trap_in_translated_code_is_precise(void **state)
+{
+    struct rig *r = *state;
+    struct rv_hart *h = r->h;
+    uint32_t code[] = {addi(A0, A0, 1), 0x00033383 /* ld t2, 0(t1) */, addi(A1, A1, 1),
+                       bne(A0, T0, -12), J_SELF};
+
+    put_code(r, RAM_BASE, code, 5);
+    h->x[T0] = 1ull << 40;
+    h->x[T1] = RAM_BASE + 4096;
+    run(r, 4000);
+    assert_true(stats(r).jit_insns > 3000);
+    h->pc = RAM_BASE;
+    h->mtvec = RAM_BASE + 16;
+    h->x[A0] = 7;
+    h->x[A1] = 9;
+    h->x[T1] = 8; /* nothing there */
+    run(r, 2);
+    assert_int_equal(h->mcause, RV_EXC_LOAD_ACCESS);
+    assert_int_equal(h->mtval, 8);
+    assert_int_equal(h->mepc, RAM_BASE + 4);
+    assert_int_equal(h->x[A0], 8);
+    assert_int_equal(h->x[A1], 9);
+}
+
+int main(void)
+{
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_hot_code_is_translated_and_charged_exactly),
+        TEST(test_a_kick_ends_a_loop),
+        TEST(test_code_written_by_the_guest),
+        TEST(test_code_written_by_a_device),
+        TEST(test_data_beside_code),
+        cmocka_unit_test_setup_teardown(test_a_full_cache_is_emptied, set_up_small_cache, tear_down),
+        TEST(test_rounding_modes_are_told_apart),
+        TEST(test_a_trap_in_translated_code_is_precise),
+    };
+#undef TEST
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -382,7 +382,7 @@ enum mem_result mem_read(struct mem_space *s, gpa_t gpa, void *buf, uint64_t len
         uint64_t piece = len;
         const void *p = mem_dma_map(s, gpa, &piece);
         if (p) {
-            memcpy(out, p, piece);
+            mem_copy(out, p, piece);
         } else {
             uint64_t v;
             piece = mmio_piece(gpa, len);
@@ -405,7 +405,7 @@ enum mem_result mem_write(struct mem_space *s, gpa_t gpa, const void *buf, uint6
         uint64_t piece = len;
         void *p = mem_dma_map(s, gpa, &piece);
         if (p) {
-            memcpy(p, in, piece);
+            mem_copy(p, in, piece);
             mem_dma_written(s, gpa, piece);
         } else {
             uint64_t v = 0;

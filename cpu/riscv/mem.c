@@ -252,9 +252,9 @@ static uint64_t host_load_unaligned(const void *p, unsigned size)
     uint64_t v = 0;
 
     switch (size) {
-    case 2: memcpy(&v, p, 2); break;
-    case 4: memcpy(&v, p, 4); break;
-    default: memcpy(&v, p, 8); break;
+    case 2: mem_copy(&v, p, 2); break;
+    case 4: mem_copy(&v, p, 4); break;
+    default: mem_copy(&v, p, 8); break;
     }
     return v;
 }
@@ -262,9 +262,9 @@ static uint64_t host_load_unaligned(const void *p, unsigned size)
 static void host_store_unaligned(void *p, unsigned size, uint64_t value)
 {
     switch (size) {
-    case 2: memcpy(p, &value, 2); break;
-    case 4: memcpy(p, &value, 4); break;
-    default: memcpy(p, &value, 8); break;
+    case 2: mem_copy(p, &value, 2); break;
+    case 4: mem_copy(p, &value, 4); break;
+    default: mem_copy(p, &value, 8); break;
     }
 }
 
@@ -280,8 +280,8 @@ static SIM_NOINLINE bool load_misaligned(struct rv_hart *h, gva_t va, unsigned s
         return true;
     }
     *value = 0;
-    memcpy(value, s.part[0].host, s.len[0]);
-    memcpy((uint8_t *)value + s.len[0], s.part[1].host, s.len[1]);
+    mem_copy(value, s.part[0].host, s.len[0]);
+    mem_copy((uint8_t *)value + s.len[0], s.part[1].host, s.len[1]);
     return true;
 }
 
@@ -297,8 +297,8 @@ static SIM_NOINLINE bool store_misaligned(struct rv_hart *h, gva_t va, unsigned 
         report_code(h, &s.part[0], size);
         return true;
     }
-    memcpy(s.part[0].host, &value, s.len[0]);
-    memcpy(s.part[1].host, (const uint8_t *)&value + s.len[0], s.len[1]);
+    mem_copy(s.part[0].host, &value, s.len[0]);
+    mem_copy(s.part[1].host, (const uint8_t *)&value + s.len[0], s.len[1]);
     report_code(h, &s.part[0], s.len[0]);
     report_code(h, &s.part[1], s.len[1]);
     return true;

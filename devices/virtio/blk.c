@@ -96,7 +96,7 @@ static void finish(struct blk_request *r, uint8_t status)
 {
     struct virtio_device *v = &r->blk->v;
 
-    *r->status = status;
+    __atomic_store_n(r->status, status, __ATOMIC_RELAXED);
     mem_dma_written(v->space, r->status_gpa, 1);
     uint32_t written = status == BLK_S_OK ? r->written : 0;
     if (written)

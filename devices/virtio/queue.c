@@ -105,7 +105,12 @@ static uint16_t load_avail(const struct virtqueue *q)
 
 static uint16_t load_u16(const void *p)
 {
-    return *(const volatile uint16_t *)p;
+    return __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED);
+}
+
+static void store_u16(void *p, uint16_t value)
+{
+    __atomic_store_n((uint16_t *)p, value, __ATOMIC_RELAXED);
 }
 
 /* --- chains --- */
@@ -189,7 +194,7 @@ static struct virtq_desc load_desc(const struct desc_table *table, uint32_t i)
 {
     struct virtq_desc d;
 
-    memcpy(&d, table->base + (size_t)i * sizeof d, sizeof d);
+    mem_copy(&d, table->base + (size_t)i * sizeof d, sizeof d);
     /* The guest may rewrite it meanwhile: what was checked is what is used. */
     atomic_signal_fence(memory_order_seq_cst);
     return d;
@@ -270,8 +275,8 @@ void virtq_push(struct virtio_device *v, struct virtqueue *q, uint16_t head, uin
     SIM_BUG_ON(!q->inflight, "%s: a chain is pushed that was not popped", v->label);
     q->inflight--;
     unsigned slot = q->used_idx++ & (q->size - 1u);
-    q->used->ring[slot].id = head;
-    q->used->ring[slot].len = written;
+    __atomic_store_n(&q->used->ring[slot].id, head, __ATOMIC_RELAXED);
+    __atomic_store_n(&q->used->ring[slot].len, written, __ATOMIC_RELAXED);
 }
 
 void virtq_unpush(struct virtqueue *q, unsigned n)
@@ -312,9 +317,9 @@ bool virtq_want_notify(struct virtio_device *v, struct virtqueue *q, bool want)
         /* avail_event only speaks up: left behind, it says that no notify is needed. */
         if (!want)
             return false;
-        *(volatile uint16_t *)&q->used->ring[q->size] = q->next_avail;
+        store_u16(&q->used->ring[q->size], q->next_avail);
     } else {
-        *(volatile uint16_t *)&q->used->flags = want ? 0 : USED_NO_NOTIFY;
+        store_u16(&q->used->flags, want ? 0 : USED_NO_NOTIFY);
     }
     rings_written(v, q);
     sim_fence();
@@ -357,7 +362,7 @@ static void copy_out(void *opaque, unsigned i, uint64_t at, size_t piece)
 {
     struct copy *copy = opaque;
 
-    memcpy(copy->to, (const uint8_t *)copy->iov[i].iov_base + at, piece);
+    mem_copy(copy->to, (const uint8_t *)copy->iov[i].iov_base + at, piece);
     copy->to += piece;
 }
 
@@ -365,7 +370,7 @@ static void copy_in(void *opaque, unsigned i, uint64_t at, size_t piece)
 {
     struct copy *copy = opaque;
 
-    memcpy((uint8_t *)copy->iov[i].iov_base + at, copy->from, piece);
+    mem_copy((uint8_t *)copy->iov[i].iov_base + at, copy->from, piece);
     mem_dma_written(copy->v->space, copy->gpa[i] + at, piece);
     copy->from += piece;
 }

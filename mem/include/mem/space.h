@@ -16,7 +16,9 @@
 #define MEM_SPACE_H
 
 #include <stdatomic.h>
+#include <string.h>
 
+#include "sim-core/compiler.h"
 #include "sim-core/sim.h"
 #include "sim-core/status.h"
 #include "sim-core/types.h"
@@ -131,6 +133,15 @@ void mem_set_code_ops(struct mem_space *s, const struct mem_code_ops *ops, void 
  * that is not a multiple of the size, or a piece that leaves the region, is MEM_FAULT. */
 enum mem_result mem_mmio_read(struct mem_space *s, gpa_t gpa, unsigned size, uint64_t *value);
 enum mem_result mem_mmio_write(struct mem_space *s, gpa_t gpa, unsigned size, uint64_t value);
+
+/* memcpy for what mem_dma_map and the TLB point to. Harts and other devices may access the same bytes at the
+ * same time: such a race is the guest's, and here ThreadSanitizer learns it. `to` or `from` is RAM. */
+static inline void mem_copy(void *to, const void *from, size_t len)
+{
+    sim_guest_races_begin();
+    memcpy(to, from, len);
+    sim_guest_races_end();
+}
 
 /* Device DMA, loaders, SBI, gdb: RAM or MMIO, any length and alignment. Code pages are handled.
  * MEM_FAULT leaves a prefix done. Context: any thread. */

@@ -79,6 +79,31 @@ static inline void sim_fence(void)
 #endif
 }
 
+/* Between these two ThreadSanitizer does not look at this thread's accesses: for copies from and to guest
+ * RAM, whose races are the guest's (mem/space.h). Nothing in other builds. */
+#if defined(__SANITIZE_THREAD__)
+void AnnotateIgnoreReadsBegin(const char *file, int line);
+void AnnotateIgnoreReadsEnd(const char *file, int line);
+void AnnotateIgnoreWritesBegin(const char *file, int line);
+void AnnotateIgnoreWritesEnd(const char *file, int line);
+#endif
+
+static inline void sim_guest_races_begin(void)
+{
+#if defined(__SANITIZE_THREAD__)
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+#endif
+}
+
+static inline void sim_guest_races_end(void)
+{
+#if defined(__SANITIZE_THREAD__)
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+#endif
+}
+
 /* a hint to the host that this thread spins */
 static inline void sim_cpu_relax(void)
 {

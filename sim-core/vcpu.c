@@ -49,6 +49,17 @@ void vcpu_leave(struct vcpu *v)
     atomic_store_explicit(&v->running, 0, memory_order_release);
 }
 
+void vcpu_clear_kick(struct vcpu *v)
+{
+    /* C1: cleared before exclusive is read; pairs with X2. Otherwise X2's kick could get lost, and the
+     * exclusive one would wait until we leave for another reason. */
+    atomic_store_explicit(&v->kick, 0, memory_order_seq_cst);
+    if (SIM_LIKELY(!other_is_exclusive(v)))
+        return;
+    vcpu_leave(v);
+    vcpu_enter(v);
+}
+
 /* Spins briefly, then gives the core away: the other vCPU's thread may need this one. */
 static void relax(unsigned *spins)
 {
@@ -88,6 +99,7 @@ void sim_exclusive_begin(struct sim *sim, struct vcpu *self)
     sim_mutex_lock(&sim->exclusive_lock);
     /* X1: visible before we look at running; pairs with E1 */
     atomic_store_explicit(&sim->exclusive, self ? self : &outsider, memory_order_seq_cst);
+    /* X2: the kicks come after it; pairs with C1 */
     for (uint32_t i = 0; i < sim->nr_vcpus; i++)
         if (sim->vcpus[i] != self)
             atomic_store_explicit(&sim->vcpus[i]->kick, 1, memory_order_seq_cst);

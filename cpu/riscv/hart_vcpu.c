@@ -46,7 +46,7 @@ static bool run_once(struct rv_hart *h, uint64_t *left, enum vcpu_exit *why)
     uint64_t chunk = *left < RV_TIMER_INSNS ? *left : RV_TIMER_INSNS;
 
     /* Cleared before looking: a kick after this makes the engine leave again. */
-    atomic_store_explicit(&h->vcpu.kick, 0, memory_order_seq_cst);
+    vcpu_clear_kick(&h->vcpu);
     rv_requests_serve(h);
     *why = VCPU_EXIT_END;
     if (sim_ending(h->machine->sim))

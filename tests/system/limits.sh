@@ -35,6 +35,7 @@ case_address_space() {
   local n refused=0
   for n in 30 60 100 150 200 250 300 400 500 1000 4000; do
     run_under -v $((n * 1000))
+    ! grep -q Sanitizer "$work/err" || skip "sanitizers need all of the address space"
     ran_or_refused "ulimit -v ${n}000"
     [ "$code" = 0 ] || refused=$((refused + 1))
   done

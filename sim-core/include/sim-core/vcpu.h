@@ -73,6 +73,9 @@ void vcpu_detach_waker(struct vcpu *v);
 /* The two ends of `running`. vcpu_enter blocks while another vCPU is exclusive. Context: executor. */
 void vcpu_enter(struct vcpu *v);
 void vcpu_leave(struct vcpu *v);
+/* Clears kick: what is looked at afterwards is what it was for. If it was for an exclusive vCPU, blocks
+ * until that is done. Context: executor, entered. */
+void vcpu_clear_kick(struct vcpu *v);
 
 /* Waits until target is not running, or served(target, opaque) is true, after its request was
  * published. Kicks it first. `self` is the calling vCPU (it counts as left meanwhile) or NULL.

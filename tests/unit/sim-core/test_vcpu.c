@@ -37,7 +37,7 @@ static void *fake_main(void *arg)
     while (!f->stop) {
         vcpu_enter(&f->vcpu);
         f->world->inside++;
-        f->vcpu.kick = 0;
+        vcpu_clear_kick(&f->vcpu);
         serve(f);
         while (f->stuck || (!f->vcpu.kick && !f->stop))
             f->rounds++;
@@ -298,6 +298,37 @@ static void test_detaching_a_waker_waits_for_its_users(void **state)
     world_fini(&w);
 }
 
+/* The kick of an exclusive one comes between entering and clearing it: it must not get lost. */
+static void *be_exclusive(void *arg)
+{
+    struct world *w = arg;
+
+    sim_exclusive_begin(w->sim, NULL);
+    w->plain = 1;
+    sim_exclusive_end(w->sim);
+    return NULL;
+}
+
+static void test_clearing_a_kick_gives_way_to_an_exclusive_one(void **state)
+{
+    struct world w;
+    struct sim_thread other;
+
+    (void)state;
+    world_init(&w);
+    vcpu_enter(&w.f[0].vcpu);
+    assert_int_equal(sim_thread_start(&other, "exclusive", be_exclusive, &w), SIM_OK);
+    while (!w.f[0].vcpu.kick)
+        sim_thread_yield();
+    vcpu_clear_kick(&w.f[0].vcpu);
+    assert_int_equal(w.plain, 1);
+    assert_int_equal(w.f[0].vcpu.running, 1);
+    assert_int_equal(w.f[0].vcpu.kick, 0);
+    vcpu_leave(&w.f[0].vcpu);
+    sim_thread_join(&other);
+    world_fini(&w);
+}
+
 static void test_end_kicks_everyone_once(void **state)
 {
     struct world w;
@@ -330,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_exclusive_stops_the_others),
         cmocka_unit_test(test_exclusives_exclude_each_other),
         cmocka_unit_test(test_detaching_a_waker_waits_for_its_users),
+        cmocka_unit_test(test_clearing_a_kick_gives_way_to_an_exclusive_one),
         cmocka_unit_test(test_end_kicks_everyone_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# apt.sh STATE apt-get|apt-cache ARGS... : apt for Debian 13 riscv64 packages with a state directory of its own.
+# apt.sh STATE SUITE apt-get|apt-cache ARGS... : apt for riscv64 packages of a Debian suite, with a state directory of its own.
 # It uses the mirror this host is configured with and Debian's keyring, and changes nothing on the host.
 set -eu
-suite=trixie
 state=$(mkdir -p "$1" && cd "$1" && pwd)
-tool=$2
-shift 2
+suite=$2
+tool=$3
+shift 3
 
 # The first Debian mirror of the host: deb822 files first, then one-line sources.
 host_mirror() {

@@ -22,6 +22,8 @@ enum sim_lock_rank {
     SIM_RANK_IRQCHIP = 60,   /* devices: PLIC, reached from a device's irq_set under its lock */
     SIM_RANK_MEM_MAP = 70,   /* mem: region list writers */
     SIM_RANK_HART = 80,      /* cpu: requests posted to a hart */
+    SIM_RANK_DSM = 82,       /* mem: coherence state of one rank */
+    SIM_RANK_INTERCONNECT = 85, /* interconnect: outboxes */
     SIM_RANK_EXECUTOR = 90,  /* partition: sleeping and waking */
     SIM_RANK_IO = 95,        /* sim-core: the I/O loop's list of posted work */
     SIM_RANK_LEAF = 99       /* takes nothing else */

@@ -1,7 +1,8 @@
 /* Control and status registers: csr.def as a table, and the functions of the registers that are more
  * than a field (Priv. chapters 3 and 4, Unpriv. Zicsr, Zicntr, F).
  *
- *   csrrw ... -> rv_csr_rmw -> exists? privilege, read-only, gate -> read -> legalise and write */
+ *   csrrw ... -> rv_csr_rmw -> exists? privilege, read-only, gate -> read -> legalise and write
+ *                                                                 | change the instruction's bits */
 #include <string.h>
 
 #include "csr_bits.h"
@@ -12,6 +13,7 @@ struct csr {
     bool (*open)(const struct rv_hart *h, unsigned csr);
     uint64_t (*read)(struct rv_hart *h, unsigned csr);                  /* NULL: the field */
     void (*write)(struct rv_hart *h, unsigned csr, uint64_t value);     /* NULL: the field */
+    void (*change)(struct rv_hart *h, uint64_t mask, uint64_t bits);    /* instead of write */
     uint64_t mask; /* writable bits of the field */
     uint16_t offset;
     uint8_t sync; /* csr.def */
@@ -317,25 +319,28 @@ static uint64_t read_mip(struct rv_hart *h, unsigned csr)
     return rv_mip(h);
 }
 
-static void set_ssip(struct rv_hart *h, bool on)
+/* SSIP is a latch in irq_pins that other harts set at any time. */
+static void change_ssip(struct rv_hart *h, uint64_t mask, uint64_t bits)
 {
-    if (on)
+    if (!(mask & MIP_SSIP))
+        return;
+    if (bits & MIP_SSIP)
         atomic_fetch_or_explicit(&h->irq_pins, MIP_SSIP, memory_order_seq_cst);
     else
         atomic_fetch_and_explicit(&h->irq_pins, ~MIP_SSIP, memory_order_seq_cst);
 }
 
-static void write_mip(struct rv_hart *h, unsigned csr, uint64_t value)
+/* A level on the STIP or SEIP pin never becomes software's bit (Priv. 3.1.9): mip_soft has that. */
+static void change_mip(struct rv_hart *h, uint64_t mask, uint64_t bits)
 {
-    uint64_t mask = MIP_STIP | MIP_SEIP;
+    uint64_t soft = mask & (MIP_STIP | MIP_SEIP);
 
-    (void)csr;
     if (!has(h, RV_EXT_S))
         return;
     if (h->menvcfg & ENVCFG_STCE)
-        mask &= ~MIP_STIP; /* stimecmp's (Sstc) */
-    h->mip_soft = (h->mip_soft & ~mask) | (value & mask);
-    set_ssip(h, value & MIP_SSIP);
+        soft &= ~MIP_STIP; /* stimecmp's (Sstc) */
+    h->mip_soft = (h->mip_soft & ~soft) | (bits & soft);
+    change_ssip(h, mask, bits);
 }
 
 static uint64_t read_sip(struct rv_hart *h, unsigned csr)
@@ -343,18 +348,9 @@ static uint64_t read_sip(struct rv_hart *h, unsigned csr)
     return read_mip(h, csr) & h->mideleg;
 }
 
-static void write_sip(struct rv_hart *h, unsigned csr, uint64_t value)
+static void change_sip(struct rv_hart *h, uint64_t mask, uint64_t bits)
 {
-    (void)csr;
-    if (h->mideleg & MIP_SSIP)
-        set_ssip(h, value & MIP_SSIP);
-}
-
-/* A read-modify-write of mip must not turn a level on the SEIP pin into the software bit
- * (Priv. 3.1.9). */
-static uint64_t modified_value(const struct rv_hart *h, unsigned csr, uint64_t read)
-{
-    return csr == 0x344 ? (read & ~MIP_SEIP) | (h->mip_soft & MIP_SEIP) : read;
+    change_ssip(h, mask & h->mideleg, bits);
 }
 
 static uint64_t read_stimecmp(struct rv_hart *h, unsigned csr)
@@ -562,28 +558,35 @@ static void write_pmpaddr(struct rv_hart *h, unsigned csr, uint64_t value)
 enum {
 #define CSR_FIELD(number, name, gate, field, mask, sync) CSR_##name,
 #define CSR_FN(first, last, name, gate, read, write, sync) CSR_##name,
+#define CSR_BITS(number, name, gate, read, change, sync) CSR_##name,
 #include "csr.def"
 #undef CSR_FIELD
 #undef CSR_FN
+#undef CSR_BITS
 };
 
 static const struct csr csrs[] = {
 #define CSR_FIELD(number, name, gate, field, mask, sync)                                           \
-    {#name, open_##gate, NULL, NULL, mask, offsetof(struct rv_hart, field), sync},
+    {#name, open_##gate, NULL, NULL, NULL, mask, offsetof(struct rv_hart, field), sync},
 #define CSR_FN(first, last, name, gate, read, write, sync)                                         \
-    {#name, open_##gate, read, write, 0, 0, sync},
+    {#name, open_##gate, read, write, NULL, 0, 0, sync},
+#define CSR_BITS(number, name, gate, read, change, sync)                                           \
+    {#name, open_##gate, read, NULL, change, 0, 0, sync},
 #include "csr.def"
 #undef CSR_FIELD
 #undef CSR_FN
+#undef CSR_BITS
 };
 
 /* 1 + index into csrs by CSR number; 0: there is none */
 static const uint8_t csr_index[4096] = {
 #define CSR_FIELD(number, name, gate, field, mask, sync) [number] = CSR_##name + 1,
 #define CSR_FN(first, last, name, gate, read, write, sync) [first ... last] = CSR_##name + 1,
+#define CSR_BITS(number, name, gate, read, change, sync) [number] = CSR_##name + 1,
 #include "csr.def"
 #undef CSR_FIELD
 #undef CSR_FN
+#undef CSR_BITS
 };
 
 static uint64_t *field_of(struct rv_hart *h, const struct csr *c)
@@ -629,6 +632,9 @@ enum rv_exec rv_csr_rmw(struct rv_hart *h, const struct rv_insn *i, unsigned csr
         *old = read;
     if (!write)
         return RV_NEXT;
-    csr_write(h, c, csr, (modified_value(h, csr, read) & ~set_mask) | (new_bits & set_mask));
+    if (c->change)
+        c->change(h, set_mask, new_bits);
+    else
+        csr_write(h, c, csr, (read & ~set_mask) | (new_bits & set_mask));
     return c->sync == 1 || (c->sync == 2 && rv_interrupt_deliverable(h)) ? RV_SYNC : RV_NEXT;
 }

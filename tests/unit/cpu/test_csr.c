@@ -253,6 +253,79 @@ static void test_ssip_line_is_an_edge(void **state)
     assert_int_equal(put_get(h, MIP, 0), 0);
 }
 
+/* ---- an interrupt from another hart comes while the mask has other bits ---- */
+
+enum { CHANGES = 20000, LOOKS = 40 };
+
+struct ipi_race {
+    struct rv_hart *h;
+    unsigned csr;
+    uint64_t mask;
+    atomic_uint changes; /* made by the hart */
+};
+
+static void *change_other_bits(void *arg)
+{
+    struct ipi_race *race = arg;
+    struct rv_insn i = {.raw = 1, .len = 4};
+    uint64_t old;
+
+    while (atomic_load(&race->changes) < CHANGES) {
+        (void)rv_csr_rmw(race->h, &i, race->csr, &old, true, race->mask, UINT64_MAX); /* CSRRS */
+        (void)rv_csr_rmw(race->h, &i, race->csr, &old, true, race->mask, 0);          /* CSRRC */
+        atomic_fetch_add(&race->changes, 2);
+    }
+    return NULL;
+}
+
+/* How often SSIP was gone although nobody had cleared it. */
+static unsigned lost_ipis(struct ipi_race *race)
+{
+    struct irq_line ssip = rv_hart_irq(&race->h->vcpu, 1);
+    unsigned lost = 0;
+
+    while (atomic_load(&race->changes) < CHANGES) {
+        bool pending = true;
+        irq_pulse(&ssip);
+        for (unsigned look = 0; look < LOOKS && pending; look++)
+            pending = atomic_load(&race->h->irq_pins) & MIP_SSIP;
+        lost += !pending;
+        atomic_fetch_and(&race->h->irq_pins, ~MIP_SSIP);
+    }
+    return lost;
+}
+
+static void regress_2_ipi_survives_changes_of_other_bits(void **state)
+{
+    static const struct {
+        unsigned csr;
+        uint64_t mask;
+    } rows[] = {{MIP, MIP_SEIP}, {MIP, MIP_STIP | MIP_SEIP}, {SIP, MIP_SEIP}};
+    struct rv_hart *h = ((struct rig *)*state)->h;
+
+    assert_true(rig_csr_write(h, MIDELEG, MIP_S_ALL));
+    for (size_t n = 0; n < SIM_ARRAY_LEN(rows); n++) {
+        struct ipi_race race = {.h = h, .csr = rows[n].csr, .mask = rows[n].mask};
+        struct sim_thread hart;
+        assert_int_equal(sim_thread_start(&hart, "hart", change_other_bits, &race), SIM_OK);
+        unsigned lost = lost_ipis(&race);
+        sim_thread_join(&hart);
+        assert_int_equal(lost, 0);
+    }
+}
+
+/* CSRRW's mask has everything: it does clear SSIP. */
+static void test_csrrw_of_mip_and_sip_writes_ssip(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+
+    assert_true(rig_csr_write(h, MIDELEG, MIP_SSIP));
+    assert_int_equal(put_get(h, MIP, MIP_SSIP), MIP_SSIP);
+    assert_int_equal(put_get(h, SIP, 0), 0);
+    assert_int_equal(put_get(h, SIP, MIP_SSIP), MIP_SSIP);
+    assert_int_equal(put_get(h, MIP, 0), 0);
+}
+
 static void test_tvec_and_epc_alignment(void **state)
 {
     struct rv_hart *h = ((struct rig *)*state)->h;
@@ -488,6 +561,8 @@ int main(void)
         TEST(test_sie_and_sip_are_views_of_what_is_delegated),
         TEST(test_seip_is_the_pin_or_the_software_bit),
         TEST(test_ssip_line_is_an_edge),
+        TEST(regress_2_ipi_survives_changes_of_other_bits),
+        TEST(test_csrrw_of_mip_and_sip_writes_ssip),
         TEST(test_tvec_and_epc_alignment),
         cmocka_unit_test(test_epc_alignment_without_c),
         TEST(test_envcfg),

@@ -29,15 +29,16 @@ static enum rv_exec fault_as_store(struct rv_hart *h, gva_t va)
     return RV_TRAP;
 }
 
-/* Permitted wherever a load is (a page that can be stored to can be loaded from). */
+/* Permitted where a load of the whole block is: what can be stored to can be loaded from, in page
+ * tables and in PMP alike. An execute-only block may be refused (Zicbom: unspecified). */
 static enum rv_exec manage(struct rv_hart *h, const struct rv_insn *i, uint64_t enable)
 {
-    gva_t va = h->x[i->rs1];
+    gva_t va = h->x[i->rs1], block = sim_align_down(va, RV_CBO_BLOCK);
     gpa_t gpa;
 
     if (!enabled(h, enable))
         return rv_illegal(h, i);
-    if (!rv_translate(h, va, RV_LOAD, &gpa))
+    if (!rv_translate(h, block, RV_CBO_BLOCK, RV_LOAD, &gpa))
         return fault_as_store(h, va);
     if (!mem_find(h->machine->space, gpa))
         return rv_trap(h, RV_EXC_STORE_ACCESS, va);

@@ -375,11 +375,11 @@ void rv_code_written(struct rv_hart *h, gva_t va, unsigned size)
         mem_code_written(h->machine->space, ref.gpa, size);
 }
 
-bool rv_translate(struct rv_hart *h, gva_t va, enum rv_access access, gpa_t *gpa)
+bool rv_translate(struct rv_hart *h, gva_t va, unsigned len, enum rv_access access, gpa_t *gpa)
 {
     struct data_ref ref;
 
-    if (!data_ref(h, va, 1, access == RV_LOAD ? RV_WALK_LOAD : RV_WALK_STORE, &ref))
+    if (!data_ref(h, va, len, access == RV_LOAD ? RV_WALK_LOAD : RV_WALK_STORE, &ref))
         return false;
     *gpa = ref.gpa;
     return true;

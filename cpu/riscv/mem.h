@@ -20,9 +20,9 @@ void *rv_amo_ptr(struct rv_hart *h, gva_t va, unsigned size, bool *code_page);
 const void *rv_lr_ptr(struct rv_hart *h, gva_t va, unsigned size);
 void rv_code_written(struct rv_hart *h, gva_t va, unsigned size);
 
-/* Translates for one access kind without side effects other than A/D bits; false: trap recorded.
- * Used by cbo.*, SBI, gdb. */
-bool rv_translate(struct rv_hart *h, gva_t va, enum rv_access access, gpa_t *gpa);
+/* Translates and checks all of `len` bytes, in one page, for one access kind without side effects other
+ * than A/D bits; false: trap recorded. Used by cbo.*. */
+bool rv_translate(struct rv_hart *h, gva_t va, unsigned len, enum rv_access access, gpa_t *gpa);
 
 /* Fetch: host pointer to the code page of pc (from the fetch TLB or a walk) and its gpa; NULL: trap
  * recorded (instruction page or access fault, tval = va). The permission holds for the two bytes at

@@ -109,24 +109,65 @@ static void test_page_permissions(void **state)
     }
 }
 
-/* PMP may cut a page anywhere: all of the block counts, not its beginning. */
+/* PMP may cut a page anywhere: all of the block counts, not its beginning nor the byte named. */
+static void close_quarter(struct rig *r, unsigned quarter)
+{
+    struct rv_hart *h = r->h;
+
+    h->pmpaddr[1] = (1ull << 54) - 1;
+    h->pmpcfg[1] = PMP_R | PMP_W | PMP_X | PMP_NAPOT << PMP_A_SHIFT;
+    h->pmpaddr[0] = (DATA + 16 * quarter) >> 2 | 1; /* 16 bytes: nothing */
+    h->pmpcfg[0] = PMP_NAPOT << PMP_A_SHIFT;
+    rv_pmp_update(h);
+    rv_tlb_flush_all(h);
+    rig_set_priv(h, RV_S);
+}
+
 static void test_zero_needs_the_whole_block(void **state)
 {
     struct rig *r = *state;
 
-    r->h->pmpaddr[1] = r->h->pmpaddr[0];
-    r->h->pmpcfg[1] = r->h->pmpcfg[0];
-    r->h->pmpaddr[0] = (DATA + 48) >> 2 | 1; /* the last 16 bytes: nothing */
-    r->h->pmpcfg[0] = PMP_NAPOT << PMP_A_SHIFT;
-    rv_pmp_update(r->h);
-    rv_tlb_flush_all(r->h);
-    rig_set_priv(r->h, RV_S);
-    r->h->menvcfg |= ENVCFG_CBZE;
+    close_quarter(r, 3);
     fill_memory(r);
     assert_int_equal(do_cbo(r->h, RV_OP_cbo_zero, DATA), RV_TRAP);
     assert_int_equal(r->h->trap_cause, RV_EXC_STORE_ACCESS);
     check_memory(r, false);
     assert_int_equal(do_cbo(r->h, RV_OP_cbo_zero, DATA + 64), RV_NEXT);
+}
+
+static void regress_2_management_needs_the_whole_block(void **state)
+{
+    struct rig *r = *state;
+
+    for (unsigned quarter = 0; quarter < 4; quarter++) {
+        close_quarter(r, quarter);
+        for (size_t n = 0; n < SIM_ARRAY_LEN(manage_ops); n++) {
+            for (uint64_t at = DATA + 3; at < DATA + 64; at += 16) {
+                assert_int_equal(do_cbo(r->h, manage_ops[n], at), RV_TRAP);
+                assert_int_equal(r->h->trap_cause, RV_EXC_STORE_ACCESS);
+                assert_int_equal(r->h->trap_tval, at);
+            }
+            assert_int_equal(do_cbo(r->h, manage_ops[n], DATA - 1), RV_NEXT);
+            assert_int_equal(do_cbo(r->h, manage_ops[n], DATA + 64), RV_NEXT);
+        }
+    }
+}
+
+/* MXR makes what can be executed loadable, and so manageable; A is set, D is not. */
+static void test_management_is_a_load_to_the_page_table(void **state)
+{
+    struct rig *r = *state;
+    const gpa_t leaf = RAM_BASE + 0x8000 + 8 * (RAM_BASE >> 30);
+    const uint64_t X = 8, A = 0x40, D = 0x80;
+
+    map_ram(r, X);
+    assert_int_equal(do_cbo(r->h, RV_OP_cbo_clean, DATA), RV_TRAP);
+    assert_int_equal(r->h->trap_cause, RV_EXC_STORE_PAGE);
+    r->h->mstatus |= MSTATUS_MXR;
+    rv_tlb_select(r->h);
+    rig_put64(r, leaf, rig_get64(r, leaf) & ~(A | D));
+    assert_int_equal(do_cbo(r->h, RV_OP_cbo_clean, DATA), RV_NEXT);
+    assert_int_equal(rig_get64(r, leaf) & (A | D), A);
 }
 
 /* ---- who may: M always; S what menvcfg says; U what both say ---- */
@@ -208,6 +249,8 @@ int main(void)
         RIG_TEST(test_faults_are_store_faults),
         RIG_TEST(test_page_permissions),
         RIG_TEST(test_zero_needs_the_whole_block),
+        RIG_TEST(regress_2_management_needs_the_whole_block),
+        RIG_TEST(test_management_is_a_load_to_the_page_table),
         RIG_TEST(test_enable_bits),
         RIG_TEST(test_prefetch_does_nothing),
         cmocka_unit_test(test_every_op_has_a_row),

@@ -1,0 +1,111 @@
+/* Coherent guest memory over ranks: invalid / shared / exclusive per 4 KiB page, a home directory.
+ *
+ *   vCPU or device needs a page -> dsm_acquire: right state? -> use it until the next safepoint
+ *                               -> DSM_WAIT: request to the home; run something else; `granted` wakes
+ *   home: one transaction per page at a time; asks the owner (sharers), who sends the data straight to
+ *         the requester
+ *   owner: hold until the access it was granted for has retired -> enforce.revoke -> data -> requester
+ *
+ * The protocol is the table mem/dsm/protocol.def: (state, event) -> (next state, actions), for the rank side
+ * and for the home side. The engine (mem/dsm/), its README and the spin model are made from it.
+ *
+ * Pages are numbered by RAM offset (mem/space.h: ram_offset >> 12), not by guest-physical address.
+ *
+ * Threads: dsm_acquire and what releases holds come from executors and device threads; events come from
+ * the polling thread. Page states are atomic words: the fast answer "state is right" takes no lock. */
+#ifndef MEM_DSM_H
+#define MEM_DSM_H
+
+#include <stdatomic.h>
+
+#include "interconnect/interconnect.h"
+#include "sim-core/lock.h"
+#include "sim-core/types.h"
+
+struct dsm;
+
+enum dsm_state {
+    DSM_INVALID, /* nothing here; the bytes here are stale */
+    DSM_SHARED,  /* readable; equal at all sharers */
+    DSM_EXCLUSIVE /* the only copy; readable and writable */
+};
+
+enum dsm_result {
+    DSM_OK,  /* state is right until the caller's next safepoint (vCPU) or unpin (device) */
+    DSM_WAIT /* on its way; ops->granted will be called */
+};
+
+/* How a rank takes permissions back: the soft TLB of JIT vCPUs, or userfaultfd. */
+struct dsm_enforce_ops {
+    /* After return no vCPU of this rank uses more than `to[i]` of page[i]: TLB entries are gone and every
+     * running vCPU has passed a safepoint. A batch costs one round of safepoints. With to[i] ==
+     * DSM_INVALID translations of the page's old bytes are dropped as well.
+     * Context: the polling thread; may block for one guest block. */
+    void (*revoke)(void *opaque, unsigned nr, const uint64_t page[], const uint8_t to[]);
+    /* Who waits for the page may try again. Context: any; no dsm lock held. */
+    void (*granted)(void *opaque, uint64_t page);
+};
+
+struct dsm_config {
+    struct ic *ic;
+    uint64_t nr_pages;
+    uint8_t *bytes; /* the rank's copy of RAM: service mapping, nr_pages * 4 KiB */
+    /* The home rank of a page; the same function on every rank. Initially its home has it exclusive. */
+    rank_t (*home)(void *opaque, uint64_t page);
+    void *home_opaque;
+    const struct dsm_enforce_ops *ops;
+    void *opaque;
+    uint64_t hold_ns;      /* how long a granted page waits for its access to retire; 0 = 200 us */
+    uint64_t hold_max_ns;  /* the same for a page that bounces; 0 = 1 ms */
+};
+
+/* Registers the message types at config->ic (before ic_start). */
+enum sim_status dsm_create(const struct dsm_config *config, struct dsm **out) SIM_MUST_CHECK;
+void dsm_destroy(struct dsm *d);
+
+/* The state of a page here, now. */
+enum dsm_state dsm_page_state(const struct dsm *d, uint64_t page);
+
+/* A vCPU (number `waiter` < 65536 of this rank) is about to read (`write` false) or write the page. DSM_OK: it
+ * may, until its next safepoint. DSM_WAIT: the vCPU leaves guest code, and tries again after granted(). A
+ * page that arrived for a waiter is held for it until dsm_retired(waiter) or hold_ns have passed, so
+ * that an instruction which needs several pages ends. Context: executor, the vCPU running. */
+enum dsm_result dsm_acquire(struct dsm *d, uint64_t page, bool write, uint32_t waiter);
+/* The instruction for which `waiter` got pages has retired (or was given up): they may go. Cheap when the
+ * waiter holds nothing. Context: executor. */
+void dsm_retired(struct dsm *d, uint32_t waiter);
+/* Does the waiter still wait for a page it was refused? Context: any. */
+bool dsm_waiting(const struct dsm *d, uint32_t waiter);
+
+/* A device: gets the page and pins it, blocking (polls the interconnect meanwhile). Pins nest and are
+ * counted; a pinned page is not given away. Every pin is short: ranks that want the page wait.
+ * SIM_ERR_IO when the run ends or a rank is lost. Context: any thread whose vCPU, if it has one, is not
+ * `running`; no lock held that a handler takes. */
+enum sim_status dsm_pin(struct dsm *d, uint64_t page, bool write) SIM_MUST_CHECK;
+void dsm_unpin(struct dsm *d, uint64_t page);
+
+/* Time passes: lets go what was held long enough. Called by ic's batch end and by pollers. */
+void dsm_tick(struct dsm *d);
+
+/* Hints: pages that will be read soon (sequential streams). Never waits. */
+void dsm_prefetch(struct dsm *d, uint64_t page, unsigned nr);
+
+struct dsm_stats {
+    uint64_t gets_shared, gets_exclusive;   /* requests sent by this rank */
+    uint64_t pages_in, pages_out, zero_pages; /* bodies moved; pages known to be zero move no body */
+    uint64_t invalidations, downgrades, revoke_batches;
+    uint64_t held, hold_timeouts;           /* requests that met a held page */
+    uint64_t wait_ns_total, waits;          /* from DSM_WAIT to granted */
+};
+void dsm_get_stats(const struct dsm *d, struct dsm_stats *out);
+/* The pages that were requested most, hottest first; returns how many were written. For reports. */
+struct dsm_hot_page {
+    uint64_t page;
+    uint32_t transfers;
+};
+unsigned dsm_hottest(const struct dsm *d, struct dsm_hot_page *out, unsigned max);
+
+/* Prints protocol.def as a table (--dump-protocol). */
+void dsm_dump_protocol(void (*line)(void *opaque, const char *text), void *opaque);
+
+#endif

@@ -463,8 +463,8 @@ static struct device *find_device(struct machine *m, const char *ops_name,
 }
 
 /* On the bus the user asked for, else on the other one. */
-static enum sim_status plug(struct machine *m, enum config_bus bus, struct virtio_device *v,
-                            const char *what)
+static enum sim_status find_place(struct machine *m, enum config_bus bus, struct virtio_device *v,
+                                  const char *what)
 {
     struct device *pcie = find_device(m, "pcie-host", NULL);
     struct device *slot = find_device(m, "virtio-mmio", virtio_mmio_is_free);
@@ -475,6 +475,17 @@ static enum sim_status plug(struct machine *m, enum config_bus bus, struct virti
         return virtio_mmio_plug(slot, v);
     sim_error("%s: the machine has no free virtio slot", what);
     return SIM_ERR_INVALID;
+}
+
+/* The device belongs to its transport from here on, or is gone. */
+static enum sim_status plug(struct machine *m, enum config_bus bus, struct virtio_device *v,
+                            const char *what)
+{
+    enum sim_status status = find_place(m, bus, v, what);
+
+    if (status != SIM_OK)
+        virtio_destroy(v);
+    return status;
 }
 
 static enum sim_status plug_drives(struct machine *m)

@@ -171,9 +171,6 @@ uint32_t virtio_driver_features(const struct virtio_device *v, unsigned word);
 /* Configuration space; bytes outside read as zero. Lock held. */
 uint32_t virtio_config_read(const struct virtio_device *v, uint64_t offset, unsigned size);
 void virtio_config_write(struct virtio_device *v, uint64_t offset, unsigned size, uint32_t value);
-/* Quiesces and frees; NULL is allowed. */
-void virtio_destroy(struct virtio_device *v);
-
 extern const struct state_desc virtio_core_state; /* of struct virtio_device */
 
 /* --- queue.c --- */

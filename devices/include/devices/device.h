@@ -102,6 +102,8 @@ struct virtio_device;
 enum sim_status virtio_mmio_plug(struct device *slot, struct virtio_device *v) SIM_MUST_CHECK;
 enum sim_status pcie_host_plug_virtio(struct device *host, struct virtio_device *v) SIM_MUST_CHECK;
 bool virtio_mmio_is_free(const struct device *slot);
+/* Quiesces and frees a device; once it is plugged its transport does that. NULL is allowed. */
+void virtio_destroy(struct virtio_device *v);
 
 enum sim_status virtio_blk_create(struct sim *sim, struct blockdev *b,
                                   struct virtio_device **out) SIM_MUST_CHECK;

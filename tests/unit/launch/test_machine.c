@@ -1,0 +1,125 @@
+/* Composing a machine: what fails says why and leaves nothing behind (that, AddressSanitizer's build sees). */
+#include <libfdt.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "capture.h"
+#include "machine.h"
+#include "sim-core/alloc.h"
+
+#define MIB (1ull << 20)
+
+struct fixture {
+    struct config config;
+    char dtb[32], disk[32];
+};
+
+static void delete_compatible(void *fdt, const char *compatible)
+{
+    int node;
+
+    while ((node = fdt_node_offset_by_compatible(fdt, -1, compatible)) >= 0)
+        assert_int_equal(fdt_del_node(fdt, node), 0);
+}
+
+static void write_new_file(char *path, const void *data, size_t size)
+{
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, data, size), size);
+    close(fd);
+}
+
+/* The machine virt without a place for virtio devices, as a user's tree. */
+static int set_up(void **state)
+{
+    static const uint8_t zeros[4096];
+    struct fixture *f = calloc(1, sizeof *f);
+    void *fdt;
+
+    config_init(&f->config);
+    f->config.memory = 16 * MIB;
+    f->config.jit = false;
+    f->config.serial[f->config.nr_serials++] = sim_strdup("null");
+    assert_int_equal(virt_build_fdt(&f->config, &fdt), SIM_OK);
+    delete_compatible(fdt, "virtio,mmio");
+    delete_compatible(fdt, "pci-host-ecam-generic");
+    strcpy(f->dtb, "/tmp/partita-dtb-XXXXXX");
+    strcpy(f->disk, "/tmp/partita-disk-XXXXXX");
+    write_new_file(f->dtb, fdt, fdt_totalsize(fdt));
+    write_new_file(f->disk, zeros, sizeof zeros);
+    sim_free(fdt);
+    config_set_string(&f->config.dtb, f->dtb);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    unlink(f->dtb);
+    unlink(f->disk);
+    config_fini(&f->config);
+    free(f);
+    return 0;
+}
+
+static void expect_no_slot(struct fixture *f)
+{
+    struct capture c;
+    struct machine *m = NULL;
+    struct sim *sim;
+
+    assert_int_equal(sim_create(&sim), SIM_OK);
+    capture_begin(&c, 2);
+    enum sim_status status = machine_create(sim, &f->config, &m);
+    const char *said = capture_end(&c);
+    assert_int_equal(status, SIM_ERR_INVALID);
+    assert_non_null(strstr(said, "no free virtio slot"));
+    assert_null(m);
+    sim_destroy(sim);
+}
+
+static void regress_2_drive_without_a_slot(void **state)
+{
+    struct fixture *f = *state;
+
+    f->config.drive[f->config.nr_drives++].file = sim_strdup(f->disk);
+    expect_no_slot(f);
+}
+
+static void regress_2_console_without_a_slot(void **state)
+{
+    struct fixture *f = *state;
+
+    config_set_string(&f->config.virtconsole, "null");
+    expect_no_slot(f);
+}
+
+static void regress_2_rng_without_a_slot(void **state)
+{
+    ((struct fixture *)*state)->config.rng = true;
+    expect_no_slot(*state);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(regress_2_drive_without_a_slot),
+        TEST(regress_2_console_without_a_slot),
+        TEST(regress_2_rng_without_a_slot),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

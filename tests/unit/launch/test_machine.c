@@ -1,4 +1,5 @@
-/* Composing a machine: what fails says why and leaves nothing behind (that, AddressSanitizer's build sees). */
+/* Composing a machine: what fails says why and leaves nothing behind, as the build with
+ * AddressSanitizer sees. */
 #include <libfdt.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -16,6 +16,7 @@
 struct ir_target {
     int32_t global[IR_NR_GLOBALS];
     int32_t pc, budget, kick, host_sp, mxcsr, fs_dirty;
+    int32_t code_base; /* a word: guest address that the running region's offsets count from */
     int32_t scratch;  /* 32 words: 0..15 integer registers by number, 16..31 FP registers */
     int32_t result;   /* a word: values to and from helpers */
     int32_t note;     /* a word: site or exit of the last leave */
@@ -39,7 +40,7 @@ struct ir_target {
 /* Why translated code was left; the return value of ir_backend.enter. */
 enum ir_leave {
     IR_LEAVE_LOOKUP, /* at state.pc */
-    IR_LEAVE_LINK,   /* note: struct ir_code_exit, unlinked or its target is gone */
+    IR_LEAVE_LINK,   /* note: struct ir_code_exit, not linked; code_base holds */
     IR_LEAVE_BUDGET, /* note: struct ir_site; registers are in scratch */
     IR_LEAVE_HELPER  /* a helper returned false; it has put the state right */
 };
@@ -62,7 +63,7 @@ static inline void *ir_site_region(const struct ir_site *s)
 
 /* Lives in the code cache behind the code. */
 struct ir_code_exit {
-    uint64_t pc;
+    int64_t pc;                 /* offset from the code base */
     void *region;               /* the one that leaves */
     struct ir_code_exit *next;  /* among the exits linked to one region; owner's lock */
     int32_t jump;               /* from this record to the jump's displacement */
@@ -72,8 +73,9 @@ struct ir_code_exit {
 
 /* One emitted region; offsets into the cache. */
 struct ir_code {
-    uint32_t entry, end;  /* [entry, end) is used; entry is what jump caches hold */
-    uint32_t dead;        /* leaves with the entry's pc for a look-up: entry of a dead region */
+    uint32_t entry, end;  /* [entry, end) is used; entry is what jump caches hold: sets code_base */
+    uint32_t inner;       /* entry with the same code_base: what exits are linked to */
+    uint32_t dead;        /* leaves for a look-up: what the entry of a dead region jumps to */
     uint32_t host_bytes;  /* of instructions */
     uint32_t exits, nr_exits; /* struct ir_code_exit[] */
 };
@@ -100,10 +102,10 @@ bool ir_host_has(const struct ir_host *host, enum ir_op op, enum ir_type type, u
 /* Emits at cache->used and advances it. False: the cache is full, or the region does not fit. */
 bool ir_host_emit(struct ir_host *host, const struct ir_region *r, const struct ir_alloc *al,
                   void *owner, struct ir_code *out);
-/* Runs code (an address in rx) until it leaves. */
+/* Runs code (entry of a region, an address in rx) for state.pc until it leaves. */
 enum ir_leave ir_host_enter(struct ir_host *host, void *state, const void *code);
 /* Patching while others run the code. `at` is the RW address of an exit's displacement. */
-void ir_host_link(struct ir_host *host, struct ir_code_exit *exit_rw, uint32_t target_entry);
+void ir_host_link(struct ir_host *host, struct ir_code_exit *exit_rw, uint32_t target_inner);
 void ir_host_unlink(struct ir_host *host, struct ir_code_exit *exit_rw);
 void ir_host_kill_entry(struct ir_host *host, const struct ir_code *code);
 /* FP state for guest code: rounding mode (RISC-V numbering 0..3), and the sticky flags (NX 1, UF 2,

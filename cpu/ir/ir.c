@@ -48,6 +48,17 @@ ir_ref ir_temp(struct ir_region *r, enum ir_type type)
     return (ir_ref)(IR_NR_GLOBALS + r->nr_temps++);
 }
 
+ir_ref ir_pc(struct ir_region *r, ir_ref dst, int64_t offset)
+{
+    if (dst == IR_NONE)
+        dst = ir_temp(r, IR_I64);
+    bool fits = offset == (int32_t)offset;
+    ir_emit(r, IR_PC, IR_I64, dst, IR_NONE, IR_NONE)->imm = fits ? (int32_t)offset : 0;
+    if (!fits)
+        ir_emit(r, IR_ADD, IR_I64, dst, dst, ir_const(r, offset));
+    return dst;
+}
+
 struct ir_insn *ir_emit(struct ir_region *r, enum ir_op op, enum ir_type type, ir_ref dst, ir_ref a,
                         ir_ref b)
 {
@@ -86,7 +97,7 @@ void ir_block_end(struct ir_region *r)
     b->charge = (uint16_t)(r->nr_origins - b->first_origin);
 }
 
-ir_edge ir_add_exit(struct ir_region *r, uint64_t pc, bool chain)
+ir_edge ir_add_exit(struct ir_region *r, int64_t pc, bool chain)
 {
     for (unsigned i = 0; i < r->nr_exits; i++)
         if (r->exit[i].pc == pc)
@@ -207,7 +218,9 @@ static void print_insn(const struct ir_region *r, const struct ir_insn *i, FILE 
     }
     for (unsigned s = 0; s < info->nsrc; s++)
         print_ref(r, i->src[s], out);
-    if (info->flags & IRF_MEM)
+    if (i->op == IR_PC)
+        fprintf(out, " %+d", i->imm);
+    else if (info->flags & IRF_MEM)
         fprintf(out, " %+d m%u", i->imm, i->aux);
     else if (i->aux)
         fprintf(out, " #%u", i->aux);
@@ -221,17 +234,17 @@ static void print_edge(const struct ir_region *r, ir_edge e, FILE *out)
     if (e >= 0)
         fprintf(out, " b%d", e);
     else
-        fprintf(out, " %s 0x%" PRIx64, r->exit[~e].chain ? "chain" : "exit", r->exit[~e].pc);
+        fprintf(out, " %s %+" PRId64, r->exit[~e].chain ? "chain" : "exit", r->exit[~e].pc);
 }
 
 void ir_print(const struct ir_region *r, FILE *out)
 {
-    fprintf(out, "region 0x%" PRIx64 ": %u blocks, %u guest instructions\n", r->entry_pc,
+    fprintf(out, "region +%" PRId64 ": %u blocks, %u guest instructions\n", r->entry_pc,
             r->nr_blocks, r->nr_origins);
     for (unsigned n = 0; n < r->nr_blocks; n++) {
         const struct ir_block *b = &r->block[n];
 
-        fprintf(out, "  b%u: pc 0x%" PRIx64 " charge %u depth %u weight %u%s ->", n,
+        fprintf(out, "  b%u: pc +%" PRId64 " charge %u depth %u weight %u%s ->", n,
                 r->origin[b->first_origin].pc, b->charge, b->depth, b->weight,
                 b->loop_head ? " loop" : "");
         for (unsigned s = 0; s < b->nr_succ; s++)

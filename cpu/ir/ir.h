@@ -8,6 +8,8 @@
  *   consts   64-bit numbers.
  * Operations: ops.def. The IR knows no guest ISA: globals have a name and an offset in the guest
  * state (ir_target), guest instructions are origins (pc, position in their block).
+ * Code addresses (pc) are offsets from the code base: where the region's page is mapped is known only
+ * when it runs, so that one translation serves every mapping.
  *
  * Owner: the translator that holds it. All storage is inside; nothing is allocated while building. */
 #ifndef CPU_IR_H
@@ -58,7 +60,7 @@ struct ir_insn {
 
 /* A guest instruction: where it is, and how many instructions of its block were charged before it. */
 struct ir_origin {
-    uint64_t pc;
+    int64_t pc;
     const void *payload; /* what EXEC runs */
     uint16_t before;     /* instructions of the block in front of it */
     uint16_t block;
@@ -81,7 +83,7 @@ struct ir_block {
 };
 
 struct ir_exit {
-    uint64_t pc;
+    int64_t pc;
     bool chain; /* same page: may be linked directly to the target's code */
 };
 
@@ -121,7 +123,7 @@ struct ir_region {
     uint8_t nr_guards;
     bool alone;    /* nobody else runs guest code: atomics need no lock */
     bool overflow; /* some table was full: the region is unusable */
-    uint64_t entry_pc;
+    int64_t entry_pc;
 };
 
 /* Global 1..31: integer, 32..63: FP. */
@@ -165,12 +167,14 @@ static inline uint64_t ir_bit(ir_ref global)
 void ir_reset(struct ir_region *r);
 ir_ref ir_const(struct ir_region *r, int64_t value);
 ir_ref ir_temp(struct ir_region *r, enum ir_type type);
+/* dst = code base + offset; dst IR_NONE: a new temp. Returns where it is. */
+ir_ref ir_pc(struct ir_region *r, ir_ref dst, int64_t offset);
 /* Appends to the block being built; returns the operation to add details to. */
 struct ir_insn *ir_emit(struct ir_region *r, enum ir_op op, enum ir_type type, ir_ref dst, ir_ref a,
                         ir_ref b);
 unsigned ir_block_begin(struct ir_region *r);
 void ir_block_end(struct ir_region *r);
-ir_edge ir_add_exit(struct ir_region *r, uint64_t pc, bool chain);
+ir_edge ir_add_exit(struct ir_region *r, int64_t pc, bool chain);
 enum ir_cc ir_cc_invert(enum ir_cc cc);
 enum ir_cc ir_cc_swap(enum ir_cc cc); /* a cc b == b swap(cc) a */
 bool ir_cc_eval(enum ir_cc cc, int64_t a, int64_t b);

@@ -50,7 +50,7 @@ static void restore_registers(struct rv_hart *h, const struct ir_site *s)
         else
             h->f[g - 32] = h->jit_scratch[reg];
     }
-    h->pc = (r->va & GUEST_PAGE_MASK) + origin_of(s)->offset;
+    h->pc = h->code_base + origin_of(s)->offset;
 }
 
 void jit_restore(struct rv_hart *h, const struct ir_site *s)
@@ -185,6 +185,7 @@ void jit_fill_target(struct ir_target *t)
     t->host_sp = STATE(host_sp);
     t->mxcsr = STATE(mxcsr);
     t->fs_dirty = STATE(fs_dirty);
+    t->code_base = STATE(code_base);
     t->scratch = STATE(jit_scratch);
     t->result = STATE(jit_scratch) + 8 * SCRATCH_RESULT;
     t->note = STATE(jit_scratch) + 8 * SCRATCH_NOTE;

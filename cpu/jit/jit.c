@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "jit_priv.h"
+#include "mem.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
@@ -127,15 +128,38 @@ static void count_block(_Atomic uint8_t *counter, unsigned executed)
     atomic_store_explicit(counter, (uint8_t)(executed + 1), memory_order_relaxed);
 }
 
-/* The translation of the block at pc, made now if it must be; NULL with GO_ON: interpret it. */
-static enum next hot(struct jit *jit, struct rv_hart *h, struct jit_region **out)
+/* Where pc is; false: it cannot be fetched (a trap is recorded; the interpreter will find out again), or
+ * its page is not whole. */
+static bool code_at_pc(struct rv_hart *h, gpa_t *gpa)
 {
-    *out = jit_find(jit, h, h->pc);
+    gpa_t page;
+
+    if (!rv_fetch_page(h, h->pc, &page) || !rv_fetch_whole(h, h->pc))
+        return false;
+    *gpa = page | (h->pc & ~GUEST_PAGE_MASK);
+    return true;
+}
+
+/* The translation of the block at pc, made now if it is hot; NULL with GO_ON: interpret it. */
+static enum next find_code(struct jit *jit, struct rv_hart *h, struct jit_region **out)
+{
+    gpa_t gpa;
+
+    *out = NULL;
+    if (!code_at_pc(h, &gpa))
+        return GO_ON;
+    *out = jit_find(jit, h, gpa);
     if (*out)
         return GO_ON;
+    _Atomic uint8_t *counter = jit_counter(jit, gpa);
+    unsigned executed = atomic_load_explicit(counter, memory_order_relaxed);
+    if (executed < jit->threshold) {
+        count_block(counter, executed);
+        return GO_ON;
+    }
     switch (jit_translate(jit, h, out)) {
     case JIT_FULL: empty_cache(jit, h); return STOP;
-    case JIT_NOT_NOW: atomic_store_explicit(jit_counter(jit, h->pc), 1, memory_order_relaxed); break;
+    case JIT_NOT_NOW: atomic_store_explicit(counter, 1, memory_order_relaxed); break;
     default: break;
     }
     return GO_ON;
@@ -195,13 +219,9 @@ enum rv_stop_reason jit_run(struct rv_hart *h)
     if (SIM_UNLIKELY(!h->jit))
         h->jit = sim_new(struct jit_hart);
     while (!should_leave(h)) {
-        _Atomic uint8_t *counter = jit_counter(jit, h->pc);
-        unsigned executed = atomic_load_explicit(counter, memory_order_relaxed);
-        struct jit_region *r = NULL;
+        struct jit_region *r;
 
-        if (executed < jit->threshold)
-            count_block(counter, executed);
-        else if (hot(jit, h, &r) == STOP)
+        if (find_code(jit, h, &r) == STOP)
             return RV_STOP_NONE;
         if (!r) {
             from = NULL;
@@ -217,7 +237,7 @@ enum rv_stop_reason jit_run(struct rv_hart *h)
         switch (run_code(jit, h, code)) {
         case IR_LEAVE_LINK:
             from = exit_of(jit, h);
-            h->pc = from->pc;
+            h->pc = h->code_base + (uint64_t)from->pc;
             break;
         case IR_LEAVE_HELPER:
             if (after(h, h->jit->result, &why) == STOP)

@@ -34,8 +34,7 @@ struct jit_region {
     struct jit_region *next;      /* in its bucket */
     struct jit_region *page_next; /* among the page's; among the graves when dead and unlisted */
     struct jit_page *page;
-    gva_t va;                     /* of the entry */
-    gpa_t gpa;
+    gpa_t gpa;                    /* of the entry */
     _Atomic bool dead;
     bool uses_fp;
     bool fp_on;                   /* with uses_fp: what it is good for */
@@ -84,7 +83,7 @@ struct jit {
     struct ir_host *host;
     struct sim_mutex lock;
     struct sim_mutex registry;
-    /* Executions of blocks by the interpreter, by hash of pc; harts add without care for each other.
+    /* Executions of blocks by the interpreter, by hash of gpa; harts add without care for each other.
      * It is the profile, and says where a translation can be at all: from the threshold on. */
     _Atomic uint8_t counter[COUNTERS];
     _Atomic(struct jit_region *) bucket[REGION_BUCKETS];
@@ -111,8 +110,8 @@ void jit_fill_target(struct ir_target *t);
 void jit_restore(struct rv_hart *h, const struct ir_site *site);
 
 /* --- registry.c --- */
-/* The living region for pc in the hart's context, or NULL. Lock-free. */
-struct jit_region *jit_find(struct jit *jit, struct rv_hart *h, gva_t pc);
+/* The living region for the code at gpa that suits the hart's FP state, or NULL. Lock-free. */
+struct jit_region *jit_find(struct jit *jit, const struct rv_hart *h, gpa_t gpa);
 /* Page of gpa, made when it is new. Context: registry lock held. */
 struct jit_page *jit_page_get(struct jit *jit, gpa_t gpa);
 void jit_publish(struct jit *jit, struct jit_region *r);
@@ -124,9 +123,9 @@ extern const struct mem_code_ops jit_code_ops;
 enum jit_translated { JIT_TRANSLATED, JIT_NOT_NOW, JIT_NEVER, JIT_FULL };
 enum jit_translated jit_translate(struct jit *jit, struct rv_hart *h, struct jit_region **out);
 
-static inline _Atomic uint8_t *jit_counter(struct jit *jit, gva_t pc)
+static inline _Atomic uint8_t *jit_counter(struct jit *jit, gpa_t gpa)
 {
-    return &jit->counter[(pc >> 1) * 0x9e3779b97f4a7c15ull >> 48 & (COUNTERS - 1)];
+    return &jit->counter[(gpa >> 1) * 0x9e3779b97f4a7c15ull >> 48 & (COUNTERS - 1)];
 }
 
 #endif

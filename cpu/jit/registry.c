@@ -1,4 +1,4 @@
-/* Regions by address, pages by guest-physical address; linking and invalidation.
+/* Regions and pages by guest-physical address; linking and invalidation.
  *
  * A region dies when a 64-byte line of its code is written: its entry becomes a jump that leaves for
  * a look-up, and jumps linked to it go back to their own look-up. Jump caches may keep the dead entry:
@@ -7,10 +7,9 @@
 #include "mem.h"
 #include "sim-core/alloc.h"
 
-static unsigned region_bucket(gva_t va, gpa_t gpa)
+static unsigned region_bucket(gpa_t gpa)
 {
-    return (unsigned)(((va >> 1) * 0x9e3779b97f4a7c15ull ^ (gpa >> 12) * 0xff51afd7ed558ccdull) >>
-                      40) & (REGION_BUCKETS - 1);
+    return (unsigned)((gpa >> 1) * 0x9e3779b97f4a7c15ull >> 40) & (REGION_BUCKETS - 1);
 }
 
 static unsigned page_bucket(gpa_t gpa)
@@ -18,25 +17,20 @@ static unsigned page_bucket(gpa_t gpa)
     return (unsigned)((gpa >> GUEST_PAGE_BITS) * 0x9e3779b97f4a7c15ull >> 48) & (PAGE_BUCKETS - 1);
 }
 
-static bool is_for(const struct jit_region *r, const struct rv_hart *h, gva_t va, gpa_t gpa)
+static bool is_for(const struct jit_region *r, const struct rv_hart *h, gpa_t gpa)
 {
-    if (r->va != va || r->gpa != gpa || atomic_load_explicit(&r->dead, memory_order_relaxed))
+    if (r->gpa != gpa || atomic_load_explicit(&r->dead, memory_order_relaxed))
         return false;
     return !r->uses_fp || (r->fp_on == h->fp_on && r->frm == h->frm);
 }
 
-struct jit_region *jit_find(struct jit *jit, struct rv_hart *h, gva_t pc)
+struct jit_region *jit_find(struct jit *jit, const struct rv_hart *h, gpa_t gpa)
 {
-    gpa_t page;
-
-    /* No permission (a trap is recorded): the interpreter will find out again. */
-    if (!rv_fetch_page(h, pc, &page) || !rv_fetch_whole(h, pc))
-        return NULL;
-    gpa_t gpa = page | (pc & ~GUEST_PAGE_MASK);
     /* F1: pairs with F2 in jit_publish */
     struct jit_region *r =
-        atomic_load_explicit(&jit->bucket[region_bucket(pc, gpa)], memory_order_acquire);
-    while (r && !is_for(r, h, pc, gpa))
+        atomic_load_explicit(&jit->bucket[region_bucket(gpa)], memory_order_acquire);
+
+    while (r && !is_for(r, h, gpa))
         r = r->next;
     return r;
 }
@@ -62,14 +56,14 @@ static uint8_t earlier_tries(const struct jit_region *bucket, const struct jit_r
     uint8_t tries = 0;
 
     for (; bucket; bucket = bucket->next)
-        if (bucket->va == r->va && bucket->gpa == r->gpa && bucket->tries >= tries)
+        if (bucket->gpa == r->gpa && bucket->tries >= tries)
             tries = (uint8_t)(bucket->tries + 1);
     return tries;
 }
 
 void jit_publish(struct jit *jit, struct jit_region *r)
 {
-    _Atomic(struct jit_region *) *bucket = &jit->bucket[region_bucket(r->va, r->gpa)];
+    _Atomic(struct jit_region *) *bucket = &jit->bucket[region_bucket(r->gpa)];
 
     r->page_next = r->page->regions;
     r->page->regions = r;
@@ -108,10 +102,10 @@ static void take_off_page(struct jit_region *r)
     }
 }
 
-static bool has_instruction(const struct jit_region *r, gva_t va)
+static bool has_instruction(const struct jit_region *r, gpa_t gpa)
 {
     for (unsigned n = 0; n < r->nr_origins; n++)
-        if (r->origin[n].offset == (va & ~GUEST_PAGE_MASK))
+        if (r->origin[n].offset == (gpa & ~GUEST_PAGE_MASK))
             return true;
     return false;
 }
@@ -120,15 +114,16 @@ static bool has_instruction(const struct jit_region *r, gva_t va)
  * translated again with what is known now. */
 static bool outgrown(const struct jit_region *from, const struct jit_region *to)
 {
-    return from != to && from->tries < MAX_TRIES && has_instruction(to, from->va) &&
-           !has_instruction(from, to->va);
+    return from != to && from->tries < MAX_TRIES && has_instruction(to, from->gpa) &&
+           !has_instruction(from, to->gpa);
 }
 
 static void link_locked(struct jit *jit, struct ir_code_exit *x, struct jit_region *target)
 {
     struct jit_region *from = x->region;
 
-    /* A page mapped anew without a fence may show other code at the same address. */
+    /* A page mapped anew without a fence may show other code at the same address; within one physical
+     * page the offset says it all. */
     if (x->linked || from->page != target->page ||
         atomic_load_explicit(&target->dead, memory_order_relaxed) ||
         atomic_load_explicit(&from->dead, memory_order_relaxed))
@@ -141,7 +136,7 @@ static void link_locked(struct jit *jit, struct ir_code_exit *x, struct jit_regi
     x->linked = target;
     x->next = target->incoming;
     target->incoming = x;
-    ir_host_link(jit->host, x, target->code.entry);
+    ir_host_link(jit->host, x, target->code.inner);
 }
 
 void jit_link(struct jit *jit, struct ir_code_exit *exit_rw, struct jit_region *target)
@@ -154,7 +149,7 @@ void jit_link(struct jit *jit, struct ir_code_exit *exit_rw, struct jit_region *
 /* Out of its bucket: a look-up that stands on it goes on through its `next`. */
 static void bury(struct jit *jit, struct jit_region *r)
 {
-    _Atomic(struct jit_region *) *bucket = &jit->bucket[region_bucket(r->va, r->gpa)];
+    _Atomic(struct jit_region *) *bucket = &jit->bucket[region_bucket(r->gpa)];
     struct jit_region *at = atomic_load_explicit(bucket, memory_order_relaxed);
 
     if (at == r) {

@@ -67,7 +67,7 @@ static void mark_leader(struct scan *s, unsigned index)
 static void push(struct scan *s, uint64_t offset)
 {
     if (offset >= GUEST_PAGE_SIZE || s->depth == SCAN_STACK ||
-        !s->seen(s->opaque, s->va_page + offset))
+        !s->seen(s->opaque, (unsigned)offset))
         return;
     s->stack[s->depth++] = (uint16_t)offset;
 }
@@ -146,7 +146,7 @@ uint64_t scan_lr_mark(const struct scan *s, const struct scan_insn *lr)
         if (!decode_at(s, offset, &i))
             return 0;
         switch (rv_lrsc_step(&i)) {
-        case RV_LRSC_SC: return s->va_page + offset;
+        case RV_LRSC_SC: return offset;
         case RV_LRSC_WRS: return RV_SC_NONE;
         case RV_LRSC_COMPLEX: return 0;
         case RV_LRSC_GO_ON: offset += i.len;

@@ -28,10 +28,9 @@ struct scan {
     /* in */
     const struct rv_isa *isa;
     const uint8_t *page;
-    gva_t va_page;
     unsigned max_insns;
-    /* Has the interpreter been there? */
-    bool (*seen)(void *opaque, gva_t pc);
+    /* Has the interpreter been at this offset of the page? */
+    bool (*seen)(void *opaque, unsigned offset);
     void *opaque;
     /* out: in the order they were found, which is the order of the code */
     unsigned nr, nr_leaders;
@@ -47,7 +46,7 @@ struct scan {
 bool scan_region(struct scan *s, unsigned entry_offset);
 /* The instruction at `offset`, or NULL when it is not part of the region. */
 const struct scan_insn *scan_at(const struct scan *s, unsigned offset);
-/* May an LR at insn be followed by an SC, and which (lrsc.h)? 0: no. */
+/* May an LR at insn be followed by an SC: its offset, or RV_SC_NONE (lrsc.h)? 0: no. */
 uint64_t scan_lr_mark(const struct scan *s, const struct scan_insn *lr);
 
 #endif

@@ -19,9 +19,9 @@ struct trans {
     uint8_t frm;
     bool uses_fp;      /* out: the region depends on fp_on and frm */
     /* the instruction */
-    uint64_t pc;
+    int64_t pc;        /* offset in the page */
     const struct rv_insn *i;
-    uint64_t sc_mark;  /* LR: which SC may follow; 0: run it by EXEC */
+    uint64_t sc_mark;  /* LR: offset of the SC that may follow, or RV_SC_NONE; 0: run it by EXEC */
     /* known inside the block */
     bool fs_dirty;     /* already marked */
     uint32_t boxed;    /* f registers that hold a boxed single */

@@ -45,7 +45,9 @@ static bool load_upper(struct trans *t, const struct trans_row *row)
 static bool pc_upper(struct trans *t, const struct trans_row *row)
 {
     (void)row;
-    return constant(t, (int64_t)(t->pc + (uint64_t)(int64_t)t->i->imm));
+    if (t->i->rd)
+        ir_pc(t->r, t->i->rd, t->pc + t->i->imm);
+    return true;
 }
 
 /* slli.uw: the low word, zero-extended, shifted */

@@ -48,26 +48,34 @@ static bool amocas(struct trans *t, const struct trans_row *row)
     return true;
 }
 
+/* The value of hart.res_sc for an SC at an offset of the page, or for one of RV_SC_*. */
+static ir_ref sc_mark(struct trans *t, uint64_t mark)
+{
+    bool special = mark == RV_SC_NONE || mark == RV_SC_ALONE;
+
+    return special ? ir_const(t->r, (int64_t)mark) : ir_pc(t->r, IR_NONE, (int64_t)mark);
+}
+
 static bool load_reserved(struct trans *t, const struct trans_row *row)
 {
     uint64_t mark = t->alone ? RV_SC_ALONE : t->sc_mark;
 
     if (!mark)
         return false;
-    struct ir_insn *n = ir_emit(t->r, IR_LR, (enum ir_type)row->type, t->i->rd,
-                                trans_x(t, t->i->rs1), IR_NONE);
-    n->src[1] = ir_const(t->r, (int64_t)mark);
+    ir_ref sc = sc_mark(t, mark), address = trans_x(t, t->i->rs1);
+    struct ir_insn *n = ir_emit(t->r, IR_LR, (enum ir_type)row->type, t->i->rd, address, sc);
+
     n->aux = kind_of(row);
     return true;
 }
 
 static bool store_conditional(struct trans *t, const struct trans_row *row)
 {
-    ir_ref value = trans_x(t, t->i->rs2);
-    struct ir_insn *n = ir_emit(t->r, IR_SC, (enum ir_type)row->type, t->i->rd,
-                                trans_x(t, t->i->rs1), value);
+    ir_ref value = trans_x(t, t->i->rs2), address = trans_x(t, t->i->rs1);
+    ir_ref mark = sc_mark(t, t->alone ? RV_SC_ALONE : (uint64_t)t->pc);
+    struct ir_insn *n = ir_emit(t->r, IR_SC, (enum ir_type)row->type, t->i->rd, address, value);
 
-    n->src[2] = ir_const(t->r, (int64_t)(t->alone ? RV_SC_ALONE : t->pc));
+    n->src[2] = mark;
     n->aux = kind_of(row);
     return true;
 }

@@ -40,11 +40,6 @@ struct builder {
     uint8_t block_of[IR_MAX_ORIGINS]; /* leader -> block */
 };
 
-static uint64_t pc_of(const struct builder *b, const struct scan_insn *n)
-{
-    return b->s->va_page + n->offset;
-}
-
 /* Where control goes for a page offset: a block, or out. */
 static ir_edge edge_to(struct builder *b, uint64_t offset)
 {
@@ -52,7 +47,7 @@ static ir_edge edge_to(struct builder *b, uint64_t offset)
 
     if (n && n->leader)
         return b->block_of[n - b->s->insn];
-    return ir_add_exit(b->t.r, b->s->va_page + offset, offset < GUEST_PAGE_SIZE);
+    return ir_add_exit(b->t.r, (int64_t)offset, offset < GUEST_PAGE_SIZE);
 }
 
 static void add_origin(struct builder *b, const struct scan_insn *n)
@@ -61,7 +56,7 @@ static void add_origin(struct builder *b, const struct scan_insn *n)
     struct ir_block *block = &r->block[r->nr_blocks - 1];
     struct ir_origin *o = &r->origin[r->nr_origins++];
 
-    o->pc = pc_of(b, n);
+    o->pc = n->offset;
     o->before = (uint16_t)(r->nr_origins - 1 - block->first_origin);
     o->block = (uint16_t)(r->nr_blocks - 1);
     b->t.pc = o->pc;
@@ -99,8 +94,7 @@ static void end_jump(struct builder *b, uint64_t offset)
 static void link_register(struct builder *b, const struct scan_insn *n)
 {
     if (n->insn.rd)
-        ir_emit(b->t.r, IR_MOV, IR_I64, n->insn.rd,
-                ir_const(b->t.r, (int64_t)(pc_of(b, n) + n->insn.len)), IR_NONE);
+        ir_pc(b->t.r, n->insn.rd, n->offset + n->insn.len);
 }
 
 static void end_indirect(struct builder *b, const struct scan_insn *n)
@@ -155,7 +149,7 @@ static void build(struct builder *b)
     struct ir_region *r = b->t.r;
 
     ir_reset(r);
-    r->entry_pc = pc_of(b, &s->insn[0]);
+    r->entry_pc = s->insn[0].offset;
     r->alone = b->t.alone;
     number_blocks(b);
     for (unsigned n = 0; n < s->nr && !r->overflow; n++) {
@@ -192,7 +186,6 @@ static struct jit_region *new_region(const struct builder *b, struct rv_hart *h,
     const struct scan *s = b->s;
     struct jit_region *r = sim_zalloc(sizeof *r + s->nr * sizeof r->origin[0]);
 
-    r->va = s->va_page + s->insn[0].offset;
     r->gpa = gpa_page + s->insn[0].offset;
     r->uses_fp = b->t.uses_fp;
     r->fp_on = h->fp_on;
@@ -236,11 +229,17 @@ static void dump(struct jit *jit, const struct jit_region *r)
     fflush(out);
 }
 
-static bool seen(void *opaque, gva_t pc)
-{
-    struct jit *jit = opaque;
+/* What `seen` needs. */
+struct profile {
+    struct jit *jit;
+    gpa_t page;
+};
 
-    return atomic_load_explicit(jit_counter(jit, pc), memory_order_relaxed) != 0;
+static bool seen(void *opaque, unsigned offset)
+{
+    const struct profile *p = opaque;
+
+    return atomic_load_explicit(jit_counter(p->jit, p->page + offset), memory_order_relaxed) != 0;
 }
 
 /* Scan to code; the page is protected. NULL: does not fit (the cache is full). */
@@ -249,13 +248,13 @@ static struct jit_region *compile(struct jit *jit, struct rv_hart *h, const uint
 {
     struct scan *s = jit->scan;
     struct builder b = {.jit = jit, .s = s};
+    struct profile profile = {jit, gpa_page};
 
     s->isa = &h->isa;
     s->page = host;
-    s->va_page = h->pc & GUEST_PAGE_MASK;
     s->max_insns = max_insns;
     s->seen = seen;
-    s->opaque = jit;
+    s->opaque = &profile;
     scan_region(s, (unsigned)(h->pc & ~GUEST_PAGE_MASK));
     b.t.r = jit->ir;
     b.t.host = jit->host;

@@ -82,6 +82,7 @@ struct rv_hart {
     uint64_t res_sc;      /* address of the only SC that may succeed, or RV_SC_* (lrsc.h) */
     void *host_sp;        /* jit: C stack of jit_enter */
     uint64_t jit_scratch[32]; /* jit: spill area of helpers */
+    uint64_t code_base;   /* jit: page-aligned va of the region that runs */
     uint32_t trap_cause;  /* set with RV_TRAP */
     uint32_t stop_reason; /* set with RV_STOP */
     uint64_t trap_tval;
@@ -200,8 +201,9 @@ void rv_tlb_select(struct rv_hart *h);
 void rv_tlb_flush_all(struct rv_hart *h);
 void rv_tlb_flush_range(struct rv_hart *h, const struct rv_fence_range *r);
 void rv_tlb_write_protect(struct rv_hart *h, uint64_t gpa_page);
-/* The fetch entry of page va is about to be replaced (mem.c). */
+/* The fetch entry, or the entry, of page va is about to be replaced (mem.c). */
 void rv_tlb_fetch_displaced(struct rv_tlb *t, uint64_t va);
+void rv_tlb_entry_displaced(struct rv_tlb *t, uint64_t va);
 /* Forgets jump-cache entries (all contexts): code was invalidated. */
 void rv_tlb_flush_jumps(struct rv_hart *h);
 

@@ -76,6 +76,15 @@ static unsigned victim_way(const struct rv_tlb_entry *set, gva_t page)
     return way;
 }
 
+/* The entry in `way` goes; when it is another page's, slots may still have that page. */
+static void displace(struct rv_tlb *t, const struct rv_tlb_entry *old, gva_t page)
+{
+    gva_t va = old->tag_r != RV_TLB_INVALID ? old->tag_r : old->tag_w;
+
+    if (va != RV_TLB_INVALID && va != page)
+        rv_tlb_entry_displaced(t, va);
+}
+
 static void move_to_front(struct rv_tlb_entry *set, unsigned way, const struct rv_tlb_entry *e)
 {
     memmove(&set[1], &set[0], way * sizeof set[0]);
@@ -97,7 +106,9 @@ static void fill_data(struct rv_hart *h, gva_t va, const struct rv_leaf *leaf, u
         .info = (leaf->gpa & GUEST_PAGE_MASK) | leaf_info(t, va, leaf),
     };
 
-    move_to_front(set, victim_way(set, page), &e);
+    unsigned way = victim_way(set, page);
+    displace(t, &set[way], page);
+    move_to_front(set, way, &e);
     t->used = 1;
     h->count.tlb_fills++;
     if (!writable)

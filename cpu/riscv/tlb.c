@@ -23,7 +23,21 @@ static void clear_jumps(struct rv_tlb *t)
     for (unsigned i = 0; i < RV_JC_SIZE; i++)
         t->jc[i] = (struct rv_jc_entry){RV_JC_EMPTY, NULL};
     memset(t->jc_filter, 0, sizeof t->jc_filter);
+    t->jc_lo = UINT64_MAX;
+    t->jc_hi = 0;
     t->jc_used = 0;
+}
+
+/* The jumps into page va: they are in one run of the cache. */
+static void clear_jumps_to(struct rv_tlb *t, uint64_t va)
+{
+    enum { RUN = GUEST_PAGE_SIZE / 2 };
+    struct rv_jc_entry *jc = &t->jc[va >> 1 & (RV_JC_SIZE - 1) & ~(RUN - 1u)];
+
+    _Static_assert(RV_JC_SIZE % RUN == 0, "a page's jumps are in one run");
+    for (unsigned i = 0; i < RUN; i++)
+        if ((jc[i].pc & GUEST_PAGE_MASK) == va)
+            jc[i] = (struct rv_jc_entry){RV_JC_EMPTY, NULL};
 }
 
 static void clear_large(struct rv_tlb *t)
@@ -44,6 +58,14 @@ static void clear_slots(struct rv_tlb *t)
 {
     for (unsigned i = 0; i < RV_TLB_SLOTS; i++)
         t->recent[i].tag = RV_TLB_INVALID;
+    memset(t->slot_filter, 0, sizeof t->slot_filter);
+}
+
+static void clear_slots_of(struct rv_tlb *t, uint64_t va)
+{
+    for (unsigned i = 0; i < RV_TLB_SLOTS; i++)
+        if (t->recent[i].tag == va)
+            t->recent[i].tag = RV_TLB_INVALID;
 }
 
 static void clear_entries(struct rv_tlb *t)
@@ -234,49 +256,80 @@ static bool large_touched(const struct rv_tlb *t, const struct fence *f)
     return false;
 }
 
-static unsigned filter_bit(uint64_t va)
+/* Filters: sets of va pages by hash. `bits` is a power of two. */
+static unsigned filter_bit(uint64_t va, unsigned bits)
 {
-    return (unsigned)((va >> GUEST_PAGE_BITS) * 0x9e3779b97f4a7c15ull >> 56) &
-           (RV_JC_FILTER_BITS - 1);
+    return (unsigned)((va >> GUEST_PAGE_BITS) * 0x9e3779b97f4a7c15ull >> 40) & (bits - 1);
 }
 
-/* Records that the fetch entry of page va goes while the jump cache may have its code. */
+static void filter_add(uint64_t *filter, unsigned bits, uint64_t va)
+{
+    unsigned bit = filter_bit(va, bits);
+
+    filter[bit / 64] |= 1ull << (bit % 64);
+}
+
+static bool filter_has(const uint64_t *filter, unsigned bits, uint64_t va)
+{
+    unsigned bit = filter_bit(va, bits);
+
+    return filter[bit / 64] >> (bit % 64) & 1;
+}
+
+/* The fetch entry of page va goes while the jump cache may have its code. */
 void rv_tlb_fetch_displaced(struct rv_tlb *t, uint64_t va)
 {
-    unsigned bit = filter_bit(va);
+    filter_add(t->jc_filter, RV_JC_FILTER_BITS, va);
+    t->jc_lo = va < t->jc_lo ? va : t->jc_lo;
+    t->jc_hi = va > t->jc_hi ? va : t->jc_hi;
+}
 
-    t->jc_filter[bit / 64] |= 1ull << (bit % 64);
+void rv_tlb_entry_displaced(struct rv_tlb *t, uint64_t va)
+{
+    filter_add(t->slot_filter, RV_TLB_SLOT_FILTER_BITS, va);
 }
 
 static bool displaced_code(const struct rv_tlb *t, uint64_t va)
 {
-    unsigned bit = filter_bit(va);
-
-    return t->jc_filter[bit / 64] >> (bit % 64) & 1;
+    return va >= t->jc_lo && va <= t->jc_hi && filter_has(t->jc_filter, RV_JC_FILTER_BITS, va);
 }
 
-/* Few pages, none of them in a superpage: only their own sets are looked at. */
+static void flush_data_page(struct rv_tlb *t, const struct fence *f, uint64_t va)
+{
+    struct rv_tlb_entry *set = t->set[va >> GUEST_PAGE_BITS & (RV_TLB_SETS - 1)];
+    bool slots = filter_has(t->slot_filter, RV_TLB_SLOT_FILTER_BITS, va);
+
+    for (unsigned w = 0; w < RV_TLB_WAYS; w++)
+        if (entry_touched(f, &set[w])) {
+            clear_entry(&set[w]);
+            slots = true;
+        }
+    if (slots)
+        clear_slots_of(t, va);
+}
+
+static void flush_code_page(struct rv_tlb *t, const struct fence *f, uint64_t va)
+{
+    struct rv_fetch_entry *fe = &t->fetch[va >> GUEST_PAGE_BITS & (RV_FETCH_SIZE - 1)];
+    bool jumps = displaced_code(t, va);
+
+    if (fe->tag == va && leaf_touched(f, va, fe->flags)) {
+        fe->tag = RV_TLB_INVALID;
+        jumps = true;
+    }
+    if (jumps)
+        clear_jumps_to(t, va);
+}
+
+/* Few pages, none of them in a superpage: only what stands for them is looked at. */
 static void flush_pages(struct rv_tlb *t, const struct fence *f)
 {
-    bool code = false;
-
-    clear_slots(t);
     for (uint64_t va = f->first; va - f->first <= f->last - f->first; va += GUEST_PAGE_SIZE) {
-        struct rv_tlb_entry *set = t->set[va >> GUEST_PAGE_BITS & (RV_TLB_SETS - 1)];
-        struct rv_fetch_entry *fe = &t->fetch[va >> GUEST_PAGE_BITS & (RV_FETCH_SIZE - 1)];
-        for (unsigned w = 0; w < RV_TLB_WAYS; w++)
-            if (entry_touched(f, &set[w]))
-                clear_entry(&set[w]);
-        if (fe->tag == va && leaf_touched(f, va, fe->flags)) {
-            fe->tag = RV_TLB_INVALID;
-            code = true;
-        }
-        code |= displaced_code(t, va);
+        flush_data_page(t, f, va);
+        flush_code_page(t, f, va);
         if (va + GUEST_PAGE_SIZE < va)
             break;
     }
-    if (code)
-        clear_jumps(t);
 }
 
 static void flush_search(struct rv_tlb *t, const struct fence *f)

@@ -40,8 +40,10 @@ struct rv_tlb_entry {
 
 /* The page an instruction of translated code hit last: one slot per load (even) or store (odd), dealt
  * out by the translator, looked at before the set. A slot is a copy of an entry's tag_r or tag_w and its
- * addend, so whatever takes an entry or its write permission away clears the slots. */
+ * addend, so whatever takes an entry or its write permission away clears the slots of its page. A slot
+ * may outlive the entry that a fill displaced: slot_filter has the pages of displaced entries. */
 #define RV_TLB_SLOTS 256u
+#define RV_TLB_SLOT_FILTER_BITS 512
 struct rv_tlb_slot {
     uint64_t tag, addend;
 };
@@ -63,8 +65,8 @@ struct rv_fetch_entry {
 };
 
 /* Jump-cache entries outlive the fetch entry of their page, so a fence must know which pages had
- * one: a filter of the va pages whose fetch entry was displaced. */
-#define RV_JC_FILTER_BITS 256
+ * one: a filter of the va pages whose fetch entry was displaced, and the hull of them. */
+#define RV_JC_FILTER_BITS 4096
 
 /* What a context is for, packed; no context has RV_TLB_NO_MODE. */
 struct rv_tlb_key {
@@ -90,7 +92,9 @@ struct rv_tlb {
     struct {
         uint64_t lo, hi;
     } large[2];
+    uint64_t slot_filter[RV_TLB_SLOT_FILTER_BITS / 64];
     uint64_t jc_filter[RV_JC_FILTER_BITS / 64];
+    uint64_t jc_lo, jc_hi; /* hull of jc_filter's pages; lo > hi: none */
     uint64_t last_used; /* LRU stamp */
 };
 

@@ -1,7 +1,7 @@
 /* Emission of a region: entry, blocks, exits, then everything cold, then the records.
  *
- *   entry:  sub r14, n | js cold            (patched to a jump when the region dies)
- *           load what is live
+ *   entry:  rax = pc: code base to the state   (patched to a jump when the region dies)
+ *   inner:  sub r14, n | jl cold | load what is live
  *   blocks in order, one emit function per operation
  *   cold:   TLB misses, budget, conditional exits, cold copies of blocks
  *   records: struct ir_site[], struct ir_code_exit[] */
@@ -270,16 +270,25 @@ static void chained_exit(struct emit *e, unsigned exit)
     emit_jmp_to(e, e->rt->leave_link);
 }
 
-/* rax = pc: jump cache with a constant index */
-static void lookup_exit(struct emit *e, uint64_t pc)
+/* Goes to the guest address in rax through the jump cache; every register is free. */
+static void lookup_rax(struct emit *e)
 {
-    int32_t entry = e->t->jc + (int32_t)((pc >> 1 & ((1u << e->t->jc_bits) - 1)) * 16);
+    int32_t mask = (int32_t)((1u << e->t->jc_bits) - 1) << 1;
 
-    x86_mov_imm(&e->a, RAX, (int64_t)pc);
     x86_load(&e->a, RCX, emit_state(e->t->code_tlb));
-    x86_rm(&e->a, X86_CMP, 1, RAX, x86_at(RCX, entry));
+    x86_mov32(&e->a, RDX, RAX);
+    x86_ri(&e->a, X86_AND, 0, RDX, mask);
+    x86_rm(&e->a, X86_CMP, 1, RAX, x86_at_index(RCX, RDX, 3, e->t->jc));
     jcc_to(e, X86_NE, e->rt->leave_lookup);
-    x86_jmp_mem(&e->a, x86_at(RCX, entry + 8));
+    x86_jmp_mem(&e->a, x86_at_index(RCX, RDX, 3, e->t->jc + 8));
+}
+
+/* rax = guest address of an offset from the code base */
+static void pc_to_rax(struct emit *e, int64_t offset)
+{
+    x86_load(&e->a, RAX, emit_state(e->t->code_base));
+    if (offset)
+        x86_ri(&e->a, X86_ADD, 1, RAX, (int32_t)offset);
 }
 
 static void emit_exit(struct emit *e, ir_edge edge, uint64_t dirty)
@@ -289,24 +298,19 @@ static void emit_exit(struct emit *e, ir_edge edge, uint64_t dirty)
     emit_store_dirty(e, dirty);
     if (x->chain)
         chained_exit(e, (unsigned)~edge);
-    else
-        lookup_exit(e, x->pc);
+    else {
+        pc_to_rax(e, x->pc);
+        lookup_rax(e);
+    }
 }
 
-/* Indirect: every register is free once the dirty ones are stored. Bit 0 of the target is ignored. */
+/* Indirect. Bit 0 of the target is ignored. */
 static void emit_jmp_ind(struct emit *e, const struct ir_insn *i)
 {
-    int32_t mask = (int32_t)((1u << e->t->jc_bits) - 1) << 1;
-
     emit_move_to(e, RAX, i->src[0]);
     x86_ri(&e->a, X86_AND, 1, RAX, -2);
     emit_store_dirty(e, e->dirty);
-    x86_load(&e->a, RCX, emit_state(e->t->code_tlb));
-    x86_mov32(&e->a, RDX, RAX);
-    x86_ri(&e->a, X86_AND, 0, RDX, mask);
-    x86_rm(&e->a, X86_CMP, 1, RAX, x86_at_index(RCX, RDX, 3, e->t->jc));
-    jcc_to(e, X86_NE, e->rt->leave_lookup);
-    x86_jmp_mem(&e->a, x86_at_index(RCX, RDX, 3, e->t->jc + 8));
+    lookup_rax(e);
 }
 
 static void goto_edge(struct emit *e, ir_edge edge, unsigned next)
@@ -354,7 +358,7 @@ static void emit_br(struct emit *e, const struct ir_insn *i, unsigned next)
 /* ---- blocks ---- */
 
 static const emit_fn emit_table[IR_NR_OPS] = {
-    [IR_MOV] = emit_mov,
+    [IR_MOV] = emit_mov, [IR_PC] = emit_pc,
     [IR_ADD] = emit_alu, [IR_SUB] = emit_alu, [IR_AND] = emit_alu, [IR_OR] = emit_alu,
     [IR_XOR] = emit_alu,
     [IR_ANDN] = emit_notalu, [IR_ORN] = emit_notalu, [IR_XNOR] = emit_notalu,
@@ -421,10 +425,7 @@ void emit_slow_copy(struct emit *e, unsigned block, unsigned index, uint64_t dir
 
 static void charge(struct emit *e, const struct ir_block *b, enum cold_kind kind)
 {
-    if (kind == COLD_ENTRY)
-        x86_ri32(&e->a, X86_SUB, 1, R_BUDGET, b->charge);
-    else
-        x86_ri(&e->a, X86_SUB, 1, R_BUDGET, b->charge);
+    x86_ri(&e->a, X86_SUB, 1, R_BUDGET, b->charge);
     uint8_t *at = x86_jcc(&e->a, X86_L); /* one operation with the subtraction, unlike S */
     struct cold *c = emit_cold(e, kind);
     c->from[0] = at;
@@ -455,7 +456,14 @@ static void emit_guards(struct emit *e)
     }
 }
 
-/* The first instruction has at least five bytes, so that it can be replaced by a jump at once. */
+/* rax = pc. The first instruction has at least five bytes, so that it can be replaced by a jump at
+ * once. */
+static void emit_base(struct emit *e)
+{
+    x86_ri32(&e->a, X86_SUB, 1, RAX, (int32_t)e->r->entry_pc);
+    x86_store(&e->a, emit_state(e->t->code_base), RAX);
+}
+
 static void emit_entry(struct emit *e)
 {
     const struct ir_block *b = &e->r->block[0];
@@ -464,13 +472,8 @@ static void emit_entry(struct emit *e)
     e->index = b->first;
     e->dirty = 0;
     emit_guards(e);
-    if (b->loop_head) {
-        if (!e->r->nr_guards)
-            x86_nop(&e->a, 5);
-        load_live(e);
-        return;
-    }
-    charge(e, b, COLD_ENTRY);
+    if (!b->loop_head)
+        charge(e, b, COLD_ENTRY);
     load_live(e);
 }
 
@@ -578,10 +581,11 @@ static void emit_exits(struct emit *e, struct ir_code *out)
 
 static void emit_dead_entry(struct emit *e, struct ir_code *out)
 {
-    out->dead = (uint32_t)(e->a.p - e->host->cache->rw);
     for (unsigned n = 0; n < e->r->nr_guards && !e->a.overflow; n++)
         x86_patch(e->guard_fail[n], e->a.p);
-    x86_mov_imm(&e->a, RAX, (int64_t)e->r->entry_pc);
+    if (e->r->nr_guards)
+        pc_to_rax(e, e->r->entry_pc);
+    out->dead = (uint32_t)(e->a.p - e->host->cache->rw);
     emit_jmp_to(e, e->rt->leave_lookup);
 }
 
@@ -616,6 +620,8 @@ bool ir_host_emit(struct ir_host *host, const struct ir_region *r, const struct 
     begin(e, host, r, al, owner);
     x86_align(&e->a, 16);
     out->entry = (uint32_t)(e->a.p - host->cache->rw);
+    emit_base(e);
+    out->inner = (uint32_t)(e->a.p - host->cache->rw);
     emit_entry(e);
     for (unsigned b = 0; b < r->nr_blocks; b++)
         emit_block(e, b);

@@ -35,6 +35,18 @@ void emit_mov(struct emit *e, const struct ir_insn *i)
     emit_put(e, i->dst, reg);
 }
 
+void emit_pc(struct emit *e, const struct ir_insn *i)
+{
+    unsigned d = emit_dst(e, i->dst, RAX);
+
+    if (i->dst == IR_NONE)
+        return;
+    x86_load(&e->a, d, emit_state(e->t->code_base));
+    if (i->imm)
+        x86_ri(&e->a, X86_ADD, 1, d, i->imm);
+    emit_put(e, i->dst, d);
+}
+
 /* lea for additions into a third register */
 static bool add_by_lea(struct emit *e, const struct ir_insn *i, unsigned d)
 {

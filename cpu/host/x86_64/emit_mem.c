@@ -591,24 +591,18 @@ void emit_cas(struct emit *e, const struct ir_insn *i)
     c->done = e->a.p;
 }
 
-/* The reservation is the address, size and value, and which SC may use it (src[1], a constant). */
+/* The reservation is the address, size and value, and which SC may use it (src[1]). */
 void emit_lr(struct emit *e, const struct ir_insn *i)
 {
     struct access a = access_of(e, i);
     struct cold *c = atomic_address(e, &a);
-    int64_t sc = ir_const_value(e->r, i->src[1]);
 
     x86_rm(&e->a, X86_MOV_LOAD, wide(i), RAX, x86_at(RCX, 0));
     x86_store(&e->a, emit_state(e->t->res_value), RAX);
     emit_move_to(e, RCX, i->src[0]);
     x86_store(&e->a, emit_state(e->t->res_addr), RCX);
     x86_store_imm(&e->a, 8, emit_state(e->t->res_size), wide(i) ? 8 : 4);
-    if (sc == (int32_t)sc) {
-        x86_store_imm(&e->a, 8, emit_state(e->t->res_sc), (int32_t)sc);
-    } else {
-        x86_mov_imm(&e->a, RCX, sc);
-        x86_store(&e->a, emit_state(e->t->res_sc), RCX);
-    }
+    x86_store(&e->a, emit_state(e->t->res_sc), emit_in_reg(e, i->src[1], RCX));
     put_old(e, i);
     c->done = e->a.p;
 }
@@ -628,8 +622,7 @@ void emit_sc(struct emit *e, const struct ir_insn *i)
     fail[0] = x86_jcc(&e->a, X86_NE);
     x86_mi(&e->a, X86_CMP, 1, emit_state(e->t->res_size), (int32_t)a.size);
     fail[1] = x86_jcc(&e->a, X86_NE);
-    x86_mov_imm(&e->a, RCX, ir_const_value(e->r, i->src[2]));
-    x86_rm(&e->a, X86_CMP, 1, RCX, emit_state(e->t->res_sc));
+    x86_rm(&e->a, X86_CMP, 1, emit_in_reg(e, i->src[2], RCX), emit_state(e->t->res_sc));
     fail[2] = x86_jcc(&e->a, X86_NE);
 
     struct cold *c = atomic_address(e, &a);

@@ -112,6 +112,7 @@ static void emit_enter(struct ir_host *h, struct x86_asm *a)
     x86_load(a, R_TLB, state(h, h->target.tlb));
     x86_rr(a, X86_XOR, 0, R_BUDGET, R_BUDGET); /* the first budget check polls */
     x86_m_n(a, X86_OP(0, 1, 0xae), 0, 2, state(h, h->target.mxcsr)); /* ldmxcsr */
+    x86_load(a, RAX, state(h, h->target.pc)); /* as a jump-cache hit leaves it */
     x86_jmp_reg(a, RSI);
 }
 
@@ -380,9 +381,9 @@ static void set_displacement(uint8_t *at, const uint8_t *target)
     __atomic_store_n((int32_t *)(void *)at, disp, __ATOMIC_RELEASE);
 }
 
-void ir_host_link(struct ir_host *h, struct ir_code_exit *x, uint32_t target_entry)
+void ir_host_link(struct ir_host *h, struct ir_code_exit *x, uint32_t target_inner)
 {
-    set_displacement((uint8_t *)x + x->jump, h->cache->rw + target_entry);
+    set_displacement((uint8_t *)x + x->jump, h->cache->rw + target_inner);
 }
 
 void ir_host_unlink(struct ir_host *h, struct ir_code_exit *x)
@@ -391,7 +392,7 @@ void ir_host_unlink(struct ir_host *h, struct ir_code_exit *x)
     set_displacement((uint8_t *)x + x->jump, (uint8_t *)x + x->unlinked);
 }
 
-/* The entry is 16-byte aligned and begins with an instruction of five bytes or more. */
+/* The entry is 16-byte aligned and begins with an instruction of five bytes or more. rax = pc. */
 void ir_host_kill_entry(struct ir_host *h, const struct ir_code *code)
 {
     uint8_t *at = h->cache->rw + code->entry;

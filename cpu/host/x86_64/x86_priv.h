@@ -166,6 +166,7 @@ bool emit_has(const struct emit *e, uint64_t feature);
 typedef void (*emit_fn)(struct emit *e, const struct ir_insn *i);
 /* emit_int.c */
 void emit_mov(struct emit *e, const struct ir_insn *i);
+void emit_pc(struct emit *e, const struct ir_insn *i);
 void emit_alu(struct emit *e, const struct ir_insn *i);
 void emit_notalu(struct emit *e, const struct ir_insn *i);
 void emit_shift(struct emit *e, const struct ir_insn *i);

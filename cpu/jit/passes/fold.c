@@ -1,6 +1,7 @@
 /* Constants inside blocks: what is known about a register is put into its readers, and operations
  * on constants are done here. Large constants stay in the register that has them: an immediate of
- * 64 bits costs the host more than a register. Temps that copy something are read through. */
+ * 64 bits costs the host more than a register. Temps that copy something are read through. Sums of a
+ * code address and a constant (auipc + addi) are code addresses. */
 #include <string.h>
 
 #include "ir.h"
@@ -8,6 +9,8 @@
 
 struct known {
     ir_ref what; /* IR_NONE, a constant, or for temps the global or temp it copies */
+    bool is_pc;  /* the code base + pc */
+    int32_t pc;
 };
 
 struct folder {
@@ -135,9 +138,24 @@ static bool const_of(const struct folder *f, ir_ref ref, int64_t *v)
     return true;
 }
 
+/* A code address plus a constant. */
+static void fold_pc(struct folder *f, struct ir_insn *i)
+{
+    const struct known *k = &f->value[i->src[0] & ~IR_CONST_BIT];
+    int64_t b;
+
+    if (i->op != IR_ADD || i->type != IR_I64 || ir_is_const(i->src[0]) || !k->is_pc ||
+        !const_of(f, i->src[1], &b) || k->pc + b != (int32_t)(k->pc + b))
+        return;
+    i->op = IR_PC;
+    i->imm = (int32_t)(k->pc + b);
+    i->src[0] = i->src[1] = IR_NONE;
+}
+
 static void forget(struct folder *f, ir_ref dst)
 {
     f->value[dst].what = IR_NONE;
+    f->value[dst].is_pc = false;
     if (!ir_is_global(dst))
         return;
     for (unsigned t = 0; t < f->r->nr_temps; t++)
@@ -157,9 +175,12 @@ static void fold_insn(struct folder *f, struct ir_insn *i)
         become_move(i, ir_const(f->r, v));
     else
         simplify(f, i);
+    fold_pc(f, i);
     if (i->dst == IR_NONE)
         return;
     forget(f, i->dst);
+    if (i->op == IR_PC)
+        f->value[i->dst] = (struct known){.is_pc = true, .pc = i->imm};
     if (i->op == IR_MOV && (ir_is_const(i->src[0]) || (ir_is_temp(i->dst) && i->src[0] != i->dst)))
         f->value[i->dst].what = i->src[0];
 }

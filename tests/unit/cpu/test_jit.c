@@ -3,8 +3,9 @@
 #include "hart_fixture.h"
 
 #include "jit.h"
+#include "page_tables.h"
 
-enum { T0 = 5, T1 = 6, T2 = 7, A0 = 10, A1 = 11 };
+enum { RA = 1, T0 = 5, T1 = 6, T2 = 7, A0 = 10, A1 = 11 };
 
 static uint32_t addi(unsigned rd, unsigned rs1, int imm)
 {
@@ -124,6 +125,44 @@ static void test_a_kick_ends_a_loop(void **state)
     atomic_store(&r->h->vcpu.kick, 1);
     jit_run(r->h);
     assert_true(r->h->slice - r->h->budget < 10);
+}
+
+/* A physical page mapped twice is translated once; what its code makes of its address is that of the
+ * mapping it runs in. */
+static void test_one_translation_serves_all_mappings(void **state)
+{
+    struct rig *r = *state;
+    struct tables t;
+    const gva_t at[] = {0x10000, 0x7fff5000};
+    uint32_t code[] = {
+        0x00001517, /* auipc a0, 1 */
+        addi(A0, A0, 16),
+        addi(A1, A1, 1),
+        bne(A1, T0, -12),
+        0x008000efu, /* jal ra, .+8 */
+        0,
+        J_SELF,
+    };
+
+    pt_init(&t, r, SATP_SV39);
+    for (unsigned n = 0; n < 2; n++)
+        pt_map(&t, at[n], RAM_BASE, 0, RWXAD);
+    put_code(r, RAM_BASE, code, 7);
+    rig_open_pmp(r->h);
+    pt_enter(r, SATP_SV39, 1, RV_S);
+    uint64_t translations[2];
+    for (unsigned n = 0; n < 2; n++) {
+        r->h->pc = at[n];
+        r->h->x[A1] = 0;
+        r->h->x[T0] = 1000;
+        run(r, 10000);
+        assert_int_equal(r->h->pc, at[n] + 24);
+        assert_int_equal(r->h->x[A0], at[n] + 0x1010);
+        assert_int_equal(r->h->x[RA], at[n] + 20);
+        translations[n] = stats(r).translations;
+    }
+    assert_true(translations[0] > 0);
+    assert_int_equal(translations[1], translations[0]);
 }
 
 /* The loop's body is replaced by a store of the guest. */
@@ -251,6 +290,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_hot_code_is_translated_and_charged_exactly),
         TEST(test_a_kick_ends_a_loop),
+        TEST(test_one_translation_serves_all_mappings),
         TEST(test_code_written_by_the_guest),
         TEST(test_code_written_by_a_device),
         TEST(test_data_beside_code),

@@ -264,6 +264,56 @@ static void test_jump_cache_goes_with_a_displaced_fetch_entry(void **state)
     assert_false(has_jump(h->code_tlb, 0x1010));
 }
 
+/* Of the jumps that share a run of the cache with a page only that page's go. */
+static void test_a_fence_takes_the_jumps_of_its_pages_only(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+
+    for (gva_t va = 0x1000; va <= 0x3000; va += 0x1000)
+        pt_map(&t_, va, PAGE_A, 0, RWXAD);
+    fetch(h, 0x1000);
+    fetch(h, 0x3000);
+    put_jump(h->code_tlb, 0x1ffe);
+    put_jump(h->code_tlb, 0x3000);
+    put_jump(h->code_tlb, 0x3010);
+    fence(h, 0x3000, 4096, RV_ASID_ANY);
+    assert_true(has_jump(h->code_tlb, 0x1ffe));
+    assert_false(has_jump(h->code_tlb, 0x3000));
+    assert_false(has_jump(h->code_tlb, 0x3010));
+}
+
+/* Fills a slot as translated code does. */
+static void put_slot(struct rv_hart *h, unsigned n, gva_t page)
+{
+    h->tlb->recent[n] = (struct rv_tlb_slot){page, rv_tlb_way0(h, page)->addend};
+}
+
+static void test_slots_go_with_their_page(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+    uint64_t step = (uint64_t)RV_TLB_SETS << 12;
+
+    pt_map(&t_, 0x5000, PAGE_B, 0, RWXAD);
+    for (unsigned i = 0; i <= RV_TLB_WAYS; i++)
+        pt_map(&t_, 0x1000 + i * step, PAGE_A + i * 4096, 0, RWXAD);
+    load(h, 0x5000);
+    put_slot(h, 4, 0x5000);
+    for (unsigned i = 0; i <= RV_TLB_WAYS; i++) {
+        load(h, 0x1000 + i * step);
+        put_slot(h, 2 * i + 6, 0x1000 + i * step);
+    }
+    /* the first page's entry was displaced by now: its slot goes all the same */
+    assert_int_not_equal(h->tlb->set[1][RV_TLB_WAYS - 1].tag_r, 0x1000);
+    fence(h, 0x1000, 4096, RV_ASID_ANY);
+    assert_int_equal(h->tlb->recent[6].tag, RV_TLB_INVALID);
+    fence(h, 0x1000 + step, 4096, RV_ASID_ANY);
+    assert_int_equal(h->tlb->recent[8].tag, RV_TLB_INVALID);
+    assert_int_equal(h->tlb->recent[10].tag, 0x1000 + 2 * step);
+    assert_int_equal(h->tlb->recent[4].tag, 0x5000);
+    fence(h, 0, UINT64_MAX, RV_ASID_ANY);
+    assert_int_equal(h->tlb->recent[4].tag, RV_TLB_INVALID);
+}
+
 static void test_flush_jumps(void **state)
 {
     struct rv_hart *h = ((struct rig *)*state)->h;
@@ -375,6 +425,8 @@ int main(void)
         TEST(test_fence_far_from_superpages_spares_them),
         TEST(test_range_fences),
         TEST(test_jump_cache_goes_with_a_displaced_fetch_entry),
+        TEST(test_a_fence_takes_the_jumps_of_its_pages_only),
+        TEST(test_slots_go_with_their_page),
         TEST(test_flush_jumps),
         TEST(test_write_protect_is_by_physical_page),
         TEST(test_stores_to_code_pages_are_reported),

@@ -21,6 +21,7 @@ struct guest {
     uint32_t kick, mxcsr;
     uint64_t host_sp, scratch[32], dirty;
     uint64_t res[4];
+    uint64_t code_base;
 };
 
 struct jump_cache {
@@ -55,6 +56,7 @@ static void make_target(void)
     target.host_sp = offsetof(struct guest, host_sp);
     target.mxcsr = offsetof(struct guest, mxcsr);
     target.fs_dirty = offsetof(struct guest, dirty);
+    target.code_base = offsetof(struct guest, code_base);
     target.scratch = offsetof(struct guest, scratch);
     target.result = target.scratch + 8 * 4;
     target.note = target.scratch + 8 * 5;
@@ -116,6 +118,8 @@ static uint64_t interesting(void)
 
 /* ---- semantics ---- */
 
+#define CODE_BASE 0xffffffff81234000ull
+
 static uint64_t sx(const struct ir_insn *i, uint64_t v)
 {
     return i->type == IR_I32 ? (uint64_t)(int64_t)(int32_t)v : v;
@@ -174,6 +178,7 @@ static uint64_t model(const struct ir_insn *i, uint64_t a, uint64_t b)
 
     switch (i->op) {
     case IR_MOV: return a;
+    case IR_PC: return CODE_BASE + (uint64_t)(int64_t)i->imm;
     case IR_ADD: return sx(i, a + b);
     case IR_SUB: return sx(i, a - b);
     case IR_AND: return a & b;
@@ -238,7 +243,8 @@ static void random_region(const struct ir_host *host)
 
     ir_reset(r);
     ir_block_begin(r);
-    r->origin[0] = (struct ir_origin){.pc = 0x1000};
+    r->entry_pc = 0x10;
+    r->origin[0] = (struct ir_origin){.pc = 0x10};
     r->nr_origins = 1;
     while (r->nr_insns < LENGTH) {
         enum ir_op op = (enum ir_op)(rnd() % (IR_BEXT + 1));
@@ -253,6 +259,10 @@ static void random_region(const struct ir_host *host)
         else
             dst = (ir_ref)(1 + rnd() % GLOBALS);
         struct ir_insn *i = ir_emit(r, op, type, dst, a, ir_op_info[op].nsrc > 1 ? b : IR_NONE);
+        if (!ir_op_info[op].nsrc)
+            i->src[0] = IR_NONE;
+        if (op == IR_PC)
+            i->imm = (int32_t)rnd();
         if (op == IR_SHADD || op == IR_SHADD_UW)
             i->aux = rnd() % 4;
         if (op == IR_SET)
@@ -281,7 +291,7 @@ static void evaluate(uint64_t *x)
 
     for (unsigned n = 0; n + 1 < r->nr_insns; n++) {
         const struct ir_insn *i = &r->insn[n];
-        uint64_t a = value_of(x, temp, i->src[0]);
+        uint64_t a = i->src[0] ? value_of(x, temp, i->src[0]) : 0;
         uint64_t b = i->src[1] ? value_of(x, temp, i->src[1]) : 0;
         uint64_t v = model(i, a, b);
         if (ir_is_temp(i->dst))
@@ -294,7 +304,8 @@ static void evaluate(uint64_t *x)
 static void run_one(struct ir_host *host, const struct ir_regfile *file, bool passes)
 {
     static struct jump_cache jc;
-    struct guest g = {.budget = 1000, .mxcsr = 0x1f80, .code_tlb = (uint64_t)(uintptr_t)&jc};
+    struct guest g = {.budget = 1000, .mxcsr = 0x1f80, .code_tlb = (uint64_t)(uintptr_t)&jc,
+                      .pc = CODE_BASE + 0x10};
     uint64_t want[IR_NR_GLOBALS];
     struct ir_code code;
 
@@ -397,16 +408,18 @@ static void test_a_chained_exit_is_linked_and_unlinked(void **state)
 {
     (void)state;
     struct ir_host *host = ir_host_create(&cache, &target, 0);
-    struct guest g = {.budget = 100, .mxcsr = 0x1f80};
+    static struct jump_cache jc;
+    struct guest g = {.budget = 100, .mxcsr = 0x1f80, .pc = CODE_BASE + 0x100,
+                      .code_tlb = (uint64_t)(uintptr_t)&jc};
     struct ir_code code[2];
 
     for (unsigned n = 0; n < 2; n++) {
         ir_reset(r);
-        r->entry_pc = 0x1000 * (n + 1);
+        r->entry_pc = 0x100 * (n + 1);
         ir_block_begin(r);
         r->nr_origins = 1;
         ir_emit(r, IR_MOV, IR_I64, (ir_ref)(5 + n), ir_const(r, 7), IR_NONE);
-        r->block[0].succ[0] = ir_add_exit(r, 0x1000 * (n + 2), true);
+        r->block[0].succ[0] = ir_add_exit(r, 0x100 * (n + 2), true);
         r->block[0].nr_succ = 1;
         ir_emit(r, IR_JMP, IR_I64, IR_NONE, IR_NONE, IR_NONE);
         ir_block_end(r);
@@ -420,16 +433,24 @@ static void test_a_chained_exit_is_linked_and_unlinked(void **state)
     assert_int_equal(g.scratch[5], (uint64_t)(uintptr_t)(cache.rx + code[0].exits));
     assert_int_equal(g.x[5], 7);
     assert_int_equal(g.x[6], 0);
-    ir_host_link(host, exit, code[1].entry);
+    assert_int_equal(exit->pc, 0x200);
+    assert_int_equal(g.code_base, CODE_BASE);
+    ir_host_link(host, exit, code[1].inner);
     assert_int_equal(ir_host_enter(host, &g, cache.rx + code[0].entry), IR_LEAVE_LINK);
     assert_int_equal(g.scratch[5], (uint64_t)(uintptr_t)(cache.rx + code[1].exits));
     assert_int_equal(g.x[6], 7);
-    /* a dead region's entry leaves for a look-up of its own pc */
-    ir_host_kill_entry(host, &code[1]);
-    assert_int_equal(ir_host_enter(host, &g, cache.rx + code[0].entry), IR_LEAVE_LOOKUP);
-    assert_int_equal(g.pc, 0x2000);
     ir_host_unlink(host, exit);
     assert_int_equal(ir_host_enter(host, &g, cache.rx + code[0].entry), IR_LEAVE_LINK);
+    assert_int_equal(g.scratch[5], (uint64_t)(uintptr_t)(cache.rx + code[0].exits));
+    /* the same code where the page is mapped elsewhere */
+    g.pc = 0x7000100;
+    assert_int_equal(ir_host_enter(host, &g, cache.rx + code[0].entry), IR_LEAVE_LINK);
+    assert_int_equal(g.code_base, 0x7000000);
+    /* a dead region's entry leaves for a look-up of its own pc */
+    ir_host_kill_entry(host, &code[1]);
+    g.pc = CODE_BASE + 0x200;
+    assert_int_equal(ir_host_enter(host, &g, cache.rx + code[1].entry), IR_LEAVE_LOOKUP);
+    assert_int_equal(g.pc, CODE_BASE + 0x200);
     ir_host_destroy(host);
 }
 

@@ -20,8 +20,8 @@
 
 enum {
     PART_MAX_RANKS = 4096,
-    /* Guest NUMA distances between ranks. */
-    PART_NEAR = PART_DISTANCE_LOCAL, /* itself */
+    /* Guest NUMA distances. */
+    PART_NEAR = PART_DISTANCE_LOCAL, /* a node to itself */
     PART_SAME_HOST = 20,
     PART_OTHER_HOST = 40
 };
@@ -71,6 +71,12 @@ struct part_rank {
     bool bound;                           /* every executor has a core to itself */
 };
 
+/* A guest NUMA node: ranks next to each other; one each unless max_nodes is less. */
+struct part_node {
+    uint32_t host;                 /* of its first rank */
+    uint32_t first_rank, nr_ranks;
+};
+
 /* Pages [first_page, last_page) of guest-physical memory have their home on `rank`. */
 struct part_home {
     uint64_t first_page, last_page;
@@ -92,8 +98,8 @@ struct part_plan {
     uint32_t device_rank;
     struct part_device *device; /* names owned by the plan */
     unsigned nr_devices;
-    uint32_t nr_nodes; /* guest NUMA nodes: contiguous groups of ranks, one each without max_nodes */
-    uint8_t *distance; /* from * nr_nodes + to */
+    struct part_node *node;
+    uint32_t nr_nodes;
 };
 
 /* Makes the plan. SIM_ERR_INVALID, logged with the numbers, for wishes that contradict each other (more ranks
@@ -132,10 +138,12 @@ static inline uint32_t part_plan_home(const struct part_plan *plan, uint64_t pag
 /* The rank that has the device called `name`. */
 uint32_t part_plan_device(const struct part_plan *plan, const char *name);
 
-/* Guest NUMA distance between the nodes of two ranks. */
+/* Guest NUMA distance between two nodes. */
 static inline unsigned part_plan_distance(const struct part_plan *plan, uint32_t from, uint32_t to)
 {
-    return plan->distance[plan->rank[from].node * plan->nr_nodes + plan->rank[to].node];
+    if (from == to)
+        return PART_NEAR;
+    return plan->node[from].host == plan->node[to].host ? PART_SAME_HOST : PART_OTHER_HOST;
 }
 
 #endif

@@ -1,9 +1,9 @@
-/* The topology of one rank's host, as far as placement needs it: plain data, the same on every rank.
+/* The topology of one rank's host, as far as placement needs it: plain data that travels in messages.
  *
  *   hwloc (or XML, or a synthetic description) -> part_topology_read -> encode -> message -> decode
  *
- * Only what this process may use is in it: a core without a usable PU is left out. Indices run in
- * topological order, so that neighbouring indices are near each other. */
+ * Packages, NUMA domains and L3 groups are the whole machine's; cores and PUs only those which this process
+ * may use. Numbers follow the topology: what is next to each other is near. */
 #ifndef PARTITION_TOPOLOGY_H
 #define PARTITION_TOPOLOGY_H
 
@@ -15,7 +15,7 @@
 enum {
     PART_HOST_NAME = 64,      /* bytes, with the NUL */
     PART_HOST_ID = 16,        /* bytes */
-    PART_MAX_PUS = 65536,     /* per host; cores and L3 groups likewise */
+    PART_MAX_PUS = 65536,     /* per host; cores, packages and L3 groups likewise */
     PART_MAX_NUMAS = 512,     /* per host */
     PART_DISTANCE_LOCAL = 10, /* as in ACPI: 10 is local, 255 the farthest */
     PART_DISTANCE_MAX = 255
@@ -27,6 +27,7 @@ struct part_numa {
 };
 
 struct part_core {
+    uint32_t id;      /* among all cores of the machine: the same on all ranks of a host; ascending */
     uint32_t package; /* < nr_packages */
     uint32_t numa;    /* index into numa[]: the domain whose memory is near */
     uint32_t l3;      /* < nr_l3s; cores with the same number share a last-level cache */

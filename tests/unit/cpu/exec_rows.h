@@ -4,8 +4,8 @@
  *   I, M, Zicond      test_exec_int.c       Zba, Zbb, Zbs     test_exec_bitmanip.c
  *   A, Zacas          test_exec_atomic.c    Zicbom, Zicboz    test_exec_cbo.c
  *   F, D              test_exec_fp.c
- *   Zicsr, Zifencei, Zihintpause, Zawrs, Svinval, S and the SYSTEM ops and fence of I (exec_system.c)
- *                     with the tests of traps, CSRs and the interpreter
+ * Zicsr, Zifencei, Zihintpause, Zawrs, Svinval, S and the SYSTEM ops and fence of I (exec_system.c)
+ * are in tests/isa/directed.def, which has every instruction, and with the tests of traps and CSRs.
  * Each file's last test fails when an op of its extensions has no row. */
 #ifndef EXEC_ROWS_H
 #define EXEC_ROWS_H

@@ -188,6 +188,35 @@ static void test_global_pointer_makes_leaves_global(void **state)
     assert_true(rv_tlb_way0(h, 0x1000)->info & RV_TLB_GLOBAL);
 }
 
+/* SFENCE.VMA and SINVAL.VMA as instructions: rs1 names a page, rs2 an address space, x0 all of them. */
+static void test_fence_instructions_drop_what_they_name(void **state)
+{
+    static const struct {
+        uint64_t va, asid; /* in a0, a1; 0: x0 instead */
+        bool drops;        /* page 0x1000 of address space 1 */
+    } rows[] = {
+        {0, 0, true},      {0x1000, 0, true},  {0x1ff8, 0, true},  {0x2000, 0, false},
+        {0, 1, true},      {0, 2, false},      {0x1000, 1, true},  {0x1000, 2, false},
+        {0x2000, 1, false}, {0, 0xabcd0001, true}, /* 16 bits count */
+    };
+    static const uint16_t ops[] = {RV_OP_sfence_vma, RV_OP_sinval_vma};
+    struct rv_hart *h = ((struct rig *)*state)->h;
+
+    for (size_t n = 0; n < SIM_ARRAY_LEN(rows) * SIM_ARRAY_LEN(ops); n++) {
+        uint64_t va = rows[n / 2].va, asid = rows[n / 2].asid;
+        struct rv_insn i = {.op = ops[n % 2], .len = 4, .rs1 = va ? 10 : 0, .rs2 = asid ? 11 : 0};
+        gpa_t slot = pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
+
+        load(h, 0x1000);
+        unmap(slot);
+        h->x[10] = va;
+        h->x[11] = asid;
+        assert_int_equal(rv_execute(h, &i), RV_SYNC);
+        assert_int_equal(faults(h, 0x1000), rows[n / 2].drops);
+        fence(h, 0, UINT64_MAX, RV_ASID_ANY);
+    }
+}
+
 static void test_fence_in_a_superpage_drops_all_of_it(void **state)
 {
     struct rv_hart *h = ((struct rig *)*state)->h;
@@ -421,6 +450,7 @@ int main(void)
         TEST(test_more_address_spaces_than_contexts),
         TEST(test_asid_fence_spares_others_and_global),
         TEST(test_global_pointer_makes_leaves_global),
+        TEST(test_fence_instructions_drop_what_they_name),
         TEST(test_fence_in_a_superpage_drops_all_of_it),
         TEST(test_fence_far_from_superpages_spares_them),
         TEST(test_range_fences),

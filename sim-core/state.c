@@ -16,7 +16,7 @@ struct reader {
     const char *section;
 };
 
-static void put(struct state_buf *b, const void *data, size_t len)
+void state_buf_put(struct state_buf *b, const void *data, size_t len)
 {
     if (b->len + len > b->cap) {
         b->cap = (b->len + len) * 2 + 256;
@@ -31,8 +31,8 @@ static void put_name(struct state_buf *b, const char *name)
 {
     uint16_t len = (uint16_t)strlen(name);
 
-    put(b, &len, sizeof len);
-    put(b, name, len);
+    state_buf_put(b, &len, sizeof len);
+    state_buf_put(b, name, len);
 }
 
 /* Leaves room for a length that is patched when the body is complete. */
@@ -40,7 +40,7 @@ static size_t put_length_hole(struct state_buf *b)
 {
     uint32_t hole = 0;
 
-    put(b, &hole, sizeof hole);
+    state_buf_put(b, &hole, sizeof hole);
     return b->len;
 }
 
@@ -93,7 +93,7 @@ void state_save(const struct state_desc *desc, void *object, struct state_buf *b
     if (desc->pre_save)
         desc->pre_save(object);
     put_name(buf, desc->name);
-    put(buf, &desc->version, sizeof desc->version);
+    state_buf_put(buf, &desc->version, sizeof desc->version);
     size_t body = put_length_hole(buf);
 
     for (const struct state_field *f = desc->fields; f->name; f++) {
@@ -107,7 +107,7 @@ void state_save(const struct state_desc *desc, void *object, struct state_buf *b
             if (as_section(f, p, &section))
                 state_save(section.desc, section.object, buf);
             else if (f->type != STATE_OBJECT)
-                put(buf, p, f->type);
+                state_buf_put(buf, p, f->type);
         }
         patch_length(buf, field);
     }

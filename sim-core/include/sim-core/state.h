@@ -72,6 +72,7 @@ struct state_buf {
     uint8_t *data;
     size_t len, cap;
 };
+void state_buf_put(struct state_buf *buf, const void *data, size_t len);
 void state_buf_fini(struct state_buf *buf);
 
 /* Appends the object's section to buf. Context: frozen world (or the object's owner thread). */

@@ -1,0 +1,589 @@
+/* Opening an image and reading its blocks.
+ *
+ *   chain: image -> parent -> ... each with its parts' indexes (struct file)
+ *   spaces: for each name the extents of all files, where newer ones hide older ones (fill_gaps) */
+#include "checkpoint/image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zstd.h>
+
+#include "file_io.h"
+#include "index.h"
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+
+enum { MAX_DEPTH = 1000, MAX_INDEX_BYTES = 1 << 30 };
+
+_Static_assert((int)CKPT_CHUNK_BYTES == (int)FORMAT_CHUNK_BYTES, "one chunk size");
+
+/* A part of an image of the chain. */
+struct file {
+    char *data_path;
+    int data;
+    unsigned depth;
+    struct index index;
+};
+
+struct ckpt_image {
+    char *store, *path;
+    struct ckpt_manifest *manifest; /* by depth */
+    unsigned depth;
+    struct file *file;
+    uint32_t nr_files;
+    struct ckpt_space *space;
+    unsigned nr_spaces;
+};
+
+/* --- finding --- */
+
+static bool has_manifest(const char *path)
+{
+    char *file = sim_asprintf("%s/%s", path, FORMAT_MANIFEST);
+    bool there = access(file, F_OK) == 0;
+
+    sim_free(file);
+    return there;
+}
+
+/* The newest complete image of a store. */
+static enum sim_status find_newest(const char *store, char **path)
+{
+    struct ckpt_ref *ref;
+    uint32_t nr;
+
+    SIM_TRY(ckpt_store_list(store, &ref, &nr));
+    *path = NULL;
+    while (nr-- > 0 && !*path) {
+        *path = sim_asprintf("%s/%s", store, ref[nr].name);
+        if (!has_manifest(*path)) {
+            sim_free(*path);
+            *path = NULL;
+        }
+    }
+    sim_free(ref);
+    if (*path)
+        return SIM_OK;
+    sim_error("'%s' has no complete image", store);
+    return SIM_ERR_NOTFOUND;
+}
+
+static char *without_slashes(const char *path)
+{
+    char *copy = sim_strdup(path);
+    size_t len = strlen(copy);
+
+    while (len > 1 && copy[len - 1] == '/')
+        copy[--len] = 0;
+    return copy;
+}
+
+static enum sim_status find(struct ckpt_image *image, const char *path)
+{
+    char *given = without_slashes(path);
+
+    if (!has_manifest(given)) {
+        image->store = given;
+        return find_newest(given, &image->path);
+    }
+    const char *slash = strrchr(given, '/');
+    image->store = slash ? sim_strdup(given) : sim_strdup(".");
+    if (slash)
+        image->store[slash == given ? 1 : slash - given] = 0;
+    image->path = given;
+    return SIM_OK;
+}
+
+/* --- a part --- */
+
+static enum sim_status check_data(struct file *f, const struct ckpt_part *p, const uint8_t *id)
+{
+    struct format_data_header h;
+    struct stat st;
+
+    if (fstat(f->data, &st) < 0) {
+        sim_error("image file '%s': %m", f->data_path);
+        return SIM_ERR_IO;
+    }
+    if ((uint64_t)st.st_size != p->data_bytes || p->data_bytes != f->index.header->data_bytes) {
+        sim_error("image file '%s': offset %lld: it should end at %llu: truncated or damaged",
+                  f->data_path, (long long)st.st_size, (unsigned long long)p->data_bytes);
+        return SIM_ERR_FORMAT;
+    }
+    SIM_TRY(file_read_at(f->data, f->data_path, 0, &h, sizeof h));
+    const struct format_data_header want = {
+        .magic = FORMAT_DATA_MAGIC, .version = h.version, .part = p->part};
+    if (memcmp(&h, &want, offsetof(struct format_data_header, id)) != 0 ||
+        h.version != f->index.header->version || memcmp(h.id, id, sizeof h.id) != 0) {
+        sim_error("image file '%s': offset 0: its header is damaged or of another image",
+                  f->data_path);
+        return SIM_ERR_FORMAT;
+    }
+    return SIM_OK;
+}
+
+static enum sim_status read_index(struct file *f, int folder, const char *image_path,
+                                  const struct ckpt_part *p, const uint8_t *id)
+{
+    char name[40];
+    uint8_t *bytes;
+    size_t len;
+
+    snprintf(name, sizeof name, "part-%04u.index", p->part);
+    char *path = sim_asprintf("%s/%s", image_path, name);
+    enum sim_status status = file_read_whole(folder, name, path, MAX_INDEX_BYTES, &bytes, &len);
+    if (status == SIM_OK && (len != p->index_bytes || file_hash(bytes, len) != p->index_xxh3)) {
+        sim_error("image file '%s': offset %zu: not what the manifest says: truncated or damaged",
+                  path, len < p->index_bytes ? len : (size_t)0);
+        sim_free(bytes);
+        status = SIM_ERR_FORMAT;
+    }
+    if (status == SIM_OK)
+        status = index_parse(bytes, len, path, &f->index);
+    if (status == SIM_OK && (memcmp(f->index.header->id, id, CKPT_ID_BYTES) != 0 ||
+                             f->index.header->part != p->part)) {
+        sim_error("image file '%s': offset 16: it belongs to another image", path);
+        status = SIM_ERR_FORMAT;
+    }
+    sim_free(path);
+    return status;
+}
+
+static enum sim_status open_part(struct ckpt_image *image, int folder, const char *image_path,
+                                 unsigned depth, const struct ckpt_part *p)
+{
+    struct file *f = &image->file[image->nr_files++];
+    const uint8_t *id = image->manifest[depth].self.id;
+    char name[40];
+
+    *f = (struct file){.data = -1, .depth = depth};
+    SIM_TRY(read_index(f, folder, image_path, p, id));
+    snprintf(name, sizeof name, "part-%04u.data", p->part);
+    f->data_path = sim_asprintf("%s/%s", image_path, name);
+    f->data = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (f->data < 0) {
+        sim_error("image file '%s': %m", f->data_path);
+        return SIM_ERR_IO;
+    }
+    return check_data(f, p, id);
+}
+
+/* --- the chain --- */
+
+static enum sim_status check_ref(const char *path, const struct ckpt_manifest *m,
+                                 const struct ckpt_ref *want)
+{
+    if (!want || memcmp(m->self.id, want->id, CKPT_ID_BYTES) == 0)
+        return SIM_OK;
+    sim_error("image '%s' is not the one that the incremental image after it was made from", path);
+    return SIM_ERR_FORMAT;
+}
+
+static enum sim_status open_parts(struct ckpt_image *image, int folder, const char *path,
+                                  unsigned depth)
+{
+    const struct ckpt_manifest *m = &image->manifest[depth];
+
+    image->file = sim_realloc(image->file, (image->nr_files + m->nr_parts) * sizeof image->file[0]);
+    for (uint32_t i = 0; i < m->nr_parts; i++)
+        SIM_TRY(open_part(image, folder, path, depth, &m->part[i]));
+    return SIM_OK;
+}
+
+/* Opens the image at `path` as the next of the chain. */
+static enum sim_status open_level(struct ckpt_image *image, const char *path,
+                                  const struct ckpt_ref *want)
+{
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (folder < 0) {
+        sim_error("image '%s': %m", path);
+        return SIM_ERR_IO;
+    }
+    image->manifest =
+        sim_realloc(image->manifest, (image->depth + 1) * sizeof image->manifest[0]);
+    enum sim_status status = ckpt_manifest_read(folder, path, &image->manifest[image->depth]);
+    if (status == SIM_ERR_NOTFOUND)
+        sim_error("image '%s' is not complete", path);
+    if (status == SIM_OK) {
+        unsigned depth = image->depth++;
+        status = check_ref(path, &image->manifest[depth], want);
+        if (status == SIM_OK)
+            status = open_parts(image, folder, path, depth);
+    }
+    close(folder);
+    return status;
+}
+
+static enum sim_status open_chain(struct ckpt_image *image)
+{
+    SIM_TRY(open_level(image, image->path, NULL));
+    while (image->manifest[image->depth - 1].incremental) {
+        struct ckpt_ref parent = image->manifest[image->depth - 1].parent;
+        if (image->depth == MAX_DEPTH) {
+            sim_error("image '%s': a chain of more than %d images", image->path, MAX_DEPTH);
+            return SIM_ERR_FORMAT;
+        }
+        char *path = sim_asprintf("%s/%s", image->store, parent.name);
+        enum sim_status status = open_level(image, path, &parent);
+        sim_free(path);
+        SIM_TRY(status);
+    }
+    return SIM_OK;
+}
+
+/* --- spaces --- */
+
+struct list {
+    struct ckpt_extent *e;
+    size_t nr, cap;
+};
+
+static void emit(struct list *l, const struct ckpt_extent *e)
+{
+    if (l->nr == l->cap) {
+        l->cap = l->cap ? l->cap * 2 : 256;
+        l->e = sim_realloc(l->e, l->cap * sizeof l->e[0]);
+    }
+    l->e[l->nr++] = *e;
+}
+
+static void emit_piece(struct list *l, const struct ckpt_extent *e, uint64_t start, uint64_t end)
+{
+    struct ckpt_extent piece = *e;
+
+    piece.block = start;
+    piece.nr = end - start;
+    if (piece.file != CKPT_ZERO)
+        piece.slot += (uint32_t)(start - e->block);
+    emit(l, &piece);
+}
+
+/* Emits the parts of `e` that no extent of `upper` from *i on covers, and the extents of upper that end before. */
+static void fill_gap(struct list *out, const struct list *upper, size_t *i,
+                     const struct ckpt_extent *e)
+{
+    uint64_t start = e->block, end = e->block + e->nr;
+
+    while (start < end) {
+        while (*i < upper->nr && upper->e[*i].block + upper->e[*i].nr <= start)
+            emit(out, &upper->e[(*i)++]);
+        uint64_t next = *i < upper->nr ? upper->e[*i].block : end;
+        if (next <= start) {
+            start = next + upper->e[*i].nr;
+            continue;
+        }
+        next = next < end ? next : end;
+        emit_piece(out, e, start, next);
+        start = next;
+    }
+}
+
+static struct ckpt_extent from_file(const struct format_extent *e, uint32_t file)
+{
+    bool zero = e->chunk == FORMAT_NO_CHUNK;
+
+    return (struct ckpt_extent){e->block, e->nr, zero ? CKPT_ZERO : file, e->chunk, e->slot};
+}
+
+/* Adds what a file has of a space below what is known already. */
+static void add_below(struct ckpt_space *s, const struct file *f, uint32_t file,
+                      const struct format_space *fs)
+{
+    const struct list upper = {(struct ckpt_extent *)s->extent, s->nr_extents, 0};
+    struct list out = {0};
+    size_t i = 0;
+
+    for (uint32_t k = 0; k < fs->nr_extents; k++) {
+        struct ckpt_extent e = from_file(&f->index.extent[fs->first_extent + k], file);
+        fill_gap(&out, &upper, &i, &e);
+    }
+    while (i < upper.nr)
+        emit(&out, &upper.e[i++]);
+    sim_free((void *)s->extent);
+    s->extent = out.e;
+    s->nr_extents = out.nr;
+}
+
+static struct ckpt_space *get_space(struct ckpt_image *image, const char *name)
+{
+    for (unsigned i = 0; i < image->nr_spaces; i++)
+        if (strcmp(image->space[i].name, name) == 0)
+            return &image->space[i];
+    image->space = sim_realloc(image->space, (image->nr_spaces + 1) * sizeof image->space[0]);
+    struct ckpt_space *s = &image->space[image->nr_spaces++];
+    *s = (struct ckpt_space){.name = name};
+    return s;
+}
+
+/* Files are in order, newest image first. */
+static void join_spaces(struct ckpt_image *image)
+{
+    for (uint32_t i = 0; i < image->nr_files; i++) {
+        const struct file *f = &image->file[i];
+        for (uint32_t k = 0; k < f->index.header->nr_spaces; k++) {
+            const struct format_space *fs = &f->index.space[k];
+            struct ckpt_space *s = get_space(image, fs->name);
+            if (fs->nr_blocks > s->nr_blocks)
+                s->nr_blocks = fs->nr_blocks;
+            add_below(s, f, i, fs);
+        }
+    }
+}
+
+const struct ckpt_space *ckpt_image_space(const struct ckpt_image *image, unsigned i)
+{
+    return i < image->nr_spaces ? &image->space[i] : NULL;
+}
+
+const struct ckpt_space *ckpt_image_find_space(const struct ckpt_image *image, const char *name)
+{
+    for (unsigned i = 0; i < image->nr_spaces; i++)
+        if (strcmp(image->space[i].name, name) == 0)
+            return &image->space[i];
+    return NULL;
+}
+
+size_t ckpt_space_search(const struct ckpt_space *s, uint64_t block)
+{
+    size_t lo = 0, hi = s->nr_extents;
+
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (s->extent[mid].block + s->extent[mid].nr <= block)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* --- life --- */
+
+enum sim_status ckpt_image_open(const char *path, struct ckpt_image **out)
+{
+    struct ckpt_image *image = sim_new(struct ckpt_image);
+    enum sim_status status = find(image, path);
+
+    if (status == SIM_OK)
+        status = open_chain(image);
+    if (status != SIM_OK) {
+        ckpt_image_close(image);
+        return status;
+    }
+    join_spaces(image);
+    *out = image;
+    return SIM_OK;
+}
+
+void ckpt_image_close(struct ckpt_image *image)
+{
+    if (!image)
+        return;
+    for (unsigned i = 0; i < image->nr_spaces; i++)
+        sim_free((void *)image->space[i].extent);
+    for (uint32_t i = 0; i < image->nr_files; i++) {
+        struct file *f = &image->file[i];
+        if (f->data >= 0)
+            close(f->data);
+        if (f->index.bytes)
+            index_fini(&f->index);
+        sim_free(f->data_path);
+    }
+    for (unsigned i = 0; i < image->depth; i++)
+        ckpt_manifest_fini(&image->manifest[i]);
+    sim_free(image->space);
+    sim_free(image->file);
+    sim_free(image->manifest);
+    sim_free(image->store);
+    sim_free(image->path);
+    sim_free(image);
+}
+
+const struct ckpt_manifest *ckpt_image_manifest(const struct ckpt_image *image, unsigned depth)
+{
+    return depth < image->depth ? &image->manifest[depth] : NULL;
+}
+
+const char *ckpt_image_store(const struct ckpt_image *image)
+{
+    return image->store;
+}
+
+const char *ckpt_image_path(const struct ckpt_image *image)
+{
+    return image->path;
+}
+
+/* --- sections and working set: of the image itself, not of its parents --- */
+
+static const struct index_section *nth_section(const struct ckpt_image *image, unsigned i)
+{
+    for (uint32_t k = 0; k < image->nr_files && image->file[k].depth == 0; k++) {
+        const struct index *x = &image->file[k].index;
+        if (i < x->header->nr_sections)
+            return &x->section[i];
+        i -= x->header->nr_sections;
+    }
+    return NULL;
+}
+
+const char *ckpt_image_section_name(const struct ckpt_image *image, unsigned i)
+{
+    const struct index_section *s = nth_section(image, i);
+
+    return s ? s->name : NULL;
+}
+
+bool ckpt_image_section(const struct ckpt_image *image, const char *name, const uint8_t **data,
+                        size_t *len)
+{
+    const struct index_section *s;
+
+    for (unsigned i = 0; (s = nth_section(image, i)); i++) {
+        if (strcmp(s->name, name) == 0) {
+            *data = s->data;
+            *len = s->len;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool ckpt_image_hot(const struct ckpt_image *image, unsigned i, struct ckpt_hot *out)
+{
+    for (uint32_t k = 0; k < image->nr_files && image->file[k].depth == 0; k++) {
+        const struct index *x = &image->file[k].index;
+        if (i < x->header->nr_hot) {
+            *out = (struct ckpt_hot){x->hot[i].block, x->hot[i].nr};
+            return true;
+        }
+        i -= x->header->nr_hot;
+    }
+    return false;
+}
+
+/* --- chunks --- */
+
+/* Owner: one thread at a time. */
+struct ckpt_reader {
+    ZSTD_DCtx *zstd;
+    uint8_t *stored;
+    size_t cap;
+    uint8_t raw[FORMAT_CHUNK_BYTES];
+};
+
+struct ckpt_reader *ckpt_reader_create(void)
+{
+    struct ckpt_reader *r = sim_new(struct ckpt_reader);
+
+    r->zstd = ZSTD_createDCtx();
+    SIM_BUG_ON(!r->zstd, "no memory for a decompressor");
+    return r;
+}
+
+void ckpt_reader_destroy(struct ckpt_reader *r)
+{
+    if (!r)
+        return;
+    ZSTD_freeDCtx(r->zstd);
+    sim_free(r->stored);
+    sim_free(r);
+}
+
+static enum sim_status damaged(const struct file *f, uint32_t chunk, const char *why)
+{
+    const struct format_chunk *c = &f->index.chunk[chunk];
+
+    sim_error("image file '%s': offset %llu: chunk %u (%u bytes): %s", f->data_path,
+              (unsigned long long)c->offset, chunk, c->stored, why);
+    return SIM_ERR_FORMAT;
+}
+
+enum sim_status ckpt_image_chunk(const struct ckpt_image *image, struct ckpt_reader *r, uint32_t file,
+                                 uint32_t chunk, const uint8_t **data, uint32_t *nr)
+{
+    const struct file *f = &image->file[file];
+    const struct format_chunk *c = &f->index.chunk[chunk];
+
+    if (r->cap < c->stored) {
+        r->cap = c->stored;
+        r->stored = sim_realloc(r->stored, r->cap);
+    }
+    SIM_TRY(file_read_at(f->data, f->data_path, c->offset, r->stored, c->stored));
+    if (file_hash(r->stored, c->stored) != c->xxh3)
+        return damaged(f, chunk, "its checksum is wrong: it is damaged");
+    size_t n = ZSTD_decompressDCtx(r->zstd, r->raw, sizeof r->raw, r->stored, c->stored);
+    if (ZSTD_isError(n))
+        return damaged(f, chunk, ZSTD_getErrorName(n));
+    if (n != (size_t)c->nr_blocks * FORMAT_BLOCK)
+        return damaged(f, chunk, "it unpacks to another length than the index says");
+    *data = r->raw;
+    *nr = c->nr_blocks;
+    return SIM_OK;
+}
+
+enum sim_status ckpt_image_each_block(const struct ckpt_image *image, const struct ckpt_space *s,
+                                      void (*fn)(void *opaque, uint64_t block, const uint8_t *data),
+                                      void *opaque)
+{
+    static const uint8_t zero[FORMAT_BLOCK];
+    struct ckpt_reader *r = ckpt_reader_create();
+    uint32_t file = CKPT_ZERO, chunk = 0, nr;
+    const uint8_t *data = NULL;
+    enum sim_status status = SIM_OK;
+
+    for (size_t i = 0; i < s->nr_extents && status == SIM_OK; i++) {
+        const struct ckpt_extent *e = &s->extent[i];
+        bool is_zero = e->file == CKPT_ZERO;
+        if (!is_zero && (file != e->file || chunk != e->chunk)) {
+            status = ckpt_image_chunk(image, r, e->file, e->chunk, &data, &nr);
+            file = e->file;
+            chunk = e->chunk;
+        }
+        for (uint64_t k = 0; k < e->nr && status == SIM_OK; k++)
+            fn(opaque, e->block + k, is_zero ? zero : data + (e->slot + k) * FORMAT_BLOCK);
+    }
+    ckpt_reader_destroy(r);
+    return status;
+}
+
+/* --- verifying --- */
+
+enum sim_status ckpt_image_verify(const struct ckpt_image *image,
+                                  void (*progress)(void *opaque, uint64_t done, uint64_t total),
+                                  void *opaque)
+{
+    struct ckpt_reader *r = ckpt_reader_create();
+    enum sim_status status = SIM_OK;
+    uint64_t done = 0, total = 0;
+
+    for (uint32_t i = 0; i < image->nr_files; i++)
+        total += image->file[i].index.header->data_bytes;
+    for (uint32_t i = 0; i < image->nr_files; i++) {
+        const struct index *x = &image->file[i].index;
+        uint64_t expected = sizeof(struct format_data_header);
+        for (uint32_t k = 0; k < x->header->nr_chunks; k++) {
+            const uint8_t *data;
+            uint32_t nr;
+            enum sim_status one = ckpt_image_chunk(image, r, i, k, &data, &nr);
+            status = status == SIM_OK ? one : status;
+            done += x->chunk[k].stored;
+            expected += x->chunk[k].stored;
+            if (progress)
+                progress(opaque, done, total);
+        }
+        if (expected != x->header->data_bytes) {
+            sim_error("image file '%s': %llu bytes belong to no chunk", image->file[i].data_path,
+                      (unsigned long long)(x->header->data_bytes - expected));
+            status = SIM_ERR_FORMAT;
+        }
+    }
+    ckpt_reader_destroy(r);
+    return status;
+}

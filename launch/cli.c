@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "numa.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 #include "sim-core/types.h"
@@ -12,6 +13,7 @@
 struct cli {
     struct config *config;
     struct cli_devices devices;
+    struct numa_options numa;
     bool help;
 };
 
@@ -88,6 +90,11 @@ static enum sim_status apply_memory(struct cli *cli, const char *option, const c
     if (status == SIM_OK)
         cli->config->memory = bytes;
     return status;
+}
+
+static enum sim_status apply_numa(struct cli *cli, const char *option, const char *value)
+{
+    return numa_add_option(&cli->numa, option, value);
 }
 
 /* Settings of QEMU's machine that are as Partita's machine is anyway; others are refused. */
@@ -288,6 +295,8 @@ static const struct cli_option options[] = {
      STRING(cpu)},
     {"smp", "N", "number of harts, 1 to 4096 (default 1)", CALL(apply_smp)},
     {"m", "SIZE", "memory: 512 (MiB), 1536M, 2G (default 128M)", CALL(apply_memory)},
+    {"numa", "node[,SETTING...]|dist,...", "a NUMA node of the guest: cpus=0-3, mem=1G, nodeid=N;\n"
+     "or a distance: src=N,dst=M,val=20", CALL(apply_numa)},
     {"dtb", "FILE", "compose the machine that this device tree describes", STRING(dtb)},
     {"dumpdtb", "FILE", "write the machine's device tree and exit", STRING(dump_dtb)},
 
@@ -468,6 +477,7 @@ static enum sim_status complete(struct cli *cli)
 {
     struct config *c = cli->config;
 
+    SIM_TRY(numa_resolve(&cli->numa, c));
     SIM_TRY(cli_devices_resolve(&cli->devices, c));
     if (c->nr_serials == 0)
         c->serial[c->nr_serials++] =
@@ -486,6 +496,7 @@ enum cli_action cli_parse_run(int argc, char *const *argv, struct config *c)
     if (status == SIM_OK && !cli.help)
         status = complete(&cli);
     cli_devices_fini(&cli.devices);
+    numa_options_fini(&cli.numa);
     if (status == SIM_OK && !cli.help)
         return CLI_RUN;
     config_fini(c);

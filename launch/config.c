@@ -17,6 +17,14 @@ void config_set_string(char **field, const char *value)
     *field = value ? sim_strdup(value) : NULL;
 }
 
+void config_numa_fini(struct config_numa *numa)
+{
+    sim_free(numa->hart_node);
+    sim_free(numa->ram);
+    sim_free(numa->distance);
+    *numa = (struct config_numa){0};
+}
+
 void config_fini(struct config *c)
 {
     char **strings[] = {&c->cpu,      &c->kernel, &c->initrd,      &c->append, &c->bios, &c->dtb,
@@ -32,6 +40,7 @@ void config_fini(struct config *c)
         sim_free(c->net[i].backend);
     for (unsigned i = 0; i < c->nr_serials; i++)
         sim_free(c->serial[i]);
+    config_numa_fini(&c->numa);
     *c = (struct config){0};
 }
 
@@ -98,6 +107,43 @@ static void put_nets(const struct config *c, FILE *out)
     }
 }
 
+/* "0-3, 8": the harts of a node. */
+static void put_harts_of(const struct config *c, uint32_t node, FILE *out)
+{
+    const char *separator = "";
+
+    fputs("    harts: [", out);
+    for (uint32_t i = 0, last; i < c->smp; i = last + 1) {
+        last = i;
+        if (c->numa.hart_node[i] != node)
+            continue;
+        while (last + 1 < c->smp && c->numa.hart_node[last + 1] == node)
+            last++;
+        fprintf(out, last > i ? "%s\"%" PRIu32 "-%" PRIu32 "\"" : "%s%" PRIu32, separator, i, last);
+        separator = ", ";
+    }
+    fputs("]\n", out);
+}
+
+static void put_numa(const struct config *c, FILE *out)
+{
+    const struct config_numa *n = &c->numa;
+
+    if (n->nr_nodes)
+        fputs("numa:\n", out);
+    for (uint32_t node = 0; node < n->nr_nodes; node++) {
+        fprintf(out, "  - node: %" PRIu32 "\n", node);
+        put_harts_of(c, node, out);
+        for (unsigned i = 0; i < n->nr_ram; i++)
+            if (n->ram[i].node == node)
+                fprintf(out, "    memory: %" PRIu64 "\n", n->ram[i].size);
+        fputs("    distance: [", out);
+        for (uint32_t to = 0; to < n->nr_nodes; to++)
+            fprintf(out, "%s%u", to ? ", " : "", n->distance[node * n->nr_nodes + to]);
+        fputs("]\n", out);
+    }
+}
+
 static void put_devices(const struct config *c, FILE *out)
 {
     put_drives(c, out);
@@ -125,6 +171,7 @@ void config_dump(const struct config *c, FILE *out)
     fprintf(out, "smp: %" PRIu32 "\nmemory: %" PRIu64 "\n", c->smp, c->memory);
     for (size_t i = 0; i < SIM_ARRAY_LEN(boot); i++)
         put_string(out, "", boot[i].key, boot[i].value);
+    put_numa(c, out);
     put_flag(out, "demo", c->demo);
     put_devices(c, out);
     fprintf(out, "accel: %s\n", c->jit ? "jit" : "interp");

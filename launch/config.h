@@ -17,6 +17,8 @@ enum {
     CONFIG_MAX_THREADS = 1024
 };
 
+#define CONFIG_RAM_BASE 0x80000000ull /* of the machine virt */
+
 enum config_bus { CONFIG_BUS_PCI, CONFIG_BUS_MMIO };
 
 struct config_drive {
@@ -32,6 +34,18 @@ struct config_net {
     enum config_bus bus;
 };
 
+/* What -numa (or the plan of many ranks) makes of the guest's memory and harts: numa.h. */
+struct config_numa {
+    uint32_t nr_nodes;   /* 0: the guest is told nothing */
+    uint16_t *hart_node; /* by hart */
+    struct config_numa_ram {
+        uint64_t base, size; /* guest-physical */
+        uint32_t node;
+    } *ram; /* ascending; all of RAM */
+    unsigned nr_ram;
+    uint8_t *distance; /* from * nr_nodes + to; 10 is local */
+};
+
 struct config {
     uint32_t smp;      /* harts, 1..CONFIG_MAX_HARTS */
     uint64_t memory;   /* bytes */
@@ -42,6 +56,7 @@ struct config {
     char *bios;        /* "none", "default" (built-in SBI) or a file; NULL: by the kernel (loader.h) */
     char *dtb;         /* the user's machine description; NULL: virt */
     char *dump_dtb;    /* write the machine's tree here and exit */
+    struct config_numa numa;
     struct config_drive drive[CONFIG_MAX_DRIVES];
     unsigned nr_drives;
     struct config_net net[CONFIG_MAX_NETS];
@@ -64,6 +79,7 @@ struct config {
 
 void config_init(struct config *c); /* defaults: 1 hart, 128 MiB as QEMU, jit on */
 void config_fini(struct config *c);
+void config_numa_fini(struct config_numa *numa);
 /* Writes it as YAML. */
 void config_dump(const struct config *c, FILE *out);
 /* Replaces an owned string; value may be NULL. */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libfdt.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -86,28 +87,76 @@ static bool is_type(const void *fdt, int node, const char *type)
     return t && strcmp(t, type) == 0;
 }
 
+/* All "reg" of the tree's memory nodes, in its order. *list is grown. */
+static enum sim_status list_memory(struct builder *b, struct dev_reg **list, unsigned *nr)
+{
+    const void *fdt = b->m->fdt;
+    int node;
+
+    fdt_for_each_subnode(node, fdt, 0) {
+        struct dev_reg *reg;
+        unsigned n;
+        if (!is_type(fdt, node, "memory") || !fdt_walk_enabled(&b->walk, node))
+            continue;
+        SIM_TRY(fdt_walk_reg(&b->walk, node, &reg, &n));
+        *list = sim_realloc(*list, (*nr + n) * sizeof(**list));
+        for (unsigned i = 0; i < n; i++)
+            (*list)[(*nr)++] = reg[i];
+        sim_free(reg);
+    }
+    return SIM_OK;
+}
+
+static int by_base(const void *a, const void *b)
+{
+    const struct dev_reg *x = a, *y = b;
+
+    return (x->base > y->base) - (x->base < y->base);
+}
+
+/* NUMA nodes have memory nodes of their own: what follows on each other is one piece of RAM. */
+static unsigned merge_memory(struct dev_reg *list, unsigned nr)
+{
+    unsigned n = 0;
+
+    if (nr)
+        qsort(list, nr, sizeof(list[0]), by_base);
+    for (unsigned i = 0; i < nr; i++) {
+        if (n && list[n - 1].base + list[n - 1].size == list[i].base)
+            list[n - 1].size += list[i].size;
+        else
+            list[n++] = list[i];
+    }
+    return n;
+}
+
+/* Programs are loaded where the first memory node of the tree is. */
+static gpa_t first_memory(const struct dev_reg *list, unsigned nr)
+{
+    for (unsigned i = 0; i < nr; i++)
+        if (list[i].size)
+            return list[i].base;
+    return 0;
+}
+
 static enum sim_status add_memory(struct builder *b)
 {
     struct machine *m = b->m;
-    int node;
+    struct dev_reg *list = NULL;
+    unsigned nr = 0;
 
-    fdt_for_each_subnode(node, m->fdt, 0) {
-        struct dev_reg *reg;
-        unsigned n;
-        if (!is_type(m->fdt, node, "memory") || !fdt_walk_enabled(&b->walk, node))
-            continue;
-        SIM_TRY(fdt_walk_reg(&b->walk, node, &reg, &n));
-        enum sim_status status = SIM_OK;
-        for (unsigned i = 0; i < n && status == SIM_OK; i++) {
-            if (!m->ram_size) {
-                m->ram_base = reg[i].base;
-                m->ram_size = reg[i].size;
-            }
-            status = mem_add_ram(m->space, "ram", reg[i].base, reg[i].size);
+    enum sim_status status = list_memory(b, &list, &nr);
+    gpa_t first = first_memory(list, nr);
+    nr = merge_memory(list, nr);
+    for (unsigned i = 0; i < nr && status == SIM_OK; i++) {
+        if (first - list[i].base < list[i].size) {
+            m->ram_base = list[i].base;
+            m->ram_size = list[i].size;
         }
-        sim_free(reg);
-        SIM_TRY(status);
+        status = mem_add_ram(m->space, "ram", list[i].base, list[i].size);
     }
+    sim_free(list);
+    SIM_TRY(status);
     if (!m->ram_size) {
         sim_error("device tree: no memory node");
         return SIM_ERR_FORMAT;

@@ -13,7 +13,6 @@ enum { PHANDLE_PLIC = 1, PHANDLE_TEST = 2, PHANDLE_CPU_INTC = 16 };
 enum { IRQ_VIRTIO = 1, NR_VIRTIO = 8, IRQ_UART = 10, IRQ_RTC = 11, IRQ_PCIE = 32, PLIC_NDEV = 95 };
 enum { INT_SSI = 1, INT_MSI = 3, INT_MTI = 7, INT_SEI = 9, INT_MEI = 11 };
 
-#define RAM_BASE 0x80000000ull
 #define PCIE_HIGH_SIZE (16ull << 30)
 
 /* Each CLINT serves at most 4095 harts (its MSWI registers end at 0x4000). */
@@ -107,7 +106,14 @@ static void isa_extensions(struct tree *t, const struct rv_isa *isa)
     check(t, fdt_property(t->fdt, "riscv,isa-extensions", list, (int)len));
 }
 
-static void cpu(struct tree *t, uint32_t hart, const struct rv_isa *isa)
+/* Which NUMA node this cpu or memory belongs to. */
+static void numa_node(struct tree *t, const struct config *config, uint32_t node)
+{
+    if (config->numa.nr_nodes)
+        u32(t, "numa-node-id", node);
+}
+
+static void cpu(struct tree *t, const struct config *config, uint32_t hart, const struct rv_isa *isa)
 {
     char text[512];
 
@@ -116,6 +122,7 @@ static void cpu(struct tree *t, uint32_t hart, const struct rv_isa *isa)
     str(t, "status", "okay");
     str(t, "compatible", "riscv");
     u32(t, "reg", hart);
+    numa_node(t, config, config->numa.nr_nodes ? config->numa.hart_node[hart] : 0);
     rv_isa_format(isa, text, sizeof text);
     str(t, "riscv,isa", text);
     str(t, "riscv,isa-base", "rv64i");
@@ -143,7 +150,7 @@ static void cpus(struct tree *t, const struct config *config, const struct rv_is
     u32(t, "#size-cells", 0);
     u32(t, "timebase-frequency", 10000000);
     for (uint32_t i = 0; i < config->smp; i++)
-        cpu(t, i, isa);
+        cpu(t, config, i, isa);
     end(t);
 }
 
@@ -251,7 +258,7 @@ static void pcie_interrupt_map(struct tree *t)
 
 static void pcie(struct tree *t, const struct config *config)
 {
-    uint64_t high = sim_align_up(RAM_BASE + config->memory, PCIE_HIGH_SIZE);
+    uint64_t high = sim_align_up(CONFIG_RAM_BASE + config->memory, PCIE_HIGH_SIZE);
     const uint32_t h = (uint32_t)(high >> 32), l = (uint32_t)high;
     const uint32_t bus_range[] = {0, 255};
     const uint32_t ranges[] = {
@@ -285,12 +292,41 @@ static void chosen(struct tree *t)
     end(t);
 }
 
-static void memory(struct tree *t, uint64_t size)
+static void memory(struct tree *t, const struct config *config, const struct config_numa_ram *ram)
 {
-    begin_at(t, "memory", RAM_BASE);
+    begin_at(t, "memory", ram->base);
     str(t, "device_type", "memory");
-    reg(t, RAM_BASE, size);
+    reg(t, ram->base, ram->size);
+    numa_node(t, config, ram->node);
     end(t);
+}
+
+static void memories(struct tree *t, const struct config *config)
+{
+    const struct config_numa_ram all = {CONFIG_RAM_BASE, config->memory, 0};
+
+    if (!config->numa.nr_nodes)
+        memory(t, config, &all);
+    for (unsigned i = 0; i < config->numa.nr_ram; i++)
+        memory(t, config, &config->numa.ram[i]);
+}
+
+/* Devicetree Specification's binding "numa-distance-map-v1": a cell each for from, to, distance. */
+static void distance_map(struct tree *t, const struct config_numa *numa)
+{
+    uint32_t n = numa->nr_nodes;
+    uint32_t *cell = sim_new_array(uint32_t, 3 * n * n);
+
+    for (uint32_t i = 0; i < n * n; i++) {
+        cell[3 * i] = i / n;
+        cell[3 * i + 1] = i % n;
+        cell[3 * i + 2] = numa->distance[i];
+    }
+    begin(t, "distance-map");
+    str(t, "compatible", "numa-distance-map-v1");
+    cells(t, "distance-matrix", cell, 3 * n * n);
+    end(t);
+    sim_free(cell);
 }
 
 static void whole_tree(struct tree *t, const struct config *config, const struct rv_isa *isa)
@@ -301,8 +337,10 @@ static void whole_tree(struct tree *t, const struct config *config, const struct
     str(t, "compatible", "riscv-virtio");
     str(t, "model", "riscv-virtio,partita");
     chosen(t);
-    memory(t, config->memory);
+    memories(t, config);
     cpus(t, config, isa);
+    if (config->numa.nr_nodes)
+        distance_map(t, &config->numa);
     begin(t, "soc");
     u32(t, "#address-cells", 2);
     u32(t, "#size-cells", 2);
@@ -320,7 +358,8 @@ static void whole_tree(struct tree *t, const struct config *config, const struct
 
 enum sim_status virt_build_fdt(const struct config *config, void **fdt)
 {
-    size_t size = 65536 + (size_t)config->smp * 1536;
+    size_t nodes = config->numa.nr_nodes;
+    size_t size = 65536 + (size_t)config->smp * 1536 + config->numa.nr_ram * 128 + nodes * nodes * 12;
     struct tree t = {sim_zalloc(size), 0};
     struct rv_isa isa;
     enum sim_status status = rv_isa_parse_cpu(config->cpu ? config->cpu : "rv64", &isa);

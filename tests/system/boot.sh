@@ -25,6 +25,15 @@ case_smp8() { boot_smp 8; }
 # More harts than host threads of any kind.
 case_smp32() { boot_smp 32; }
 
+# Two nodes, of which the guest's own scheduler and allocator know.
+case_numa() {
+  boot 0 4 "nomods" -numa node,cpus=0-1,mem=256M -numa node,cpus=2-3,mem=768M -numa dist,src=0,dst=1,val=25
+  out_has '^BOOT-OK nproc=4 '
+  out_has 'smp: Brought up 2 nodes, 4 CPUs'
+  out_has 'node   1: .mem 0x0000000090000000-0x00000000bfffffff'
+  healthy
+}
+
 case_interpreter() {
   boot 0 1 "quiet nomods" -accel interp
   out_has '^BOOT-OK nproc=1 '

@@ -2,10 +2,14 @@
 #include "sim-core/lock.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "sim-core/log.h"
 
@@ -99,10 +103,15 @@ void sim_cond_wait(struct sim_cond *c, struct sim_mutex *m)
     pthread_cond_wait(&c->c, &m->m);
 }
 
+static struct timespec timespec_of(uint64_t ns)
+{
+    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u),
+                             .tv_nsec = (long)(ns % 1000000000u)};
+}
+
 bool sim_cond_wait_until(struct sim_cond *c, struct sim_mutex *m, uint64_t deadline_ns)
 {
-    struct timespec ts = {.tv_sec = (time_t)(deadline_ns / 1000000000u),
-                          .tv_nsec = (long)(deadline_ns % 1000000000u)};
+    struct timespec ts = timespec_of(deadline_ns);
 
     return pthread_cond_timedwait(&c->c, &m->m, &ts) != ETIMEDOUT;
 }
@@ -115,6 +124,19 @@ void sim_cond_signal(struct sim_cond *c)
 void sim_cond_broadcast(struct sim_cond *c)
 {
     pthread_cond_broadcast(&c->c);
+}
+
+/* Not FUTEX_PRIVATE: the other end may be another process. WAIT_BITSET takes a point in time. */
+void sim_word_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline_ns)
+{
+    struct timespec ts = timespec_of(deadline_ns);
+
+    syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected, &ts, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+void sim_word_wake(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
 enum sim_status sim_thread_start(struct sim_thread *t, const char *name, void *(*fn)(void *),

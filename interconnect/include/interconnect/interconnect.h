@@ -65,6 +65,11 @@ void ic_broadcast(struct ic *ic, unsigned type, const void *head, uint32_t len);
  * once when another thread polls. Context: any thread that may run handlers: no lock of rank
  * SIM_RANK_INTERCONNECT or above held, and no vCPU of it `running` (sim-core/vcpu.h). */
 unsigned ic_poll(struct ic *ic);
+/* Polls once more and tells senders to ring the progress thread from now on. For a thread that has polled
+ * and is about to sleep (all its vCPUs are idle); without it the progress thread takes over within about a
+ * millisecond. Returns the number of messages handled: look again for work before sleeping. Context: as
+ * ic_poll. */
+unsigned ic_rest(struct ic *ic);
 /* How long a thread that has other work should leave between two polls: 0 over shared memory, 10 us and
  * more over TCP, where an idle poll is a system call. */
 uint64_t ic_poll_interval_ns(const struct ic *ic);

@@ -7,6 +7,7 @@
 #define SIM_CORE_LOCK_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "sim-core/status.h"
@@ -62,6 +63,12 @@ void sim_cond_broadcast(struct sim_cond *c);
 enum sim_status sim_thread_start(struct sim_thread *t, const char *name, void *(*fn)(void *),
                                  void *arg) SIM_MUST_CHECK;
 void sim_thread_join(struct sim_thread *t);
+
+/* Sleeps while *word is `expected`, at most until CLOCK_MONOTONIC reaches `deadline_ns`; may return
+ * early. The word may lie in memory that several processes share. */
+void sim_word_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline_ns);
+/* Wakes all that sleep on the word; the caller has changed it. */
+void sim_word_wake(_Atomic uint32_t *word);
 
 /* CLOCK_MONOTONIC and the calling thread's / the process's CPU time, in nanoseconds. */
 uint64_t sim_host_ns(void);

@@ -1,0 +1,189 @@
+/* The progress thread: polls while nobody else does, and sleeps as long as it can.
+ *
+ *   others poll (ic->polls moves) -> looks again after WATCH_NS
+ *   nobody polls                  -> polls; nothing for SPIN_NS -> arms the bell, looks once more, sleeps
+ *   rung, or every TICK_NS        -> polls; the tick is run by whoever polls next
+ *
+ * Bell and message meet as in Dekker's algorithm: the sleeper arms and then looks for messages, the sender
+ * sends and then looks whether the bell is armed. The first that rings disarms it: one system call for a sleep. */
+#include <string.h>
+
+#include "core_priv.h"
+#include "sim-core/log.h"
+
+enum {
+    SPIN_NS = 20000,
+    RESTLESS_NS = 50000, /* something is under way that only polls bring on */
+    WATCH_NS = 1000000,
+    FIRST_NAP_NS = 20000 /* doubles while nothing comes, up to nap_cap_ns */
+};
+
+void ic_bell_ring(struct ic_bell *bell)
+{
+    sim_fence();
+    if (SIM_LIKELY(!atomic_load_explicit(&bell->armed, memory_order_relaxed)) ||
+        !atomic_exchange_explicit(&bell->armed, 0, memory_order_seq_cst))
+        return;
+    atomic_fetch_add_explicit(&bell->rung, 1, memory_order_seq_cst);
+    sim_word_wake(&bell->rung);
+}
+
+static struct ic_bell *own_bell(struct ic *ic)
+{
+    return ic->peer[ic->rank].bell;
+}
+
+static void arm(struct ic *ic)
+{
+    atomic_store_explicit(&own_bell(ic)->armed, 1, memory_order_seq_cst);
+    sim_fence();
+}
+
+unsigned ic_nap(struct ic *ic, uint64_t max_ns)
+{
+    struct ic_bell *bell = own_bell(ic);
+    uint32_t rung = atomic_load_explicit(&bell->rung, memory_order_acquire);
+    bool restless = true; /* somebody else has the turn and may not be looking for messages */
+    unsigned n = 0;
+
+    arm(ic);
+    if (ic_turn_take(ic)) {
+        n = ic_poll_in_turn(ic, IC_POLL_BATCH);
+        restless = ic->transport->ops->busy(ic->transport) ||
+                   atomic_load_explicit(&ic->backlog, memory_order_relaxed);
+        ic_turn_leave(ic);
+    }
+    if (n)
+        return n;
+    if (max_ns > ic->nap_cap_ns)
+        max_ns = ic->nap_cap_ns;
+    if (restless && max_ns > RESTLESS_NS)
+        max_ns = RESTLESS_NS;
+    sim_word_wait(&bell->rung, rung, sim_host_ns() + max_ns);
+    return 0;
+}
+
+unsigned ic_rest(struct ic *ic)
+{
+    arm(ic);
+    return ic_poll(ic);
+}
+
+/* Did other threads poll since the last question? */
+static bool others_poll(struct ic *ic, uint32_t *seen)
+{
+    uint32_t polls = atomic_load_explicit(&ic->polls, memory_order_relaxed);
+    bool moved = polls != *seen;
+
+    *seen = polls;
+    return moved;
+}
+
+static bool poll_for_others(struct ic *ic)
+{
+    unsigned n = 0;
+
+    if (ic_turn_take(ic)) {
+        n = ic_poll_in_turn(ic, IC_POLL_BATCH);
+        ic_turn_leave(ic);
+    }
+    return n > 0;
+}
+
+/* Polls until nothing has come for a moment: what asks one thing often asks another. */
+static void serve(struct ic *ic)
+{
+    for (uint64_t quiet = sim_host_ns() + SPIN_NS; sim_host_ns() < quiet; sim_thread_yield())
+        if (poll_for_others(ic))
+            quiet = sim_host_ns() + SPIN_NS;
+}
+
+static void *progress_main(void *arg)
+{
+    struct ic *ic = arg;
+    struct ic_bell *bell = own_bell(ic);
+    uint64_t next_tick = 0, nap = FIRST_NAP_NS;
+    uint32_t polls = 0, rung = atomic_load_explicit(&bell->rung, memory_order_acquire);
+
+    while (!atomic_load_explicit(&ic->progress_stop, memory_order_acquire)) {
+        uint64_t now = sim_host_ns();
+        uint32_t rung_now = atomic_load_explicit(&bell->rung, memory_order_acquire);
+        if (now >= next_tick) {
+            atomic_store_explicit(&ic->tick_due, true, memory_order_relaxed);
+            next_tick = now + IC_TICK_NS;
+        }
+        if (others_poll(ic, &polls) && rung == rung_now) {
+            sim_word_wait(&bell->rung, rung, now + WATCH_NS);
+            continue;
+        }
+        if (rung != rung_now || ic_nap(ic, nap)) {
+            serve(ic);
+            nap = FIRST_NAP_NS;
+        } else if (nap < IC_TICK_NS) {
+            nap *= 2;
+        }
+        rung = rung_now;
+    }
+    return NULL;
+}
+
+enum sim_status ic_start(struct ic *ic)
+{
+    atomic_store_explicit(&ic->started, true, memory_order_release);
+    if (ic->manual)
+        return SIM_OK;
+    return sim_thread_start(&ic->progress, "ic-progress", progress_main, ic);
+}
+
+static bool all_said_bye(struct ic *ic)
+{
+    return atomic_load_explicit(&ic->nr_byes, memory_order_acquire) == (uint32_t)ic->nr - 1;
+}
+
+/* Nothing of ours is under way any more. */
+static bool all_left(struct ic *ic)
+{
+    bool left = false;
+
+    if (ic_turn_take(ic)) {
+        ic_push(ic);
+        left = !atomic_load_explicit(&ic->backlog, memory_order_relaxed) &&
+               !ic->transport->ops->busy(ic->transport);
+        ic_turn_leave(ic);
+    }
+    return left;
+}
+
+static void warn_of_silent_leavers(struct ic *ic)
+{
+    for (rank_t r = 0; r < ic->nr; r++)
+        if (r != ic->rank && !atomic_load_explicit(&ic->peer[r].bye, memory_order_relaxed))
+            sim_warn("%s does not end; leaving without it", ic_rank_name(ic, r));
+}
+
+static void say_bye(struct ic *ic)
+{
+    uint64_t deadline = sim_host_ns() + ic->config.lost_after_ns;
+
+    ic_broadcast(ic, IC_CONTROL_BYE, NULL, 0);
+    enum sim_status status = ic_wait(ic, all_said_bye, deadline);
+    if (status == SIM_INPROGRESS)
+        warn_of_silent_leavers(ic);
+    if (status == SIM_OK)
+        status = ic_wait(ic, all_left, deadline);
+    if (status != SIM_OK)
+        ic->disorderly = true;
+}
+
+void ic_stop(struct ic *ic)
+{
+    if (!atomic_load_explicit(&ic->started, memory_order_relaxed))
+        return;
+    if (!ic->manual)
+        say_bye(ic);
+    atomic_store_explicit(&ic->stopped, true, memory_order_release);
+    atomic_store_explicit(&ic->progress_stop, true, memory_order_release);
+    atomic_fetch_add_explicit(&own_bell(ic)->rung, 1, memory_order_seq_cst);
+    sim_word_wake(&own_bell(ic)->rung);
+    sim_thread_join(&ic->progress);
+}

@@ -1,0 +1,43 @@
+/* What the guests of tests/litmus stand on: M mode, no firmware, all harts at guest_main. */
+#ifndef GUEST_H
+#define GUEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { GUEST_MAX_HARTS = 64, GUEST_PAGE = 4096 };
+#define GUEST_PAGE_ALIGNED __attribute__((aligned(GUEST_PAGE)))
+
+/* Every hart comes here once guest_harts and the options are known. */
+void guest_main(unsigned hart);
+
+/* Of the device tree; read-only after the start. */
+extern unsigned guest_harts;
+
+/* `name`=NUMBER or `name`=TEXT in the kernel command line (-append). */
+uint64_t guest_option(const char *name, uint64_t otherwise);
+const char *guest_option_text(const char *name); /* ends at a blank or 0; NULL when absent */
+
+/* All harts: returns when all have called it. */
+void guest_barrier(void);
+
+/* %s %u (unsigned) %U (uint64_t) %x (uint64_t) %c. Hart 0 only. */
+void guest_print(const char *format, ...);
+
+/* Ends the run: the emulator's exit code is `code`. */
+__attribute__((noreturn)) void guest_end(unsigned code);
+
+extern char _end[]; /* where free memory starts, page-aligned */
+
+static inline uint64_t guest_random(uint64_t *state)
+{
+    *state = *state * 6364136223846793005ull + 1442695040888963407ull;
+    return *state >> 32;
+}
+
+static inline void guest_pause(void)
+{
+    __asm__ volatile(".word 0x0100000f"); /* pause */
+}
+
+#endif

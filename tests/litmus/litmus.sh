@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Memory-model tests on Partita's harts (README.md). One case each: engine, number of harts, number of host threads.
+#
+#   LITMUS_ITERATIONS  instances of each test instead of the case's (millions for a long run)
+#   LITMUS_OPTIONS     options for every `partita run`, for instance to spread the machine
+#   LITMUS_LAUNCH      a command before the program: mpirun -n 4
+. "$(dirname "$0")/../system/lib.sh"
+
+mklitmus=${MKLITMUS:-$top/build/tests/litmus/mklitmus}
+pairs=mp,sb,lb,s,r,2+2w,co,amo,lrsc # groups of tests for two harts, or mostly
+broken=stores-swapped,fence-late,wrong-value,atomicity
+
+# build_guests : $guests/litmus.elf and stack.elf, made once for all cases
+build_guests() {
+  local dir=$top/tests/litmus
+  need riscv64-linux-gnu-gcc
+  guests=$PWD/guests
+  mkdir -p "$guests"
+  (flock 9 && { [ -s "$guests/done" ] && [ -z "$(find "$dir" "$mklitmus" -newer "$guests/done" -type f)" ] ||
+    { "$dir/build.sh" "$mklitmus" "$guests" && touch "$guests/done"; }; }) 9>"$guests/lock" \
+    >"$work/out" 2>&1 || fail "tests/litmus/build.sh"
+}
+
+# run_guest CODE GUEST APPEND OPTION... : as partita_run
+run_guest() {
+  local want=$1 elf=$2 append=$3 got=0
+  shift 3
+  build_guests
+  # shellcheck disable=SC2086 # words
+  timeout -k 5 "$limit" ${LITMUS_LAUNCH-} "$partita" run -bios none -kernel "$guests/$elf.elf" -append "$append" "$@" \
+    ${LITMUS_OPTIONS-} </dev/null >"$work/out" 2>"$work/err" || got=$?
+  [ "$got" = "$want" ] || fail "exit code $got instead of $want: $elf $append: $*"
+}
+
+# litmus ITERATIONS APPEND OPTION... : no forbidden outcome
+litmus() {
+  local iterations=${LITMUS_ITERATIONS:-$1} append=$2
+  shift 2
+  run_guest 0 litmus "iterations=$iterations $append" "$@"
+  out_has '^LITMUS ran [1-9][0-9]* tests, .* 0 with forbidden outcomes'
+  out_lacks '^FORBIDDEN'
+  grep -a '^LITMUS ran' "$work/out"
+  awk '/^LITMUS .* ok/ { weak += $6 > 0; tests++ }
+    END { print weak " of " tests " tests showed their outcome of interest" }' "$work/out"
+}
+
+case_pairs() { litmus 20000 "groups=$pairs" -smp 2 -threads 2; }
+case_pairs_interpreter() { litmus 3000 "groups=$pairs" -smp 2 -threads 2 -accel interp; }
+case_four() { litmus 4000 "" -smp 4 -threads 2; out_has ' 0 skipped'; }
+case_four_interpreter() { litmus 1000 "" -smp 4 -threads 2 -accel interp; }
+case_four_one_thread() { litmus 2000 "" -smp 4 -threads 1; }
+case_three() { litmus 4000 "" -smp 3 -threads 2; }
+case_many() { litmus 1000 "" -smp 13 -threads 2; }
+
+# The harness must be able to fail: guests that do not do what they claim (group `broken`).
+case_broken() {
+  local test
+  for engine in "-threads 2" "-threads 1" "-threads 2 -accel interp"; do
+    for test in ${broken//,/ }; do
+      # shellcheck disable=SC2086 # words
+      run_guest 10 litmus "iterations=3000 tests=BROKEN+$test" -smp 2 $engine
+      out_has "^FORBIDDEN BROKEN\\+$test: .* [1-9][0-9]* times"
+    done
+  done
+}
+
+# All outcomes that an interleaving of the operations can have are seen: what is not seen cannot be judged.
+case_interleavings() {
+  local test name all
+  for test in MP+fence.rw.rws:3 SB+fence.rw.rws:3 LB+datas:3 CoRR:3 IRIW+fence.rw.rws:15 add-add-add-add:24; do
+    name=${test%:*} all=${test#*:}
+    run_guest 0 litmus "iterations=10000 kinds=paused tests=$name" -smp 4 -threads 2
+    out_has "^LITMUS ${name//+/\\+}  .* outcomes $all of $all\\)"
+  done
+}
+
+# A stack with LR/SC keeps its nodes; with compare-and-swap it must not.
+stack() {
+  local rounds=${LITMUS_ITERATIONS:-$1}
+  shift
+  run_guest 0 stack "rounds=$rounds" "$@"
+  out_has '^STACK 3 of 3 nodes left'
+  run_guest 20 stack "rounds=1000000 scheme=cas" "$@"
+}
+case_aba() { stack 100000 -smp 4 -threads 2; }
+case_aba_two() { stack 100000 -smp 2 -threads 2; }
+case_aba_one_thread() { stack 30000 -smp 4 -threads 1; }
+case_aba_interpreter() { stack 30000 -smp 4 -threads 2 -accel interp; }
+
+main "$1"

@@ -44,6 +44,9 @@ struct dsm_enforce_ops {
     void (*revoke)(void *opaque, unsigned nr, const uint64_t page[], const uint8_t to[]);
     /* Who waits for the page may try again. Context: any; no dsm lock held. */
     void (*granted)(void *opaque, uint64_t page);
+    /* A peer broke the protocol (logged): the run must end. dsm_stop was done. May be NULL. Context: any; no
+     * dsm lock held. */
+    void (*failed)(void *opaque, const char *why);
 };
 
 struct dsm_config {
@@ -57,11 +60,16 @@ struct dsm_config {
     void *opaque;
     uint64_t hold_ns;      /* how long a granted page waits for its access to retire; 0 = 200 us */
     uint64_t hold_max_ns;  /* the same for a page that bounces; 0 = 1 ms */
+    /* The clock of holds; NULL: sim_host_ns. Tests that step messages by hand step time as well. */
+    uint64_t (*now)(void *opaque);
 };
 
 /* Registers the message types at config->ic (before ic_start). */
 enum sim_status dsm_create(const struct dsm_config *config, struct dsm **out) SIM_MUST_CHECK;
 void dsm_destroy(struct dsm *d);
+/* The run ends or a rank is lost: dsm_pin returns, messages are ignored. Nobody is woken who waits in guest
+ * code. Context: any. */
+void dsm_stop(struct dsm *d);
 
 /* The state of a page here, now. */
 enum dsm_state dsm_page_state(const struct dsm *d, uint64_t page);
@@ -79,12 +87,13 @@ bool dsm_waiting(const struct dsm *d, uint32_t waiter);
 
 /* A device: gets the page and pins it, blocking (polls the interconnect meanwhile). Pins nest and are
  * counted; a pinned page is not given away. Every pin is short: ranks that want the page wait.
- * SIM_ERR_IO when the run ends or a rank is lost. Context: any thread whose vCPU, if it has one, is not
- * `running`; no lock held that a handler takes. */
+ * Who pins several takes them in rising order. SIM_ERR_IO after dsm_stop. Context: any thread whose vCPU,
+ * if it has one, is not `running`; no lock held that a handler takes. */
 enum sim_status dsm_pin(struct dsm *d, uint64_t page, bool write) SIM_MUST_CHECK;
 void dsm_unpin(struct dsm *d, uint64_t page);
 
-/* Time passes: lets go what was held long enough. Called by ic's batch end and by pollers. */
+/* Time passes: lets go what was held long enough. Called by ic's batch end and by pollers; one load when no
+ * rank waits for a page of this one. Context: as ic_poll. */
 void dsm_tick(struct dsm *d);
 
 /* Hints: pages that will be read soon (sequential streams). Never waits. */

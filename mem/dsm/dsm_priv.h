@@ -1,0 +1,212 @@
+/* Shared inside mem/dsm: what a rank knows of pages that something is going on with, and the
+ * directory.
+ *
+ * Page word (4 bytes, one per page): enum dsm_state + 1 in the low bits (0: as at the start), above
+ * it how often the page came. Read without a lock; written under the lock.
+ *
+ * Record: a page that is wanted, held, pinned, or asked for by others. From a hash table; goes when
+ * nothing is left of it. Its state is the protocol's; a page without record is I, S or E as its
+ * word says. */
+#ifndef MEM_DSM_PRIV_H
+#define MEM_DSM_PRIV_H
+
+#include "mem/dsm.h"
+#include "protocol.h"
+#include "sim-core/log.h"
+
+enum {
+    DSM_HOLDS = 8, /* pages one waiter can hold */
+    DSM_NOBODY = UINT16_MAX + 1,
+    DSM_WAITERS = UINT16_MAX + 1,
+    DSM_WAITER_CHUNK = 256,
+    DSM_BUCKETS = 1024,
+    DSM_BATCH = 64, /* pages revoked at once */
+    DSM_WORD_STATE = 3,
+    DSM_WORD_COUNT = 4 /* one transfer */
+};
+
+/* A message as it travels; a body follows DATA unless the page is zero. */
+struct dsm_wire {
+    uint64_t page;
+    uint16_t requester;
+    uint16_t acks;
+    uint32_t unused;
+};
+
+/* A FWD or INV that is waiting for its turn. */
+struct dsm_request {
+    uint64_t page;
+    rank_t requester;
+    uint16_t acks;
+    uint8_t event; /* ON_FWD_S, ON_FWD_E, ON_INV */
+};
+
+struct dsm_record {
+    uint64_t page;
+    struct dsm_record *next; /* of its bucket, or of the free ones */
+    uint8_t state;           /* enum rank_state */
+    bool acks_known;         /* DATA_E or GRANT has said how many */
+    uint16_t acks_due, acks_got;
+    uint32_t waiters; /* the first of the list, or DSM_NOBODY */
+    uint32_t pinners; /* threads in dsm_pin */
+    uint32_t pins;
+    uint32_t holds;
+    uint64_t hold_id; /* holds of another id are broken */
+    uint64_t hold_until;
+    /* Another rank's request; linked in d->requests. */
+    bool requested, request_met_hold;
+    struct dsm_request request;
+    struct dsm_record *request_next;
+};
+
+struct dsm_hold {
+    uint64_t page, id;
+};
+
+struct dsm_waiter {
+    _Atomic bool waiting;
+    _Atomic uint8_t nr_holds;
+    bool write;
+    uint32_t next; /* of the record's list */
+    uint64_t page; /* while waiting */
+    uint64_t since;
+    struct dsm_hold hold[DSM_HOLDS];
+};
+
+/* The home's view of a page. All zeros: exclusive at its home. */
+struct dsm_entry {
+    uint64_t sharers;
+    uint16_t
+        holder; /* XOR the home: owner, or a rank that surely has a copy; BX, BS: who is served */
+    uint8_t state; /* enum home_state */
+    uint8_t unused;
+    uint32_t queue; /* index of the last node, whose next is the first; 0: none */
+};
+_Static_assert(sizeof(struct dsm_entry) == 16, "16 bytes per page at its home");
+
+struct dsm_node {
+    uint32_t next;
+    uint16_t requester;
+    uint8_t event; /* HOME_ON_GET_S, HOME_ON_GET_E */
+};
+
+/* A message to this rank itself, from one of its two sides to the other. */
+struct dsm_local {
+    enum dsm_message type;
+    struct dsm_wire wire;
+};
+
+struct dsm_port {
+    struct dsm *d;
+    enum dsm_message type;
+};
+
+/* Owner: any thread, under `lock` unless said otherwise. Lifetime: dsm_create to dsm_destroy. */
+struct dsm {
+    struct dsm_config config;
+    rank_t me, nr_ranks;
+    unsigned group; /* ranks per bit of a sharers word */
+    struct sim_mutex lock;
+    struct sim_cond arrived; /* a page that somebody wants to pin */
+    _Atomic uint32_t *word;  /* by page */
+    struct dsm_entry *dir;   /* by page; only those of this home are touched */
+    struct dsm_port port[MSG_NR];
+
+    struct dsm_record *bucket[DSM_BUCKETS];
+    struct dsm_record *free_records;
+    _Atomic(struct dsm_waiter *) waiters[DSM_WAITERS / DSM_WAITER_CHUNK];
+
+    struct dsm_node *node; /* [0] is nobody's */
+    unsigned nr_nodes, cap_nodes;
+    uint32_t free_node;
+
+    struct dsm_record *requests; /* FWD and INV that wait */
+    _Atomic uint32_t nr_requests;
+    _Atomic bool kicked;   /* one of them may go now, whatever next_try says */
+    _Atomic bool flushing; /* a thread is in dsm_tick */
+    _Atomic uint64_t next_try;
+    bool tick_sent;
+    uint64_t last_hold_id;
+    uint64_t jitter;
+
+    struct dsm_local *local; /* messages to itself, handled before the lock is let go */
+    unsigned nr_local, cap_local;
+    uint64_t *woken; /* pages for ops->granted, told after the lock is let go */
+    unsigned nr_woken, cap_woken;
+
+    _Atomic bool stopped; /* the run ends */
+    const char *failure;  /* to be told by dsm_leave */
+    struct dsm_stats stats;
+};
+
+/* dsm.c: every entry takes the lock with dsm_enter and lets it go with dsm_leave, which first
+ * handles messages to itself and afterwards tells who was granted what. */
+void dsm_enter(struct dsm *d);
+void dsm_leave(struct dsm *d);
+uint64_t dsm_now(const struct dsm *d);
+/* A peer broke the protocol: logs it (once) and ends the run. */
+void dsm_fail(struct dsm *d, const char *fmt, ...) SIM_PRINTF(2, 3);
+static inline bool dsm_is_stopped(const struct dsm *d)
+{
+    return atomic_load_explicit(&d->stopped, memory_order_relaxed);
+}
+/* Room for n elements of `size`, doubling. */
+void *dsm_grow(void *p, unsigned *cap, unsigned n, size_t size);
+
+/* record.c */
+struct dsm_record *record_find(struct dsm *d, uint64_t page);
+struct dsm_record *record_get(struct dsm *d, uint64_t page);
+/* Lets it go if nothing is going on any more. */
+void record_put(struct dsm *d, struct dsm_record *r);
+void record_set_state(struct dsm *d, struct dsm_record *r, enum rank_state state);
+void records_destroy(struct dsm *d);
+
+/* rank.c. `body`: what DATA brought; NULL: a page of zeros. */
+struct rank_input {
+    rank_t from;
+    const struct dsm_wire *wire;
+    const uint8_t *body;
+    bool hit; /* out: DO_HIT */
+};
+void rank_handle(struct dsm *d, struct dsm_record *r, enum rank_event event, struct rank_input *in);
+/* A message of the protocol for the rank side. */
+void rank_receive(struct dsm *d, rank_t from, enum dsm_message type, const struct dsm_wire *wire,
+                  const uint8_t *body);
+
+/* home.c */
+void home_receive(struct dsm *d, rank_t from, enum dsm_message type, uint64_t page);
+void home_destroy(struct dsm *d);
+
+/* messages.c */
+void messages_register(struct dsm *d);
+void messages_send(struct dsm *d, rank_t to, enum dsm_message type, uint64_t page, rank_t requester,
+                   unsigned acks);
+void messages_send_page(struct dsm *d, rank_t to, enum dsm_message type, uint64_t page,
+                        unsigned acks);
+void messages_handle_local(struct dsm *d);
+/* Makes the polling thread call dsm_tick, if it sleeps. */
+void messages_send_tick(struct dsm *d);
+rank_t dsm_home(const struct dsm *d, uint64_t page);
+
+/* waiters.c */
+struct dsm_waiter *waiter_find(const struct dsm *d, uint32_t waiter);
+void waiter_wait(struct dsm *d, struct dsm_record *r, uint32_t waiter, bool write);
+/* The page has come: every waiter holds it. */
+void waiters_wake(struct dsm *d, struct dsm_record *r);
+void waiter_hold(struct dsm *d, struct dsm_record *r, struct dsm_waiter *w);
+void waiter_drop_hold(struct dsm *d, struct dsm_waiter *w, uint64_t page);
+void waiters_destroy(struct dsm *d);
+
+/* pin.c: is the page here now, and pinned? Asks for it if not. */
+bool pin_try(struct dsm *d, struct dsm_record *r, bool write);
+
+/* hold.c: requests of other ranks that wait */
+void hold_start(struct dsm *d, struct dsm_record *r);
+void hold_break(struct dsm *d, struct dsm_record *r);
+/* Something that kept the page here is gone. */
+void hold_released(struct dsm *d, struct dsm_record *r);
+void request_add(struct dsm *d, struct dsm_record *r, const struct dsm_request *request);
+/* Takes up to DSM_BATCH requests that may go now. */
+unsigned requests_take(struct dsm *d, struct dsm_record *out[DSM_BATCH]);
+
+#endif

@@ -1,0 +1,208 @@
+/* The home side: the directory, one transaction per page at a time. */
+#include "dsm_priv.h"
+#include "sharers.h"
+#include "sim-core/alloc.h"
+
+/* One GET or DONE at work. */
+struct home_input {
+    uint64_t page;
+    struct dsm_entry *entry;
+    rank_t rank;   /* who sent it */
+    rank_t holder; /* before it */
+    enum home_event event;
+};
+
+typedef void action_fn(struct dsm *d, const struct home_input *in);
+
+static void home_handle(struct dsm *d, uint64_t page, enum home_event event, rank_t rank);
+
+static rank_t holder_of(const struct dsm *d, const struct dsm_entry *e)
+{
+    return e->holder ^ d->me;
+}
+
+static void set_holder(const struct dsm *d, struct dsm_entry *e, rank_t rank)
+{
+    e->holder = (uint16_t)(rank ^ d->me);
+}
+
+/* --- who is told to forget --- */
+
+static bool is_other_sharer(const struct dsm *d, const struct home_input *in, rank_t rank)
+{
+    return rank != in->rank && rank != in->holder &&
+           sharers_may_have(in->entry->sharers, rank, d->group);
+}
+
+static unsigned count_others(const struct dsm *d, const struct home_input *in)
+{
+    unsigned n = 0;
+
+    for (rank_t rank = 0; rank < d->nr_ranks; rank++)
+        n += is_other_sharer(d, in, rank);
+    return n;
+}
+
+/* --- actions --- */
+
+static void do_nothing(struct dsm *d, const struct home_input *in)
+{
+    (void)d, (void)in;
+}
+
+static void do_fwd_s(struct dsm *d, const struct home_input *in)
+{
+    /* The home's own copy is nearest. */
+    bool mine = in->entry->state == HOME_BS && sharers_have(in->entry->sharers, d->me, d->group);
+
+    messages_send(d, mine ? d->me : in->holder, MSG_FWD_S, in->page, in->rank, 0);
+}
+
+static void do_fwd_e(struct dsm *d, const struct home_input *in)
+{
+    messages_send(d, in->holder, MSG_FWD_E, in->page, in->rank, count_others(d, in));
+}
+
+/* An upgrade has no holder to spare: whoever holds it besides the requester is told to forget. */
+static void do_grant(struct dsm *d, const struct home_input *in)
+{
+    messages_send(d, in->rank, MSG_GRANT, in->page, in->rank, count_others(d, in));
+}
+
+static void do_inv(struct dsm *d, const struct home_input *in)
+{
+    for (rank_t rank = 0; rank < d->nr_ranks; rank++)
+        if (is_other_sharer(d, in, rank))
+            messages_send(d, rank, MSG_INV, in->page, in->rank, 0);
+}
+
+static void do_share(struct dsm *d, const struct home_input *in)
+{
+    in->entry->sharers |= sharers_bit(in->rank, d->group) | sharers_bit(in->holder, d->group);
+    set_holder(d, in->entry, in->rank);
+}
+
+static void do_own(struct dsm *d, const struct home_input *in)
+{
+    in->entry->sharers = 0;
+    set_holder(d, in->entry, in->rank);
+}
+
+/* --- the queue of a page: a ring, the entry has its last node --- */
+
+static uint32_t node_new(struct dsm *d)
+{
+    uint32_t i = d->free_node;
+
+    if (i) {
+        d->free_node = d->node[i].next;
+        return i;
+    }
+    if (!d->nr_nodes)
+        d->nr_nodes = 1;
+    d->node = dsm_grow(d->node, &d->cap_nodes, d->nr_nodes + 1, sizeof d->node[0]);
+    return d->nr_nodes++;
+}
+
+static bool is_queued(const struct dsm *d, const struct dsm_entry *e, rank_t rank)
+{
+    uint32_t i = e->queue;
+
+    if (!i)
+        return false;
+    do {
+        if (d->node[i].requester == rank)
+            return true;
+        i = d->node[i].next;
+    } while (i != e->queue);
+    return false;
+}
+
+static void do_queue(struct dsm *d, const struct home_input *in)
+{
+    struct dsm_entry *e = in->entry;
+
+    /* A rank asks once for a page. So the pool has at most ranks x what each has outstanding. */
+    if (is_queued(d, e, in->rank)) {
+        dsm_fail(d, "%s asks twice for page 0x%llx", ic_rank_name(d->config.ic, in->rank),
+                 (unsigned long long)in->page);
+        return;
+    }
+    uint32_t i = node_new(d);
+    d->node[i] = (struct dsm_node){e->queue ? d->node[e->queue].next : i, (uint16_t)in->rank,
+                                   (uint8_t)in->event};
+    if (e->queue)
+        d->node[e->queue].next = i;
+    e->queue = i;
+}
+
+static void do_next(struct dsm *d, const struct home_input *in)
+{
+    struct dsm_entry *e = in->entry;
+
+    if (!e->queue)
+        return;
+    uint32_t first = d->node[e->queue].next;
+    struct dsm_node node = d->node[first];
+    d->node[e->queue].next = node.next;
+    if (first == e->queue)
+        e->queue = 0;
+    d->node[first].next = d->free_node;
+    d->free_node = first;
+    home_handle(d, in->page, node.event, node.requester);
+}
+
+static action_fn *const actions[HOME_DO_NR] = {
+    [HOME_DO_NOP] = do_nothing, [HOME_DO_FWD_S] = do_fwd_s, [HOME_DO_FWD_E] = do_fwd_e,
+    [HOME_DO_INV] = do_inv,     [HOME_DO_GRANT] = do_grant, [HOME_DO_SHARE] = do_share,
+    [HOME_DO_OWN] = do_own,     [HOME_DO_QUEUE] = do_queue, [HOME_DO_NEXT] = do_next};
+
+/* GET_E of a rank that has the bytes is an upgrade: only it may keep its copy. */
+static enum home_event refine(const struct dsm *d, const struct dsm_entry *e, enum home_event event,
+                              rank_t rank)
+{
+    bool has = holder_of(d, e) == rank || sharers_have(e->sharers, rank, d->group);
+
+    return event == HOME_ON_GET_E && e->state == HOME_S && has ? HOME_ON_UPGRADE : event;
+}
+
+/* What the table cannot say: DONE is of the rank that is served, a GET not of the owner itself. */
+static bool is_possible(const struct home_input *in)
+{
+    if (in->event == HOME_ON_DONE)
+        return in->rank == in->holder;
+    return in->rank != in->holder || in->entry->state == HOME_BS || in->entry->state == HOME_BX ||
+           in->event == HOME_ON_UPGRADE;
+}
+
+static void home_handle(struct dsm *d, uint64_t page, enum home_event event, rank_t rank)
+{
+    struct dsm_entry *e = &d->dir[page];
+    struct home_input in = {page, e, rank, holder_of(d, e), refine(d, e, event, rank)};
+    const struct protocol_row *row = &protocol_home[e->state][in.event];
+
+    if (!row->known || !is_possible(&in)) {
+        dsm_fail(d, "%s of %s for page 0x%llx, which is in state %s at its home",
+                 home_event_name[in.event], ic_rank_name(d->config.ic, rank),
+                 (unsigned long long)page, home_state_name[e->state]);
+        return;
+    }
+    if (in.event == HOME_ON_UPGRADE)
+        in.holder = rank;
+    e->state = row->next;
+    for (unsigned i = 0; i < PROTOCOL_ACTIONS; i++)
+        actions[row->action[i]](d, &in);
+}
+
+void home_receive(struct dsm *d, rank_t from, enum dsm_message type, uint64_t page)
+{
+    static const enum home_event event[MSG_NR] = {
+        [MSG_GET_S] = HOME_ON_GET_S, [MSG_GET_E] = HOME_ON_GET_E, [MSG_DONE] = HOME_ON_DONE};
+
+    home_handle(d, page, event[type], from);
+}
+
+void home_destroy(struct dsm *d)
+{
+    sim_free(d->node);
+}

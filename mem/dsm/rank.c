@@ -1,0 +1,211 @@
+/* The rank side: acquire, and the answers of others, interpreted from protocol.def. */
+#include <string.h>
+
+#include "dsm_priv.h"
+
+typedef void action_fn(struct dsm *d, struct dsm_record *r, struct rank_input *in);
+
+static void do_nothing(struct dsm *d, struct dsm_record *r, struct rank_input *in)
+{
+    (void)d, (void)r, (void)in;
+}
+
+static void do_hit(struct dsm *d, struct dsm_record *r, struct rank_input *in)
+{
+    (void)d, (void)r;
+    in->hit = true;
+}
+
+static void request(struct dsm *d, struct dsm_record *r, enum dsm_message type)
+{
+    r->acks_known = false;
+    r->acks_due = r->acks_got = 0;
+    messages_send(d, dsm_home(d, r->page), type, r->page, d->me, 0);
+}
+
+static void do_get_s(struct dsm *d, struct dsm_record *r, struct rank_input *in)
+{
+    (void)in;
+    d->stats.gets_shared++;
+    request(d, r, MSG_GET_S);
+}
+
+static void do_get_e(struct dsm *d, struct dsm_record *r, struct rank_input *in)
+{
+    (void)in;
+    d->stats.gets_exclusive++;
+    request(d, r, MSG_GET_E);
+}
+
+static void do_copy(struct dsm *d, struct dsm_record *r, struct rank_input *in)
+{
+    uint8_t *bytes = d->config.bytes + (r->page << GUEST_PAGE_BITS);
+
+    d->stats.pages_in++;
+    if (in->body)
+        memcpy(bytes, in->body, GUEST_PAGE_SIZE);
+    else
+        memset(bytes, 0, GUEST_PAGE_SIZE);
+    if (!in->body)
+        d->stats.zero_pages++;
+}
+
+static void do_wake(struct dsm *d, struct dsm_record *r, struct rank_input *in)
+{
+    (void)in;
+    waiters_wake(d, r);
+}
+
+static void do_done(struct dsm *d, struct dsm_record *r, struct rank_input *in)
+{
+    (void)in;
+    messages_send(d, dsm_home(d, r->page), MSG_DONE, r->page, d->me, 0);
+}
+
+/* WAIT is done by the caller that has a waiter; REVOKE, SEND and ACK by the batch (batch.c). */
+static action_fn *const actions[DO_NR] = {
+    [DO_NOP] = do_nothing,    [DO_HIT] = do_hit,        [DO_WAIT] = do_nothing,
+    [DO_GET_S] = do_get_s,    [DO_GET_E] = do_get_e,    [DO_COPY] = do_copy,
+    [DO_WAKE] = do_wake,      [DO_DONE] = do_done,      [DO_REVOKE] = do_nothing,
+    [DO_SEND_S] = do_nothing, [DO_SEND_E] = do_nothing, [DO_ACK] = do_nothing};
+
+void rank_handle(struct dsm *d, struct dsm_record *r, enum rank_event event, struct rank_input *in)
+{
+    const struct protocol_row *row = &protocol_rank[r->state][event];
+
+    if (!row->known) {
+        dsm_fail(d, "%s of %s for page 0x%llx, which is in state %s here", rank_event_name[event],
+                 ic_rank_name(d->config.ic, in->from), (unsigned long long)r->page,
+                 rank_state_name[r->state]);
+        return;
+    }
+    /* The bytes come before the state that lets others read them. */
+    if (protocol_row_does(row, DO_COPY))
+        do_copy(d, r, in);
+    record_set_state(d, r, (enum rank_state)row->next);
+    for (unsigned i = 0; i < PROTOCOL_ACTIONS; i++)
+        if (row->action[i] != DO_COPY)
+            actions[row->action[i]](d, r, in);
+}
+
+/* Counts ACKs; says whether `plain` is the event, or the next one: none is missing any more. */
+static enum rank_event counted(struct dsm_record *r, enum rank_event plain)
+{
+    return r->acks_known && r->acks_got == r->acks_due ? plain + 1 : plain;
+}
+
+static enum rank_event event_of(struct dsm_record *r, enum dsm_message type,
+                                const struct dsm_wire *wire)
+{
+    switch (type) {
+    case MSG_DATA_S:
+        return ON_DATA_S;
+    case MSG_ACK:
+        r->acks_got++;
+        return counted(r, ON_ACK);
+    case MSG_FWD_S:
+        return ON_FWD_S;
+    case MSG_FWD_E:
+        return ON_FWD_E;
+    case MSG_INV:
+        return ON_INV;
+    default: /* DATA_E, GRANT */
+        r->acks_known = true;
+        r->acks_due = wire->acks;
+        return counted(r, type == MSG_DATA_E ? ON_DATA_E : ON_GRANT);
+    }
+}
+
+static bool is_request(enum rank_event event)
+{
+    return event == ON_FWD_S || event == ON_FWD_E || event == ON_INV;
+}
+
+void rank_receive(struct dsm *d, rank_t from, enum dsm_message type, const struct dsm_wire *wire,
+                  const uint8_t *body)
+{
+    struct dsm_record *r = record_get(d, wire->page);
+    enum rank_event event = event_of(r, type, wire);
+    struct rank_input in = {.from = from, .wire = wire, .body = body};
+
+    if (!is_request(event))
+        rank_handle(d, r, event, &in);
+    else if (r->requested || !protocol_rank[r->state][event].known)
+        dsm_fail(d, "%s of %s for page 0x%llx, which is in state %s here%s", rank_event_name[event],
+                 ic_rank_name(d->config.ic, from), (unsigned long long)r->page,
+                 rank_state_name[r->state], r->requested ? " and asked for" : "");
+    else
+        request_add(d, r,
+                    &(struct dsm_request){wire->page, wire->requester, wire->acks, (uint8_t)event});
+    record_put(d, r);
+}
+
+static bool is_enough(enum dsm_state state, bool write)
+{
+    return state >= (write ? DSM_EXCLUSIVE : DSM_SHARED);
+}
+
+/* A waiter in the middle of an instruction that has waited before keeps every page it finds. */
+static void keep(struct dsm *d, uint64_t page, struct dsm_waiter *w)
+{
+    struct dsm_record *r = record_get(d, page);
+
+    waiter_hold(d, r, w);
+    record_put(d, r);
+}
+
+static enum dsm_result acquire_locked(struct dsm *d, uint64_t page, bool write, uint32_t waiter)
+{
+    struct dsm_waiter *w = waiter_find(d, waiter);
+    struct rank_input in = {.from = d->me};
+
+    /* Readable is not enough: to hold it would only keep those waiting who are served first. */
+    if (write && w && dsm_page_state(d, page) == DSM_SHARED)
+        waiter_drop_hold(d, w, page);
+    struct dsm_record *r = record_get(d, page);
+    rank_handle(d, r, write ? ON_WRITE : ON_READ, &in);
+    if (!in.hit)
+        waiter_wait(d, r, waiter, write);
+    /* What the home had to say on the spot may be that the page is there. */
+    messages_handle_local(d);
+    bool enough = is_enough(dsm_page_state(d, page), write);
+    if (enough && w && atomic_load_explicit(&w->nr_holds, memory_order_relaxed))
+        keep(d, page, w);
+    r = record_find(d, page);
+    if (r)
+        record_put(d, r);
+    return enough ? DSM_OK : DSM_WAIT;
+}
+
+static bool holds_something(const struct dsm *d, uint32_t waiter)
+{
+    const struct dsm_waiter *w = waiter_find(d, waiter);
+
+    return w && atomic_load_explicit(&w->nr_holds, memory_order_relaxed);
+}
+
+enum dsm_result dsm_acquire(struct dsm *d, uint64_t page, bool write, uint32_t waiter)
+{
+    if (is_enough(dsm_page_state(d, page), write) && !holds_something(d, waiter))
+        return DSM_OK;
+    dsm_enter(d);
+    enum dsm_result result = acquire_locked(d, page, write, waiter);
+    dsm_leave(d);
+    return result;
+}
+
+void dsm_prefetch(struct dsm *d, uint64_t page, unsigned nr)
+{
+    uint64_t end = page < d->config.nr_pages ? page + nr : 0;
+
+    dsm_enter(d);
+    for (; page < end && page < d->config.nr_pages; page++) {
+        if (dsm_page_state(d, page) != DSM_INVALID)
+            continue;
+        struct dsm_record *r = record_get(d, page);
+        if (r->state == RANK_I)
+            rank_handle(d, r, ON_READ, &(struct rank_input){.from = d->me});
+        record_put(d, r);
+    }
+    dsm_leave(d);
+}

@@ -1,0 +1,101 @@
+/* Records: a hash table of the pages that something is going on with. */
+#include "dsm_priv.h"
+#include "sim-core/alloc.h"
+
+static const enum dsm_state visible[RANK_NR_STATES] = {
+    [RANK_I] = DSM_INVALID,   [RANK_IS] = DSM_INVALID, [RANK_IE] = DSM_INVALID,
+    [RANK_IEA] = DSM_INVALID, [RANK_S] = DSM_SHARED,   [RANK_SE] = DSM_SHARED,
+    [RANK_SEA] = DSM_SHARED,  [RANK_E] = DSM_EXCLUSIVE};
+
+static const enum rank_state stable[] = {
+    [DSM_INVALID] = RANK_I, [DSM_SHARED] = RANK_S, [DSM_EXCLUSIVE] = RANK_E};
+
+static struct dsm_record **bucket_of(struct dsm *d, uint64_t page)
+{
+    return &d->bucket[(page * 0x9e3779b97f4a7c15u) >> 32 & (DSM_BUCKETS - 1)];
+}
+
+struct dsm_record *record_find(struct dsm *d, uint64_t page)
+{
+    struct dsm_record *r = *bucket_of(d, page);
+
+    while (r && r->page != page)
+        r = r->next;
+    return r;
+}
+
+static struct dsm_record *record_new(struct dsm *d, uint64_t page)
+{
+    struct dsm_record *r = d->free_records;
+
+    if (r)
+        d->free_records = r->next;
+    else
+        r = sim_new(struct dsm_record);
+    *r = (struct dsm_record){.page = page,
+                             .state = (uint8_t)stable[dsm_page_state(d, page)],
+                             .waiters = DSM_NOBODY,
+                             .hold_id = ++d->last_hold_id};
+    return r;
+}
+
+struct dsm_record *record_get(struct dsm *d, uint64_t page)
+{
+    struct dsm_record *r = record_find(d, page);
+
+    if (!r) {
+        struct dsm_record **bucket = bucket_of(d, page);
+        r = record_new(d, page);
+        r->next = *bucket;
+        *bucket = r;
+    }
+    return r;
+}
+
+static bool in_use(const struct dsm_record *r)
+{
+    return r->state != (uint8_t)stable[visible[r->state]] || r->waiters != DSM_NOBODY ||
+           r->pinners || r->pins || r->holds || r->requested;
+}
+
+void record_put(struct dsm *d, struct dsm_record *r)
+{
+    if (in_use(r))
+        return;
+    struct dsm_record **p = bucket_of(d, r->page);
+    while (*p != r)
+        p = &(*p)->next;
+    *p = r->next;
+    r->next = d->free_records;
+    d->free_records = r;
+}
+
+void record_set_state(struct dsm *d, struct dsm_record *r, enum rank_state state)
+{
+    bool came = visible[state] > visible[r->state];
+    uint32_t word = atomic_load_explicit(&d->word[r->page], memory_order_relaxed);
+    uint32_t now = (word & ~(uint32_t)DSM_WORD_STATE) | (uint32_t)(visible[state] + 1);
+
+    r->state = (uint8_t)state;
+    if (came && now < UINT32_MAX - DSM_WORD_COUNT)
+        now += DSM_WORD_COUNT;
+    /* R1: the bytes that came are there before anybody reads (A1 in dsm_page_state). */
+    if (now != word)
+        atomic_store_explicit(&d->word[r->page], now, memory_order_release);
+}
+
+static void free_chain(struct dsm_record *r)
+{
+    while (r) {
+        struct dsm_record *next = r->next;
+        sim_free(r);
+        r = next;
+    }
+}
+
+void records_destroy(struct dsm *d)
+{
+    free_chain(d->free_records);
+    for (unsigned i = 0; i < DSM_BUCKETS; i++)
+        free_chain(d->bucket[i]);
+}

@@ -1,0 +1,299 @@
+/* Several ranks with coherent memory in this process, fake vCPUs with soft TLBs, and an oracle.
+ *
+ * A vCPU's instruction needs one or two pages. It fills its TLB through dsm_acquire as the real one
+ * does, leaves when a page is on its way, and has to survive revokes at any step. All loads are
+ * compared with what the last store anywhere wrote; bytes of invalid pages are poisoned, so that a
+ * stale one is seen. */
+#ifndef DSM_WORLD_H
+#define DSM_WORLD_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dsm_priv.h"
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+
+enum {
+    WORLD_RANKS = 80,
+    WORLD_CPUS = 3, /* per rank */
+    WORLD_PAGES = 4,
+    WORLD_PINS = 2 /* per rank */
+};
+
+enum world_op { OP_LOAD, OP_STORE, OP_INCREMENT, OP_COPY, OP_NR };
+
+struct world_cpu {
+    uint8_t tlb[WORLD_PAGES]; /* enum dsm_state that it may use */
+    bool busy;
+    enum world_op op;
+    unsigned page, from; /* `from`: OP_COPY reads it */
+    unsigned word;
+    unsigned retired;
+};
+
+struct world_rank {
+    struct world *world;
+    rank_t rank;
+    struct ic *ic;
+    struct dsm *dsm;
+    uint64_t *bytes;
+    struct world_cpu cpu[WORLD_CPUS];
+    struct {
+        bool pinned, write;
+        unsigned page;
+    } pin[WORLD_PINS];
+};
+
+struct world {
+    uint64_t seed, random, now;
+    unsigned nr_ranks, nr_cpus, nr_pages;
+    struct ic_inproc *net;
+    struct world_rank rank[WORLD_RANKS];
+    uint64_t oracle[WORLD_PAGES][512];
+    uint64_t failures;
+};
+
+static inline uint64_t world_random(struct world *w, uint64_t below)
+{
+    uint64_t z = w->random += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return (z ^ (z >> 31)) % below;
+}
+
+static inline rank_t world_home(void *opaque, uint64_t page)
+{
+    const struct world *w = opaque;
+
+    return (rank_t)(page % w->nr_ranks);
+}
+
+static inline uint64_t world_now(void *opaque)
+{
+    return ((struct world_rank *)opaque)->world->now;
+}
+
+static inline void world_revoke(void *opaque, unsigned nr, const uint64_t page[],
+                                const uint8_t to[])
+{
+    struct world_rank *r = opaque;
+
+    for (unsigned i = 0; i < nr; i++)
+        for (unsigned c = 0; c < WORLD_CPUS; c++)
+            if (r->cpu[c].tlb[page[i]] > to[i])
+                r->cpu[c].tlb[page[i]] = to[i];
+}
+
+static inline void world_granted(void *opaque, uint64_t page)
+{
+    (void)opaque, (void)page;
+}
+
+static inline void world_failed(void *opaque, const char *why)
+{
+    (void)why;
+    ((struct world_rank *)opaque)->world->failures++;
+}
+
+static const struct dsm_enforce_ops world_ops = {world_revoke, world_granted, world_failed};
+
+static inline struct world *world_create(uint64_t seed, unsigned nr_ranks, unsigned nr_cpus,
+                                         unsigned nr_pages)
+{
+    struct world *w = sim_new(struct world);
+    const struct ic_chaos chaos = {.seed = seed, .manual = true};
+
+    w->seed = w->random = seed;
+    w->nr_ranks = nr_ranks;
+    w->nr_cpus = nr_cpus;
+    w->nr_pages = nr_pages;
+    assert_int_equal(ic_inproc_create(nr_ranks, &chaos, &w->net), SIM_OK);
+    for (unsigned i = 0; i < nr_ranks; i++) {
+        struct world_rank *r = &w->rank[i];
+        r->world = w;
+        r->rank = (rank_t)i;
+        r->bytes = sim_zalloc_aligned(4096, nr_pages * GUEST_PAGE_SIZE);
+        assert_int_equal(ic_inproc_join(w->net, (rank_t)i, NULL, &r->ic), SIM_OK);
+        struct dsm_config config = {.ic = r->ic,
+                                    .nr_pages = nr_pages,
+                                    .bytes = (uint8_t *)r->bytes,
+                                    .home = world_home,
+                                    .home_opaque = w,
+                                    .ops = &world_ops,
+                                    .opaque = r,
+                                    .hold_ns = 2000,
+                                    .now = world_now};
+        assert_int_equal(dsm_create(&config, &r->dsm), SIM_OK);
+    }
+    return w;
+}
+
+static inline void world_destroy(struct world *w)
+{
+    for (unsigned i = 0; i < w->nr_ranks; i++) {
+        ic_destroy(w->rank[i].ic);
+        dsm_destroy(w->rank[i].dsm);
+        sim_free(w->rank[i].bytes);
+    }
+    ic_inproc_destroy(w->net);
+    sim_free(w);
+}
+
+/* A message or a tick somewhere; false: nothing was under way. */
+static inline bool world_step(struct world *w)
+{
+    w->now += 100;
+    return ic_inproc_step(w->net);
+}
+
+#define world_fail(w, ...)                                                                         \
+    do {                                                                                           \
+        char text_[200];                                                                           \
+        snprintf(text_, sizeof text_, __VA_ARGS__);                                                \
+        fail_msg("seed %llu: %s", (unsigned long long)(w)->seed, text_);                           \
+    } while (0)
+
+/* One writer, or readers. */
+static inline void world_check_states(struct world *w)
+{
+    for (unsigned page = 0; page < w->nr_pages; page++) {
+        unsigned n[3] = {0};
+        for (unsigned i = 0; i < w->nr_ranks; i++)
+            n[dsm_page_state(w->rank[i].dsm, page)]++;
+        if (n[DSM_EXCLUSIVE] > 1 || (n[DSM_EXCLUSIVE] && n[DSM_SHARED]))
+            world_fail(w, "page %u: %u exclusive, %u shared", page, n[DSM_EXCLUSIVE],
+                       n[DSM_SHARED]);
+    }
+}
+
+/* Bytes of a page that is invalid mean nothing, unless only ACKs are missing: nobody may see them. */
+static inline void world_poison(struct world *w, struct world_rank *r)
+{
+    unsigned page = (unsigned)world_random(w, w->nr_pages);
+
+    struct dsm_record *record = record_find(r->dsm, page);
+
+    if (dsm_page_state(r->dsm, page) == DSM_INVALID && !(record && record->state == RANK_IEA))
+        memset(r->bytes + page * 512, 0xdb, GUEST_PAGE_SIZE);
+}
+
+static inline void world_check_load(struct world *w, struct world_rank *r, unsigned page,
+                                    unsigned word)
+{
+    if (r->bytes[page * 512 + word] != w->oracle[page][word])
+        world_fail(w, "rank %d reads %llx of page %u word %u, the last written is %llx",
+                   (int)r->rank, (unsigned long long)r->bytes[page * 512 + word], page, word,
+                   (unsigned long long)w->oracle[page][word]);
+}
+
+static inline void world_store(struct world *w, struct world_rank *r, unsigned page, unsigned word,
+                               uint64_t value)
+{
+    r->bytes[page * 512 + word] = value;
+    w->oracle[page][word] = value;
+}
+
+/* Fills the vCPU's TLB; false: the page is on its way. */
+static inline bool world_have(struct world_rank *r, unsigned c, unsigned page, bool write)
+{
+    enum dsm_state need = write ? DSM_EXCLUSIVE : DSM_SHARED;
+    struct world_cpu *cpu = &r->cpu[c];
+
+    if (cpu->tlb[page] >= need)
+        return true;
+    if (dsm_acquire(r->dsm, page, write, c) == DSM_WAIT)
+        return false;
+    cpu->tlb[page] = (uint8_t)need;
+    return true;
+}
+
+static inline void world_execute(struct world *w, struct world_rank *r, struct world_cpu *cpu)
+{
+    unsigned page = cpu->page, word = cpu->word;
+
+    switch (cpu->op) {
+    case OP_LOAD:
+        world_check_load(w, r, page, word);
+        break;
+    case OP_STORE:
+        world_store(w, r, page, word, world_random(w, UINT64_MAX));
+        break;
+    case OP_INCREMENT:
+        world_check_load(w, r, page, word);
+        world_store(w, r, page, word, r->bytes[page * 512 + word] + 1);
+        break;
+    default:
+        world_check_load(w, r, cpu->from, word);
+        world_store(w, r, page, word, r->bytes[cpu->from * 512 + word]);
+    }
+}
+
+static inline void world_fetch_instruction(struct world *w, struct world_cpu *cpu)
+{
+    cpu->busy = true;
+    cpu->op = (enum world_op)world_random(w, OP_NR);
+    cpu->page = (unsigned)world_random(w, w->nr_pages);
+    cpu->from = (unsigned)world_random(w, w->nr_pages);
+    cpu->word = (unsigned)world_random(w, 2) * 511;
+}
+
+/* One attempt of a vCPU at its instruction. */
+static inline void world_run_cpu(struct world *w, struct world_rank *r, unsigned c)
+{
+    struct world_cpu *cpu = &r->cpu[c];
+
+    if (dsm_waiting(r->dsm, c)) {
+        /* An interrupt: the instruction is given up. */
+        if (world_random(w, 64) == 0) {
+            dsm_retired(r->dsm, c);
+            cpu->busy = false;
+        }
+        return;
+    }
+    if (!cpu->busy)
+        world_fetch_instruction(w, cpu);
+    /* Two pages at once: the TLB entry of the first may go while the second is fetched. */
+    for (unsigned tries = 0; tries < 2; tries++) {
+        if (cpu->op == OP_COPY && !world_have(r, c, cpu->from, false))
+            return;
+        if (!world_have(r, c, cpu->page, cpu->op != OP_LOAD))
+            return;
+    }
+    world_execute(w, r, cpu);
+    dsm_retired(r->dsm, c);
+    cpu->busy = false;
+    cpu->retired++;
+}
+
+/* A device: pins what is here, reads or writes later, unpins. */
+static inline void world_run_device(struct world *w, struct world_rank *r)
+{
+    unsigned i = (unsigned)world_random(w, WORLD_PINS);
+    unsigned page = (unsigned)world_random(w, w->nr_pages);
+    enum dsm_state state = dsm_page_state(r->dsm, page);
+
+    if (r->pin[i].pinned) {
+        world_check_load(w, r, r->pin[i].page, 0);
+        if (r->pin[i].write)
+            world_store(w, r, r->pin[i].page, 0, world_random(w, UINT64_MAX));
+        dsm_unpin(r->dsm, r->pin[i].page);
+        r->pin[i].pinned = false;
+    } else if (state != DSM_INVALID) {
+        assert_int_equal(dsm_pin(r->dsm, page, state == DSM_EXCLUSIVE), SIM_OK);
+        r->pin[i].pinned = true;
+        r->pin[i].write = state == DSM_EXCLUSIVE;
+        r->pin[i].page = page;
+    } else {
+        dsm_prefetch(r->dsm, page, 2);
+    }
+}
+
+#endif

@@ -1,0 +1,91 @@
+/* Coherent memory under random instructions, random message orders and virtual time: thousands of
+ * runs, each made by its seed alone. */
+#include "dsm_world.h"
+
+static uint64_t retired(const struct world *w)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < w->nr_ranks; i++)
+        for (unsigned c = 0; c < w->nr_cpus; c++)
+            n += w->rank[i].cpu[c].retired;
+    return n;
+}
+
+/* Something happens somewhere: a message, or a vCPU's or device's turn. */
+static void any_step(struct world *w, unsigned messages)
+{
+    struct world_rank *r = &w->rank[world_random(w, w->nr_ranks)];
+
+    if (world_random(w, 100) < messages)
+        world_step(w);
+    else if (world_random(w, 16) == 0)
+        world_run_device(w, r);
+    else if (world_random(w, 16) == 0)
+        dsm_tick(r->dsm);
+    else
+        world_run_cpu(w, r, (unsigned)world_random(w, w->nr_cpus));
+    if (world_random(w, 4) == 0)
+        world_poison(w, r);
+    world_check_states(w);
+}
+
+/* Instructions go on ending: `goal` of them in a bounded number of steps. */
+static void run(uint64_t seed, unsigned nr_ranks, unsigned nr_cpus, unsigned nr_pages,
+                unsigned goal)
+{
+    struct world *w = world_create(seed, nr_ranks, nr_cpus, nr_pages);
+    unsigned messages = 20 + (unsigned)world_random(w, 75); /* percent: a slow or a fast net */
+    uint64_t limit = (uint64_t)goal * nr_ranks * 2000;
+
+    for (uint64_t step = 0; retired(w) < goal; step++) {
+        any_step(w, messages);
+        if (step == limit)
+            world_fail(w, "%llu of %u instructions in %llu steps", (unsigned long long)retired(w),
+                       goal, (unsigned long long)step);
+    }
+    if (w->failures)
+        world_fail(w, "the protocol was broken");
+    world_destroy(w);
+}
+
+static void test_two_ranks(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 1500; seed++)
+        run(seed, 2, 1 + seed % 3, 1 + seed % 3, 60);
+}
+
+static void test_three_ranks(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 1500; seed++)
+        run(seed, 3, 1 + seed % 2, 1 + seed % 4, 60);
+}
+
+static void test_many_ranks(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++)
+        run(seed, 4 + seed % 12, 2, 2, 100);
+}
+
+/* More than 64: sharers are counted in groups. */
+static void test_groups_of_ranks(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4; seed++)
+        run(seed, 65 + seed * 3, 1, 2, 150);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_two_ranks),
+        cmocka_unit_test(test_three_ranks),
+        cmocka_unit_test(test_many_ranks),
+        cmocka_unit_test(test_groups_of_ranks),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

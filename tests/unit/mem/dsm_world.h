@@ -174,7 +174,8 @@ static inline void world_check_states(struct world *w)
     }
 }
 
-/* Bytes of a page that is invalid mean nothing, unless only ACKs are missing: nobody may see them. */
+/* Bytes of a page that is invalid mean nothing, unless only ACKs are missing: nobody may see them.
+ */
 static inline void world_poison(struct world *w, struct world_rank *r)
 {
     unsigned page = (unsigned)world_random(w, w->nr_pages);

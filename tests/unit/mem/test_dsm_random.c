@@ -1,6 +1,10 @@
 /* Coherent memory under random instructions, random message orders and virtual time: thousands of
  * runs, each made by its seed alone. */
+#include <stdlib.h>
+
 #include "dsm_world.h"
+
+static uint64_t nr_seeds;
 
 static uint64_t retired(const struct world *w)
 {
@@ -52,21 +56,21 @@ static void run(uint64_t seed, unsigned nr_ranks, unsigned nr_cpus, unsigned nr_
 static void test_two_ranks(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 1500; seed++)
+    for (uint64_t seed = 1; seed <= nr_seeds; seed++)
         run(seed, 2, 1 + seed % 3, 1 + seed % 3, 60);
 }
 
 static void test_three_ranks(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 1500; seed++)
+    for (uint64_t seed = 1; seed <= nr_seeds; seed++)
         run(seed, 3, 1 + seed % 2, 1 + seed % 4, 60);
 }
 
 static void test_many_ranks(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 60; seed++)
+    for (uint64_t seed = 1; seed <= 1 + nr_seeds / 25; seed++)
         run(seed, 4 + seed % 12, 2, 2, 100);
 }
 
@@ -74,12 +78,14 @@ static void test_many_ranks(void **state)
 static void test_groups_of_ranks(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 4; seed++)
+    for (uint64_t seed = 1; seed <= 1 + nr_seeds / 300; seed++)
         run(seed, 65 + seed * 3, 1, 2, 150);
 }
 
-int main(void)
+/* test_dsm_random [SEEDS] */
+int main(int argc, char **argv)
 {
+    nr_seeds = argc > 1 ? strtoull(argv[1], NULL, 10) : 250;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_ranks),
         cmocka_unit_test(test_three_ranks),

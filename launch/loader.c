@@ -120,6 +120,7 @@ static enum sim_status copy_file(struct loader *l, const struct input_file *f, u
         uint64_t piece = len;
         void *p = mem_dma_map(l->m->space, to, &piece);
         SIM_BUG_ON(!p, "loader: %#" PRIx64 " is no RAM", to);
+        mem_dma_before_write(l->m->space, to, piece);
         SIM_TRY(input_file_read(f, offset, p, piece));
         mem_dma_written(l->m->space, to, piece);
         offset += piece;
@@ -140,6 +141,7 @@ static void zero(struct loader *l, gpa_t to, uint64_t len)
         void *p = mem_dma_map(l->m->space, to, &piece);
         SIM_BUG_ON(!p, "loader: %#" PRIx64 " is no RAM", to);
         if (memcmp(p, zeroes, piece) != 0) {
+            mem_dma_before_write(l->m->space, to, piece);
             memset(p, 0, piece);
             mem_dma_written(l->m->space, to, piece);
         }

@@ -91,6 +91,7 @@ enum mem_result mem_page_acquire(struct mem_space *s, gpa_t gpa, bool write, uin
     _Atomic uint32_t *state = mem_page_state(s, off);
     uint32_t old = atomic_load_explicit(state, memory_order_acquire);
 
+    sim_guard_before(&s->guard, off, GUEST_PAGE_SIZE, write);
     *host = s->vram + off;
     if (!write) {
         *writable = false;
@@ -118,6 +119,21 @@ uint8_t *mem_ram_ptr(struct mem_space *s, gpa_t gpa, uint64_t len)
     if (!r || r->ops || len > r->size - (gpa - r->base))
         return NULL;
     return s->vram + r->ram_offset + (gpa - r->base);
+}
+
+void mem_set_guard(struct mem_space *s, struct sim_guard *guard)
+{
+    atomic_store_explicit(&s->guard, guard, memory_order_release);
+}
+
+bool mem_take_dirty(struct mem_space *s, uint64_t ram_offset)
+{
+    _Atomic uint32_t *state = mem_page_state(s, ram_offset);
+
+    if (!(atomic_load_explicit(state, memory_order_relaxed) & MEM_PAGE_DIRTY))
+        return false;
+    atomic_fetch_and_explicit(state, ~(uint32_t)MEM_PAGE_DIRTY, memory_order_seq_cst);
+    return true;
 }
 
 static _Atomic uint32_t *state_of(struct mem_space *s, gpa_t gpa)

@@ -353,6 +353,21 @@ void mem_dma_written(struct mem_space *s, gpa_t gpa, uint64_t len)
     }
 }
 
+void mem_dma_before_write(struct mem_space *s, gpa_t gpa, uint64_t len)
+{
+    if (SIM_LIKELY(!atomic_load_explicit(&s->guard, memory_order_acquire)))
+        return;
+    while (len) {
+        struct mem_region *r = mem_find(s, gpa);
+        if (!r || r->ops)
+            return;
+        uint64_t offset = gpa - r->base, piece = r->size - offset < len ? r->size - offset : len;
+        sim_guard_before(&s->guard, r->ram_offset + offset, piece, true);
+        gpa += piece;
+        len -= piece;
+    }
+}
+
 void *mem_dma_map(struct mem_space *s, gpa_t gpa, uint64_t *len)
 {
     struct mem_region *r = mem_find(s, gpa);
@@ -362,6 +377,7 @@ void *mem_dma_map(struct mem_space *s, gpa_t gpa, uint64_t *len)
     uint64_t left = r->size - (gpa - r->base);
     if (*len > left)
         *len = left;
+    sim_guard_before(&s->guard, r->ram_offset + (gpa - r->base), *len, false);
     return s->ram + r->ram_offset + (gpa - r->base);
 }
 
@@ -405,6 +421,7 @@ enum mem_result mem_write(struct mem_space *s, gpa_t gpa, const void *buf, uint6
         uint64_t piece = len;
         void *p = mem_dma_map(s, gpa, &piece);
         if (p) {
+            mem_dma_before_write(s, gpa, piece);
             mem_copy(p, in, piece);
             mem_dma_written(s, gpa, piece);
         } else {

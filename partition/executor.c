@@ -37,6 +37,11 @@ struct executor_group {
     _Atomic uint8_t *idle; /* by vCPU index; written by its executor */
     _Atomic unsigned sleepers;
     bool started;
+    /* Pausing: executors park between two turns. `pausing` is written under pause_lock. */
+    struct sim_mutex pause_lock;
+    struct sim_cond pause_cond;
+    _Atomic bool pausing;
+    unsigned parked; /* or ended */
 };
 
 static void executor_wake(struct vcpu_waker *w)
@@ -210,13 +215,64 @@ static bool turn(struct executor *ex, struct vcpu *v)
     return why != VCPU_EXIT_YIELD;
 }
 
+/* --- pausing --- */
+
+static void count_parked(struct executor_group *g)
+{
+    g->parked++;
+    sim_cond_broadcast(&g->pause_cond);
+}
+
+static void park(struct executor_group *g)
+{
+    sim_mutex_lock(&g->pause_lock);
+    count_parked(g);
+    while (atomic_load_explicit(&g->pausing, memory_order_relaxed))
+        sim_cond_wait(&g->pause_cond, &g->pause_lock);
+    g->parked--;
+    sim_mutex_unlock(&g->pause_lock);
+}
+
+static bool must_park(const struct executor_group *g)
+{
+    return SIM_UNLIKELY(atomic_load_explicit(&g->pausing, memory_order_acquire));
+}
+
+void executor_group_pause(struct executor_group *g)
+{
+    sim_mutex_lock(&g->pause_lock);
+    atomic_store_explicit(&g->pausing, true, memory_order_release);
+    sim_mutex_unlock(&g->pause_lock);
+    for (unsigned i = 0; i < g->nr; i++)
+        executor_wake(&g->ex[i].waker);
+    sim_mutex_lock(&g->pause_lock);
+    while (g->started && g->parked < g->nr)
+        sim_cond_wait(&g->pause_cond, &g->pause_lock);
+    sim_mutex_unlock(&g->pause_lock);
+}
+
+void executor_group_resume(struct executor_group *g)
+{
+    sim_mutex_lock(&g->pause_lock);
+    atomic_store_explicit(&g->pausing, false, memory_order_release);
+    sim_cond_broadcast(&g->pause_cond);
+    sim_mutex_unlock(&g->pause_lock);
+}
+
+uint32_t executor_group_cursor(const struct executor_group *g)
+{
+    const struct executor *ex = &g->ex[0];
+
+    return ex->cursor < ex->nr ? ex->vcpus[ex->cursor]->index : 0;
+}
+
 /* Runs each runnable vCPU once; false when all are parked. */
 static bool round_of_turns(struct executor *ex)
 {
     struct sim *sim = ex->group->sim;
     bool any = false, progress = false;
 
-    for (unsigned i = 0; i < ex->nr && !sim_ending(sim); i++) {
+    for (unsigned i = 0; i < ex->nr && !sim_ending(sim) && !must_park(ex->group); i++) {
         struct vcpu *v = pick(ex, sim_clock_now(&sim->clock));
         if (!v)
             break;
@@ -240,10 +296,18 @@ static void *executor_main(void *arg)
     while (!sim_ending(sim)) {
         /* Cleared before looking: a wake after this is seen by executor_sleep. */
         atomic_store_explicit(&ex->woken, false, memory_order_seq_cst);
-        if (!round_of_turns(ex) && !take_work(ex) && !sim_ending(sim))
+        if (must_park(ex->group)) {
+            park(ex->group);
+            continue;
+        }
+        /* A round that was cut short by a pause says nothing about who could run. */
+        if (!round_of_turns(ex) && !must_park(ex->group) && !take_work(ex) && !sim_ending(sim))
             executor_sleep(ex, earliest_deadline(ex));
     }
     atomic_fetch_add_explicit(&ex->cpu_ns, sim_thread_cpu_ns() - cpu_before, memory_order_relaxed);
+    sim_mutex_lock(&ex->group->pause_lock);
+    count_parked(ex->group); /* for good */
+    sim_mutex_unlock(&ex->group->pause_lock);
     return NULL;
 }
 
@@ -284,8 +348,12 @@ enum sim_status executor_group_create(struct sim *sim, const struct executor_con
         g->nr = sim->nr_vcpus ? sim->nr_vcpus : 1;
     g->ex = sim_new_array(struct executor, g->nr);
     g->idle = sim_zalloc(sim->nr_vcpus + 1);
+    sim_mutex_init(&g->pause_lock, SIM_RANK_EXECUTOR);
+    sim_cond_init(&g->pause_cond);
     for (unsigned i = 0; i < g->nr; i++)
         executor_init(&g->ex[i], g, i);
+    if (g->nr == 1 && config->cursor < g->ex[0].nr)
+        g->ex[0].cursor = config->cursor;
     *out = g;
     return SIM_OK;
 }
@@ -331,6 +399,8 @@ void executor_group_destroy(struct executor_group *g)
         sim_cond_fini(&g->ex[i].cond);
         sim_mutex_fini(&g->ex[i].lock);
     }
+    sim_cond_fini(&g->pause_cond);
+    sim_mutex_fini(&g->pause_lock);
     sim_free((void *)g->idle);
     sim_free(g->ex);
     sim_free(g);

@@ -9,6 +9,8 @@ struct sim_timer {
     struct sim *sim;
     struct heap_node node;     /* VIRTUAL */
     struct sim_io_timer *host; /* HOST */
+    vtime_t deadline;          /* HOST: as armed last */
+    struct sim_timer *next, **link; /* of all timers; under the timers' lock */
     void (*fn)(void *opaque);
     void *opaque;
 };
@@ -17,6 +19,7 @@ struct sim_timer {
 struct sim_timers {
     struct sim_mutex lock;
     struct heap heap;
+    struct sim_timer *all;
     _Atomic vtime_t next; /* key of the heap's first; written under lock */
 };
 
@@ -24,7 +27,7 @@ struct sim_timers *sim_timers_create(void)
 {
     struct sim_timers *ts = sim_new(struct sim_timers);
 
-    sim_mutex_init(&ts->lock, SIM_RANK_IO);
+    sim_mutex_init(&ts->lock, SIM_RANK_TIMER);
     atomic_init(&ts->next, VTIME_NEVER);
     return ts;
 }
@@ -37,13 +40,42 @@ void sim_timers_destroy(struct sim_timers *ts)
     sim_free(ts);
 }
 
+/* Once fired it is not armed: a shift of the clock must not fire it again. */
+static void host_fired(void *opaque)
+{
+    struct sim_timer *t = opaque;
+    vtime_t armed = __atomic_load_n(&t->deadline, __ATOMIC_RELAXED);
+
+    if (armed <= sim_clock_now(&t->sim->clock))
+        __atomic_compare_exchange_n(&t->deadline, &armed, VTIME_NEVER, false, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED);
+    t->fn(t->opaque);
+}
+
 struct sim_timer *sim_timer_create(struct sim *sim, void (*fn)(void *opaque), void *opaque)
 {
     struct sim_timer *t = sim_new(struct sim_timer);
 
-    *t = (struct sim_timer){.sim = sim, .node = {0, HEAP_OUT}, .fn = fn, .opaque = opaque};
-    t->host = sim_io_timer_create(sim->io, fn, opaque);
+    *t = (struct sim_timer){.sim = sim, .node = {0, HEAP_OUT}, .fn = fn, .opaque = opaque,
+                            .deadline = VTIME_NEVER};
+    t->host = sim_io_timer_create(sim->io, host_fired, t);
+    sim_mutex_lock(&sim->timers->lock);
+    t->next = sim->timers->all;
+    t->link = &sim->timers->all;
+    if (t->next)
+        t->next->link = &t->next;
+    sim->timers->all = t;
+    sim_mutex_unlock(&sim->timers->lock);
     return t;
+}
+
+static void unlist(struct sim_timer *t)
+{
+    sim_mutex_lock(&t->sim->timers->lock);
+    *t->link = t->next;
+    if (t->next)
+        t->next->link = t->link;
+    sim_mutex_unlock(&t->sim->timers->lock);
 }
 
 static void set_next(struct sim_timers *ts)
@@ -65,16 +97,38 @@ static void place(struct sim_timer *t, vtime_t deadline)
     sim_mutex_unlock(&ts->lock);
 }
 
-void sim_timer_arm(struct sim_timer *t, vtime_t deadline)
+static void arm_host(struct sim_timer *t)
 {
     const struct sim_clock *clock = &t->sim->clock;
+    uint64_t base = atomic_load_explicit(&clock->host_base_ns, memory_order_relaxed);
+    vtime_t deadline = __atomic_load_n(&t->deadline, __ATOMIC_RELAXED);
 
-    if (clock->mode == SIM_CLOCK_VIRTUAL)
-        place(t, deadline);
-    else if (deadline > VTIME_NEVER - clock->host_base_ns)
-        sim_io_timer_cancel(t->host);
+    if (deadline > VTIME_NEVER - base || atomic_load_explicit(&clock->stopped, memory_order_relaxed))
+        sim_io_timer_cancel(t->host); /* never, or not before the clock goes on */
     else
-        sim_io_timer_arm(t->host, clock->host_base_ns + deadline);
+        sim_io_timer_arm(t->host, base + deadline);
+}
+
+void sim_timer_arm(struct sim_timer *t, vtime_t deadline)
+{
+    if (t->sim->clock.mode == SIM_CLOCK_VIRTUAL) {
+        place(t, deadline);
+        return;
+    }
+    __atomic_store_n(&t->deadline, deadline, __ATOMIC_RELAXED);
+    arm_host(t);
+}
+
+void sim_timers_shifted(struct sim *sim)
+{
+    struct sim_timers *ts = sim->timers;
+
+    if (sim->clock.mode != SIM_CLOCK_HOST)
+        return;
+    sim_mutex_lock(&ts->lock);
+    for (struct sim_timer *t = ts->all; t; t = t->next)
+        arm_host(t);
+    sim_mutex_unlock(&ts->lock);
 }
 
 void sim_timer_cancel(struct sim_timer *t)
@@ -85,6 +139,7 @@ void sim_timer_cancel(struct sim_timer *t)
 void sim_timer_destroy(struct sim_timer *t)
 {
     place(t, VTIME_NEVER);
+    unlist(t);
     sim_io_timer_destroy(t->host);
     sim_free(t);
 }

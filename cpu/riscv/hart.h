@@ -34,7 +34,8 @@ enum rv_cause {
 
 enum rv_stop_reason { RV_STOP_NONE, RV_STOP_WFI, RV_STOP_WRS, RV_STOP_PAUSE, RV_STOP_EXCLUSIVE };
 
-enum { RV_REQ_FENCE_I = 1, RV_REQ_TLB_ALL = 2, RV_REQ_WPROT = 4, RV_REQ_HSM_START = 8 };
+enum { RV_REQ_FENCE_I = 1, RV_REQ_TLB_ALL = 2, RV_REQ_WPROT = 4, RV_REQ_HSM_START = 8,
+       RV_REQ_WPROT_ALL = 16 };
 
 /* A remote fence or revocation. asid == RV_ASID_ANY: all address spaces. */
 #define RV_ASID_ANY UINT64_MAX
@@ -201,6 +202,7 @@ void rv_tlb_select(struct rv_hart *h);
 void rv_tlb_flush_all(struct rv_hart *h);
 void rv_tlb_flush_range(struct rv_hart *h, const struct rv_fence_range *r);
 void rv_tlb_write_protect(struct rv_hart *h, uint64_t gpa_page);
+void rv_tlb_write_protect_all(struct rv_hart *h);
 /* The fetch entry, or the entry, of page va is about to be replaced (mem.c). */
 void rv_tlb_fetch_displaced(struct rv_tlb *t, uint64_t va);
 void rv_tlb_entry_displaced(struct rv_tlb *t, uint64_t va);

@@ -41,6 +41,11 @@ static void *table_ptr(struct rv_hart *h, gpa_t gpa)
     return h->walk_ram.host + (gpa - h->walk_ram.base);
 }
 
+static uint64_t table_offset(const struct walk *w)
+{
+    return (uint64_t)((uint8_t *)w->slot - w->h->machine->space->vram);
+}
+
 /* Implicit accesses are made as S mode (Priv. 3.7.2). */
 static bool read_pte(struct walk *w)
 {
@@ -49,6 +54,7 @@ static bool read_pte(struct walk *w)
     w->slot = table_ptr(w->h, w->pte_gpa);
     if (!w->slot)
         return false;
+    sim_guard_before(&w->h->machine->space->guard, table_offset(w), 8, false);
     w->pte = atomic_load_explicit(w->slot, memory_order_acquire);
     return true;
 }
@@ -123,6 +129,7 @@ static enum update update_ad(struct walk *w)
         return UPDATE_PAGE_FAULT;
     if (!(rv_pmp_perm(w->h, w->pte_gpa, 8, RV_S) & PMP_W))
         return UPDATE_ACCESS_FAULT;
+    sim_guard_before(&w->h->machine->space->guard, table_offset(w), 8, true);
     if (!atomic_compare_exchange_strong_explicit(w->slot, &seen, seen | want, memory_order_seq_cst,
                                                  memory_order_acquire))
         return UPDATE_RETRY;

@@ -53,6 +53,16 @@ void rv_request_write_protect(struct rv_hart *self, struct rv_hart *target, uint
         vcpu_kick(&target->vcpu);
 }
 
+void rv_machine_write_protect(struct rv_machine *m)
+{
+    for (uint32_t i = 0; i < m->nr_harts; i++) {
+        struct rv_hart *h = m->harts[i];
+        sim_mutex_lock(&h->req.lock);
+        post_locked(h, RV_REQ_WPROT_ALL); /* seen before it runs: no kick */
+        sim_mutex_unlock(&h->req.lock);
+    }
+}
+
 bool rv_hart_request_start(struct rv_hart *target, uint64_t pc, uint64_t a1)
 {
     sim_mutex_lock(&target->req.lock);
@@ -138,6 +148,8 @@ static void apply(struct rv_hart *h, const struct taken *t)
         rv_tlb_flush_range(h, &t->range[i]);
     for (uint32_t i = 0; i < t->nr_wprot; i++)
         rv_tlb_write_protect(h, t->wprot[i]);
+    if (t->flags & RV_REQ_WPROT_ALL)
+        rv_tlb_write_protect_all(h);
     if (t->flags & RV_REQ_HSM_START)
         start(h, t);
 }

@@ -223,6 +223,41 @@ void rv_tlb_write_protect(struct rv_hart *h, uint64_t gpa_page)
     }
 }
 
+void rv_tlb_write_protect_all(struct rv_hart *h)
+{
+    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
+        struct rv_tlb *t = h->tlb_pool[i];
+        if (!valid(h, i) || !t->used)
+            continue;
+        for (unsigned s = 0; s < RV_TLB_SETS; s++)
+            for (unsigned w = 0; w < RV_TLB_WAYS; w++)
+                t->set[s][w].tag_w = RV_TLB_INVALID;
+        clear_slots(t);
+    }
+}
+
+/* --- working set --- */
+
+static void visit_context(const struct rv_tlb *t, void (*fn)(void *opaque, gpa_t page), void *opaque)
+{
+    for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
+        if (t->fetch[i].tag != RV_TLB_INVALID)
+            fn(opaque, t->fetch[i].gpa);
+    for (unsigned w = 0; w < RV_TLB_WAYS; w++) /* the most recent way of every set first */
+        for (unsigned s = 0; s < RV_TLB_SETS; s++)
+            if (t->set[s][w].tag_r != RV_TLB_INVALID || t->set[s][w].tag_w != RV_TLB_INVALID)
+                fn(opaque, t->set[s][w].info & GUEST_PAGE_MASK);
+}
+
+void rv_hart_working_set(struct vcpu *v, void (*fn)(void *opaque, gpa_t page), void *opaque)
+{
+    struct rv_hart *h = rv_hart_of(v);
+
+    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++)
+        if (valid(h, i) && h->tlb_pool[i]->used)
+            visit_context(h->tlb_pool[i], fn, opaque);
+}
+
 /* --- fences --- */
 
 struct fence {

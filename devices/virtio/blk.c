@@ -96,6 +96,7 @@ static void finish(struct blk_request *r, uint8_t status)
 {
     struct virtio_device *v = &r->blk->v;
 
+    mem_dma_before_write(v->space, r->status_gpa, 1);
     __atomic_store_n(r->status, status, __ATOMIC_RELAXED);
     mem_dma_written(v->space, r->status_gpa, 1);
     uint32_t written = status == BLK_S_OK ? r->written : 0;
@@ -144,6 +145,8 @@ static void submit_transfer(struct virtio_blk *blk, struct blk_request *r, enum 
         finish(r, BLK_S_IOERR);
         return;
     }
+    if (read)
+        virtio_chain_before_write(&blk->v, c);
     r->written = read ? (uint32_t)len : 0;
     r->io.op = op;
     r->io.offset = sector << SECTOR_BITS;

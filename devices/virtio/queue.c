@@ -92,6 +92,11 @@ void virtq_reset(struct virtqueue *q)
         .size = q->max_size, .max_size = q->max_size, .vector = VIRTIO_NO_VECTOR};
 }
 
+static void before_rings_write(struct virtio_device *v, const struct virtqueue *q)
+{
+    mem_dma_before_write(v->space, q->used_gpa, used_bytes(q));
+}
+
 static void rings_written(struct virtio_device *v, const struct virtqueue *q)
 {
     mem_dma_written(v->space, q->used_gpa, used_bytes(q));
@@ -271,9 +276,9 @@ bool virtq_is_empty(const struct virtqueue *q)
 
 void virtq_push(struct virtio_device *v, struct virtqueue *q, uint16_t head, uint32_t written)
 {
-    (void)v;
     SIM_BUG_ON(!q->inflight, "%s: a chain is pushed that was not popped", v->label);
     q->inflight--;
+    before_rings_write(v, q);
     unsigned slot = q->used_idx++ & (q->size - 1u);
     __atomic_store_n(&q->used->ring[slot].id, head, __ATOMIC_RELAXED);
     __atomic_store_n(&q->used->ring[slot].len, written, __ATOMIC_RELAXED);
@@ -301,6 +306,7 @@ void virtq_flush(struct virtio_device *v, struct virtqueue *q)
     if (old == q->used_idx)
         return;
     q->published = q->used_idx;
+    before_rings_write(v, q);
     atomic_store_explicit(&q->used->idx, q->published, memory_order_release);
     rings_written(v, q);
     /* Index before event: the driver does it the other way round (2.7.7). */
@@ -313,6 +319,7 @@ bool virtq_want_notify(struct virtio_device *v, struct virtqueue *q, bool want)
 {
     if (!q->enabled || !virtio_is_live(v))
         return false;
+    before_rings_write(v, q);
     if (virtio_has(v, VIRTIO_F_EVENT_IDX)) {
         /* avail_event only speaks up: left behind, it says that no notify is needed. */
         if (!want)
@@ -370,6 +377,7 @@ static void copy_in(void *opaque, unsigned i, uint64_t at, size_t piece)
 {
     struct copy *copy = opaque;
 
+    mem_dma_before_write(copy->v->space, copy->gpa[i] + at, piece);
     mem_copy((uint8_t *)copy->iov[i].iov_base + at, copy->from, piece);
     mem_dma_written(copy->v->space, copy->gpa[i] + at, piece);
     copy->from += piece;
@@ -402,6 +410,12 @@ void virtio_chain_written(struct virtio_device *v, const struct virtio_chain *c,
     struct copy copy = {.v = v, .iov = c->iov + c->nr_out, .gpa = c->gpa + c->nr_out};
 
     each_piece(copy.iov, c->nr_in, 0, len, tell_written, &copy);
+}
+
+void virtio_chain_before_write(struct virtio_device *v, const struct virtio_chain *c)
+{
+    for (unsigned i = c->nr_out; i < c->nr_out + c->nr_in; i++)
+        mem_dma_before_write(v->space, c->gpa[i], c->iov[i].iov_len);
 }
 
 void virtio_chain_cut_front(struct virtio_chain *c, uint64_t len)

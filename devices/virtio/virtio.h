@@ -200,6 +200,8 @@ void virtio_chain_fini(struct virtio_chain *c);
 size_t virtio_chain_read(const struct virtio_chain *c, uint64_t skip, void *buf, size_t len);
 size_t virtio_chain_write(struct virtio_device *v, const struct virtio_chain *c, uint64_t skip,
                           const void *buf, size_t len);
+/* Tells the space that the in-part will be written through its iovecs. */
+void virtio_chain_before_write(struct virtio_device *v, const struct virtio_chain *c);
 /* Tells the space that the device wrote the first len bytes of the in-part. */
 void virtio_chain_written(struct virtio_device *v, const struct virtio_chain *c, uint64_t len);
 /* Cuts len bytes off the front of the out-part / the end of the in-part (which must have them). */

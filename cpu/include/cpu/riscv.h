@@ -92,6 +92,13 @@ void rv_hart_reset(struct vcpu *v);
  * SBI. Context: launch thread before the run, or another hart (HSM). */
 void rv_hart_start(struct vcpu *v, uint64_t pc, uint64_t a0, uint64_t a1);
 
+/* Every hart forgets its write permissions before it runs again, so that the first write to each page is seen
+ * (mem_page_acquire). Context: frozen world. */
+void rv_machine_write_protect(struct rv_machine *m);
+/* The pages that the hart's TLBs have, roughly the most recent first; a page may come more than once. Context: frozen
+ * world. */
+void rv_hart_working_set(struct vcpu *v, void (*fn)(void *opaque, gpa_t page), void *opaque);
+
 /* The input line of one mip bit (1 SSIP, 3 MSIP, 5 STIP, 7 MTIP, 9 SEIP, 11 MEIP): the sink that a
  * PLIC or ACLINT drives. Setting a line kicks the hart when that makes an interrupt pending. */
 struct irq_line rv_hart_irq(struct vcpu *v, uint32_t mip_bit);

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "sim-core/compiler.h"
+#include "sim-core/guard.h"
 #include "sim-core/sim.h"
 #include "sim-core/status.h"
 #include "sim-core/types.h"
@@ -72,6 +73,7 @@ struct mem_space {
     uint8_t *ram;               /* the service mapping: DMA, loaders, checkpoint */
     uint8_t *vram;              /* the vCPUs' mapping of the same memory */
     _Atomic uint32_t *page;     /* page state, one per RAM page, indexed by ram_offset >> 12 */
+    sim_guard_ref guard;        /* of RAM, by block of the memfd; NULL but during a checkpoint or restore */
     _Atomic(struct mem_map *) map; /* sorted regions */
     struct sim_mutex map_lock;
     const struct mem_code_ops *code_ops;
@@ -119,6 +121,12 @@ static inline _Atomic uint32_t *mem_page_state(struct mem_space *s, uint64_t ram
 }
 uint8_t *mem_ram_ptr(struct mem_space *s, gpa_t gpa, uint64_t len);
 
+/* Sets or (NULL) removes the guard. When it is set nobody has a TLB entry that it must know of: it sees every use of a
+ * page from now on, and every first write. Context: frozen world to set, any to remove. */
+void mem_set_guard(struct mem_space *s, struct sim_guard *guard);
+/* Was the page written since this was last asked? Clears the mark. Context: any. */
+bool mem_take_dirty(struct mem_space *s, uint64_t ram_offset);
+
 /* Marks the page of gpa as having code and returns who may still hold a write entry for it: 0 none,
  * n > 0 vCPU n-1 only, MEM_PAGE_WRITER_MANY any. The caller revokes those entries (and waits for the
  * safepoint) before it reads the bytes. Context: executor. */
@@ -148,9 +156,11 @@ static inline void mem_copy(void *to, const void *from, size_t len)
 enum mem_result mem_read(struct mem_space *s, gpa_t gpa, void *buf, uint64_t len);
 enum mem_result mem_write(struct mem_space *s, gpa_t gpa, const void *buf, uint64_t len);
 /* The longest directly addressable piece of [gpa, gpa+*len): service-mapping pointer, *len cut to
- * the end of the RAM region; NULL when gpa is not RAM. After writing through it the caller says so
- * with mem_dma_written (dirty marks; translations of the old bytes are dropped). Context: any. */
+ * the end of the RAM region; NULL when gpa is not RAM. The caller announces a write through it with
+ * mem_dma_before_write and says that it is done with mem_dma_written (dirty marks; translations of the old bytes are dropped). Context: any. */
 void *mem_dma_map(struct mem_space *s, gpa_t gpa, uint64_t *len);
+/* To be called before each write through such a pointer (a checkpoint may want the old bytes first). */
+void mem_dma_before_write(struct mem_space *s, gpa_t gpa, uint64_t len);
 void mem_dma_written(struct mem_space *s, gpa_t gpa, uint64_t len);
 
 #endif

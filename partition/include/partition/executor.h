@@ -17,6 +17,7 @@ struct executor_config {
     unsigned nr_threads; /* 0: one per host CPU this process may use, at most one per vCPU */
     uint64_t budget;     /* instructions per turn, 0 = default */
     bool bind;           /* bind threads to cores when there are enough */
+    uint32_t cursor;     /* one thread: the vCPU that had the last turn (executor_group_cursor; restore) */
 };
 
 /* Distributes all vCPUs of the sim. Context: launch thread. */
@@ -25,6 +26,13 @@ enum sim_status executor_group_create(struct sim *sim, const struct executor_con
 enum sim_status executor_group_start(struct executor_group *g) SIM_MUST_CHECK;
 /* Waits until all executors have stopped; sim_request_end must have been called. Idempotent. */
 void executor_group_stop(struct executor_group *g);
+/* Returns when every executor stands between two turns; they stay there until resume. Turns end by themselves, so
+ * that a pause changes nothing in a run with counted time. Idle when the group has not started or is ending. Context:
+ * any thread but an executor; one at a time; not while stop or destroy runs. */
+void executor_group_pause(struct executor_group *g);
+void executor_group_resume(struct executor_group *g);
+/* The vCPU that had the last turn on the first executor. Context: paused or stopped. */
+uint32_t executor_group_cursor(const struct executor_group *g);
 void executor_group_destroy(struct executor_group *g);
 unsigned executor_group_nr_threads(const struct executor_group *g);
 /* Host CPU time of all executors so far, ns. */

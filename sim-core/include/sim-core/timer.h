@@ -23,6 +23,9 @@ vtime_t sim_timers_next(const struct sim *sim);
 /* VIRTUAL: runs the timers that are due. Context: the executor, between turns. */
 void sim_timers_run(struct sim *sim);
 
+/* HOST: the clock was stopped and goes on: armed timers follow it. Context: frozen world. */
+void sim_timers_shifted(struct sim *sim);
+
 /* For sim_create and sim_destroy. */
 struct sim_timers *sim_timers_create(void);
 void sim_timers_destroy(struct sim_timers *ts);

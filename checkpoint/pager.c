@@ -1,0 +1,431 @@
+/* Blocks on demand and ahead of it: both bring whole chunks. */
+#include "checkpoint/pager.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "bitmap.h"
+#include "format.h"
+#include "sim-core/alloc.h"
+#include "sim-core/lock.h"
+#include "sim-core/log.h"
+
+enum { MAX_THREADS = 8, SPINS = 1000 };
+
+/* Owner: launch (start, destroy); any thread comes in through the guard. */
+struct ckpt_pager {
+    struct sim_guard guard; /* first */
+    struct ckpt_pager_config config;
+    const struct ckpt_space *space; /* NULL: the image has none */
+    bitmap_word *claimed, *present; /* by local block */
+
+    struct sim_mutex lock; /* a leaf; of what follows */
+    struct sim_cond changed;
+    struct idle_reader {
+        struct idle_reader *next;
+        struct ckpt_reader *reader;
+    } *idle;
+    unsigned next_hot;     /* what a prefetcher takes next */
+    size_t next_extent;
+    unsigned nr_busy;      /* prefetchers that have not ended */
+    struct sim_thread thread[MAX_THREADS];
+
+    _Atomic uint64_t bytes;
+    _Atomic int status;    /* enum sim_status */
+    atomic_bool stopping, done;
+};
+
+/* --- numbers --- */
+
+static bool to_local(const struct ckpt_pager *p, uint64_t block, uint64_t *local)
+{
+    const struct ckpt_source *t = &p->config.target;
+
+    for (unsigned i = 0; i < t->nr_ranges; i++) {
+        if (block - t->range[i].block < t->range[i].nr) {
+            *local = t->range[i].local + (block - t->range[i].block);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool to_block(const struct ckpt_pager *p, uint64_t local, uint64_t *block)
+{
+    const struct ckpt_source *t = &p->config.target;
+
+    for (unsigned i = 0; i < t->nr_ranges; i++) {
+        if (local - t->range[i].local < t->range[i].nr) {
+            *block = t->range[i].block + (local - t->range[i].local);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- readers --- */
+
+static struct idle_reader *get_reader(struct ckpt_pager *p)
+{
+    sim_mutex_lock(&p->lock);
+    struct idle_reader *r = p->idle;
+    if (r)
+        p->idle = r->next;
+    sim_mutex_unlock(&p->lock);
+    if (!r) {
+        r = sim_new(struct idle_reader);
+        r->reader = ckpt_reader_create();
+    }
+    return r;
+}
+
+static void put_reader(struct ckpt_pager *p, struct idle_reader *r)
+{
+    sim_mutex_lock(&p->lock);
+    r->next = p->idle;
+    p->idle = r;
+    sim_mutex_unlock(&p->lock);
+}
+
+static void fail(struct ckpt_pager *p, enum sim_status status)
+{
+    int ok = SIM_OK;
+
+    if (atomic_compare_exchange_strong_explicit(&p->status, &ok, status, memory_order_acq_rel,
+                                                memory_order_acquire) &&
+        p->config.failed)
+        p->config.failed(p->config.opaque);
+}
+
+static bool has_failed(const struct ckpt_pager *p)
+{
+    return atomic_load_explicit(&p->status, memory_order_acquire) != SIM_OK;
+}
+
+/* --- bringing a chunk --- */
+
+/* Writes n blocks that we have claimed. */
+static void install(struct ckpt_pager *p, uint64_t local, unsigned n, const uint8_t *data)
+{
+    size_t len = (size_t)n * FORMAT_BLOCK, done = 0;
+
+    while (done < len) {
+        ssize_t w = pwrite(p->config.target.fd, data + done, len - done,
+                           (off_t)(local * FORMAT_BLOCK + done));
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w <= 0) {
+            sim_error("restore: cannot write block %llu of '%s': %m", (unsigned long long)local,
+                      p->config.target.name);
+            fail(p, SIM_ERR_IO);
+            break;
+        }
+        done += (size_t)w;
+    }
+    for (unsigned i = 0; i < n; i++)
+        atomic_fetch_or_explicit(&p->present[(local + i) / 64], 1ull << ((local + i) % 64),
+                                 memory_order_release);
+    atomic_fetch_add_explicit(&p->bytes, len, memory_order_relaxed);
+}
+
+static bool claim(struct ckpt_pager *p, uint64_t local)
+{
+    return bitmap_claim(p->claimed, local / 64, 1ull << (local % 64)) != 0;
+}
+
+/* The extent's blocks out of the chunk's bytes, in runs of those that nobody else brings. */
+static void install_extent(struct ckpt_pager *p, const struct ckpt_extent *e, const uint8_t *chunk)
+{
+    const uint8_t *data = chunk + (size_t)e->slot * FORMAT_BLOCK;
+    unsigned n = 0; /* of the run that ends before block i */
+    uint64_t local, first = 0;
+
+    for (uint64_t i = 0; i < e->nr; i++) {
+        bool mine = to_local(p, e->block + i, &local) && claim(p, local);
+        if (n && (!mine || local != first + n)) {
+            install(p, first, n, data + (i - n) * FORMAT_BLOCK);
+            n = 0;
+        }
+        if (mine && n++ == 0)
+            first = local;
+    }
+    if (n)
+        install(p, first, n, data + (e->nr - n) * FORMAT_BLOCK);
+}
+
+static bool same_chunk(const struct ckpt_extent *a, const struct ckpt_extent *b)
+{
+    return a->file == b->file && a->chunk == b->chunk;
+}
+
+/* The neighbours of extent i that lie in the same chunk: [*from, *to). */
+static void chunk_run(const struct ckpt_space *s, size_t i, size_t *from, size_t *to)
+{
+    *from = i;
+    *to = i + 1;
+    while (*from > 0 && same_chunk(&s->extent[*from - 1], &s->extent[i]))
+        --*from;
+    while (*to < s->nr_extents && same_chunk(&s->extent[*to], &s->extent[i]))
+        ++*to;
+}
+
+/* Brings extents [from, to), which lie in one chunk. */
+static void bring(struct ckpt_pager *p, size_t from, size_t to)
+{
+    struct idle_reader *r = get_reader(p);
+    const struct ckpt_extent *e = p->space->extent;
+    const uint8_t *data;
+    uint32_t nr;
+    enum sim_status status =
+        ckpt_image_chunk(p->config.image, r->reader, e[from].file, e[from].chunk, &data, &nr);
+
+    if (status != SIM_OK)
+        fail(p, status);
+    for (size_t i = from; i < to && status == SIM_OK; i++)
+        install_extent(p, &e[i], data);
+    put_reader(p, r);
+}
+
+/* --- on demand --- */
+
+static void await(struct ckpt_pager *p, uint64_t local)
+{
+    for (unsigned spins = 0; !bitmap_get(p->present, local) && !has_failed(p); spins++) {
+        if (spins < SPINS)
+            sim_cpu_relax();
+        else
+            sim_thread_yield();
+    }
+}
+
+/* The extent with data for the local block; nr_extents: the block is zero, or not the image's business. */
+static size_t find(const struct ckpt_pager *p, uint64_t local)
+{
+    const struct ckpt_space *s = p->space;
+    uint64_t block;
+
+    if (!to_block(p, local, &block))
+        return s->nr_extents;
+    size_t i = ckpt_space_search(s, block);
+    bool has_data = i < s->nr_extents && s->extent[i].block <= block && s->extent[i].file != CKPT_ZERO;
+    return has_data ? i : s->nr_extents;
+}
+
+static void before_block(struct ckpt_pager *p, uint64_t local)
+{
+    size_t from, to;
+
+    if (bitmap_get(p->present, local) || has_failed(p))
+        return;
+    size_t i = find(p, local);
+    if (i == p->space->nr_extents) {
+        atomic_fetch_or_explicit(&p->present[local / 64], 1ull << (local % 64),
+                                 memory_order_release);
+        return;
+    }
+    chunk_run(p->space, i, &from, &to);
+    bring(p, from, to);
+    await(p, local);
+}
+
+static void before(struct sim_guard *g, uint64_t first, uint64_t nr, bool write)
+{
+    struct ckpt_pager *p = (struct ckpt_pager *)g;
+
+    (void)write;
+    for (uint64_t i = 0; i < nr; i++)
+        before_block(p, first + i);
+}
+
+/* --- ahead --- */
+
+static bool all_present(struct ckpt_pager *p, const struct ckpt_extent *e)
+{
+    uint64_t local;
+
+    for (uint64_t i = 0; i < e->nr; i++)
+        if (to_local(p, e->block + i, &local) && !bitmap_get(p->present, local))
+            return false;
+    return true;
+}
+
+/* The next run of extents in one chunk with something missing; false: no more. */
+static bool take_run(struct ckpt_pager *p, size_t *from, size_t *to)
+{
+    const struct ckpt_space *s = p->space;
+    bool found = false;
+
+    sim_mutex_lock(&p->lock);
+    while (p->next_extent < s->nr_extents && !found) {
+        chunk_run(s, p->next_extent, from, to);
+        *from = p->next_extent;
+        p->next_extent = *to;
+        for (size_t i = *from; i < *to && !found; i++)
+            found = s->extent[i].file != CKPT_ZERO && !all_present(p, &s->extent[i]);
+    }
+    sim_mutex_unlock(&p->lock);
+    return found;
+}
+
+static bool take_hot(struct ckpt_pager *p, struct ckpt_hot *hot)
+{
+    sim_mutex_lock(&p->lock);
+    bool found = ckpt_image_hot(p->config.image, p->next_hot, hot);
+    p->next_hot += found;
+    sim_mutex_unlock(&p->lock);
+    return found;
+}
+
+static bool must_stop(struct ckpt_pager *p)
+{
+    return atomic_load_explicit(&p->stopping, memory_order_relaxed) || has_failed(p);
+}
+
+static void prefetch(struct ckpt_pager *p)
+{
+    struct ckpt_hot hot;
+    size_t from, to;
+    uint64_t local;
+
+    if (strcmp(p->config.target.name, "ram") == 0)
+        while (!must_stop(p) && take_hot(p, &hot))
+            for (uint32_t i = 0; i < hot.nr && to_local(p, hot.block + i, &local); i++)
+                before_block(p, local);
+    while (!must_stop(p) && take_run(p, &from, &to))
+        bring(p, from, to);
+}
+
+/* What others have claimed may still be on its way. */
+static void await_claimed(struct ckpt_pager *p)
+{
+    uint64_t nr_words = (p->config.target.nr_blocks + 63) / 64;
+
+    for (uint64_t w = 0; w < nr_words && !must_stop(p); w++)
+        while (atomic_load_explicit(&p->claimed[w], memory_order_acquire) &
+                   ~atomic_load_explicit(&p->present[w], memory_order_acquire) &&
+               !must_stop(p))
+            sim_thread_yield();
+}
+
+static void complete(struct ckpt_pager *p)
+{
+    await_claimed(p);
+    if (!must_stop(p))
+        p->config.target.set_guard(p->config.target.opaque, NULL);
+    sim_mutex_lock(&p->lock);
+    atomic_store_explicit(&p->done, true, memory_order_release);
+    sim_cond_broadcast(&p->changed);
+    sim_mutex_unlock(&p->lock);
+}
+
+static void *prefetch_main(void *arg)
+{
+    struct ckpt_pager *p = arg;
+
+    prefetch(p);
+    sim_mutex_lock(&p->lock);
+    bool last = --p->nr_busy == 0;
+    sim_mutex_unlock(&p->lock);
+    if (last)
+        complete(p);
+    return NULL;
+}
+
+/* --- life --- */
+
+static enum sim_status start_threads(struct ckpt_pager *p)
+{
+    unsigned want = p->config.nr_threads < MAX_THREADS ? p->config.nr_threads : MAX_THREADS;
+
+    p->nr_busy = want;
+    for (unsigned i = 0; i < want; i++) {
+        if (sim_thread_start(&p->thread[i], "prefetch", prefetch_main, p) != SIM_OK) {
+            sim_mutex_lock(&p->lock);
+            p->nr_busy -= want - i;
+            bool over = i && !p->nr_busy; /* the others have ended already */
+            sim_mutex_unlock(&p->lock);
+            if (over)
+                complete(p);
+            return i ? SIM_OK : SIM_ERR_NOMEM;
+        }
+    }
+    return SIM_OK;
+}
+
+enum sim_status ckpt_pager_start(const struct ckpt_pager_config *config, struct ckpt_pager **out)
+{
+    struct ckpt_pager *p = sim_new(struct ckpt_pager);
+
+    p->guard.before = before;
+    p->config = *config;
+    p->space = ckpt_image_find_space(config->image, config->target.name);
+    sim_mutex_init(&p->lock, SIM_RANK_LEAF);
+    sim_cond_init(&p->changed);
+    *out = p;
+    if (!p->space || !p->space->nr_extents) {
+        atomic_store_explicit(&p->done, true, memory_order_release);
+        return SIM_OK;
+    }
+    p->claimed = bitmap_create(config->target.nr_blocks);
+    p->present = bitmap_create(config->target.nr_blocks);
+    enum sim_status status = p->claimed && p->present ? SIM_OK : SIM_ERR_NOMEM;
+    if (status != SIM_OK)
+        sim_error("restore: no memory for %llu blocks of '%s'",
+                  (unsigned long long)config->target.nr_blocks, config->target.name);
+    if (status == SIM_OK) {
+        config->target.set_guard(config->target.opaque, &p->guard);
+        status = start_threads(p);
+    }
+    if (status != SIM_OK) {
+        ckpt_pager_destroy(p);
+        *out = NULL;
+    }
+    return status;
+}
+
+bool ckpt_pager_is_done(const struct ckpt_pager *p)
+{
+    return atomic_load_explicit(&p->done, memory_order_acquire);
+}
+
+uint64_t ckpt_pager_bytes(const struct ckpt_pager *p)
+{
+    return atomic_load_explicit(&p->bytes, memory_order_relaxed);
+}
+
+enum sim_status ckpt_pager_finish(struct ckpt_pager *p)
+{
+    if (!p->config.nr_threads && !ckpt_pager_is_done(p)) {
+        prefetch(p);
+        complete(p);
+    }
+    sim_mutex_lock(&p->lock);
+    while (!ckpt_pager_is_done(p))
+        sim_cond_wait(&p->changed, &p->lock);
+    sim_mutex_unlock(&p->lock);
+    return (enum sim_status)atomic_load_explicit(&p->status, memory_order_acquire);
+}
+
+void ckpt_pager_destroy(struct ckpt_pager *p)
+{
+    if (!p)
+        return;
+    atomic_store_explicit(&p->stopping, true, memory_order_relaxed);
+    for (unsigned i = 0; i < MAX_THREADS; i++)
+        sim_thread_join(&p->thread[i]);
+    if (p->present)
+        p->config.target.set_guard(p->config.target.opaque, NULL);
+    while (p->idle) {
+        struct idle_reader *r = p->idle;
+        p->idle = r->next;
+        ckpt_reader_destroy(r->reader);
+        sim_free(r);
+    }
+    bitmap_destroy(p->claimed, p->config.target.nr_blocks);
+    bitmap_destroy(p->present, p->config.target.nr_blocks);
+    sim_cond_fini(&p->changed);
+    sim_mutex_fini(&p->lock);
+    sim_free(p);
+}

@@ -9,7 +9,11 @@
 #include "sim-core/log.h"
 #include "sim-core/timer.h"
 
-enum { DEFAULT_BUDGET = 50000, SPIN_NS = 20000 };
+enum {
+    DEFAULT_BUDGET = 50000,
+    SPIN_NS = 20000,
+    ANSWER_SPIN_NS = 300000 /* a page from another host takes tens of microseconds */
+};
 
 /* Owner: its thread. `vcpus`, `nr`, `cursor` and `current` change under `lock`, because a sibling that
  * is out of work takes vCPUs from here. */
@@ -26,6 +30,7 @@ struct executor {
     _Atomic unsigned nr;
     unsigned cursor;
     struct vcpu *current; /* being run: cannot be taken */
+    uint64_t answer_due_ns; /* a vCPU waits for another rank: worth a longer spin until then */
     _Atomic uint64_t cpu_ns;
 };
 
@@ -171,11 +176,15 @@ static void executor_sleep(struct executor *ex, vtime_t until)
     }
     /* A short spin first: a wake-up through the host kernel costs more than it lasts. */
     uint64_t spin_end = sim_host_ns() + SPIN_NS;
+    if (spin_end < ex->answer_due_ns)
+        spin_end = ex->answer_due_ns;
     while (!atomic_load_explicit(&ex->woken, memory_order_acquire) && sim_host_ns() < spin_end) {
         if (until <= sim_clock_now(clock))
             return;
+        sim_poll(ex->group->sim);
         sim_cpu_relax();
     }
+    ex->answer_due_ns = 0;
     /* A guest may ask for a time that the host's clock never reaches. */
     if (until > VTIME_NEVER - clock->host_base_ns)
         until = VTIME_NEVER;
@@ -209,7 +218,9 @@ static bool turn(struct executor *ex, struct vcpu *v)
     v->stats.run_ns += sim_host_ns() - begin_ns;
     sim_clock_charge(&v->sim->clock, v->stats.insns - before);
     sim_timers_run(v->sim);
-    ex->group->idle[v->index] = why == VCPU_EXIT_IDLE;
+    ex->group->idle[v->index] = why == VCPU_EXIT_IDLE || why == VCPU_EXIT_WAIT;
+    if (why == VCPU_EXIT_WAIT)
+        ex->answer_due_ns = sim_host_ns() + ANSWER_SPIN_NS;
     if (why == VCPU_EXIT_BUDGET)
         offer_work(ex);
     return why != VCPU_EXIT_YIELD;
@@ -320,6 +331,15 @@ static unsigned host_cpus(void)
     return (unsigned)CPU_COUNT(&set);
 }
 
+static unsigned count_local(const struct sim *sim)
+{
+    unsigned n = 0;
+
+    for (uint32_t i = 0; i < sim->nr_vcpus; i++)
+        n += !sim->vcpus[i]->remote;
+    return n;
+}
+
 static void executor_init(struct executor *ex, struct executor_group *g, unsigned index)
 {
     ex->waker.wake = executor_wake;
@@ -328,9 +348,12 @@ static void executor_init(struct executor *ex, struct executor_group *g, unsigne
     sim_mutex_init(&ex->lock, SIM_RANK_EXECUTOR);
     sim_cond_init(&ex->cond);
     ex->vcpus = sim_new_array(struct vcpu *, g->sim->nr_vcpus + 1);
-    for (uint32_t i = index; i < g->sim->nr_vcpus; i += g->nr) {
-        atomic_store_explicit(&g->sim->vcpus[i]->waker, &ex->waker, memory_order_release);
-        ex->vcpus[ex->nr++] = g->sim->vcpus[i];
+    for (uint32_t i = 0, n = 0; i < g->sim->nr_vcpus; i++) {
+        struct vcpu *v = g->sim->vcpus[i];
+        if (v->remote || n++ % g->nr != index)
+            continue;
+        atomic_store_explicit(&v->waker, &ex->waker, memory_order_release);
+        ex->vcpus[ex->nr++] = v;
     }
 }
 
@@ -344,8 +367,9 @@ enum sim_status executor_group_create(struct sim *sim, const struct executor_con
     if (!g->config.budget)
         g->config.budget = DEFAULT_BUDGET;
     g->nr = config->nr_threads ? config->nr_threads : host_cpus();
-    if (g->nr > sim->nr_vcpus)
-        g->nr = sim->nr_vcpus ? sim->nr_vcpus : 1;
+    unsigned local = count_local(sim);
+    if (g->nr > local)
+        g->nr = local ? local : 1;
     g->ex = sim_new_array(struct executor, g->nr);
     g->idle = sim_zalloc(sim->nr_vcpus + 1);
     sim_mutex_init(&g->pause_lock, SIM_RANK_EXECUTOR);

@@ -24,6 +24,7 @@ enum sim_lock_rank {
     SIM_RANK_MEM_MAP = 70,   /* mem: region list writers */
     SIM_RANK_HART = 80,      /* cpu: requests posted to a hart */
     SIM_RANK_DSM = 82,       /* mem: coherence state of one rank */
+    SIM_RANK_RANKS = 83,     /* launch: accesses that cross ranks */
     SIM_RANK_INTERCONNECT = 85, /* interconnect: outboxes */
     SIM_RANK_EXECUTOR = 90,  /* partition: sleeping and waking */
     SIM_RANK_TIMER = 92,     /* sim-core: guest-time timers */

@@ -15,6 +15,21 @@
 
 struct vcpu;
 
+/* How this rank talks to the others of its machine; all NULL on one rank. Set by launch before executors
+ * start. */
+struct sim_ranks_ops {
+    /* Receives and handles what has arrived. Context: any thread without a running vCPU and without
+     * device locks. */
+    void (*poll)(void *opaque);
+    /* Waits a moment for something to arrive: poll, and give the core away when nothing comes. Callers
+     * loop around it. Same context, but device locks may be held: what needs them is put off. */
+    void (*wait)(void *opaque, unsigned *spins);
+    /* Sends `msg` to the rank that runs vCPU `target`, where its ops->deliver gets it. Context: any. */
+    void (*post)(void *opaque, const struct vcpu *target, const void *msg, uint32_t len);
+    /* Which rank runs the vCPU, and the number of ranks. */
+    uint32_t (*rank_of)(void *opaque, const struct vcpu *target);
+};
+
 /* Why a simulation ends. */
 enum sim_end {
     SIM_END_NONE,
@@ -38,6 +53,11 @@ struct sim {
     _Atomic(struct vcpu *) exclusive;
     struct sim_mutex exclusive_lock;
 
+    const struct sim_ranks_ops *ranks; /* NULL: all vCPUs are here */
+    void *ranks_opaque;
+    uint32_t rank, nr_ranks; /* nr_ranks 0 or 1: one rank */
+    uint64_t poll_interval_ns; /* between two polls of an executor that has work */
+
     struct sim_mutex end_lock;
     struct sim_cond end_cond;
     _Atomic int end; /* enum sim_end; executors stop when not NONE */
@@ -57,6 +77,12 @@ void sim_request_end(struct sim *sim, enum sim_end why, int code);
 static inline bool sim_ending(const struct sim *sim)
 {
     return atomic_load_explicit(&sim->end, memory_order_acquire) != SIM_END_NONE;
+}
+/* The rank seam; nothing on one rank. */
+static inline void sim_poll(struct sim *sim)
+{
+    if (sim->ranks)
+        sim->ranks->poll(sim->ranks_opaque);
 }
 /* Blocks until an end is requested; *code gets the code. Context: launch thread. */
 enum sim_end sim_wait_end(struct sim *sim, int *code);

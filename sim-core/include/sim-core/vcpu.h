@@ -25,6 +25,7 @@ enum vcpu_exit {
     VCPU_EXIT_IDLE,      /* waits for an interrupt (WFI, WRS, or stopped) */
     VCPU_EXIT_YIELD,     /* spins: prefer a sibling, but stays runnable */
     VCPU_EXIT_EXCLUSIVE, /* wants run_exclusive() */
+    VCPU_EXIT_WAIT,      /* a page is on its way from another rank: parked until kicked, answer expected soon */
     VCPU_EXIT_END        /* the simulation ends */
 };
 
@@ -45,6 +46,9 @@ struct vcpu_ops {
     /* Guest time at which an idle vCPU's own timer makes it runnable, or VTIME_NEVER. */
     vtime_t (*deadline)(struct vcpu *v);
     void (*destroy)(struct vcpu *v);
+    /* A message that sim_ranks_ops.post of another rank sent to this vCPU. A malformed one is ignored
+     * (logged once). Context: the polling thread; may wait for running vCPUs to pass a safepoint. */
+    void (*deliver)(struct vcpu *v, uint32_t from_rank, const void *msg, uint32_t len);
     const struct state_desc *state;
 };
 
@@ -59,7 +63,9 @@ struct vcpu {
     _Atomic(struct vcpu_waker *) waker; /* its executor now; NULL: nobody sleeps on it */
     _Atomic uint32_t kicking; /* threads inside vcpu_kick, which may be using the waker */
     uint32_t index;
+    bool remote; /* runs on another rank: never run or kicked here, only written to (sim_post) */
     _Atomic uint32_t running; /* the safepoint protocol above */
+    _Atomic bool awaits_page; /* its last run ended with VCPU_EXIT_WAIT */
     _Atomic uint32_t kick;    /* leave guest code; cleared by the vCPU when it serves requests */
     struct vcpu_stats stats;  /* written by its executor */
 };

@@ -183,6 +183,20 @@ static enum sim_status apply_threads(struct cli *cli, const char *option, const 
     return SIM_OK;
 }
 
+static enum sim_status apply_ranks(struct cli *cli, const char *option, const char *value)
+{
+    uint32_t n;
+
+    SIM_TRY(parse_u32(option, value, &n));
+    if (n < 1 || n > CONFIG_MAX_RANKS) {
+        sim_error("%s: '%s': 1 to %d ranks in one process (mpirun starts more)", option, value,
+                  CONFIG_MAX_RANKS);
+        return SIM_ERR_INVALID;
+    }
+    cli->config->ranks = n;
+    return SIM_OK;
+}
+
 static enum sim_status apply_timeout(struct cli *cli, const char *option, const char *value)
 {
     return parse_duration(option, value, &cli->config->timeout_ns);
@@ -324,6 +338,8 @@ static const struct cli_option options[] = {
     GROUP("How it runs"),
     {"accel", "jit|interp", "translate guest code (default) or interpret it", CALL(apply_accel)},
     {"threads", "N", "host threads that run the harts (default: host CPUs)", CALL(apply_threads)},
+    {"ranks", "N", "spread the machine over N ranks inside this process\n"
+     "(mpirun -n N partita run ... : over N processes)", CALL(apply_ranks)},
     {"clock", "host|virtual", "guest time: the host's, or counted instructions",
      CALL(apply_clock)},
 
@@ -461,6 +477,9 @@ static enum sim_status check_whole(const struct config *c)
          "--demo runs on the built-in SBI: leave -bios away"},
         {c->virtual_clock && c->threads > 1,
          "--clock virtual counts the instructions of one thread: leave --threads away"},
+        {c->virtual_clock && c->ranks > 1,
+         "--clock virtual counts the instructions of one thread: leave --ranks away"},
+        {!c->dtb && c->ranks > c->smp, "--ranks: each rank needs a hart of its own: raise -smp"},
         {count_stdio(c) > 1, "only one serial port or console can be stdio"},
     };
 

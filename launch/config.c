@@ -177,6 +177,7 @@ void config_dump(const struct config *c, FILE *out)
     fprintf(out, "accel: %s\n", c->jit ? "jit" : "interp");
     fprintf(out, "clock: %s\n", c->virtual_clock ? "virtual" : "host");
     fprintf(out, "threads: %u\n", c->threads);
+    fprintf(out, "ranks: %u\n", c->ranks ? c->ranks : 1);
     if (c->timeout_ns)
         fprintf(out, "timeout_ns: %" PRIu64 "\n", c->timeout_ns);
     put_string(out, "", "expect", c->expect);

@@ -14,7 +14,8 @@ enum {
     CONFIG_MAX_DRIVES = 16,
     CONFIG_MAX_NETS = 8,
     CONFIG_MAX_SERIALS = 8,
-    CONFIG_MAX_THREADS = 1024
+    CONFIG_MAX_THREADS = 1024,
+    CONFIG_MAX_RANKS = 64 /* in one process */
 };
 
 #define CONFIG_RAM_BASE 0x80000000ull /* of the machine virt */
@@ -68,7 +69,8 @@ struct config {
     enum config_bus rng_bus;
     bool jit;
     bool virtual_clock;
-    unsigned threads;                 /* executors, 0 = by the host */
+    unsigned threads;                 /* executors (of each rank), 0 = by the host */
+    unsigned ranks;                   /* logical ranks in this process, 0 or 1: one, or as started by mpirun */
     uint64_t timeout_ns;              /* 0: none */
     char *expect;                     /* POSIX extended regular expression on serial output */
     bool stats;

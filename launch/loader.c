@@ -118,11 +118,15 @@ static enum sim_status copy_file(struct loader *l, const struct input_file *f, u
 {
     while (len) {
         uint64_t piece = len;
-        void *p = mem_dma_map(l->m->space, to, &piece);
-        SIM_BUG_ON(!p, "loader: %#" PRIx64 " is no RAM", to);
+        void *p = mem_dma_map(l->m->space, to, &piece, true);
+        SIM_BUG_ON(!p && !mem_is_distributed(l->m->space), "loader: %#" PRIx64 " is no RAM", to);
+        if (!p)
+            return SIM_ERR_IO; /* a rank was lost: said already */
         mem_dma_before_write(l->m->space, to, piece);
-        SIM_TRY(input_file_read(f, offset, p, piece));
+        enum sim_status status = input_file_read(f, offset, p, piece);
         mem_dma_written(l->m->space, to, piece);
+        mem_dma_unmap(l->m->space, to, piece);
+        SIM_TRY(status);
         offset += piece;
         to += piece;
         len -= piece;
@@ -138,13 +142,16 @@ static void zero(struct loader *l, gpa_t to, uint64_t len)
     while (len) {
         uint64_t piece = GUEST_PAGE_SIZE - to % GUEST_PAGE_SIZE;
         piece = piece < len ? piece : len;
-        void *p = mem_dma_map(l->m->space, to, &piece);
-        SIM_BUG_ON(!p, "loader: %#" PRIx64 " is no RAM", to);
+        void *p = mem_dma_map(l->m->space, to, &piece, true);
+        SIM_BUG_ON(!p && !mem_is_distributed(l->m->space), "loader: %#" PRIx64 " is no RAM", to);
+        if (!p)
+            return;
         if (memcmp(p, zeroes, piece) != 0) {
             mem_dma_before_write(l->m->space, to, piece);
             memset(p, 0, piece);
             mem_dma_written(l->m->space, to, piece);
         }
+        mem_dma_unmap(l->m->space, to, piece);
         to += piece;
         len -= piece;
     }
@@ -419,20 +426,20 @@ static enum sim_status copy_info(struct loader *l)
     return put(l, l->info, &info, sizeof info);
 }
 
-static void start_hart(struct loader *l, uint64_t hartid, gpa_t entry)
+static void start_hart(struct machine *m, uint64_t hartid)
 {
-    struct vcpu *v = rv_machine_hart(l->m->cpus, hartid);
+    struct vcpu *v = rv_machine_hart(m->cpus, hartid);
 
     if (!v)
         return; /* a disabled cpu node */
-    rv_hart_start(v, entry, hartid, l->fdt);
-    rv_hart_set_x(v, A2, l->info);
+    rv_hart_start(v, m->boot.entry, hartid, m->boot.fdt);
+    rv_hart_set_x(v, A2, m->boot.info);
 }
 
 /* Without SBI nobody starts the others: they all start, as on hardware. The tree has their ids. */
-static void start_all_harts(struct loader *l, gpa_t entry)
+static void start_all_harts(struct machine *m)
 {
-    const void *fdt = l->m->fdt;
+    const void *fdt = m->fdt;
     int cpus = fdt_path_offset(fdt, "/cpus"), node;
 
     fdt_for_each_subnode(node, fdt, cpus)
@@ -442,20 +449,29 @@ static void start_all_harts(struct loader *l, gpa_t entry)
         const fdt32_t *reg = fdt_getprop(fdt, node, "reg", &len);
         if (!type || strcmp(type, "cpu") != 0 || !reg || (len != 4 && len != 8))
             continue;
-        start_hart(l, len == 4 ? fdt32_to_cpu(reg[0])
-                               : (uint64_t)fdt32_to_cpu(reg[0]) << 32 | fdt32_to_cpu(reg[1]), entry);
+        start_hart(m, len == 4 ? fdt32_to_cpu(reg[0])
+                               : (uint64_t)fdt32_to_cpu(reg[0]) << 32 | fdt32_to_cpu(reg[1]));
     }
 }
 
-static enum sim_status start(struct loader *l)
+void loader_start_harts(struct machine *m)
 {
-    const struct machine *m = l->m;
+    if (m->builtin_sbi)
+        rv_hart_start(m->boot_hart, m->boot.entry, m->boot_hartid, m->boot.fdt);
+    else
+        start_all_harts(m);
+}
+
+static enum sim_status finish(struct loader *l)
+{
+    struct machine *m = l->m;
 
     SIM_TRY(copy_info(l));
-    if (m->builtin_sbi)
-        rv_hart_start(m->boot_hart, l->kernel_entry, m->boot_hartid, l->fdt);
-    else
-        start_all_harts(l, is_firmware_file(m->config) ? l->firmware_entry : l->kernel_entry);
+    m->boot = (struct machine_boot){
+        .entry = is_firmware_file(m->config) ? l->firmware_entry : l->kernel_entry,
+        .fdt = l->fdt,
+        .info = l->info,
+    };
     return SIM_OK;
 }
 
@@ -474,7 +490,10 @@ static enum sim_status load(struct loader *l)
         SIM_TRY(set_initrd(l));
     }
     SIM_TRY(copy_fdt(l));
-    return start(l);
+    SIM_TRY(finish(l));
+    if (!l->m->ranks)
+        loader_start_harts(l->m);
+    return SIM_OK;
 }
 
 enum sim_status loader_load(struct machine *m)

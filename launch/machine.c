@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "fdt_walk.h"
+#include "ranks.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
@@ -214,6 +215,19 @@ static enum sim_status add_hart(struct builder *b, int node)
     return SIM_OK;
 }
 
+static uint32_t count_harts(const struct builder *b)
+{
+    const void *fdt = b->m->fdt;
+    int cpus = fdt_path_offset(fdt, "/cpus"), node;
+    uint32_t n = 0;
+
+    if (cpus < 0)
+        return 0;
+    fdt_for_each_subnode(node, fdt, cpus)
+        n += is_type(fdt, node, "cpu") && fdt_walk_enabled(&b->walk, node);
+    return n;
+}
+
 static enum sim_status add_harts(struct builder *b)
 {
     const void *fdt = b->m->fdt;
@@ -286,6 +300,8 @@ static enum sim_status create_cpus(struct builder *b)
         .sbi = m->builtin_sbi,
         .sbi_ops = &sbi_ops,
         .sbi_opaque = m,
+        .is_remote = m->ranks ? ranks_hart_is_remote : NULL,
+        .is_remote_opaque = m->ranks,
         .timebase_hz = cpus < 0 ? 0 : fdt_walk_u32(&b->walk, cpus, "timebase-frequency", 0),
     };
 
@@ -586,7 +602,11 @@ static enum sim_status compose(struct builder *b)
 
     SIM_TRY(mem_space_create(m->sim, &m->space));
     SIM_TRY(add_memory(b));
+    if (m->ranks)
+        SIM_TRY(ranks_plan(m->ranks, count_harts(b), m->space));
     SIM_TRY(create_cpus(b));
+    if (m->ranks && !ranks_has_devices(m->ranks))
+        return SIM_OK; /* what is not here is asked of the rank that has it */
     for (enum pass pass = PASS_CONTROLLERS; pass <= PASS_ABSENT; pass++)
         SIM_TRY(walk(b, 0, pass, 0));
     SIM_TRY(plug_drives(m));
@@ -594,13 +614,15 @@ static enum sim_status compose(struct builder *b)
     return plug_extras(m);
 }
 
-enum sim_status machine_create(struct sim *sim, const struct config *config, struct machine **out)
+enum sim_status machine_create(struct sim *sim, const struct config *config, struct ranks *ranks,
+                               struct machine **out)
 {
     struct machine *m = sim_new(struct machine);
     struct builder b = {.m = m};
 
     m->sim = sim;
     m->config = config;
+    m->ranks = ranks;
     m->builtin_sbi = loader_wants_sbi(config);
     enum sim_status status = config->dtb ? machine_read_fdt(config->dtb, &m->fdt)
                                          : virt_build_fdt(config, &m->fdt);

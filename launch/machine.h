@@ -2,7 +2,7 @@
  *
  *   config -> virt_build_fdt (or the user's --dtb) -> machine_create: walks the tree, makes RAM,
  *   harts, interrupt controllers, devices; plugs drives and nets; unknown nodes read as zero
- *   -> loader_load: firmware, kernel, initrd, tree into RAM, harts started
+ *   -> loader_load: firmware, kernel, initrd, tree into RAM -> loader_start_harts
  *   -> executors run -> machine_reset (guest reboot) | machine_destroy */
 #ifndef LAUNCH_MACHINE_H
 #define LAUNCH_MACHINE_H
@@ -13,10 +13,20 @@
 #include "mem/space.h"
 #include "sim-core/sim.h"
 
+struct ranks;
+
+/* Where harts start; what the loader found out, and what other ranks are told. */
+struct machine_boot {
+    uint64_t entry; /* of the boot hart (built-in SBI), or of all */
+    uint64_t fdt, info;
+};
+
 struct machine {
     struct sim *sim;
     const struct config *config;
     struct mem_space *space;
+    struct ranks *ranks;        /* NULL: the whole machine is here */
+    struct machine_boot boot;
     struct rv_machine *cpus;
     struct vcpu *boot_hart;     /* lowest hartid */
     uint64_t boot_hartid;
@@ -44,17 +54,21 @@ enum sim_status virt_build_fdt(const struct config *config, void **fdt) SIM_MUST
 /* Reads and checks a device tree blob from a file. */
 enum sim_status machine_read_fdt(const char *path, void **fdt) SIM_MUST_CHECK;
 
-enum sim_status machine_create(struct sim *sim, const struct config *config,
+/* `ranks`: the machine is spread over them (ranks.h), and this rank gets its part; NULL: all of it. */
+enum sim_status machine_create(struct sim *sim, const struct config *config, struct ranks *ranks,
                                struct machine **out) SIM_MUST_CHECK;
 /* Guest reset: devices and harts to their reset state; the caller loads again. Executors stopped. */
 void machine_reset(struct machine *m);
 void machine_destroy(struct machine *m);
 
-/* loader.c: puts firmware, kernel, initrd and tree into RAM and starts the boot hart.
+/* loader.c: puts firmware, kernel, initrd and tree into RAM; m->boot says where harts start. Starts
+ * them, unless the machine is spread over ranks (then each rank starts its own).
  * bios NULL or "default": built-in SBI when the kernel is a Linux Image or an S-mode payload;
  * "none": an ELF or raw kernel starts in M mode at its entry (ELF) or at the RAM base; FILE: firmware at
  * the RAM base (or ELF), kernel at +2 MiB, fw_dynamic information in a2. */
 enum sim_status loader_load(struct machine *m) SIM_MUST_CHECK;
+/* Starts the harts as m->boot, which loader_load has set, says. */
+void loader_start_harts(struct machine *m);
 /* Does this configuration use the built-in SBI? (machine_create asks before harts exist) */
 bool loader_wants_sbi(const struct config *config);
 

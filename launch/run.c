@@ -1,5 +1,8 @@
 /* One run: composes simulation, machine and terminal, waits for the end, and tells how it was.
  *
+ * Several ranks: each does all this with its part of the machine; the first has devices, terminal and
+ * messages. `--ranks N` runs N of them in threads of this process, under mpirun each is a process.
+ *
  *   sim -> expect -> machine -> loader -> signals, terminal -> I/O -> executors -> wait
  *       guest reset: machine_reset -> loader -> executors again
  *   end: executors, I/O, terminal -> --stats -> machine -> sim -> exit code */
@@ -17,6 +20,7 @@
 #include "machine.h"
 #include "partition/executor.h"
 #include "progress.h"
+#include "ranks.h"
 #include "signals.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
@@ -26,6 +30,10 @@
 /* Owner: the launch thread; `wanted` is written by any. */
 struct run {
     const struct config *config;
+    struct ic *ic; /* NULL: the only rank */
+    struct ranks *ranks;
+    bool first;    /* this rank has the terminal and speaks */
+    bool signals_are_ours;
     struct sim *sim;
     struct machine *machine;
     struct executor_group *group;
@@ -134,22 +142,33 @@ static void tap_outputs(struct run *r)
     tap_output(r, r->machine->virtconsole);
 }
 
+static enum sim_status load(struct run *r)
+{
+    return r->ranks ? ranks_load(r->ranks) : loader_load(r->machine);
+}
+
 /* Everything that a wrong configuration or file can make fail. */
 static enum sim_status set_up_machine(struct run *r)
 {
     const struct config *c = r->config;
 
-    if (c->expect)
+    if (c->expect && r->first)
         SIM_TRY(expect_create(r->sim->io, c->expect, on_match, r, &r->expect));
-    SIM_TRY(machine_create(r->sim, c, &r->machine));
-    return loader_load(r->machine);
+    if (r->ic)
+        SIM_TRY(ranks_create(r->sim, c, r->ic, &r->ranks));
+    SIM_TRY(machine_create(r->sim, c, r->ranks, &r->machine));
+    if (r->ranks)
+        SIM_TRY(ranks_connect(r->ranks, r->machine));
+    return load(r);
 }
 
 static enum sim_status start_executors(struct run *r)
 {
     struct executor_config config = {
         /* Counted instructions are a clock only when one thread counts. */
-        .nr_threads = r->config->virtual_clock ? 1 : r->config->threads,
+        .nr_threads = r->config->virtual_clock ? 1
+                      : r->ranks               ? ranks_nr_executors(r->ranks)
+                                               : r->config->threads,
         .bind = false,
     };
 
@@ -170,13 +189,16 @@ static void stop_executors(struct run *r)
 
 static enum sim_status start(struct run *r)
 {
-    r->progress = progress_create(r->sim, STDERR_FILENO);
-    tap_outputs(r);
-    SIM_TRY(signals_start(on_signal, r, &r->signals));
+    if (r->first) {
+        r->progress = progress_create(r->sim, STDERR_FILENO);
+        tap_outputs(r);
+    }
+    if (r->signals_are_ours)
+        SIM_TRY(signals_start(on_signal, r, &r->signals));
     if (stdio_chardev(r))
         r->terminal = terminal_create(r->sim->io, STDIN_FILENO, &terminal_ops, r);
     r->start_ns = sim_host_ns();
-    if (r->config->timeout_ns) {
+    if (r->config->timeout_ns && r->first) {
         r->timeout = sim_io_timer_create(r->sim->io, on_timeout, r);
         sim_io_timer_arm(r->timeout, r->start_ns + r->config->timeout_ns);
     }
@@ -191,7 +213,7 @@ static enum sim_status restart(struct run *r)
 {
     stop_executors(r);
     machine_reset(r->machine);
-    SIM_TRY(loader_load(r->machine));
+    SIM_TRY(load(r));
     sim_clear_end(r->sim);
     /* What the host side asked for meanwhile was cleared, too. */
     uint64_t wanted = atomic_load_explicit(&r->wanted, memory_order_seq_cst);
@@ -203,7 +225,7 @@ static enum sim_status restart(struct run *r)
 static enum sim_end wait_for_end(struct run *r, int *code)
 {
     for (;;) {
-        enum sim_end why = sim_wait_end(r->sim, code);
+        enum sim_end why = r->ranks ? ranks_wait_end(r->ranks, code) : sim_wait_end(r->sim, code);
         if (why != SIM_END_RESET || r->config->no_reboot)
             return why;
         if (restart(r) != SIM_OK) {
@@ -236,9 +258,13 @@ static void stop(struct run *r)
 {
     stop_executors(r);
     sim_io_stop(r->sim->io);
+    if (r->ranks)
+        ranks_disconnect(r->ranks);
     flush_outputs(r);
     terminal_destroy(r->terminal);
     r->terminal = NULL;
+    if (!r->first)
+        return;
     if (stdio_chardev(r))
         end_guest_line(r);
     progress_end(r->progress);
@@ -248,8 +274,11 @@ static void tear_down(struct run *r)
 {
     if (r->timeout)
         sim_io_timer_destroy(r->timeout);
+    if (r->ranks)
+        ranks_disconnect(r->ranks);
     if (r->machine)
         machine_destroy(r->machine);
+    ranks_destroy(r->ranks);
     progress_destroy(r->progress); /* these two listen to the machine's outputs */
     expect_destroy(r->expect);
     signals_stop(r->signals); /* last, so that a second Ctrl-C ends whatever hangs above */
@@ -273,6 +302,8 @@ static int exit_code(struct run *r, enum sim_end why, int code)
 {
     if (r->expect && why != SIM_END_ERROR && expect_finish(r->expect))
         return 0;
+    if (!r->first)
+        return why == SIM_END_TIMEOUT ? EXIT_CODE_TIMEOUT : why == SIM_END_RESET ? 0 : code;
     switch (why) {
     case SIM_END_POWEROFF:
         return r->expect ? unmatched(r, "the guest powered off") : run_guest_exit_code(code);
@@ -303,28 +334,112 @@ static void print_stats(const struct run *r)
     stats_print(&in, stderr);
 }
 
-static int run_machine(const struct config *config)
+static int run_machine(struct run *r)
 {
-    struct run r = {.config = config};
     int code = EXIT_CODE_INTERNAL;
 
-    if (sim_create(&r.sim) != SIM_OK)
+    if (sim_create(&r->sim) != SIM_OK)
         return EXIT_CODE_INTERNAL;
-    if (config->virtual_clock)
-        sim_clock_init(&r.sim->clock, SIM_CLOCK_VIRTUAL);
-    if (set_up_machine(&r) != SIM_OK) {
-        tear_down(&r);
+    if (r->config->virtual_clock)
+        sim_clock_init(&r->sim->clock, SIM_CLOCK_VIRTUAL);
+    if (set_up_machine(r) != SIM_OK) {
+        tear_down(r);
         return EXIT_CODE_USAGE;
     }
     enum sim_end why = SIM_END_ERROR;
-    if (start(&r) == SIM_OK)
-        why = wait_for_end(&r, &code);
-    stop(&r);
-    code = exit_code(&r, why, code);
-    if (config->stats)
-        print_stats(&r);
-    tear_down(&r);
+    if (start(r) == SIM_OK)
+        why = wait_for_end(r, &code);
+    stop(r);
+    code = exit_code(r, why, code);
+    if (r->config->stats && r->first)
+        print_stats(r);
+    if (r->config->stats && r->ranks)
+        ranks_print_stats(r->ranks, stderr);
+    tear_down(r);
     return code;
+}
+
+/* --- several ranks --- */
+
+static int run_one_rank(const struct config *config)
+{
+    struct run r = {.config = config, .first = true, .signals_are_ours = true};
+
+    return run_machine(&r);
+}
+
+static int run_mpi_rank(const struct config *config)
+{
+    struct run r = {.config = config, .signals_are_ours = true};
+
+    if (ic_mpi_create(&(struct ic_config){0}, &r.ic) != SIM_OK)
+        return EXIT_CODE_USAGE;
+    r.first = ic_rank(r.ic) == 0;
+    int code = run_machine(&r);
+    ic_destroy(r.ic);
+    return code;
+}
+
+struct logical_rank {
+    struct run run;
+    struct sim_thread thread;
+    int code;
+};
+
+static void *logical_rank_main(void *arg)
+{
+    struct logical_rank *l = arg;
+
+    l->code = run_machine(&l->run);
+    ic_destroy(l->run.ic); /* at once: a rank that failed is lost to the others */
+    return NULL;
+}
+
+/* The first speaks for all, unless it only heard of another's trouble. */
+static int joint_code(const struct logical_rank *l, unsigned nr)
+{
+    for (unsigned i = 1; i < nr; i++)
+        if (l[0].code == EXIT_CODE_RANK_LOST && l[i].code && l[i].code != EXIT_CODE_RANK_LOST)
+            return l[i].code;
+    return l[0].code;
+}
+
+static int run_logical_ranks(const struct config *config)
+{
+    unsigned nr = config->ranks, running = 0;
+    struct logical_rank *l = sim_new_array(struct logical_rank, nr);
+    enum sim_status status = SIM_OK;
+    struct ic_inproc *net;
+
+    if (ic_inproc_create(nr, NULL, &net) != SIM_OK) {
+        sim_free(l);
+        return EXIT_CODE_INTERNAL;
+    }
+    for (unsigned i = 0; i < nr && status == SIM_OK; i++) {
+        l[i].run = (struct run){.config = config, .first = i == 0, .signals_are_ours = i == 0};
+        status = ic_inproc_join(net, (rank_t)i, &(struct ic_config){0}, &l[i].run.ic);
+    }
+    for (unsigned i = 1; i < nr && status == SIM_OK; i++) {
+        status = sim_thread_start(&l[i].thread, "rank", logical_rank_main, &l[i]);
+        running = status == SIM_OK ? i : running;
+    }
+    if (status == SIM_OK)
+        logical_rank_main(&l[0]);
+    else if (l[0].run.ic)
+        ic_destroy(l[0].run.ic);
+    for (unsigned i = 1; i <= running; i++)
+        sim_thread_join(&l[i].thread);
+    int code = status == SIM_OK ? joint_code(l, nr) : EXIT_CODE_INTERNAL;
+    ic_inproc_destroy(net);
+    sim_free(l);
+    return code;
+}
+
+static int run_ranks(const struct config *config)
+{
+    if (ic_mpi_wanted() && config->ranks <= 1)
+        return run_mpi_rank(config);
+    return config->ranks > 1 ? run_logical_ranks(config) : run_one_rank(config);
 }
 
 /* --- -dumpdtb --- */
@@ -364,5 +479,5 @@ int run_config(const struct config *config)
         config_dump(config, stdout);
         return 0;
     }
-    return config->dump_dtb ? dump_dtb(config) : run_machine(config);
+    return config->dump_dtb ? dump_dtb(config) : run_ranks(config);
 }

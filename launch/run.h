@@ -9,6 +9,7 @@ enum {
     EXIT_CODE_NO_MATCH = 1,   /* --expect never matched */
     EXIT_CODE_USAGE = 2,      /* command line, or a file that it names */
     EXIT_CODE_INTERNAL = 70,
+    EXIT_CODE_RANK_LOST = 74, /* a rank of the run died or broke the protocol */
     EXIT_CODE_TIMEOUT = 124,
     EXIT_CODE_SIGNAL = 128    /* + signal number */
 };

@@ -5,6 +5,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "mem/dsm.h"
 #include "mem_priv.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
@@ -84,10 +85,12 @@ enum mem_result mem_page_acquire(struct mem_space *s, gpa_t gpa, bool write, uin
     struct mem_region *r = mem_find(s, gpa);
 
     if (!r)
-        return MEM_FAULT;
+        return s->remote ? MEM_MMIO : MEM_FAULT;
     if (r->ops)
         return MEM_MMIO;
     uint64_t off = r->ram_offset + ((gpa & GUEST_PAGE_MASK) - r->base);
+    if (s->dsm && dsm_acquire(s->dsm, off >> GUEST_PAGE_BITS, write, writer) == DSM_WAIT)
+        return MEM_WAIT;
     _Atomic uint32_t *state = mem_page_state(s, off);
     uint32_t old = atomic_load_explicit(state, memory_order_acquire);
 
@@ -110,6 +113,29 @@ enum mem_result mem_page_acquire(struct mem_space *s, gpa_t gpa, bool write, uin
     }
     *writable = !(old & MEM_PAGE_CODE);
     return MEM_OK;
+}
+
+enum mem_result mem_page_ready(struct mem_space *s, gpa_t gpa, bool write, uint32_t writer)
+{
+    if (SIM_LIKELY(!s->dsm))
+        return MEM_OK;
+    struct mem_region *r = mem_find(s, gpa);
+
+    if (!r || r->ops)
+        return MEM_FAULT;
+    uint64_t page = (r->ram_offset + (gpa - r->base)) >> GUEST_PAGE_BITS;
+    return dsm_acquire(s->dsm, page, write, writer) == DSM_OK ? MEM_OK : MEM_WAIT;
+}
+
+void mem_page_release(struct mem_space *s, uint32_t writer)
+{
+    if (s->dsm)
+        dsm_retired(s->dsm, writer);
+}
+
+bool mem_page_waiting(const struct mem_space *s, uint32_t writer)
+{
+    return s->dsm && dsm_waiting(s->dsm, writer);
 }
 
 uint8_t *mem_ram_ptr(struct mem_space *s, gpa_t gpa, uint64_t len)
@@ -136,6 +162,18 @@ bool mem_take_dirty(struct mem_space *s, uint64_t ram_offset)
     return true;
 }
 
+gpa_t mem_page_gpa(struct mem_space *s, uint64_t page)
+{
+    uint64_t off = page << GUEST_PAGE_BITS;
+    const struct mem_region *r;
+
+    for (unsigned i = 0; (r = mem_nth(s, i)); i++)
+        if (!r->ops && off - r->ram_offset < r->size)
+            return r->base + (off - r->ram_offset);
+    SIM_BUG_ON(1, "page %llu is beyond RAM", (unsigned long long)page);
+    return 0;
+}
+
 static _Atomic uint32_t *state_of(struct mem_space *s, gpa_t gpa)
 {
     struct mem_region *r = mem_find(s, gpa);
@@ -159,6 +197,11 @@ uint32_t mem_mark_code(struct mem_space *s, gpa_t gpa)
 void mem_unmark_code(struct mem_space *s, gpa_t gpa)
 {
     atomic_fetch_and_explicit(state_of(s, gpa), ~(uint32_t)MEM_PAGE_CODE, memory_order_seq_cst);
+}
+
+bool mem_has_code(struct mem_space *s, gpa_t gpa)
+{
+    return atomic_load_explicit(state_of(s, gpa), memory_order_seq_cst) & MEM_PAGE_CODE;
 }
 
 void mem_set_code_ops(struct mem_space *s, const struct mem_code_ops *ops, void *opaque)

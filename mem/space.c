@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "mem/dsm.h"
 #include "mem_priv.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
@@ -312,11 +313,19 @@ static struct mem_region *find_mmio(struct mem_space *s, gpa_t gpa, unsigned siz
     return r;
 }
 
+/* What this rank does not have: perhaps the one with the devices does. */
+static bool is_remote(const struct mem_space *s, const struct mem_region *r, gpa_t gpa, unsigned size)
+{
+    return !r && s->remote && !(gpa & (size - 1));
+}
+
 enum mem_result mem_mmio_read(struct mem_space *s, gpa_t gpa, unsigned size, uint64_t *value)
 {
     uint64_t offset;
     struct mem_region *r = find_mmio(s, gpa, size, &offset);
 
+    if (is_remote(s, r, gpa, size))
+        return s->remote->read(s->remote_opaque, gpa, size, value);
     if (!r || !region_read(r, offset, size, value))
         return MEM_FAULT;
     *value = low_bytes(*value, size);
@@ -328,6 +337,8 @@ enum mem_result mem_mmio_write(struct mem_space *s, gpa_t gpa, unsigned size, ui
     uint64_t offset;
     struct mem_region *r = find_mmio(s, gpa, size, &offset);
 
+    if (is_remote(s, r, gpa, size))
+        return s->remote->write(s->remote_opaque, gpa, size, value);
     if (!r || !region_write(r, offset, size, low_bytes(value, size)))
         return MEM_FAULT;
     return MEM_OK;
@@ -368,7 +379,51 @@ void mem_dma_before_write(struct mem_space *s, gpa_t gpa, uint64_t len)
     }
 }
 
-void *mem_dma_map(struct mem_space *s, gpa_t gpa, uint64_t *len)
+void mem_set_dsm(struct mem_space *s, struct dsm *dsm)
+{
+    s->dsm = dsm;
+}
+
+void mem_set_remote(struct mem_space *s, const struct mem_remote_ops *ops, void *opaque)
+{
+    s->remote = ops;
+    s->remote_opaque = opaque;
+}
+
+enum { PIN_AT_MOST = 1 << 20 }; /* bytes of one mapping on several ranks */
+
+static void unpin(struct mem_space *s, uint64_t first, uint64_t last)
+{
+    for (uint64_t page = first; page <= last; page++)
+        dsm_unpin(s->dsm, page);
+}
+
+/* All pages of [off, off + len), or none. */
+static bool pin(struct mem_space *s, uint64_t off, uint64_t len, bool write)
+{
+    uint64_t first = off >> GUEST_PAGE_BITS, last = (off + len - 1) >> GUEST_PAGE_BITS;
+
+    for (uint64_t page = first; page <= last; page++) {
+        if (dsm_pin(s->dsm, page, write) == SIM_OK)
+            continue;
+        if (page > first)
+            unpin(s, first, page - 1);
+        return false;
+    }
+    return true;
+}
+
+void mem_dma_unmap(struct mem_space *s, gpa_t gpa, uint64_t len)
+{
+    if (!s->dsm || !len)
+        return;
+    struct mem_region *r = mem_find(s, gpa);
+    uint64_t off = r->ram_offset + (gpa - r->base);
+
+    unpin(s, off >> GUEST_PAGE_BITS, (off + len - 1) >> GUEST_PAGE_BITS);
+}
+
+void *mem_dma_map(struct mem_space *s, gpa_t gpa, uint64_t *len, bool write)
 {
     struct mem_region *r = mem_find(s, gpa);
 
@@ -377,6 +432,12 @@ void *mem_dma_map(struct mem_space *s, gpa_t gpa, uint64_t *len)
     uint64_t left = r->size - (gpa - r->base);
     if (*len > left)
         *len = left;
+    if (s->dsm) {
+        if (*len > PIN_AT_MOST)
+            *len = PIN_AT_MOST;
+        if (*len && !pin(s, r->ram_offset + (gpa - r->base), *len, write))
+            return NULL;
+    }
     sim_guard_before(&s->guard, r->ram_offset + (gpa - r->base), *len, false);
     return s->ram + r->ram_offset + (gpa - r->base);
 }
@@ -396,9 +457,10 @@ enum mem_result mem_read(struct mem_space *s, gpa_t gpa, void *buf, uint64_t len
 
     while (len) {
         uint64_t piece = len;
-        const void *p = mem_dma_map(s, gpa, &piece);
+        const void *p = mem_dma_map(s, gpa, &piece, false);
         if (p) {
             mem_copy(out, p, piece);
+            mem_dma_unmap(s, gpa, piece);
         } else {
             uint64_t v;
             piece = mmio_piece(gpa, len);
@@ -419,11 +481,12 @@ enum mem_result mem_write(struct mem_space *s, gpa_t gpa, const void *buf, uint6
 
     while (len) {
         uint64_t piece = len;
-        void *p = mem_dma_map(s, gpa, &piece);
+        void *p = mem_dma_map(s, gpa, &piece, true);
         if (p) {
             mem_dma_before_write(s, gpa, piece);
             mem_copy(p, in, piece);
             mem_dma_written(s, gpa, piece);
+            mem_dma_unmap(s, gpa, piece);
         } else {
             uint64_t v = 0;
             piece = mmio_piece(gpa, len);

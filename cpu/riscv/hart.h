@@ -29,10 +29,15 @@ enum rv_cause {
     RV_EXC_ECALL_M = 11,
     RV_EXC_INSN_PAGE = 12,
     RV_EXC_LOAD_PAGE = 13,
-    RV_EXC_STORE_PAGE = 15
+    RV_EXC_STORE_PAGE = 15,
+    /* No traps: the instruction was not executed, and the run loop does what it needs first. Recorded like a
+     * trap, so that every path which can fail can say it; rv_take_trap makes RV_STOP of them. */
+    RV_CAUSE_WAIT = 64, /* a page is on its way from another rank */
+    RV_CAUSE_MMIO = 65  /* several ranks: devices are accessed outside guest code (hart_vcpu.c) */
 };
 
-enum rv_stop_reason { RV_STOP_NONE, RV_STOP_WFI, RV_STOP_WRS, RV_STOP_PAUSE, RV_STOP_EXCLUSIVE };
+enum rv_stop_reason { RV_STOP_NONE, RV_STOP_WFI, RV_STOP_WRS, RV_STOP_PAUSE, RV_STOP_EXCLUSIVE,
+                      RV_STOP_WAIT, RV_STOP_MMIO /* the last three: nothing was done */ };
 
 enum { RV_REQ_FENCE_I = 1, RV_REQ_TLB_ALL = 2, RV_REQ_WPROT = 4, RV_REQ_HSM_START = 8,
        RV_REQ_WPROT_ALL = 16 };
@@ -97,6 +102,8 @@ struct rv_hart {
     uint8_t waiting;      /* until an interrupt is pending: RV_WAIT_* */
     uint8_t stopped;      /* HSM: not started */
     uint8_t exclusive;    /* every other vCPU is stopped (run_exclusive) */
+    uint8_t mmio_step;    /* one instruction is interpreted that may leave to access a device */
+    uint8_t holds_pages;  /* several ranks: pages came for an instruction that has not retired yet */
     uint8_t sbi;          /* ECALL from S goes to the built-in SBI */
     int64_t slice;        /* budget at the start of run(); retired = insns + slice - budget */
     uint64_t insns;       /* retired before this slice */
@@ -126,6 +133,9 @@ struct rv_hart {
     struct rv_insn *decoded; /* the interpreter's decode cache */
     struct jit_hart *jit;    /* NULL until jit_run */
     struct rv_requests req;
+    _Atomic uint64_t revokes_seen; /* of machine->revoke: done by this hart */
+    _Atomic uint32_t acks_due;     /* remote fences of this hart that other ranks have not answered */
+    uint64_t polled_ns;
 
     struct {
         uint64_t tlb_fills, tlb_flushes, interp_insns, jit_insns, traps, interrupts, mmio;
@@ -135,6 +145,8 @@ struct rv_hart {
 
 enum { RV_WAIT_NOT, RV_WAIT_WFI, RV_WAIT_SUSPENDED /* SBI hart suspend: HSM status differs */ };
 
+#define RV_REVOKE_LOG 1024u
+
 struct rv_machine {
     struct rv_machine_config config;
     struct sim *sim;
@@ -143,6 +155,13 @@ struct rv_machine {
     uint64_t timebase_hz;
     struct rv_hart **harts; /* by index; hartids need not be dense */
     uint32_t nr_harts;
+    struct rv_revoke_log { /* revoke.c; written by the polling thread */
+        struct rv_revoke {
+            gpa_t gpa;
+            bool write_only; /* may still be read */
+        } entry[RV_REVOKE_LOG];
+        _Atomic uint64_t nr; /* ever written */
+    } revoke;
 };
 
 static inline struct rv_hart *rv_hart_of(struct vcpu *v)
@@ -203,9 +222,13 @@ void rv_tlb_flush_all(struct rv_hart *h);
 void rv_tlb_flush_range(struct rv_hart *h, const struct rv_fence_range *r);
 void rv_tlb_write_protect(struct rv_hart *h, uint64_t gpa_page);
 void rv_tlb_write_protect_all(struct rv_hart *h);
+/* Takes away every entry for the guest-physical page, or (write_only) the permission to write it. */
+void rv_tlb_revoke(struct rv_hart *h, gpa_t gpa_page, bool write_only);
 /* The fetch entry, or the entry, of page va is about to be replaced (mem.c). */
 void rv_tlb_fetch_displaced(struct rv_tlb *t, uint64_t va);
 void rv_tlb_entry_displaced(struct rv_tlb *t, uint64_t va);
+/* An entry or fetch entry for the page of gpa is being filled. */
+void rv_tlb_note_gpa(struct rv_tlb *t, gpa_t gpa);
 /* Forgets jump-cache entries (all contexts): code was invalidated. */
 void rv_tlb_flush_jumps(struct rv_hart *h);
 
@@ -221,6 +244,31 @@ bool rv_hart_request_start(struct rv_hart *target, uint64_t pc, uint64_t a1);
 void rv_requests_serve(struct rv_hart *h);
 /* Forgets what was posted (reset, restore). Context: executors stopped. */
 void rv_requests_drop(struct rv_hart *h);
+
+/* --- revoke.c --- Does what the revoke log asks since this hart last looked; at once when nothing new. */
+void rv_revokes_serve(struct rv_hart *h);
+
+/* --- remote.c: harts on other ranks --- */
+/* Drives a line of a hart elsewhere. Context: any. */
+void rv_remote_line(struct rv_hart *target, uint32_t mip_bit, bool level);
+void rv_remote_start(struct rv_hart *target, uint64_t pc, uint64_t a1);
+/* The hart's HSM state has changed: tells the other ranks, whose status calls read their copy. */
+void rv_remote_tell_state(struct rv_hart *h);
+/* Remote fence for the harts of other ranks that the mask names, one message a rank; rv_remote_fence_wait
+ * returns when all have answered. Context: executor, h not running while it waits. */
+struct rv_hart_mask {
+    uint64_t bits, base; /* of hart ids, as in SBI calls; base UINT64_MAX: all */
+};
+static inline bool rv_mask_has(const struct rv_hart_mask *m, uint64_t hartid)
+{
+    if (m->base == UINT64_MAX)
+        return true;
+    return hartid >= m->base && hartid - m->base < 64 && (m->bits >> (hartid - m->base) & 1);
+}
+void rv_remote_fence(struct rv_hart *self, const struct rv_hart_mask *mask, uint32_t flags,
+                     const struct rv_fence_range *range);
+void rv_remote_fence_wait(struct rv_hart *self);
+void rv_remote_deliver(struct vcpu *v, uint32_t from_rank, const void *msg, uint32_t len);
 
 /* --- pmp.c --- */
 /* Recomputes h->pmp after pmpcfg or pmpaddr changed. */

@@ -5,8 +5,11 @@
 #include "hart.h"
 #include "sim-core/alloc.h"
 
-enum { EXCLUSIVE_INSNS = 64 };
-
+enum {
+    EXCLUSIVE_INSNS = 64,
+    RANKS_INSNS = 8192, /* between two looks at messages of other ranks */
+    HELD_INSNS = 256    /* while a page is held for us that others may want */
+};
 
 /* Folds what was charged into h->insns and grants `budget` more. */
 static void refill(struct rv_hart *h, uint64_t budget)
@@ -39,12 +42,62 @@ static void wait_for_interrupt(struct rv_hart *h)
     __atomic_store_n(&h->waiting, how, __ATOMIC_SEQ_CST);
 }
 
+/* --- several ranks --- */
+
+static uint64_t chunk_size(const struct rv_hart *h)
+{
+    if (SIM_LIKELY(!h->machine->sim->ranks))
+        return RV_TIMER_INSNS;
+    return h->holds_pages ? HELD_INSNS : RANKS_INSNS;
+}
+
+/* Handlers may wait for every running vCPU, so this one does not count meanwhile. */
+static void poll_ranks(struct rv_hart *h)
+{
+    struct sim *sim = h->machine->sim;
+
+    if (sim->poll_interval_ns) {
+        uint64_t now = sim_host_ns();
+        if (now - h->polled_ns < sim->poll_interval_ns)
+            return;
+        h->polled_ns = now;
+    }
+    vcpu_leave(&h->vcpu);
+    sim_poll(sim);
+    vcpu_enter(&h->vcpu);
+}
+
+/* The instruction that accesses a device, alone; while it does the hart is not running (mem.c). */
+static enum rv_stop_reason step_mmio(struct rv_hart *h)
+{
+    h->mmio_step = 1;
+    enum rv_exec result = rv_interp_step(h);
+    h->mmio_step = 0;
+    return result == RV_STOP ? (enum rv_stop_reason)h->stop_reason : RV_STOP_NONE;
+}
+
+static enum vcpu_exit wait_for_page(struct rv_hart *h)
+{
+    h->holds_pages = 1;
+    /* W2: before the executor asks has_work */
+    atomic_store_explicit(&h->vcpu.awaits_page, true, memory_order_seq_cst);
+    return VCPU_EXIT_WAIT;
+}
+
+static void release_pages(struct rv_hart *h)
+{
+    h->holds_pages = 0;
+    mem_page_release(h->machine->space, h->vcpu.index);
+}
+
 /* One pass: requests, timer, interrupts, then guest code until it stops or *left is used up.
  * Returns true with *why when run() is over. */
 static bool run_once(struct rv_hart *h, uint64_t *left, enum vcpu_exit *why)
 {
-    uint64_t chunk = *left < RV_TIMER_INSNS ? *left : RV_TIMER_INSNS;
+    uint64_t most = chunk_size(h), chunk = *left < most ? *left : most;
 
+    if (h->machine->sim->ranks)
+        poll_ranks(h);
     /* Cleared before looking: a kick after this makes the engine leave again. */
     vcpu_clear_kick(&h->vcpu);
     rv_requests_serve(h);
@@ -61,13 +114,18 @@ static bool run_once(struct rv_hart *h, uint64_t *left, enum vcpu_exit *why)
     rv_take_interrupt(h);
     refill(h, chunk);
     enum rv_stop_reason reason = engine(h);
+    if (reason == RV_STOP_MMIO)
+        reason = step_mmio(h);
     uint64_t used = (uint64_t)(h->slice - h->budget);
     *left = used < *left ? *left - used : 0;
+    if (h->holds_pages && used)
+        release_pages(h);
     switch (reason) {
     case RV_STOP_WFI: wait_for_interrupt(h); return false;
     case RV_STOP_WRS:
     case RV_STOP_PAUSE: *why = VCPU_EXIT_YIELD; return true;
     case RV_STOP_EXCLUSIVE: *why = VCPU_EXIT_EXCLUSIVE; return true;
+    case RV_STOP_WAIT: *why = wait_for_page(h); return true;
     default: return false;
     }
 }
@@ -85,6 +143,7 @@ static enum vcpu_exit hart_run(struct vcpu *v, uint64_t budget)
     struct rv_hart *h = rv_hart_of(v);
     enum vcpu_exit why;
 
+    atomic_store_explicit(&v->awaits_page, false, memory_order_relaxed);
     vcpu_enter(v);
     while (!run_once(h, &budget, &why))
         ;
@@ -106,10 +165,13 @@ static enum vcpu_exit hart_run_exclusive(struct vcpu *v)
         result = rv_interp_step(h);
     while (h->budget > 0 && h->res_addr != RV_NO_RES && result != RV_STOP);
     h->exclusive = 0;
+    enum vcpu_exit why = VCPU_EXIT_BUDGET;
     if (result == RV_STOP && h->stop_reason == RV_STOP_WFI)
         wait_for_interrupt(h);
+    if (result == RV_STOP && h->stop_reason == RV_STOP_WAIT)
+        why = wait_for_page(h);
     leave(h);
-    return VCPU_EXIT_BUDGET;
+    return why;
 }
 
 static bool hart_has_work(struct vcpu *v)
@@ -118,7 +180,8 @@ static bool hart_has_work(struct vcpu *v)
 
     if (atomic_load_explicit(&v->kick, memory_order_seq_cst))
         return true;
-    if (__atomic_load_n(&h->stopped, __ATOMIC_SEQ_CST))
+    if (__atomic_load_n(&h->stopped, __ATOMIC_SEQ_CST) ||
+        mem_page_waiting(h->machine->space, v->index))
         return false;
     return !__atomic_load_n(&h->waiting, __ATOMIC_SEQ_CST) ||
            (rv_mip(h) & __atomic_load_n(&h->mie, __ATOMIC_SEQ_CST));
@@ -147,5 +210,6 @@ const struct vcpu_ops rv_vcpu_ops = {
     .has_work = hart_has_work,
     .deadline = hart_deadline,
     .destroy = hart_destroy,
+    .deliver = rv_remote_deliver,
     .state = &rv_hart_state,
 };

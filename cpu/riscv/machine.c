@@ -66,6 +66,7 @@ enum sim_status rv_machine_add_hart(struct rv_machine *m, uint64_t hartid, const
     h->isa = *isa;
     h->hartid = hartid;
     h->sbi = m->config.sbi;
+    h->vcpu.remote = m->config.is_remote && m->config.is_remote(m->config.is_remote_opaque, m->nr_harts);
     sim_mutex_init(&h->req.lock, SIM_RANK_HART);
     append_hart(m, h);
     rv_hart_reset(&h->vcpu);
@@ -160,6 +161,8 @@ void rv_hart_reset(struct vcpu *v)
     __atomic_store_n(&h->stopped, 1, __ATOMIC_SEQ_CST);
     rv_fp_sync(h);
     rv_pmp_update(h);
+    if (h->vcpu.remote)
+        return; /* never runs here */
     rv_tlb_flush_all(h);
     rv_tlb_select(h);
 }
@@ -174,7 +177,8 @@ void rv_hart_start(struct vcpu *v, uint64_t pc, uint64_t a0, uint64_t a1)
     h->priv = h->sbi ? RV_S : RV_M;
     h->satp = 0;
     h->mstatus &= ~(MSTATUS_SIE | MSTATUS_MIE | MSTATUS_MPRV);
-    rv_tlb_select(h);
+    if (!h->vcpu.remote)
+        rv_tlb_select(h);
     __atomic_store_n(&h->waiting, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&h->stopped, 0, __ATOMIC_SEQ_CST);
 }

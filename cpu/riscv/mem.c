@@ -42,6 +42,13 @@ static bool access_fault(struct rv_hart *h, enum rv_walk_access access, gva_t va
     return false;
 }
 
+/* Not here: the instruction is given up, to be tried again when the page has come. */
+static SIM_COLD bool wait_for_page(struct rv_hart *h)
+{
+    rv_trap(h, RV_CAUSE_WAIT, 0);
+    return false;
+}
+
 /* --- filling --- */
 
 static void note_large(struct rv_tlb *t, gva_t va, unsigned shift)
@@ -109,6 +116,7 @@ static void fill_data(struct rv_hart *h, gva_t va, const struct rv_leaf *leaf, u
     unsigned way = victim_way(set, page);
     displace(t, &set[way], page);
     move_to_front(set, way, &e);
+    rv_tlb_note_gpa(t, leaf->gpa);
     t->used = 1;
     h->count.tlb_fills++;
     if (!writable)
@@ -127,6 +135,8 @@ static bool walk_or_trap(struct rv_hart *h, const struct rv_tlb *t, gva_t va,
 
     if (result == RV_WALK_OK)
         return true;
+    if (result == RV_WALK_WAIT)
+        return wait_for_page(h);
     rv_trap(h, result == RV_WALK_PAGE_FAULT ? page_fault_cause[access] : access_fault_cause[access],
             va);
     return false;
@@ -150,7 +160,8 @@ static bool walk_data(struct rv_hart *h, gva_t va, unsigned len, enum rv_walk_ac
     ref->code_page = false;
     enum mem_result result = mem_page_acquire(h->machine->space, leaf.gpa, store, h->vcpu.index,
                                               &host, &writable);
-    SIM_BUG_ON(result == MEM_WAIT, "distributed memory is not built yet");
+    if (result == MEM_WAIT)
+        return wait_for_page(h);
     if (result == MEM_MMIO)
         return true;
     if (result != MEM_OK)
@@ -210,20 +221,44 @@ static void host_store(void *p, unsigned size, uint64_t value)
     }
 }
 
-static bool mmio_load(struct rv_hart *h, gva_t va, gpa_t gpa, unsigned size, uint64_t *value)
+/* On several ranks a device access may wait for other ranks (it is elsewhere, or its DMA's pages are), and
+ * they for this hart to reach a safepoint. So it happens with the hart outside guest code, at an
+ * instruction of its own (hart_vcpu.c). False: not now. */
+static bool mmio_begin(struct rv_hart *h)
 {
     h->count.mmio++;
-    if (mem_mmio_read(h->machine->space, gpa, size, value) == MEM_OK)
+    if (SIM_LIKELY(!mem_is_distributed(h->machine->space)))
         return true;
-    return access_fault(h, RV_WALK_LOAD, va);
+    if (!h->mmio_step) {
+        rv_trap(h, RV_CAUSE_MMIO, 0);
+        return false;
+    }
+    vcpu_leave(&h->vcpu);
+    return true;
+}
+
+static void mmio_end(struct rv_hart *h)
+{
+    if (SIM_UNLIKELY(mem_is_distributed(h->machine->space)))
+        vcpu_enter(&h->vcpu);
+}
+
+static bool mmio_load(struct rv_hart *h, gva_t va, gpa_t gpa, unsigned size, uint64_t *value)
+{
+    if (!mmio_begin(h))
+        return false;
+    enum mem_result result = mem_mmio_read(h->machine->space, gpa, size, value);
+    mmio_end(h);
+    return result == MEM_OK || access_fault(h, RV_WALK_LOAD, va);
 }
 
 static bool mmio_store(struct rv_hart *h, gva_t va, gpa_t gpa, unsigned size, uint64_t value)
 {
-    h->count.mmio++;
-    if (mem_mmio_write(h->machine->space, gpa, size, value) == MEM_OK)
-        return true;
-    return access_fault(h, RV_WALK_STORE, va);
+    if (!mmio_begin(h))
+        return false;
+    enum mem_result result = mem_mmio_write(h->machine->space, gpa, size, value);
+    mmio_end(h);
+    return result == MEM_OK || access_fault(h, RV_WALK_STORE, va);
 }
 
 static void report_code(struct rv_hart *h, const struct data_ref *ref, unsigned size)
@@ -374,6 +409,9 @@ const void *rv_lr_ptr(struct rv_hart *h, gva_t va, unsigned size)
         return NULL;
     if (!ref.host)
         access_fault(h, RV_WALK_LOAD, va);
+    /* The SC that follows writes: a page that is only shared here would be lost between the two. */
+    else if (mem_page_ready(h->machine->space, ref.gpa, true, h->vcpu.index) == MEM_WAIT)
+        return wait_for_page(h), NULL;
     return ref.host;
 }
 
@@ -408,9 +446,12 @@ static const uint8_t *walk_fetch(struct rv_hart *h, gva_t va, gpa_t *gpa_page)
 
     if (!walk_or_trap(h, t, va, RV_WALK_FETCH, &leaf))
         return NULL;
-    if (!(rv_pmp_perm(h, leaf.gpa, 2, t->priv) & PMP_X) ||
-        mem_page_acquire(h->machine->space, leaf.gpa, false, h->vcpu.index, &host, &writable) !=
-            MEM_OK) {
+    enum mem_result result = MEM_FAULT;
+    if (rv_pmp_perm(h, leaf.gpa, 2, t->priv) & PMP_X)
+        result = mem_page_acquire(h->machine->space, leaf.gpa, false, h->vcpu.index, &host, &writable);
+    if (result == MEM_WAIT)
+        return wait_for_page(h), NULL;
+    if (result != MEM_OK) {
         access_fault(h, RV_WALK_FETCH, va);
         return NULL;
     }
@@ -420,6 +461,7 @@ static const uint8_t *walk_fetch(struct rv_hart *h, gva_t va, gpa_t *gpa_page)
     if (e->tag != RV_TLB_INVALID)
         rv_tlb_fetch_displaced(t, e->tag);
     *e = (struct rv_fetch_entry){va & GUEST_PAGE_MASK, *gpa_page, host, leaf_info(t, va, &leaf)};
+    rv_tlb_note_gpa(t, *gpa_page);
     t->used = 1;
     return host;
 }

@@ -46,17 +46,24 @@ static uint64_t table_offset(const struct walk *w)
     return (uint64_t)((uint8_t *)w->slot - w->h->machine->space->vram);
 }
 
+static bool ready(const struct walk *w, bool write)
+{
+    return mem_page_ready(w->h->machine->space, w->pte_gpa, write, w->h->vcpu.index) != MEM_WAIT;
+}
+
 /* Implicit accesses are made as S mode (Priv. 3.7.2). */
-static bool read_pte(struct walk *w)
+static enum rv_walk_result read_pte(struct walk *w)
 {
     if (!(rv_pmp_perm(w->h, w->pte_gpa, 8, RV_S) & PMP_R))
-        return false;
+        return RV_WALK_ACCESS_FAULT;
     w->slot = table_ptr(w->h, w->pte_gpa);
     if (!w->slot)
-        return false;
+        return RV_WALK_ACCESS_FAULT;
+    if (!ready(w, false))
+        return RV_WALK_WAIT;
     sim_guard_before(&w->h->machine->space->guard, table_offset(w), 8, false);
     w->pte = atomic_load_explicit(w->slot, memory_order_acquire);
-    return true;
+    return RV_WALK_OK;
 }
 
 static bool reserved_bits(const struct walk *w)
@@ -115,7 +122,7 @@ static bool aligned_leaf(const struct walk *w)
     return sim_bits(ppn, 0, w->level * LEVEL_BITS) == 0;
 }
 
-enum update { UPDATE_DONE, UPDATE_RETRY, UPDATE_PAGE_FAULT, UPDATE_ACCESS_FAULT };
+enum update { UPDATE_DONE, UPDATE_RETRY, UPDATE_PAGE_FAULT, UPDATE_ACCESS_FAULT, UPDATE_WAIT };
 
 /* Sets A, and D for stores, if they are not (Svadu); the PTE must not have changed meanwhile. */
 static enum update update_ad(struct walk *w)
@@ -129,6 +136,8 @@ static enum update update_ad(struct walk *w)
         return UPDATE_PAGE_FAULT;
     if (!(rv_pmp_perm(w->h, w->pte_gpa, 8, RV_S) & PMP_W))
         return UPDATE_ACCESS_FAULT;
+    if (!ready(w, true))
+        return UPDATE_WAIT;
     sim_guard_before(&w->h->machine->space->guard, table_offset(w), 8, true);
     if (!atomic_compare_exchange_strong_explicit(w->slot, &seen, seen | want, memory_order_seq_cst,
                                                  memory_order_acquire))
@@ -167,8 +176,9 @@ static enum rv_walk_result walk_levels(struct walk *w, gpa_t table, struct rv_le
     for (;;) {
         unsigned shift = GUEST_PAGE_BITS + w->level * LEVEL_BITS;
         w->pte_gpa = table + sim_bits(w->va, shift, LEVEL_BITS) * 8;
-        if (!read_pte(w))
-            return RV_WALK_ACCESS_FAULT;
+        enum rv_walk_result read = read_pte(w);
+        if (read != RV_WALK_OK)
+            return read;
         if (!valid_pte(w))
             return RV_WALK_PAGE_FAULT;
         if (is_leaf(w->pte)) {
@@ -179,6 +189,7 @@ static enum rv_walk_result walk_levels(struct walk *w, gpa_t table, struct rv_le
                 continue;
             return update == UPDATE_PAGE_FAULT     ? RV_WALK_PAGE_FAULT
                    : update == UPDATE_ACCESS_FAULT ? RV_WALK_ACCESS_FAULT
+                   : update == UPDATE_WAIT         ? RV_WALK_WAIT
                                                    : result;
         }
         if (w->level-- == 0)

@@ -5,7 +5,12 @@
 #include "hart.h"
 
 enum rv_walk_access { RV_WALK_LOAD, RV_WALK_STORE, RV_WALK_FETCH };
-enum rv_walk_result { RV_WALK_OK, RV_WALK_PAGE_FAULT, RV_WALK_ACCESS_FAULT };
+enum rv_walk_result {
+    RV_WALK_OK,
+    RV_WALK_PAGE_FAULT,
+    RV_WALK_ACCESS_FAULT,
+    RV_WALK_WAIT /* a page of the tables is on its way from another rank */
+};
 
 struct rv_leaf {
     gpa_t gpa;     /* of va itself */

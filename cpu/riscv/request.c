@@ -63,8 +63,19 @@ void rv_machine_write_protect(struct rv_machine *m)
     }
 }
 
+/* A hart elsewhere counts as started once it was asked to. */
+static bool start_remote(struct rv_hart *target, uint64_t pc, uint64_t a1)
+{
+    if (!__atomic_exchange_n(&target->stopped, 0, __ATOMIC_SEQ_CST))
+        return false;
+    rv_remote_start(target, pc, a1);
+    return true;
+}
+
 bool rv_hart_request_start(struct rv_hart *target, uint64_t pc, uint64_t a1)
 {
+    if (target->vcpu.remote)
+        return start_remote(target, pc, a1);
     sim_mutex_lock(&target->req.lock);
     bool startable = __atomic_load_n(&target->stopped, __ATOMIC_SEQ_CST) &&
                      !(target->req.flags & RV_REQ_HSM_START);
@@ -136,6 +147,7 @@ static void start(struct rv_hart *h, const struct taken *t)
     sim_mutex_lock(&h->req.lock);
     h->req.flags &= ~(uint32_t)RV_REQ_HSM_START;
     sim_mutex_unlock(&h->req.lock);
+    rv_remote_tell_state(h);
 }
 
 static void apply(struct rv_hart *h, const struct taken *t)
@@ -158,6 +170,7 @@ void rv_requests_serve(struct rv_hart *h)
 {
     struct taken t;
 
+    rv_revokes_serve(h);
     if (SIM_LIKELY(atomic_load_explicit(&h->req.posted, memory_order_seq_cst) ==
                    atomic_load_explicit(&h->req.served, memory_order_relaxed)))
         return;

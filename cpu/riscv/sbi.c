@@ -65,19 +65,8 @@ static enum sbi_error sbi_base(struct sbi_call *c)
 
 /* --- harts named by a mask --- */
 
-struct hart_mask {
-    uint64_t bits, base; /* base == -1: all harts */
-};
-
-static bool mask_has(const struct hart_mask *m, uint64_t hartid)
-{
-    if (m->base == UINT64_MAX)
-        return true;
-    return hartid >= m->base && hartid - m->base < 64 && (m->bits >> (hartid - m->base) & 1);
-}
-
 /* A mask that names a hart which does not exist is an invalid parameter. */
-static bool mask_valid(struct rv_machine *m, const struct hart_mask *mask)
+static bool mask_valid(struct rv_machine *m, const struct rv_hart_mask *mask)
 {
     if (mask->base == UINT64_MAX)
         return true;
@@ -87,12 +76,12 @@ static bool mask_valid(struct rv_machine *m, const struct hart_mask *mask)
     return true;
 }
 
-static enum sbi_error send_ipi(struct rv_machine *m, const struct hart_mask *mask)
+static enum sbi_error send_ipi(struct rv_machine *m, const struct rv_hart_mask *mask)
 {
     if (!mask_valid(m, mask))
         return SBI_ERR_INVALID_PARAM;
     for (uint32_t i = 0; i < m->nr_harts; i++) {
-        if (mask_has(mask, m->harts[i]->hartid)) {
+        if (rv_mask_has(mask, m->harts[i]->hartid)) {
             struct irq_line ssip = rv_hart_irq(&m->harts[i]->vcpu, 1);
             irq_set(&ssip, true);
         }
@@ -108,7 +97,7 @@ static void fence_self(struct rv_hart *h, uint32_t flags, const struct rv_fence_
         rv_tlb_flush_range(h, range);
 }
 
-static enum sbi_error fence(struct rv_hart *self, const struct hart_mask *mask, uint32_t flags,
+static enum sbi_error fence(struct rv_hart *self, const struct rv_hart_mask *mask, uint32_t flags,
                             const struct rv_fence_range *range)
 {
     struct rv_machine *m = self->machine;
@@ -117,16 +106,20 @@ static enum sbi_error fence(struct rv_hart *self, const struct hart_mask *mask, 
         return SBI_ERR_INVALID_PARAM;
     for (uint32_t i = 0; i < m->nr_harts; i++) {
         struct rv_hart *h = m->harts[i];
-        if (!mask_has(mask, h->hartid))
+        if (!rv_mask_has(mask, h->hartid) || h->vcpu.remote)
             continue;
         if (h == self)
             fence_self(h, flags, range);
         else
             rv_request_fence(self, h, flags, range);
     }
-    for (uint32_t i = 0; i < m->nr_harts; i++)
-        if (m->harts[i] != self && mask_has(mask, m->harts[i]->hartid))
-            rv_request_wait(self, m->harts[i]);
+    rv_remote_fence(self, mask, flags, range);
+    for (uint32_t i = 0; i < m->nr_harts; i++) {
+        struct rv_hart *h = m->harts[i];
+        if (h != self && rv_mask_has(mask, h->hartid) && !h->vcpu.remote)
+            rv_request_wait(self, h);
+    }
+    rv_remote_fence_wait(self);
     return SBI_SUCCESS;
 }
 
@@ -144,14 +137,14 @@ static enum sbi_error sbi_time(struct sbi_call *c)
 
 static enum sbi_error sbi_ipi(struct sbi_call *c)
 {
-    struct hart_mask mask = {c->arg[0], c->arg[1]};
+    struct rv_hart_mask mask = {c->arg[0], c->arg[1]};
 
     return c->fid == 0 ? send_ipi(c->h->machine, &mask) : SBI_ERR_NOT_SUPPORTED;
 }
 
 static enum sbi_error sbi_rfence(struct sbi_call *c)
 {
-    struct hart_mask mask = {c->arg[0], c->arg[1]};
+    struct rv_hart_mask mask = {c->arg[0], c->arg[1]};
     struct rv_fence_range range = {c->arg[2], c->arg[3], RV_ASID_ANY};
 
     c->next = RV_SYNC;
@@ -209,6 +202,7 @@ static enum sbi_error hart_status(struct sbi_call *c)
 static enum sbi_error hart_stop(struct sbi_call *c)
 {
     __atomic_store_n(&c->h->stopped, 1, __ATOMIC_RELEASE);
+    rv_remote_tell_state(c->h);
     c->h->stop_reason = RV_STOP_WFI;
     c->next = RV_STOP;
     return SBI_SUCCESS;
@@ -360,19 +354,22 @@ static enum sbi_error sbi_susp(struct sbi_call *c)
 /* --- Legacy extensions (chapter 5): the error is the only return value --- */
 
 /* The mask is read through the caller's address space; NULL means all harts. */
-static bool legacy_mask(struct sbi_call *c, struct hart_mask *mask)
+static bool legacy_mask(struct sbi_call *c, struct rv_hart_mask *mask)
 {
-    *mask = (struct hart_mask){0, c->arg[0] ? 0 : UINT64_MAX};
+    *mask = (struct rv_hart_mask){0, c->arg[0] ? 0 : UINT64_MAX};
     return !c->arg[0] || rv_load(c->h, c->arg[0], 8, &mask->bits);
 }
 
 static enum sbi_error legacy_fence(struct sbi_call *c, uint64_t eid)
 {
     struct rv_fence_range range = {c->arg[1], c->arg[2], eid == 7 ? c->arg[3] : RV_ASID_ANY};
-    struct hart_mask mask;
+    struct rv_hart_mask mask;
 
-    if (!legacy_mask(c, &mask))
+    if (!legacy_mask(c, &mask)) {
+        if (c->h->trap_cause == RV_CAUSE_WAIT)
+            c->next = RV_TRAP; /* the page that has the mask is on its way */
         return SBI_ERR_INVALID_ADDRESS;
+    }
     c->next = RV_SYNC;
     if (eid == 4)
         return send_ipi(c->h->machine, &mask);
@@ -421,7 +418,7 @@ static enum sbi_error sbi_probe(struct sbi_call *c)
     return SBI_SUCCESS;
 }
 
-enum rv_exec rv_sbi_ecall(struct rv_hart *h)
+static enum rv_exec serve(struct rv_hart *h)
 {
     uint64_t arg[6], eid = h->x[17];
     struct sbi_call c = {.h = h, .arg = arg, .fid = h->x[16], .next = RV_NEXT};
@@ -429,7 +426,8 @@ enum rv_exec rv_sbi_ecall(struct rv_hart *h)
     memcpy(arg, &h->x[10], sizeof arg);
     if (eid <= 8) {
         uint64_t error = (uint64_t)sbi_legacy(&c, eid);
-        h->x[10] = error;
+        if (c.next != RV_TRAP)
+            h->x[10] = error;
         return c.next;
     }
     const struct sbi_extension *ext = find_extension(eid);
@@ -439,4 +437,18 @@ enum rv_exec rv_sbi_ecall(struct rv_hart *h)
         h->x[11] = c.value;
     }
     return c.next;
+}
+
+/* On several ranks a call may wait for others (fences, the console's memory and device), and they for this
+ * hart: it does not count as running meanwhile. Only the legacy mask is read through the hart's TLB. */
+enum rv_exec rv_sbi_ecall(struct rv_hart *h)
+{
+    bool outside = h->machine->sim->ranks && h->x[17] > 8;
+
+    if (outside)
+        vcpu_leave(&h->vcpu);
+    enum rv_exec next = serve(h);
+    if (outside)
+        vcpu_enter(&h->vcpu);
+    return next;
 }

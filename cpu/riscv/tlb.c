@@ -77,6 +77,7 @@ static void clear_entries(struct rv_tlb *t)
     for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
         t->fetch[i].tag = RV_TLB_INVALID;
     clear_large(t);
+    memset(t->gpa_filter, 0, sizeof t->gpa_filter);
     t->used = 0;
 }
 
@@ -323,6 +324,62 @@ void rv_tlb_entry_displaced(struct rv_tlb *t, uint64_t va)
 {
     filter_add(t->slot_filter, RV_TLB_SLOT_FILTER_BITS, va);
 }
+
+/* --- revoking --- */
+
+void rv_tlb_note_gpa(struct rv_tlb *t, gpa_t gpa)
+{
+    filter_add(t->gpa_filter, RV_GPA_FILTER_BITS, gpa);
+}
+
+static void revoke_entry(struct rv_tlb *t, struct rv_tlb_entry *e, gpa_t gpa_page, bool write_only)
+{
+    if (e->tag_r == RV_TLB_INVALID && e->tag_w == RV_TLB_INVALID)
+        return;
+    if ((e->info & GUEST_PAGE_MASK) == gpa_page) {
+        if (!write_only) {
+            clear_entry(e);
+            return;
+        }
+        e->tag_w = RV_TLB_INVALID;
+    }
+    rv_tlb_note_gpa(t, e->info & GUEST_PAGE_MASK);
+}
+
+static void revoke_fetch(struct rv_tlb *t, struct rv_fetch_entry *e, gpa_t gpa_page, bool write_only)
+{
+    if (e->tag == RV_TLB_INVALID)
+        return;
+    if (e->gpa == gpa_page && !write_only) {
+        rv_tlb_fetch_displaced(t, e->tag); /* the jump cache may have its code */
+        e->tag = RV_TLB_INVALID;
+    } else {
+        rv_tlb_note_gpa(t, e->gpa);
+    }
+}
+
+/* The search makes the filter exact again. */
+static void revoke_in(struct rv_tlb *t, gpa_t gpa_page, bool write_only)
+{
+    memset(t->gpa_filter, 0, sizeof t->gpa_filter);
+    for (unsigned s = 0; s < RV_TLB_SETS; s++)
+        for (unsigned w = 0; w < RV_TLB_WAYS; w++)
+            revoke_entry(t, &t->set[s][w], gpa_page, write_only);
+    for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
+        revoke_fetch(t, &t->fetch[i], gpa_page, write_only);
+    clear_slots(t);
+}
+
+void rv_tlb_revoke(struct rv_hart *h, gpa_t gpa_page, bool write_only)
+{
+    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
+        struct rv_tlb *t = h->tlb_pool[i];
+        if (valid(h, i) && t->used && filter_has(t->gpa_filter, RV_GPA_FILTER_BITS, gpa_page))
+            revoke_in(t, gpa_page, write_only);
+    }
+}
+
+/* --- fences, by page --- */
 
 static bool displaced_code(const struct rv_tlb *t, uint64_t va)
 {

@@ -68,6 +68,8 @@ struct rv_fetch_entry {
  * one: a filter of the va pages whose fetch entry was displaced, and the hull of them. */
 #define RV_JC_FILTER_BITS 4096
 
+#define RV_GPA_FILTER_BITS 8192
+
 /* What a context is for, packed; no context has RV_TLB_NO_MODE. */
 struct rv_tlb_key {
     uint64_t satp;
@@ -95,6 +97,9 @@ struct rv_tlb {
     uint64_t slot_filter[RV_TLB_SLOT_FILTER_BITS / 64];
     uint64_t jc_filter[RV_JC_FILTER_BITS / 64];
     uint64_t jc_lo, jc_hi; /* hull of jc_filter's pages; lo > hi: none */
+    /* The guest-physical pages that entries, fetch entries and slots stand for, and some that they stood for: a
+     * revoked page that is not in it needs no search. */
+    uint64_t gpa_filter[RV_GPA_FILTER_BITS / 64];
     uint64_t last_used; /* LRU stamp */
 };
 

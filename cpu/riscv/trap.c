@@ -61,11 +61,20 @@ static void enter_trap(struct rv_hart *h, uint64_t cause, uint64_t tval, uint64_
     rv_tlb_select(h);
 }
 
+/* The instruction was not executed; the run loop goes on with it. */
+static SIM_COLD enum rv_exec give_up(struct rv_hart *h)
+{
+    h->stop_reason = h->trap_cause == RV_CAUSE_WAIT ? RV_STOP_WAIT : RV_STOP_MMIO;
+    return RV_STOP;
+}
+
 /* The ECALL is done when rv_sbi_ecall returns; it may have changed anything of the hart. */
 static enum rv_exec serve_sbi(struct rv_hart *h)
 {
     enum rv_exec next = rv_sbi_ecall(h);
 
+    if (SIM_UNLIKELY(next == RV_TRAP))
+        return give_up(h);
     if (next != RV_JUMP && next != RV_JSYNC)
         h->pc += 4;
     h->pc &= ~1ull; /* a resume address is the guest's choice */
@@ -75,6 +84,8 @@ static enum rv_exec serve_sbi(struct rv_hart *h)
 
 enum rv_exec rv_take_trap(struct rv_hart *h)
 {
+    if (SIM_UNLIKELY(h->trap_cause >= RV_CAUSE_WAIT))
+        return give_up(h);
     h->count.traps++;
     h->budget--;
     h->minstret_offset--; /* charged, but not retired */
@@ -160,6 +171,10 @@ static void drive_line(void *opaque, uint32_t number, bool level)
     struct rv_hart *h = opaque;
     uint64_t bit = 1ull << (number & 63);
 
+    if (h->vcpu.remote) {
+        rv_remote_line(h, number, level);
+        return;
+    }
     if (!level) {
         if (bit != MIP_SSIP)
             atomic_fetch_and_explicit(&h->irq_pins, ~bit, memory_order_seq_cst);

@@ -102,6 +102,7 @@ static void finish(struct blk_request *r, uint8_t status)
     uint32_t written = status == BLK_S_OK ? r->written : 0;
     if (written)
         virtio_chain_written(v, &r->chain, written);
+    virtio_chain_release(v, &r->chain);
     virtq_push(v, &v->queue[0], r->chain.head, written + 1);
     request_put(r->blk, r);
 }
@@ -251,6 +252,7 @@ static bool serve_next(struct virtio_blk *blk, struct virtqueue *q)
     struct blk_header header;
 
     if (!virtq_pop(&blk->v, q, &r->chain) || !parse(blk, r, &header)) {
+        virtio_chain_release(&blk->v, &r->chain);
         request_put(blk, r);
         return false;
     }

@@ -30,6 +30,7 @@ static void pump(struct virtio_console *con)
         size_t n = virtio_chain_write(v, &con->chain, 0, con->input, con->input_len);
         memmove(con->input, con->input + n, con->input_len - n);
         con->input_len -= (uint32_t)n;
+        virtio_chain_release(v, &con->chain);
         virtq_push(v, q, con->chain.head, (uint32_t)n);
     }
     virtq_flush(v, q);
@@ -95,6 +96,7 @@ static void output(struct virtio_console *con, struct virtqueue *q)
     do {
         for (; left && bytes < OUTPUT_BYTES && virtq_pop(v, q, &con->chain); left--) {
             bytes += write_chain(con);
+            virtio_chain_release(v, &con->chain);
             virtq_push(v, q, con->chain.head, 0);
         }
     } while (virtq_want_notify(v, q, true) && left && bytes < OUTPUT_BYTES);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "sim-core/alloc.h"
 #include "sim-core/log.h"
 #include "virtio/virtio.h"
 
@@ -33,6 +34,7 @@ void virtio_init(struct virtio_device *v, struct sim *sim, const struct virtio_o
 void virtio_fini(struct virtio_device *v)
 {
     sim_timer_destroy(v->again_timer);
+    sim_free(v->pins.pin);
     sim_mutex_fini(&v->lock);
 }
 
@@ -72,6 +74,7 @@ void virtio_unlock(struct virtio_device *v)
     bool deferred = v->deferred;
 
     v->deferred = false;
+    virtq_unpin_rings(v);
     sim_mutex_unlock(&v->lock);
     if (deferred)
         v->transport->unlocked(v->transport_opaque);

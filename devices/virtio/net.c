@@ -65,6 +65,7 @@ static void transmit_all(struct virtio_net *net, struct virtqueue *q)
     do {
         for (; left && virtq_pop(v, q, &net->tx); left--) {
             transmit(net);
+            virtio_chain_release(v, &net->tx);
             virtq_push(v, q, net->tx.head, 0);
         }
     } while (virtq_want_notify(v, q, true) && left);
@@ -109,6 +110,7 @@ static void control_all(struct virtio_net *net, struct virtqueue *q)
         for (; left && virtq_pop(v, q, &net->control); left--) {
             uint8_t ack = control_command(net);
             size_t n = virtio_chain_write(v, &net->control, 0, &ack, 1);
+            virtio_chain_release(v, &net->control);
             virtq_push(v, q, net->control.head, (uint32_t)n);
         }
     } while (virtq_want_notify(v, q, true) && left);
@@ -173,6 +175,8 @@ static bool net_receive(void *opaque, const uint8_t *frame, size_t len)
     virtio_lock(v);
     if (virtio_is_live(v) && q->enabled && len && len <= MAX_FRAME)
         result = receive_frame(net, q, frame, len);
+    virtio_chain_release(v, &net->rx_first);
+    virtio_chain_release(v, &net->rx_more);
     if (result == RX_DONE)
         virtq_flush(v, q);
     virtio_unlock(v);

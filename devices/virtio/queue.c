@@ -39,20 +39,58 @@ static uint64_t used_bytes(const struct virtqueue *q)
     return 6 + 8ull * q->size;
 }
 
-static void *map_whole(struct virtio_device *v, gpa_t gpa, uint64_t len, unsigned align)
+static void note_pin(struct virtio_device *v, struct virtio_pins *pins, gpa_t gpa, uint64_t len)
+{
+    if (!mem_is_distributed(v->space))
+        return;
+    if (pins->nr == pins->cap) {
+        pins->cap = pins->cap ? pins->cap * 2 : 16;
+        pins->pin = sim_realloc(pins->pin, pins->cap * sizeof pins->pin[0]);
+    }
+    pins->pin[pins->nr++] = (struct virtio_pin){gpa, len};
+}
+
+static void drop_pins(struct virtio_device *v, struct virtio_pins *pins)
+{
+    while (pins->nr) {
+        pins->nr--;
+        mem_dma_unmap(v->space, pins->pin[pins->nr].gpa, pins->pin[pins->nr].len);
+    }
+}
+
+static void *map_whole(struct virtio_device *v, gpa_t gpa, uint64_t len, unsigned align, bool write)
 {
     uint64_t there = len;
-    void *p = gpa & (align - 1) ? NULL : mem_dma_map(v->space, gpa, &there);
+    void *p = gpa & (align - 1) ? NULL : mem_dma_map(v->space, gpa, &there, write);
 
+    if (!p)
+        return NULL;
+    note_pin(v, &v->pins, gpa, there);
     return there == len ? p : NULL;
 }
 
 static bool map_rings(struct virtio_device *v, struct virtqueue *q)
 {
-    q->desc = map_whole(v, q->desc_gpa, 16ull * q->size, 16);
-    q->avail = map_whole(v, q->avail_gpa, 6 + 2ull * q->size, 2);
-    q->used = map_whole(v, q->used_gpa, used_bytes(q), 4);
+    q->desc = map_whole(v, q->desc_gpa, 16ull * q->size, 16, false);
+    q->avail = map_whole(v, q->avail_gpa, 6 + 2ull * q->size, 2, false);
+    q->used = map_whole(v, q->used_gpa, used_bytes(q), 4, true);
+    q->pinned = true;
     return q->desc && q->avail && q->used;
+}
+
+/* On several ranks the rings may have left since the lock was last held. False: the run ends. */
+static bool rings_here(struct virtio_device *v, struct virtqueue *q)
+{
+    return q->pinned || !mem_is_distributed(v->space) || map_rings(v, q);
+}
+
+void virtq_unpin_rings(struct virtio_device *v)
+{
+    if (SIM_LIKELY(!v->pins.nr))
+        return;
+    drop_pins(v, &v->pins);
+    for (unsigned n = 0; n < v->nr_queues; n++)
+        v->queue[n].pinned = false;
 }
 
 static bool size_is_valid(const struct virtqueue *q)
@@ -120,8 +158,14 @@ static void store_u16(void *p, uint16_t value)
 
 /* --- chains --- */
 
+void virtio_chain_release(struct virtio_device *v, struct virtio_chain *c)
+{
+    drop_pins(v, &c->pins);
+}
+
 void virtio_chain_fini(struct virtio_chain *c)
 {
+    sim_free(c->pins.pin);
     sim_free(c->iov);
     sim_free(c->gpa);
     *c = (struct virtio_chain){0};
@@ -152,12 +196,13 @@ static bool chain_add(struct virtio_device *v, struct virtio_chain *c, const str
     *(in ? &c->in_len : &c->out_len) += left;
     while (left) {
         uint64_t piece = left;
-        void *p = mem_dma_map(v->space, gpa, &piece);
+        void *p = mem_dma_map(v->space, gpa, &piece, in);
         unsigned n = c->nr_out + c->nr_in;
         if (!p) {
             virtio_fail(v, "a buffer at 0x%llx is not in memory", (unsigned long long)gpa);
             return false;
         }
+        note_pin(v, &c->pins, gpa, piece);
         if (n == VIRTIO_MAX_SEGS) {
             virtio_fail(v, "a descriptor chain of more than %u pieces", n);
             return false;
@@ -187,7 +232,7 @@ static bool enter_indirect(struct virtio_device *v, const struct virtq_desc *d,
         virtio_fail(v, "an invalid indirect descriptor (flags 0x%x, length %u)", d->flags, d->len);
         return false;
     }
-    table->base = map_whole(v, d->addr, d->len, 1);
+    table->base = map_whole(v, d->addr, d->len, 1, false);
     table->n = d->len / (uint32_t)sizeof *d;
     table->indirect = true;
     if (!table->base)
@@ -240,7 +285,8 @@ static bool chain_walk(struct virtio_device *v, struct virtqueue *q, uint32_t i,
 
 bool virtq_pop(struct virtio_device *v, struct virtqueue *q, struct virtio_chain *c)
 {
-    if (!q->enabled || !virtio_is_live(v))
+    virtio_chain_release(v, c);
+    if (!q->enabled || !virtio_is_live(v) || !rings_here(v, q))
         return false;
     uint16_t pending = (uint16_t)(load_avail(q) - q->next_avail);
 
@@ -256,8 +302,10 @@ bool virtq_pop(struct virtio_device *v, struct virtqueue *q, struct virtio_chain
     c->nr_out = c->nr_in = 0;
     c->out_len = c->in_len = 0;
     c->head = head;
-    if (!chain_walk(v, q, head, c))
+    if (!chain_walk(v, q, head, c)) {
+        virtio_chain_release(v, c);
         return false;
+    }
     q->next_avail++;
     q->inflight++;
     return true;
@@ -278,6 +326,8 @@ void virtq_push(struct virtio_device *v, struct virtqueue *q, uint16_t head, uin
 {
     SIM_BUG_ON(!q->inflight, "%s: a chain is pushed that was not popped", v->label);
     q->inflight--;
+    if (!rings_here(v, q))
+        return;
     before_rings_write(v, q);
     unsigned slot = q->used_idx++ & (q->size - 1u);
     __atomic_store_n(&q->used->ring[slot].id, head, __ATOMIC_RELAXED);
@@ -303,7 +353,7 @@ void virtq_flush(struct virtio_device *v, struct virtqueue *q)
 {
     uint16_t old = q->published;
 
-    if (old == q->used_idx)
+    if (old == q->used_idx || !rings_here(v, q))
         return;
     q->published = q->used_idx;
     before_rings_write(v, q);
@@ -317,7 +367,7 @@ void virtq_flush(struct virtio_device *v, struct virtqueue *q)
 
 bool virtq_want_notify(struct virtio_device *v, struct virtqueue *q, bool want)
 {
-    if (!q->enabled || !virtio_is_live(v))
+    if (!q->enabled || !virtio_is_live(v) || !rings_here(v, q))
         return false;
     before_rings_write(v, q);
     if (virtio_has(v, VIRTIO_F_EVENT_IDX)) {

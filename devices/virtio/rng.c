@@ -53,6 +53,7 @@ static void serve(struct virtio_rng *rng, struct virtqueue *q)
     size_t got = fill(rng, buf, want < sizeof buf ? want : sizeof buf);
 
     got = virtio_chain_write(&rng->v, &rng->chain, 0, buf, got);
+    virtio_chain_release(&rng->v, &rng->chain);
     virtq_push(&rng->v, q, rng->chain.head, (uint32_t)got);
 }
 

@@ -44,6 +44,15 @@ enum { VIRTIO_ISR_QUEUE = 1, VIRTIO_ISR_CONFIG = 2 };
 enum { VIRTIO_NO_VECTOR = 0xffff };
 enum { VIRTIO_MAX_QUEUES = 4, VIRTIO_MAX_QUEUE_SIZE = 1024, VIRTIO_MAX_SEGS = 1024 };
 
+/* What was mapped of a guest memory on several ranks (mem_dma_map): extents to unmap. Empty on one rank. */
+struct virtio_pins {
+    struct virtio_pin {
+        gpa_t gpa;
+        uint64_t len;
+    } *pin;
+    unsigned nr, cap;
+};
+
 /* A popped descriptor chain as host memory: iov[0..nr_out) is what the device reads, the next nr_in
  * are what it writes; gpa[] are the same pieces' guest addresses. The arrays belong to the chain and
  * are reused by the next pop. */
@@ -51,6 +60,7 @@ struct virtio_chain {
     struct iovec *iov;
     gpa_t *gpa;
     unsigned nr_out, nr_in, cap;
+    struct virtio_pins pins; /* of the pieces, on several ranks */
     uint64_t out_len, in_len;
     uint16_t head;
 };
@@ -74,6 +84,7 @@ struct virtqueue {
     const struct virtq_desc *desc;
     struct virtq_avail *avail;
     struct virtq_used *used;
+    bool pinned; /* several ranks: the rings are here, until virtio_unlock */
 };
 
 struct virtio_device;
@@ -124,6 +135,7 @@ struct virtio_device {
     unsigned config_size;
     unsigned nr_queues;
     struct virtqueue queue[VIRTIO_MAX_QUEUES];
+    struct virtio_pins pins; /* of rings and indirect tables, until virtio_unlock */
     uint32_t again; /* queues to look at again, from again_timer */
     struct sim_timer *again_timer;
 };
@@ -195,7 +207,12 @@ void virtq_flush(struct virtio_device *v, struct virtqueue *q);
 /* Asks for notifies, or says that none are needed. true: chains are available after all. */
 bool virtq_want_notify(struct virtio_device *v, struct virtqueue *q, bool want);
 
-void virtio_chain_fini(struct virtio_chain *c);
+/* The device does not touch the chain's memory any more: ranks that want it may have it. Idempotent; popping
+ * into the chain does it as well. Lock held. */
+void virtio_chain_release(struct virtio_device *v, struct virtio_chain *c);
+void virtio_chain_fini(struct virtio_chain *c); /* released */
+/* Lets go of the rings. Called by virtio_unlock. */
+void virtq_unpin_rings(struct virtio_device *v);
 /* Copies from the out-part / to the in-part; returns the bytes that were there. */
 size_t virtio_chain_read(const struct virtio_chain *c, uint64_t skip, void *buf, size_t len);
 size_t virtio_chain_write(struct virtio_device *v, const struct virtio_chain *c, uint64_t skip,

@@ -201,7 +201,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     config_set_string(&f.config.bios, how & 1 ? "none" : "default");
     must(sim_create(&f.sim) == SIM_OK, "no simulation");
     sim_clock_init(&f.sim->clock, SIM_CLOCK_VIRTUAL);
-    if (machine_create(f.sim, &f.config, &f.m) == SIM_OK) {
+    if (machine_create(f.sim, &f.config, NULL, &f.m) == SIM_OK) {
         use(&f);
         machine_destroy(f.m);
     }

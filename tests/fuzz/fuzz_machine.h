@@ -92,7 +92,7 @@ static inline void fuzz_machine_create(struct fuzz_machine *f, bool jit, bool sb
     config_set_string(&f->config.bios, sbi ? "default" : "none");
     must(sim_create(&f->sim) == SIM_OK, "no simulation");
     sim_clock_init(&f->sim->clock, SIM_CLOCK_VIRTUAL);
-    must(machine_create(f->sim, &f->config, &f->m) == SIM_OK, "no machine");
+    must(machine_create(f->sim, &f->config, NULL, &f->m) == SIM_OK, "no machine");
 }
 
 static inline void fuzz_machine_reset(struct fuzz_machine *f)

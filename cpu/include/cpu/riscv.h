@@ -72,6 +72,10 @@ struct rv_machine_config {
     const struct rv_sbi_ops *sbi_ops;
     void *sbi_opaque;
     uint64_t timebase_hz;  /* of time, mtime and stimecmp; 0 = 10 MHz */
+    /* Does the hart with this index (order of rv_machine_add_hart) run on another rank? NULL: none does.
+     * Such a hart exists here to be interrupted, started and fenced: sim_ranks_ops.post carries it over. */
+    bool (*is_remote)(void *opaque, uint32_t index);
+    void *is_remote_opaque;
 };
 
 struct rv_machine;
@@ -85,6 +89,11 @@ enum sim_status rv_machine_add_hart(struct rv_machine *m, uint64_t hartid, const
                                     struct vcpu **out) SIM_MUST_CHECK;
 struct vcpu *rv_machine_hart(struct rv_machine *m, uint64_t hartid); /* NULL: no such hart */
 uint32_t rv_machine_nr_harts(const struct rv_machine *m);
+
+/* Takes RAM pages away from all harts of this rank, or (write_only[i]) the permission to write them: on return
+ * none uses it any more, and translations of pages taken away are gone. One round of safepoints for
+ * all. Context: one thread at a time, without a running vCPU. */
+void rv_machine_revoke(struct rv_machine *m, unsigned nr, const gpa_t gpa[], const bool write_only[]);
 
 /* Architectural reset of the hart: stopped, M mode (S with built-in SBI), memory untouched. */
 void rv_hart_reset(struct vcpu *v);

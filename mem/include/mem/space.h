@@ -7,8 +7,11 @@
  *
  * Page state. Each RAM page has a word of flags. MEM_PAGE_CODE: some vCPU's translations came from
  * it, so nobody may hold a write TLB entry for it; writes go through mem_code_written(). The owner of
- * translations registers one mem_code_ops. (The coherence states of the distributed machine join
- * this word later; mem_page_acquire is where a page that is elsewhere will say MEM_WAIT.)
+ * translations registers one mem_code_ops.
+ *
+ * On several ranks (mem_set_dsm) a page may be elsewhere: mem_page_acquire says MEM_WAIT, and DMA pins what it
+ * maps until mem_dma_unmap. What is not RAM and no region of this rank is asked of the rank that has the
+ * devices (mem_set_remote).
  *
  * Threads: readers (lookups, MMIO, DMA) take no lock, from any thread. Writers (adding, moving
  * regions) take the map lock; a reader that met a change looks again. */
@@ -66,6 +69,14 @@ struct mem_code_ops {
     void (*written)(void *opaque, gpa_t gpa, uint64_t len);
 };
 
+/* Devices that another rank has. MEM_FAULT: nothing there either. Block, polling; context: as sim_poll. */
+struct mem_remote_ops {
+    enum mem_result (*read)(void *opaque, gpa_t gpa, unsigned size, uint64_t *value);
+    enum mem_result (*write)(void *opaque, gpa_t gpa, unsigned size, uint64_t value);
+};
+
+struct dsm;
+
 struct mem_space {
     struct sim *sim;
     int memfd;
@@ -78,6 +89,9 @@ struct mem_space {
     struct sim_mutex map_lock;
     const struct mem_code_ops *code_ops;
     void *code_opaque;
+    struct dsm *dsm; /* NULL: one rank */
+    const struct mem_remote_ops *remote;
+    void *remote_opaque;
 };
 
 enum sim_status mem_space_create(struct sim *sim, struct mem_space **out) SIM_MUST_CHECK;
@@ -89,6 +103,17 @@ void mem_space_destroy(struct mem_space *s);
 enum sim_status mem_add_ram(struct mem_space *s, const char *name, gpa_t base,
                             uint64_t size) SIM_MUST_CHECK;
 enum sim_status mem_seal_ram(struct mem_space *s) SIM_MUST_CHECK;
+
+/* The space is one rank's part of a machine: pages and devices may be on others. The caller owns both and
+ * takes them away (NULL) before they go. Context: launch, executors not running. */
+void mem_set_dsm(struct mem_space *s, struct dsm *dsm);
+void mem_set_remote(struct mem_space *s, const struct mem_remote_ops *ops, void *opaque);
+static inline bool mem_is_distributed(const struct mem_space *s)
+{
+    return s->dsm != NULL;
+}
+/* The gpa of a page number of mem/dsm.h. */
+gpa_t mem_page_gpa(struct mem_space *s, uint64_t page);
 
 /* Loaders are done: gives back the service mapping's page tables, since each mapping of a page counts
  * as resident. The contents stay; pages come again when touched. Context: launch. */
@@ -109,7 +134,8 @@ struct mem_region *mem_nth(struct mem_space *s, unsigned index);
 /* TLB fill. For the page of gpa: on MEM_OK *host is the vCPU mapping's address of the page's first
  * byte, and *writable says whether a write entry may be installed now (not for code pages). With
  * `write`, marks the page dirty and records vCPU index `writer` as having a write entry; the filler
- * must re-check MEM_PAGE_CODE after installing the entry (see mem_mark_code). Context: executor. */
+ * must re-check MEM_PAGE_CODE after installing the entry (see mem_mark_code). MEM_WAIT: the page is on its
+ * way from another rank; the vCPU leaves guest code and tries again when kicked. Context: executor. */
 enum mem_result mem_page_acquire(struct mem_space *s, gpa_t gpa, bool write, uint32_t writer,
                                  uint8_t **host, bool *writable);
 
@@ -120,6 +146,15 @@ static inline _Atomic uint32_t *mem_page_state(struct mem_space *s, uint64_t ram
     return &s->page[ram_offset >> GUEST_PAGE_BITS];
 }
 uint8_t *mem_ram_ptr(struct mem_space *s, gpa_t gpa, uint64_t len);
+/* May vCPU `writer` use the RAM page of gpa (through mem_ram_ptr) until its next safepoint? MEM_OK at once on one
+ * rank. Context: executor. */
+enum mem_result mem_page_ready(struct mem_space *s, gpa_t gpa, bool write, uint32_t writer);
+
+/* The instruction for which vCPU `writer` was told MEM_WAIT has retired, or another one was executed: pages that
+ * were held for it may go. */
+void mem_page_release(struct mem_space *s, uint32_t writer);
+/* Does the vCPU wait for a page that has not come? Context: any. */
+bool mem_page_waiting(const struct mem_space *s, uint32_t writer);
 
 /* Sets or (NULL) removes the guard. When it is set nobody has a TLB entry that it must know of: it sees every use of a
  * page from now on, and every first write. Context: frozen world to set, any to remove. */
@@ -133,6 +168,8 @@ bool mem_take_dirty(struct mem_space *s, uint64_t ram_offset);
 uint32_t mem_mark_code(struct mem_space *s, gpa_t gpa);
 /* The page has no more translations; write entries may be installed again. */
 void mem_unmark_code(struct mem_space *s, gpa_t gpa);
+/* Are there translations of the page? Context: any. */
+bool mem_has_code(struct mem_space *s, gpa_t gpa);
 /* A vCPU's store (slow path) has hit a code page. */
 void mem_code_written(struct mem_space *s, gpa_t gpa, uint64_t len);
 void mem_set_code_ops(struct mem_space *s, const struct mem_code_ops *ops, void *opaque);
@@ -157,8 +194,14 @@ enum mem_result mem_read(struct mem_space *s, gpa_t gpa, void *buf, uint64_t len
 enum mem_result mem_write(struct mem_space *s, gpa_t gpa, const void *buf, uint64_t len);
 /* The longest directly addressable piece of [gpa, gpa+*len): service-mapping pointer, *len cut to
  * the end of the RAM region; NULL when gpa is not RAM. The caller announces a write through it with
- * mem_dma_before_write and says that it is done with mem_dma_written (dirty marks; translations of the old bytes are dropped). Context: any. */
-void *mem_dma_map(struct mem_space *s, gpa_t gpa, uint64_t *len);
+ * mem_dma_before_write and says that it is done with mem_dma_written (dirty marks; translations of the old
+ * bytes are dropped).
+ *
+ * On several ranks it fetches the pages, which may block, and pins them for reading or writing until
+ * mem_dma_unmap of the same extent (NULL too when the run ends meanwhile; *len may be cut shorter). Context: any
+ * thread; on several ranks as sim_ranks_ops.wait. */
+void *mem_dma_map(struct mem_space *s, gpa_t gpa, uint64_t *len, bool write);
+void mem_dma_unmap(struct mem_space *s, gpa_t gpa, uint64_t len);
 /* To be called before each write through such a pointer (a checkpoint may want the old bytes first). */
 void mem_dma_before_write(struct mem_space *s, gpa_t gpa, uint64_t len);
 void mem_dma_written(struct mem_space *s, gpa_t gpa, uint64_t len);

@@ -78,7 +78,7 @@ static int tear_down(void **state)
 static void make_machine(struct fixture *f)
 {
     assert_int_equal(sim_create(&f->sim), SIM_OK);
-    assert_int_equal(machine_create(f->sim, &f->config, &f->m), SIM_OK);
+    assert_int_equal(machine_create(f->sim, &f->config, NULL, &f->m), SIM_OK);
 }
 
 /* One message with `text`. */

@@ -82,7 +82,7 @@ static void expect_no_slot(struct fixture *f)
 
     assert_int_equal(sim_create(&sim), SIM_OK);
     capture_begin(&c, 2);
-    enum sim_status status = machine_create(sim, &f->config, &m);
+    enum sim_status status = machine_create(sim, &f->config, NULL, &m);
     const char *said = capture_end(&c);
     assert_int_equal(status, SIM_ERR_INVALID);
     assert_non_null(strstr(said, "no free virtio slot"));

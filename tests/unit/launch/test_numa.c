@@ -176,7 +176,7 @@ static void test_numa_machine_has_one_ram(void **state)
 
     set_up(&c, 0);
     assert_int_equal(sim_create(&sim), SIM_OK);
-    assert_int_equal(machine_create(sim, &c, &m), SIM_OK);
+    assert_int_equal(machine_create(sim, &c, NULL, &m), SIM_OK);
     assert_true(m->ram_base == CONFIG_RAM_BASE);
     assert_true(m->ram_size == 64 * MIB);
     for (unsigned i = 0; (r = mem_nth(m->space, i)); i++)

@@ -46,7 +46,7 @@ static void begin(struct simulation *s, uint32_t harts, bool jit)
     s->config.jit = jit && HAVE_JIT;
     s->config.serial[s->config.nr_serials++] = sim_asprintf("file:%s", s->output);
     assert_int_equal(sim_create(&s->sim), SIM_OK);
-    assert_int_equal(machine_create(s->sim, &s->config, &s->machine), SIM_OK);
+    assert_int_equal(machine_create(s->sim, &s->config, NULL, &s->machine), SIM_OK);
     assert_int_equal(loader_load(s->machine), SIM_OK);
     assert_int_equal(sim_io_start(s->sim->io), SIM_OK);
     assert_int_equal(executor_group_create(s->sim, &executors, &s->group), SIM_OK);

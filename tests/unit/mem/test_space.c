@@ -423,15 +423,15 @@ static void test_dma_map(void **state)
     struct env *e = *state;
     uint64_t len = 1 << 20;
 
-    char *p = mem_dma_map(e->s, RAM + 0x100, &len);
+    char *p = mem_dma_map(e->s, RAM + 0x100, &len, true);
     assert_non_null(p);
     assert_int_equal(len, RAM_SIZE - 0x100);
     strcpy(p, "through the service mapping");
     mem_dma_written(e->s, RAM + 0x100, 28);
     assert_string_equal((char *)mem_ram_ptr(e->s, RAM + 0x100, 28), "through the service mapping");
     len = 8;
-    assert_null(mem_dma_map(e->s, 0x1000, &len));
-    assert_null(mem_dma_map(e->s, RAM - 1, &len));
+    assert_null(mem_dma_map(e->s, 0x1000, &len, true));
+    assert_null(mem_dma_map(e->s, RAM - 1, &len, true));
     assert_null(mem_ram_ptr(e->s, RAM + RAM_SIZE - 4, 5));
     assert_non_null(mem_ram_ptr(e->s, RAM + RAM_SIZE - 4, 4));
     assert_null(mem_ram_ptr(e->s, 0x1000, 1));

@@ -1,0 +1,204 @@
+/* Harts that run on other ranks: what crosses over instead of a function call.
+ *
+ *   line, start:    rv_remote_* -> sim_ranks_ops.post -> ops->deliver there -> the local function
+ *   remote fence:   one FENCE message a rank -> its harts are asked and awaited -> FENCE_DONE -> acks_due
+ *   HSM state:      the rank that runs a hart tells all others when it starts or stops; they keep a copy
+ *
+ * A message names harts by index, which is the same on all ranks. */
+#include <string.h>
+
+#include "hart.h"
+#include "sim-core/log.h"
+
+enum message_kind { MSG_LINE, MSG_START, MSG_STATE, MSG_FENCE, MSG_FENCE_DONE, MSG_KINDS };
+
+/* One layout for all; what a kind does not use is 0. */
+struct message {
+    uint32_t kind;
+    uint32_t hart;   /* index: whose state changed; who fences */
+    uint32_t number; /* mip bit; request flags; stopped */
+    uint32_t level;  /* of the line; has_range */
+    struct rv_hart_mask mask;
+    struct rv_fence_range range;
+    uint64_t pc, a1;
+};
+
+static void post(const struct rv_hart *target, const struct message *m)
+{
+    struct sim *sim = target->machine->sim;
+
+    sim->ranks->post(sim->ranks_opaque, &target->vcpu, m, sizeof *m);
+}
+
+static uint32_t rank_of(const struct rv_hart *h)
+{
+    struct sim *sim = h->machine->sim;
+
+    return sim->ranks->rank_of(sim->ranks_opaque, &h->vcpu);
+}
+
+void rv_remote_line(struct rv_hart *target, uint32_t mip_bit, bool level)
+{
+    const struct message m = {.kind = MSG_LINE, .number = mip_bit, .level = level};
+
+    post(target, &m);
+}
+
+void rv_remote_start(struct rv_hart *target, uint64_t pc, uint64_t a1)
+{
+    const struct message m = {.kind = MSG_START, .pc = pc, .a1 = a1};
+
+    post(target, &m);
+}
+
+/* --- one message a rank --- */
+
+enum { MAX_RANKS = 4096 };
+
+/* Ranks that were met already. */
+struct rank_set {
+    uint64_t bits[MAX_RANKS / 64];
+};
+
+static bool first_time(struct rank_set *set, uint32_t rank)
+{
+    uint64_t bit = 1ull << (rank % 64);
+    bool first = !(set->bits[rank / 64 % (MAX_RANKS / 64)] & bit);
+
+    set->bits[rank / 64 % (MAX_RANKS / 64)] |= bit;
+    return first;
+}
+
+/* Posts to the first hart of each other rank among those that the mask names; returns how many ranks. */
+static uint32_t post_to_ranks(struct rv_machine *machine, const struct rv_hart_mask *mask,
+                              const struct message *m, _Atomic uint32_t *count)
+{
+    struct rank_set met;
+    uint32_t sent = 0;
+
+    memset(&met, 0, sizeof met);
+    for (uint32_t i = 0; i < machine->nr_harts; i++) {
+        struct rv_hart *h = machine->harts[i];
+        if (!h->vcpu.remote || !rv_mask_has(mask, h->hartid) || !first_time(&met, rank_of(h)))
+            continue;
+        if (count)
+            atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
+        post(h, m);
+        sent++;
+    }
+    return sent;
+}
+
+static const struct rv_hart_mask all_harts = {0, UINT64_MAX};
+
+void rv_remote_tell_state(struct rv_hart *h)
+{
+    const struct message m = {.kind = MSG_STATE,
+                              .hart = h->vcpu.index,
+                              .number = __atomic_load_n(&h->stopped, __ATOMIC_SEQ_CST)};
+
+    if (h->machine->sim->ranks)
+        post_to_ranks(h->machine, &all_harts, &m, NULL);
+}
+
+void rv_remote_fence(struct rv_hart *self, const struct rv_hart_mask *mask, uint32_t flags,
+                     const struct rv_fence_range *range)
+{
+    struct message m = {.kind = MSG_FENCE, .hart = self->vcpu.index, .number = flags, .mask = *mask};
+
+    if (!self->machine->sim->ranks)
+        return;
+    if (range) {
+        m.level = 1;
+        m.range = *range;
+    }
+    post_to_ranks(self->machine, mask, &m, &self->acks_due);
+}
+
+void rv_remote_fence_wait(struct rv_hart *self)
+{
+    struct sim *sim = self->machine->sim;
+    unsigned spins = 0;
+
+    if (!sim->ranks)
+        return;
+    /* F1: pairs with F2 */
+    while (atomic_load_explicit(&self->acks_due, memory_order_acquire) && !sim_ending(sim))
+        sim->ranks->wait(sim->ranks_opaque, &spins);
+}
+
+/* --- the other end --- */
+
+/* Asks all first, so that their safepoints do not add up. */
+static void fence_here(struct rv_machine *machine, const struct message *m)
+{
+    for (uint32_t i = 0; i < machine->nr_harts; i++) {
+        struct rv_hart *h = machine->harts[i];
+        if (!h->vcpu.remote && rv_mask_has(&m->mask, h->hartid))
+            rv_request_fence(NULL, h, m->number, m->level ? &m->range : NULL);
+    }
+    for (uint32_t i = 0; i < machine->nr_harts; i++) {
+        struct rv_hart *h = machine->harts[i];
+        if (!h->vcpu.remote && rv_mask_has(&m->mask, h->hartid))
+            rv_request_wait(NULL, h);
+    }
+}
+
+static void on_fence(struct rv_hart *h, const struct message *m)
+{
+    const struct message done = {.kind = MSG_FENCE_DONE, .hart = m->hart};
+
+    fence_here(h->machine, m);
+    post(h->machine->harts[m->hart], &done);
+}
+
+static void on_line(struct rv_hart *h, const struct message *m)
+{
+    struct irq_line line = rv_hart_irq(&h->vcpu, m->number & 63);
+
+    irq_set(&line, m->level);
+}
+
+static void on_start(struct rv_hart *h, const struct message *m)
+{
+    (void)rv_hart_request_start(h, m->pc, m->a1); /* started already: its rank has told, or will */
+}
+
+static void on_state(struct rv_hart *h, const struct message *m)
+{
+    struct rv_hart *of = h->machine->harts[m->hart];
+
+    if (of->vcpu.remote)
+        __atomic_store_n(&of->stopped, m->number != 0, __ATOMIC_SEQ_CST);
+}
+
+static void on_fence_done(struct rv_hart *h, const struct message *m)
+{
+    struct rv_hart *of = h->machine->harts[m->hart];
+
+    /* F2: the fence has taken effect; pairs with F1 */
+    if (atomic_load_explicit(&of->acks_due, memory_order_relaxed))
+        atomic_fetch_sub_explicit(&of->acks_due, 1, memory_order_release);
+}
+
+void rv_remote_deliver(struct vcpu *v, uint32_t from_rank, const void *msg, uint32_t len)
+{
+    static void (*const handlers[MSG_KINDS])(struct rv_hart *, const struct message *) = {
+        [MSG_LINE] = on_line,   [MSG_START] = on_start,           [MSG_STATE] = on_state,
+        [MSG_FENCE] = on_fence, [MSG_FENCE_DONE] = on_fence_done,
+    };
+    struct rv_hart *h = rv_hart_of(v);
+    struct message m;
+
+    if (len != sizeof m) {
+        sim_warn("rank %u sent a message of %u bytes to hart %u: ignored", from_rank, len, v->index);
+        return;
+    }
+    memcpy(&m, msg, sizeof m);
+    if (m.kind >= MSG_KINDS || m.hart >= h->machine->nr_harts || v->remote) {
+        sim_warn("rank %u sent message %u for hart %u to hart %u: ignored", from_rank, m.kind, m.hart,
+                 v->index);
+        return;
+    }
+    handlers[m.kind](h, &m);
+}

@@ -1,0 +1,89 @@
+/* Taking pages away from the harts of a rank (distributed memory).
+ *
+ *   polling thread: translations of the page die -> log -> kick and await the harts that run
+ *   hart, at its next safepoint or when it enters guest code: rv_revokes_serve -> TLB entries go
+ *
+ * A hart that does not run costs nothing now: it reads the log before it runs again, or forgets its whole
+ * TLB when the log has gone round meanwhile. */
+#include "hart.h"
+
+static bool has_seen(const struct rv_hart *h, uint64_t nr)
+{
+    /* V1: what a hart did with the page before is visible; pairs with V2 */
+    return atomic_load_explicit(&h->revokes_seen, memory_order_acquire) >= nr;
+}
+
+static void relax(unsigned *spins)
+{
+    if (++*spins < 2000)
+        sim_cpu_relax();
+    else
+        sim_thread_yield();
+}
+
+/* Dekker with vcpu_enter: either the hart sees the log, or we see it running. */
+static void await(struct rv_hart *h, uint64_t nr)
+{
+    unsigned spins = 0;
+
+    if (!atomic_load_explicit(&h->vcpu.running, memory_order_seq_cst))
+        return;
+    atomic_store_explicit(&h->vcpu.kick, 1, memory_order_seq_cst);
+    while (atomic_load_explicit(&h->vcpu.running, memory_order_seq_cst) && !has_seen(h, nr))
+        relax(&spins);
+}
+
+static void append(struct rv_revoke_log *log, unsigned nr, const gpa_t gpa[], const bool write_only[])
+{
+    uint64_t at = atomic_load_explicit(&log->nr, memory_order_relaxed);
+
+    for (unsigned i = 0; i < nr; i++)
+        log->entry[(at + i) % RV_REVOKE_LOG] = (struct rv_revoke){gpa[i] & GUEST_PAGE_MASK, write_only[i]};
+    atomic_store_explicit(&log->nr, at + nr, memory_order_seq_cst);
+}
+
+static void forget_code(struct rv_machine *m, gpa_t gpa)
+{
+    if (mem_has_code(m->space, gpa))
+        mem_code_written(m->space, gpa & GUEST_PAGE_MASK, GUEST_PAGE_SIZE);
+}
+
+/* At most half the log at once, so that a running hart is never lapped while it reads. */
+static void revoke_some(struct rv_machine *m, unsigned nr, const gpa_t gpa[], const bool write_only[])
+{
+    append(&m->revoke, nr, gpa, write_only);
+    uint64_t now = atomic_load_explicit(&m->revoke.nr, memory_order_relaxed);
+    for (uint32_t i = 0; i < m->nr_harts; i++)
+        if (!m->harts[i]->vcpu.remote)
+            await(m->harts[i], now);
+    /* After the harts, for one of them may just have translated. */
+    for (unsigned i = 0; i < nr; i++)
+        if (!write_only[i])
+            forget_code(m, gpa[i]);
+}
+
+void rv_machine_revoke(struct rv_machine *m, unsigned nr, const gpa_t gpa[], const bool write_only[])
+{
+    for (unsigned done = 0, n; done < nr; done += n) {
+        n = nr - done < RV_REVOKE_LOG / 2 ? nr - done : RV_REVOKE_LOG / 2;
+        revoke_some(m, n, gpa + done, write_only + done);
+    }
+}
+
+void rv_revokes_serve(struct rv_hart *h)
+{
+    struct rv_revoke_log *log = &h->machine->revoke;
+    uint64_t seen = atomic_load_explicit(&h->revokes_seen, memory_order_relaxed);
+    uint64_t nr = atomic_load_explicit(&log->nr, memory_order_seq_cst);
+
+    if (SIM_LIKELY(nr == seen))
+        return;
+    if (nr - seen > RV_REVOKE_LOG / 2)
+        rv_tlb_flush_all(h);
+    else
+        for (; seen != nr; seen++)
+            rv_tlb_revoke(h, log->entry[seen % RV_REVOKE_LOG].gpa,
+                          log->entry[seen % RV_REVOKE_LOG].write_only);
+    /* V2: pairs with V1 */
+    atomic_store_explicit(&h->revokes_seen, nr, memory_order_release);
+}

@@ -1,0 +1,718 @@
+/* The ranks of one machine: agreement, plan, coherent memory, and messages for what crosses over. ranks.h has
+ * the picture. */
+#include "ranks.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "loader.h"
+#include "mem/dsm.h"
+#include "partition/plan.h"
+#include "run.h"
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+#include "sim-core/vcpu.h"
+
+enum message_type {
+    MSG_VCPU = IC_TYPE_MACHINE,
+    MSG_MMIO,
+    MSG_MMIO_DONE,
+    MSG_WANT_END,
+    MSG_END,
+    MSG_BOOT
+};
+
+struct mmio_message {
+    uint64_t id; /* of the requester, echoed */
+    uint64_t gpa, value;
+    uint32_t size;
+    uint16_t write;
+    uint16_t result; /* enum mem_result */
+};
+
+struct vcpu_message {
+    uint32_t vcpu, len;
+    uint8_t data[];
+};
+
+struct end_message {
+    int32_t why, code;
+};
+
+/* An access that this rank waits for, on the stack of the thread that does. */
+struct mmio_wait {
+    struct mmio_message m;
+    _Atomic bool done;
+    struct mmio_wait *next;
+};
+
+/* An access that another rank waits for. */
+struct mmio_request {
+    struct mmio_message m;
+    rank_t from;
+    struct mmio_request *next;
+};
+
+/* Owner: the launch thread. `waits` and `requests` are under `lock`. */
+struct ranks {
+    struct sim *sim;
+    const struct config *config;
+    struct ic *ic;
+    struct machine *machine;
+    struct mem_space *space;
+    struct part_topology **topology; /* of every rank */
+    struct part_plan *plan;
+    struct dsm *dsm;
+    struct sim_mutex lock;
+    struct mmio_wait *waits;
+    uint64_t next_id;
+    struct mmio_request *first, **last;
+    _Atomic uint32_t nr_requests;
+    struct machine_boot boot;
+    _Atomic bool boot_came;
+    _Atomic uint64_t decided; /* 0, or 1 + enum sim_end << 32 | code */
+    _Atomic bool broken;      /* a rank was lost, or broke the protocol */
+    bool started;
+};
+
+/* Identity only: the ranks whose requests this thread serves after its poll. */
+static _Thread_local const struct ranks *serving;
+
+static bool failed(struct ranks *r)
+{
+    return atomic_load_explicit(&r->broken, memory_order_acquire);
+}
+
+/* --- the end of the run --- */
+
+static void break_run(struct ranks *r)
+{
+    atomic_store_explicit(&r->broken, true, memory_order_release);
+    if (r->dsm)
+        dsm_stop(r->dsm);
+    sim_request_end(r->sim, SIM_END_ERROR, EXIT_CODE_RANK_LOST);
+}
+
+static void on_lost(void *opaque, rank_t rank, const char *why)
+{
+    (void)rank;
+    (void)why; /* logged by the interconnect */
+    break_run(opaque);
+}
+
+static void on_protocol_failure(void *opaque, const char *why)
+{
+    (void)why;
+    break_run(opaque);
+}
+
+static void on_want_end(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+    struct end_message m;
+
+    (void)from;
+    if (len != sizeof m)
+        return;
+    memcpy(&m, data, sizeof m);
+    sim_request_end(r->sim, (enum sim_end)m.why, m.code);
+}
+
+static void on_end(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+    struct end_message m;
+
+    if (len != sizeof m || from != 0)
+        return;
+    memcpy(&m, data, sizeof m);
+    atomic_store_explicit(&r->decided, (1ull << 63) | (uint64_t)(uint32_t)m.why << 32 | (uint32_t)m.code,
+                          memory_order_release);
+    sim_request_end(r->sim, (enum sim_end)m.why, m.code);
+}
+
+static enum sim_end decide(struct ranks *r, int *code)
+{
+    enum sim_end why = sim_wait_end(r->sim, code);
+    const struct end_message m = {why, *code};
+
+    ic_broadcast(r->ic, MSG_END, &m, sizeof m);
+    return why;
+}
+
+/* Rank 0's word counts, so that all ranks reset or all end. */
+static enum sim_end obey(struct ranks *r, int *code)
+{
+    enum sim_end why = sim_wait_end(r->sim, code);
+    const struct end_message m = {why, *code};
+    uint64_t decided;
+    unsigned spins = 0;
+
+    ic_send_small(r->ic, 0, MSG_WANT_END, &m, sizeof m);
+    while (!(decided = atomic_load_explicit(&r->decided, memory_order_acquire)) && !failed(r))
+        r->sim->ranks->wait(r, &spins);
+    if (!decided)
+        return why;
+    atomic_store_explicit(&r->decided, 0, memory_order_relaxed);
+    *code = (int)(uint32_t)decided;
+    return (enum sim_end)(decided >> 32 & 0xff);
+}
+
+enum sim_end ranks_wait_end(struct ranks *r, int *code)
+{
+    enum sim_end why = ic_rank(r->ic) == 0 ? decide(r, code) : obey(r, code);
+
+    if (!failed(r))
+        return why;
+    *code = EXIT_CODE_RANK_LOST;
+    return SIM_END_ERROR;
+}
+
+/* --- devices of another rank --- */
+
+static void add_wait(struct ranks *r, struct mmio_wait *w)
+{
+    sim_mutex_lock(&r->lock);
+    w->m.id = ++r->next_id;
+    w->next = r->waits;
+    r->waits = w;
+    sim_mutex_unlock(&r->lock);
+}
+
+static void remove_wait(struct ranks *r, struct mmio_wait *w)
+{
+    sim_mutex_lock(&r->lock);
+    for (struct mmio_wait **at = &r->waits; *at; at = &(*at)->next)
+        if (*at == w) {
+            *at = w->next;
+            break;
+        }
+    sim_mutex_unlock(&r->lock);
+}
+
+static enum mem_result ask(struct ranks *r, struct mmio_wait *w)
+{
+    unsigned spins = 0;
+
+    add_wait(r, w);
+    ic_send_small(r->ic, (rank_t)r->plan->device_rank, MSG_MMIO, &w->m, sizeof w->m);
+    while (!atomic_load_explicit(&w->done, memory_order_acquire) && !failed(r) && !sim_ending(r->sim))
+        r->sim->ranks->wait(r, &spins);
+    remove_wait(r, w);
+    /* At the end of a run nobody looks at the value. */
+    return atomic_load_explicit(&w->done, memory_order_acquire) ? (enum mem_result)w->m.result : MEM_OK;
+}
+
+static enum mem_result remote_read(void *opaque, gpa_t gpa, unsigned size, uint64_t *value)
+{
+    struct mmio_wait w = {.m = {.gpa = gpa, .size = size}};
+    enum mem_result result = ask(opaque, &w);
+
+    *value = w.m.value;
+    return result;
+}
+
+static enum mem_result remote_write(void *opaque, gpa_t gpa, unsigned size, uint64_t value)
+{
+    struct mmio_wait w = {.m = {.gpa = gpa, .size = size, .write = 1, .value = value}};
+
+    return ask(opaque, &w);
+}
+
+static const struct mem_remote_ops remote_ops = {.read = remote_read, .write = remote_write};
+
+static void on_mmio_done(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+    struct mmio_message m;
+
+    (void)from;
+    if (len != sizeof m)
+        return;
+    memcpy(&m, data, sizeof m);
+    sim_mutex_lock(&r->lock);
+    for (struct mmio_wait *w = r->waits; w; w = w->next)
+        if (w->m.id == m.id) {
+            w->m.value = m.value;
+            w->m.result = m.result;
+            atomic_store_explicit(&w->done, true, memory_order_release);
+            break;
+        }
+    sim_mutex_unlock(&r->lock);
+}
+
+/* --- and ours, for others --- */
+
+static struct mmio_request *take_request(struct ranks *r)
+{
+    sim_mutex_lock(&r->lock);
+    struct mmio_request *q = r->first;
+    if (q) {
+        r->first = q->next;
+        if (!r->first)
+            r->last = &r->first;
+        atomic_fetch_sub_explicit(&r->nr_requests, 1, memory_order_relaxed);
+    }
+    sim_mutex_unlock(&r->lock);
+    return q;
+}
+
+static bool is_access(const struct mmio_message *m)
+{
+    return (m->size == 1 || m->size == 2 || m->size == 4 || m->size == 8) &&
+           !(m->gpa & (m->size - 1));
+}
+
+static void serve_request(struct ranks *r, struct mmio_request *q)
+{
+    struct mmio_message *m = &q->m;
+    enum mem_result result = MEM_FAULT;
+
+    if (is_access(m) && m->write)
+        result = mem_mmio_write(r->space, m->gpa, m->size, m->value);
+    else if (is_access(m))
+        result = mem_mmio_read(r->space, m->gpa, m->size, &m->value);
+    m->result = (uint16_t)result;
+    ic_send_small(r->ic, q->from, MSG_MMIO_DONE, m, sizeof *m);
+    sim_free(q);
+}
+
+static void serve_requests(void *opaque)
+{
+    struct ranks *r = opaque;
+    struct mmio_request *q;
+
+    while (atomic_load_explicit(&r->nr_requests, memory_order_acquire) && (q = take_request(r)))
+        serve_request(r, q);
+}
+
+/* Devices have locks, and whoever polls may hold one: the access waits for a thread that holds none. */
+static void on_mmio(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+    struct mmio_request *q;
+
+    if (len != sizeof q->m)
+        return;
+    q = sim_new(struct mmio_request);
+    memcpy(&q->m, data, sizeof q->m);
+    q->from = from;
+    sim_mutex_lock(&r->lock);
+    *r->last = q;
+    r->last = &q->next;
+    atomic_fetch_add_explicit(&r->nr_requests, 1, memory_order_release);
+    sim_mutex_unlock(&r->lock);
+    if (serving != r)
+        sim_io_post(r->sim->io, serve_requests, r);
+}
+
+/* --- the seam of sim-core --- */
+
+static void ranks_poll(void *opaque)
+{
+    struct ranks *r = opaque;
+    const struct ranks *outer = serving;
+
+    serving = r;
+    ic_poll(r->ic);
+    dsm_tick(r->dsm);
+    serve_requests(r);
+    serving = outer;
+}
+
+static void ranks_wait(void *opaque, unsigned *spins)
+{
+    struct ranks *r = opaque;
+
+    if (ic_poll(r->ic)) {
+        *spins = 0;
+        return;
+    }
+    dsm_tick(r->dsm);
+    if (++*spins < 500)
+        sim_cpu_relax();
+    else
+        sim_thread_yield();
+}
+
+static uint32_t rank_of(void *opaque, const struct vcpu *v)
+{
+    const struct ranks *r = opaque;
+
+    return part_plan_hart(r->plan, v->index).rank;
+}
+
+static void ranks_post(void *opaque, const struct vcpu *target, const void *msg, uint32_t len)
+{
+    struct ranks *r = opaque;
+    const struct vcpu_message head = {target->index, len};
+
+    ic_send(r->ic, (rank_t)rank_of(r, target), MSG_VCPU, &head, sizeof head, msg, len);
+}
+
+static const struct sim_ranks_ops ranks_ops = {
+    .poll = ranks_poll, .wait = ranks_wait, .post = ranks_post, .rank_of = rank_of};
+
+static void on_vcpu(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+    const struct vcpu_message *m = data;
+
+    if (len < sizeof *m || len != sizeof *m + m->len || m->vcpu >= r->sim->nr_vcpus) {
+        sim_warn("%s sent a broken vCPU message of %u bytes", ic_rank_name(r->ic, from), len);
+        return;
+    }
+    struct vcpu *v = r->sim->vcpus[m->vcpu];
+    v->ops->deliver(v, (uint32_t)from, m->data, m->len);
+}
+
+/* --- coherent memory --- */
+
+static rank_t home_of(void *opaque, uint64_t page)
+{
+    const struct ranks *r = opaque;
+    gpa_t gpa = mem_page_gpa(r->space, page);
+
+    return (rank_t)part_plan_home(r->plan, gpa >> GUEST_PAGE_BITS);
+}
+
+static void revoke(void *opaque, unsigned nr, const uint64_t page[], const uint8_t to[])
+{
+    struct ranks *r = opaque;
+    enum { BATCH = 64 };
+    gpa_t gpa[BATCH];
+    bool write_only[BATCH];
+
+    for (unsigned done = 0, n; done < nr; done += n) {
+        n = nr - done < BATCH ? nr - done : BATCH;
+        for (unsigned i = 0; i < n; i++) {
+            gpa[i] = mem_page_gpa(r->space, page[done + i]);
+            write_only[i] = to[done + i] == DSM_SHARED;
+        }
+        rv_machine_revoke(r->machine->cpus, n, gpa, write_only);
+    }
+}
+
+/* W1: a vCPU that is about to park says so before it looks whether it still waits; we do it the other way
+ * round. Pairs with W2 in executors' has_work. */
+static void granted(void *opaque, uint64_t page)
+{
+    struct ranks *r = opaque;
+
+    (void)page;
+    sim_fence();
+    for (uint32_t i = 0; i < r->sim->nr_vcpus; i++) {
+        struct vcpu *v = r->sim->vcpus[i];
+        if (!v->remote && atomic_load_explicit(&v->awaits_page, memory_order_relaxed) &&
+            !dsm_waiting(r->dsm, i))
+            vcpu_kick(v);
+    }
+}
+
+static const struct dsm_enforce_ops enforce_ops = {
+    .revoke = revoke, .granted = granted, .failed = on_protocol_failure};
+
+/* --- agreement and plan --- */
+
+static void fact(struct ic_fact *f, const char *name, const char *value)
+{
+    f->name = name;
+    snprintf(f->value, sizeof f->value, "%s", value ? value : "none");
+}
+
+static void fact_file(struct ic_fact *f, const char *name, const char *path)
+{
+    struct stat st;
+
+    f->name = name;
+    if (!path)
+        snprintf(f->value, sizeof f->value, "none");
+    else if (stat(path, &st) < 0)
+        snprintf(f->value, sizeof f->value, "%.40s (cannot be read)", path);
+    else
+        snprintf(f->value, sizeof f->value, "%.40s, %lld bytes", path, (long long)st.st_size);
+}
+
+static enum sim_status agree(struct ranks *r)
+{
+    const struct config *c = r->config;
+    struct ic_fact facts[8];
+    char number[32];
+
+    snprintf(number, sizeof number, "%u", c->smp);
+    fact(&facts[0], "-smp", number);
+    snprintf(number, sizeof number, "%" PRIu64 " MiB", c->memory >> 20);
+    fact(&facts[1], "-m", number);
+    fact(&facts[2], "-cpu", c->cpu);
+    fact(&facts[3], "-bios", c->bios);
+    fact(&facts[4], "-append", c->append);
+    fact_file(&facts[5], "kernel file", c->kernel);
+    fact_file(&facts[6], "initrd file", c->initrd);
+    fact_file(&facts[7], "device tree file", c->dtb);
+    return ic_agree(r->ic, facts, SIM_ARRAY_LEN(facts));
+}
+
+/* What every rank tells every other: its clock's zero, then its topology. */
+struct introduction {
+    uint64_t host_base_ns;
+    uint8_t topology[];
+};
+
+static enum sim_status read_introduction(struct ranks *r, rank_t rank, const void *data, uint32_t len)
+{
+    const struct introduction *in = data;
+
+    if (len < sizeof *in) {
+        sim_error("%s introduced itself with %u bytes", ic_rank_name(r->ic, rank), len);
+        return SIM_ERR_FORMAT;
+    }
+    if (rank == 0)
+        r->sim->clock.host_base_ns =
+            in->host_base_ns - (uint64_t)ic_clock_offset_ns(r->ic, NULL);
+    return part_topology_decode(ic_rank_name(r->ic, rank), in->topology, len - sizeof *in,
+                                &r->topology[rank]);
+}
+
+static enum sim_status introduce(struct ranks *r)
+{
+    struct part_topology *own;
+    rank_t nr = ic_nr_ranks(r->ic);
+    uint8_t *bytes;
+    size_t len;
+
+    SIM_TRY(part_topology_read(NULL, &own));
+    part_topology_encode(own, &bytes, &len);
+    part_topology_destroy(own);
+    struct introduction *mine = sim_zalloc(sizeof *mine + len);
+    mine->host_base_ns = r->sim->clock.host_base_ns;
+    memcpy(mine->topology, bytes, len);
+    sim_free(bytes);
+    void **all = sim_new_array(void *, (size_t)nr);
+    uint32_t *lens = sim_new_array(uint32_t, (size_t)nr);
+    enum sim_status status = ic_gather(r->ic, mine, (uint32_t)(sizeof *mine + len), all, lens);
+    bool gathered = status == SIM_OK;
+    for (rank_t i = 0; status == SIM_OK && i < nr; i++)
+        status = read_introduction(r, i, all[i], lens[i]);
+    if (gathered)
+        ic_gather_free(r->ic, all);
+    sim_free(lens);
+    sim_free(all);
+    sim_free(mine);
+    return status;
+}
+
+enum sim_status ranks_create(struct sim *sim, const struct config *config, struct ic *ic,
+                             struct ranks **out)
+{
+    struct ranks *r = sim_new(struct ranks);
+
+    r->sim = sim;
+    r->config = config;
+    r->ic = ic;
+    r->last = &r->first;
+    r->topology = sim_new_array(struct part_topology *, (size_t)ic_nr_ranks(ic));
+    sim_mutex_init(&r->lock, SIM_RANK_RANKS);
+    ic_on_lost(ic, on_lost, r);
+    enum sim_status status = agree(r);
+    if (status == SIM_OK)
+        status = introduce(r);
+    if (status != SIM_OK) {
+        ranks_destroy(r);
+        return status;
+    }
+    *out = r;
+    return SIM_OK;
+}
+
+void ranks_destroy(struct ranks *r)
+{
+    struct mmio_request *q;
+
+    if (!r)
+        return;
+    while ((q = take_request(r)))
+        sim_free(q);
+    dsm_destroy(r->dsm);
+    part_plan_destroy(r->plan);
+    for (rank_t i = 0; i < ic_nr_ranks(r->ic); i++)
+        part_topology_destroy(r->topology[i]);
+    sim_free(r->topology);
+    sim_mutex_fini(&r->lock);
+    sim_free(r);
+}
+
+enum { MAX_RAM_REGIONS = 16 };
+
+enum sim_status ranks_plan(struct ranks *r, uint32_t nr_harts, struct mem_space *space)
+{
+    struct part_range ram[MAX_RAM_REGIONS];
+    struct part_config config = {.nr_harts = nr_harts,
+                                 .ram = ram,
+                                 .threads_per_rank = r->config->threads};
+    const struct mem_region *region;
+
+    r->space = space;
+    for (unsigned i = 0; (region = mem_nth(space, i)); i++)
+        if (!region->ops && config.nr_ram < MAX_RAM_REGIONS)
+            ram[config.nr_ram++] = (struct part_range){region->base, region->size};
+    return part_plan_make(&config, (const struct part_topology *const *)r->topology,
+                          (uint32_t)ic_nr_ranks(r->ic), &r->plan);
+}
+
+bool ranks_hart_is_remote(void *ranks, uint32_t index)
+{
+    const struct ranks *r = ranks;
+
+    return part_plan_hart(r->plan, index).rank != (uint32_t)ic_rank(r->ic);
+}
+
+bool ranks_has_devices(const struct ranks *r)
+{
+    return r->plan->device_rank == (uint32_t)ic_rank(r->ic);
+}
+
+unsigned ranks_nr_executors(const struct ranks *r)
+{
+    return r->plan->rank[ic_rank(r->ic)].nr_executors;
+}
+
+/* --- connecting, loading, parting --- */
+
+static void on_boot(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+
+    if (from != 0 || len != sizeof r->boot)
+        return;
+    memcpy(&r->boot, data, sizeof r->boot);
+    atomic_store_explicit(&r->boot_came, true, memory_order_release);
+}
+
+static void register_handlers(struct ranks *r)
+{
+    static const struct {
+        enum message_type type;
+        const char *name;
+        ic_handler_fn *fn;
+    } handlers[] = {
+        {MSG_VCPU, "vcpu", on_vcpu},
+        {MSG_MMIO, "mmio", on_mmio},
+        {MSG_MMIO_DONE, "mmio-done", on_mmio_done},
+        {MSG_WANT_END, "want-end", on_want_end},
+        {MSG_END, "end", on_end},
+        {MSG_BOOT, "boot", on_boot},
+    };
+
+    for (size_t i = 0; i < SIM_ARRAY_LEN(handlers); i++)
+        ic_register(r->ic, handlers[i].type, handlers[i].name, handlers[i].fn, r);
+}
+
+static enum sim_status create_dsm(struct ranks *r)
+{
+    const struct dsm_config config = {
+        .ic = r->ic,
+        .nr_pages = r->space->ram_size >> GUEST_PAGE_BITS,
+        .bytes = r->space->ram,
+        .home = home_of,
+        .home_opaque = r,
+        .ops = &enforce_ops,
+        .opaque = r,
+    };
+
+    SIM_TRY(dsm_create(&config, &r->dsm));
+    mem_set_dsm(r->space, r->dsm);
+    if (!ranks_has_devices(r))
+        mem_set_remote(r->space, &remote_ops, r);
+    return SIM_OK;
+}
+
+enum sim_status ranks_connect(struct ranks *r, struct machine *m)
+{
+    struct sim *sim = r->sim;
+
+    r->machine = m;
+    SIM_TRY(create_dsm(r));
+    register_handlers(r);
+    sim->ranks = &ranks_ops;
+    sim->ranks_opaque = r;
+    sim->rank = (uint32_t)ic_rank(r->ic);
+    sim->nr_ranks = (uint32_t)ic_nr_ranks(r->ic);
+    sim->poll_interval_ns = ic_poll_interval_ns(r->ic);
+    SIM_TRY(ic_start(r->ic));
+    r->started = true;
+    return ic_barrier(r->ic);
+}
+
+static enum sim_status load_and_tell(struct ranks *r)
+{
+    SIM_TRY(loader_load(r->machine));
+    ic_broadcast(r->ic, MSG_BOOT, &r->machine->boot, sizeof r->machine->boot);
+    return SIM_OK;
+}
+
+static enum sim_status await_boot(struct ranks *r)
+{
+    unsigned spins = 0;
+
+    while (!atomic_load_explicit(&r->boot_came, memory_order_acquire)) {
+        if (failed(r))
+            return SIM_ERR_IO;
+        ranks_wait(r, &spins);
+    }
+    atomic_store_explicit(&r->boot_came, false, memory_order_relaxed);
+    r->machine->boot = r->boot;
+    return SIM_OK;
+}
+
+/* A rank that cannot load tells the others by leaving: they hear of a lost rank. */
+enum sim_status ranks_load(struct ranks *r)
+{
+    SIM_TRY(ic_barrier(r->ic)); /* all executors stand still, all harts are reset */
+    SIM_TRY(ic_rank(r->ic) == 0 ? load_and_tell(r) : await_boot(r));
+    loader_start_harts(r->machine);
+    return ic_barrier(r->ic);
+}
+
+void ranks_disconnect(struct ranks *r)
+{
+    if (!r->started)
+        return;
+    dsm_stop(r->dsm);
+    ic_stop(r->ic);
+    r->started = false;
+    r->sim->ranks = NULL;
+    mem_set_dsm(r->space, NULL);
+    mem_set_remote(r->space, NULL, NULL);
+}
+
+/* --- figures --- */
+
+void ranks_print_stats(const struct ranks *r, FILE *out)
+{
+    struct ic_counter counters[IC_TYPES];
+    struct dsm_stats s;
+    uint64_t messages = 0, bytes = 0;
+
+    if (!r->dsm)
+        return;
+    dsm_get_stats(r->dsm, &s);
+    ic_counters(r->ic, counters);
+    for (unsigned i = 0; i < IC_TYPES; i++) {
+        messages += counters[i].sent;
+        bytes += counters[i].sent_bytes;
+    }
+    fprintf(out,
+            "rank %d: pages in %" PRIu64 ", out %" PRIu64 " (%" PRIu64 " zero), invalidations %" PRIu64
+            ", downgrades %" PRIu64 " in %" PRIu64 " batches; held %" PRIu64 " (%" PRIu64
+            " timed out); waited %.3f s in %" PRIu64 " waits; sent %" PRIu64 " messages, %.1f MiB\n",
+            (int)ic_rank(r->ic), s.pages_in, s.pages_out, s.zero_pages, s.invalidations, s.downgrades,
+            s.revoke_batches, s.held, s.hold_timeouts, (double)s.wait_ns_total / 1e9, s.waits, messages,
+            (double)bytes / (1 << 20));
+    for (unsigned i = 0; i < IC_TYPES; i++)
+        if (counters[i].sent || counters[i].received)
+            fprintf(out, "rank %d:   %-16s sent %" PRIu64 ", received %" PRIu64 "\n",
+                    (int)ic_rank(r->ic), counters[i].name ? counters[i].name : "?", counters[i].sent,
+                    counters[i].received);
+}

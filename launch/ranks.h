@@ -1,0 +1,44 @@
+/* One rank of a machine that lives on several: what launch adds so that the folders below need not know of
+ * ranks.
+ *
+ *   start:   ic (mpi | inproc) -> ranks_create: agree, topologies, plan -> machine_create: RAM, all harts (those
+ *            of other ranks as shadows), devices on their rank only -> ranks_connect: coherent memory, start
+ *   MMIO:    what is not here -> MMIO message -> queue on the devices' rank -> a thread without locks -> reply
+ *   harts:   sim_ranks_ops.post -> VCPU message -> ops->deliver
+ *   end:     any rank -> WANT_END -> rank 0 decides -> END to all: all ranks end in the same way
+ *   loading: rank 0 loads through the coherent memory; BOOT tells the others where their harts start */
+#ifndef LAUNCH_RANKS_H
+#define LAUNCH_RANKS_H
+
+#include "config.h"
+#include "interconnect/interconnect.h"
+#include "machine.h"
+#include "sim-core/sim.h"
+
+struct ranks;
+
+/* Agrees with the other ranks on what they run. Collective; context: launch thread. `ic` stays the caller's. */
+enum sim_status ranks_create(struct sim *sim, const struct config *config, struct ic *ic,
+                             struct ranks **out) SIM_MUST_CHECK;
+void ranks_destroy(struct ranks *r); /* NULL is allowed; the machine has gone */
+
+/* Makes the plan for a machine of nr_harts and this RAM. machine_create calls it when it knows both. */
+enum sim_status ranks_plan(struct ranks *r, uint32_t nr_harts, struct mem_space *space) SIM_MUST_CHECK;
+bool ranks_hart_is_remote(void *ranks, uint32_t index); /* rv_machine_config.is_remote */
+bool ranks_has_devices(const struct ranks *r);
+unsigned ranks_nr_executors(const struct ranks *r);
+
+/* Joins the machine's memory and harts with the other ranks' and starts the interconnect. Collective. */
+enum sim_status ranks_connect(struct ranks *r, struct machine *m) SIM_MUST_CHECK;
+/* Loads (rank 0), and sets the harts of all ranks to where they start. Collective, executors stopped. */
+enum sim_status ranks_load(struct ranks *r) SIM_MUST_CHECK;
+
+/* Blocks until all ranks end; every rank gets the same answer. Context: launch thread. */
+enum sim_end ranks_wait_end(struct ranks *r, int *code);
+/* After executors and I/O have stopped: says good-bye. Collective. */
+void ranks_disconnect(struct ranks *r);
+
+/* What moved, for --stats; one line a rank, printed by each. */
+void ranks_print_stats(const struct ranks *r, FILE *out);
+
+#endif

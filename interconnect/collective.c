@@ -36,7 +36,7 @@ enum sim_status ic_wait(struct ic *ic, bool (*done)(struct ic *ic), uint64_t dea
     uint64_t now = sim_host_ns(), next_tick = now + IC_TICK_NS, quiet = now + SPIN_NS;
 
     while (!done(ic)) {
-        if (atomic_load_explicit(&ic->nr_lost, memory_order_acquire))
+        if (atomic_load_explicit(&ic->a_rank_is_lost, memory_order_acquire))
             return SIM_ERR_IO;
         if (now >= deadline_ns)
             return SIM_INPROGRESS;

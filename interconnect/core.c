@@ -370,7 +370,7 @@ void ic_destroy(struct ic *ic)
     if (!ic)
         return;
     SIM_BUG_ON(ic->progress.started, "ic_destroy before ic_stop");
-    bool orderly = !ic->disorderly && !atomic_load_explicit(&ic->nr_lost, memory_order_acquire);
+    bool orderly = !ic->disorderly && !atomic_load_explicit(&ic->a_rank_is_lost, memory_order_acquire);
     ic->transport->ops->destroy(ic->transport, orderly);
     ic_liveness_fini(ic);
     ic_collective_fini(ic);

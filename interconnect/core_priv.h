@@ -123,12 +123,14 @@ struct ic {
     void *batch_end_opaque;
     void (*on_lost)(void *opaque, rank_t rank, const char *why);
     void *on_lost_opaque;
-    _Atomic uint32_t nr_lost;
+    _Atomic bool a_rank_is_lost;
     _Atomic uint32_t nr_byes;
     bool disorderly; /* a start-up or stop timed out: the transport cannot end in an orderly way */
     _Atomic bool stopped;
     char why[IC_HOST_NAME + 48 + IC_REASON + 64];
     uint64_t last_tick_ns; /* (turn) */
+    rank_t suspect;        /* (turn) its connection failed: lost at the next tick */
+    char suspect_reason[IC_REASON]; /* empty: nobody is suspected */
 
     struct ic_round round[2];
     uint32_t gathers; /* launch thread */
@@ -190,5 +192,8 @@ void ic_liveness_fini(struct ic *ic);
 void ic_tick(struct ic *ic);
 /* The rank is lost; `reason` ("its process ended") completes the message. In turn. */
 void ic_lose(struct ic *ic, rank_t rank, const char *reason);
+/* The same at the next poll, for where a sender must not meet on_lost. `rank` may be none of the ranks: it is
+ * not known which. In turn. */
+void ic_suspect(struct ic *ic, rank_t rank, const char *reason);
 
 #endif

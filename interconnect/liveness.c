@@ -42,6 +42,19 @@ static rank_t lowest_left(struct ic *ic)
     return r;
 }
 
+/* The first loss ends the run: one message is enough. */
+static void announce(struct ic *ic, rank_t rank, const char *reason)
+{
+    if (atomic_load_explicit(&ic->a_rank_is_lost, memory_order_relaxed))
+        return;
+    snprintf(ic->why, sizeof ic->why, "%s is lost: %s", rank < 0 ? "a rank" : ic->peer[rank].name, reason);
+    if (lowest_left(ic) == ic->rank)
+        sim_error("%s", ic->why);
+    atomic_store_explicit(&ic->a_rank_is_lost, true, memory_order_release);
+    if (ic->on_lost)
+        ic->on_lost(ic->on_lost_opaque, rank, ic->why);
+}
+
 static bool mark_lost(struct ic *ic, rank_t rank, const char *reason)
 {
     struct ic_peer *p = &ic->peer[rank];
@@ -51,14 +64,7 @@ static bool mark_lost(struct ic *ic, rank_t rank, const char *reason)
         return false;
     atomic_store_explicit(&p->lost, true, memory_order_relaxed);
     ic_drop_outbox(ic, p);
-    if (atomic_load_explicit(&ic->nr_lost, memory_order_relaxed))
-        return true; /* the run ends already: one message is enough */
-    snprintf(ic->why, sizeof ic->why, "%s is lost: %s", p->name, reason);
-    if (lowest_left(ic) == ic->rank)
-        sim_error("%s", ic->why);
-    atomic_fetch_add_explicit(&ic->nr_lost, 1, memory_order_release);
-    if (ic->on_lost)
-        ic->on_lost(ic->on_lost_opaque, rank, ic->why);
+    announce(ic, rank, reason);
     return true;
 }
 
@@ -79,6 +85,24 @@ void ic_lose(struct ic *ic, rank_t rank, const char *reason)
     for (rank_t r = 0; r < ic->nr; r++)
         if (r != ic->rank && !is_lost(ic, r) && !said_bye(ic, r))
             ic_send_small(ic, r, IC_CONTROL_LOST, &m, sizeof m);
+}
+
+void ic_suspect(struct ic *ic, rank_t rank, const char *reason)
+{
+    if (*ic->suspect_reason)
+        return;
+    ic->suspect = rank >= 0 && rank < ic->nr ? rank : -1;
+    snprintf(ic->suspect_reason, sizeof ic->suspect_reason, "%s", reason);
+    atomic_store_explicit(&ic->tick_due, true, memory_order_relaxed);
+}
+
+static void lose_suspect(struct ic *ic)
+{
+    if (ic->suspect >= 0)
+        ic_lose(ic, ic->suspect, ic->suspect_reason);
+    else if (!atomic_load_explicit(&ic->stopped, memory_order_acquire))
+        announce(ic, -1, ic->suspect_reason);
+    *ic->suspect_reason = 0;
 }
 
 static void on_lost_message(void *opaque, rank_t from, const void *data, uint32_t len)
@@ -173,6 +197,8 @@ void ic_tick(struct ic *ic)
     if (elapsed > IC_TICK_NS)
         elapsed = IC_TICK_NS;
     ic->last_tick_ns = now;
+    if (*ic->suspect_reason)
+        lose_suspect(ic);
     for (rank_t r = 0; r < ic->nr; r++)
         check(ic, &ic->peer[r], elapsed);
 }

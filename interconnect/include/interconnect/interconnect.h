@@ -107,8 +107,9 @@ void ic_stop(struct ic *ic);
 void ic_destroy(struct ic *ic);
 
 /* Called once, on the progress or a polling thread, when a rank is lost (its process died, its connection
- * broke, or it was silent for ic_config.lost_after_ns). `why` is one line that names it, already logged.
- * All later sends to it are dropped. */
+ * broke, or it was silent for ic_config.lost_after_ns). `why` is one line that names it; the lowest rank that
+ * is left has logged it. `rank` is -1 when MPI does not say whose connection broke. All later sends to it are
+ * dropped. */
 void ic_on_lost(struct ic *ic, void (*fn)(void *opaque, rank_t rank, const char *why),
                 void *opaque);
 

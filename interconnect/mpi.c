@@ -1,0 +1,494 @@
+/* Ranks as MPI processes: two-sided messages, one thread at a time in MPI (the turn).
+ *
+ *   try_send: slot (copy) -> MPI_Isend -> done at once when eager, else on a list until it is
+ *   try_recv: receives stand ready in a circle, MPI_ANY_SOURCE, one communicator, one tag; only the oldest is
+ *             tested -> its message -> handler -> release: it stands last again
+ *
+ * MPI matches messages with receives in the order both were made, so the circle keeps the order of every pair.
+ * Windows (core.c) bound what a slow rank must buffer. A page with its head travels as one eager message also
+ * over shared memory, for which Open MPI's limit of 4 KiB is raised before MPI_Init.
+ *
+ * MPI_Init and MPI_Finalize wait for all ranks without a bound: they run on a thread that is given up when they
+ * take too long. */
+#include <fcntl.h>
+#include <mpi.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "core_priv.h"
+#include "sim-core/alloc.h"
+#include "sim-core/env.h"
+#include "sim-core/log.h"
+
+enum {
+    RECEIVES = 64,
+    SLOT_CLASSES = 3,
+    TAG = 0,
+    WIRE_MAX = sizeof(struct ic_wire) + IC_MESSAGE_MAX,
+    NAP_ALL_RING_NS = 10000000, /* a bell may be heard before TCP has brought the message */
+    NAP_SOME_RING_NS = 1000000
+};
+
+#define FINALIZE_NS 10000000000u
+
+static const uint32_t slot_bytes[SLOT_CLASSES] = {320, 4096 + 512, WIRE_MAX};
+static const unsigned slot_count[SLOT_CLASSES] = {256, 256, 32};
+
+struct slot {
+    struct slot *next;
+    MPI_Request request;
+    unsigned class;
+    rank_t to;
+    char *data;
+};
+
+/* What ranks tell each other first. */
+struct identity {
+    char host[IC_HOST_NAME];
+    uint64_t token; /* what the page behind bell_fd contains */
+    int32_t pid, bell_fd;
+};
+
+/* The page that a rank shares with those of its host. */
+struct bell_page {
+    struct ic_bell bell;
+    uint64_t token;
+};
+
+/* Owner: the holder of the turn; create and destroy: launch thread. */
+struct mpi {
+    struct ic_transport transport;
+    MPI_Comm comm;
+    MPI_Request receive[RECEIVES];
+    char *receive_data[RECEIVES];
+    unsigned oldest;
+    struct slot *slots, *free[SLOT_CLASSES];
+    struct slot *flying; /* sends not yet done */
+    char *slot_memory;
+    struct identity self;
+    struct bell_page *bell_page; /* ours */
+};
+
+static struct mpi *mpi_of(struct ic_transport *t)
+{
+    return SIM_CONTAINER_OF(t, struct mpi, transport);
+}
+
+static void fail(struct mpi *m, rank_t rank, int error)
+{
+    char text[MPI_MAX_ERROR_STRING] = "", reason[IC_REASON];
+    int len;
+
+    MPI_Error_string(error, text, &len);
+    snprintf(reason, sizeof reason, "MPI: %.100s", text);
+    ic_suspect(m->transport.ic, rank, reason);
+}
+
+/* --- sending --- */
+
+static unsigned class_of(uint32_t bytes)
+{
+    unsigned class = 0;
+
+    while (slot_bytes[class] < bytes)
+        class++;
+    return class;
+}
+
+static void slot_put(struct mpi *m, struct slot *s)
+{
+    s->next = m->free[s->class];
+    m->free[s->class] = s;
+}
+
+static bool slot_done(struct mpi *m, struct slot *s)
+{
+    int done = 0, error = MPI_Test(&s->request, &done, MPI_STATUS_IGNORE);
+
+    if (error != MPI_SUCCESS) {
+        fail(m, s->to, error);
+        return true;
+    }
+    return done;
+}
+
+static void land_flying(struct mpi *m)
+{
+    struct slot **link = &m->flying;
+
+    while (*link) {
+        struct slot *s = *link;
+        if (slot_done(m, s)) {
+            *link = s->next;
+            slot_put(m, s);
+        } else {
+            link = &s->next;
+        }
+    }
+}
+
+static struct slot *slot_get(struct mpi *m, uint32_t bytes)
+{
+    unsigned class = class_of(bytes);
+
+    if (!m->free[class])
+        land_flying(m);
+    struct slot *s = m->free[class];
+    if (s)
+        m->free[class] = s->next;
+    return s;
+}
+
+static bool mpi_try_send(struct ic_transport *t, rank_t to, const struct ic_parts *parts)
+{
+    struct mpi *m = mpi_of(t);
+    uint32_t bytes = ic_parts_size(parts);
+    struct slot *s = slot_get(m, bytes);
+
+    if (!s)
+        return false;
+    s->to = to;
+    ic_parts_copy(parts, s->data);
+    int error = MPI_Isend(s->data, (int)bytes, MPI_BYTE, to, TAG, m->comm, &s->request);
+    if (error != MPI_SUCCESS) {
+        slot_put(m, s);
+        fail(m, to, error);
+        return false;
+    }
+    if (slot_done(m, s)) {
+        slot_put(m, s);
+    } else {
+        s->next = m->flying;
+        m->flying = s;
+    }
+    return true;
+}
+
+/* --- receiving --- */
+
+static void post(struct mpi *m, unsigned i)
+{
+    int error = MPI_Irecv(m->receive_data[i], WIRE_MAX, MPI_BYTE, MPI_ANY_SOURCE, TAG, m->comm,
+                          &m->receive[i]);
+
+    SIM_BUG_ON(error != MPI_SUCCESS, "MPI_Irecv: error %d", error);
+}
+
+static void mpi_release(struct ic_transport *t)
+{
+    struct mpi *m = mpi_of(t);
+
+    post(m, m->oldest);
+    m->oldest = (m->oldest + 1) % RECEIVES;
+}
+
+static bool mpi_try_recv(struct ic_transport *t, struct ic_arrived *out)
+{
+    struct mpi *m = mpi_of(t);
+    MPI_Status status = {.MPI_SOURCE = -1};
+    int done = 0, bytes = 0, error = MPI_Test(&m->receive[m->oldest], &done, &status);
+
+    if (SIM_UNLIKELY(error != MPI_SUCCESS)) {
+        fail(m, status.MPI_SOURCE, error);
+        mpi_release(t);
+        return false;
+    }
+    if (!done) {
+        if (SIM_UNLIKELY(m->flying))
+            land_flying(m);
+        return false;
+    }
+    MPI_Get_count(&status, MPI_BYTE, &bytes);
+    *out = (struct ic_arrived){.from = status.MPI_SOURCE,
+                               .size = (uint32_t)bytes,
+                               .wire = (const struct ic_wire *)m->receive_data[m->oldest]};
+    return true;
+}
+
+static bool mpi_busy(struct ic_transport *t)
+{
+    return mpi_of(t)->flying;
+}
+
+/* --- calls that may never return --- */
+
+/* Shared by caller and thread; the last one out frees it. */
+struct call {
+    void (*fn)(struct call *c);
+    MPI_Comm comm;
+    int provided, error;
+    _Atomic uint32_t done;
+    _Atomic unsigned users;
+};
+
+static void call_put(struct call *c)
+{
+    if (atomic_fetch_sub_explicit(&c->users, 1, memory_order_acq_rel) == 1)
+        sim_free(c);
+}
+
+static void *call_main(void *arg)
+{
+    struct call *c = arg;
+
+    c->fn(c);
+    atomic_store_explicit(&c->done, 1, memory_order_release);
+    sim_word_wake(&c->done);
+    call_put(c);
+    return NULL;
+}
+
+/* Runs fn on a thread of its own; NULL when it has not returned in time: the thread is left behind.
+ * call_put the result. */
+static struct call *call_bounded(void (*fn)(struct call *), uint64_t limit_ns)
+{
+    uint64_t deadline = sim_host_ns() + limit_ns;
+    struct call *c = sim_new(struct call);
+    struct sim_thread thread = {0};
+
+    c->fn = fn;
+    atomic_init(&c->users, 2);
+    if (sim_thread_start(&thread, "mpi", call_main, c) != SIM_OK) {
+        sim_free(c);
+        return NULL;
+    }
+    while (!atomic_load_explicit(&c->done, memory_order_acquire) && sim_host_ns() < deadline)
+        sim_word_wait(&c->done, 0, deadline);
+    if (atomic_load_explicit(&c->done, memory_order_acquire)) {
+        sim_thread_join(&thread);
+        return c;
+    }
+    call_put(c);
+    return NULL;
+}
+
+/* A communicator of our own: a library that uses MPI too cannot mix with us. */
+static void call_init(struct call *c)
+{
+    c->error = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &c->provided);
+    if (c->error != MPI_SUCCESS)
+        return;
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    c->error = MPI_Comm_dup(MPI_COMM_WORLD, &c->comm);
+    if (c->error == MPI_SUCCESS)
+        MPI_Comm_set_errhandler(c->comm, MPI_ERRORS_RETURN);
+}
+
+static void call_finalize(struct call *c)
+{
+    c->error = MPI_Finalize();
+}
+
+static void cancel_receives(struct mpi *m)
+{
+    for (unsigned i = 0; i < RECEIVES; i++) {
+        if (m->receive[i] == MPI_REQUEST_NULL)
+            continue;
+        MPI_Cancel(&m->receive[i]);
+        MPI_Wait(&m->receive[i], MPI_STATUS_IGNORE);
+    }
+}
+
+static void mpi_destroy(struct ic_transport *t, bool orderly)
+{
+    struct mpi *m = mpi_of(t);
+
+    if (!orderly)
+        return; /* MPI would wait for those that are gone: what it uses dies with the process */
+    cancel_receives(m);
+    MPI_Comm_free(&m->comm);
+    struct call *end = call_bounded(call_finalize, FINALIZE_NS);
+    if (!end) {
+        sim_warn("MPI does not end: not all ranks came to its end");
+        return;
+    }
+    call_put(end);
+    munmap(m->bell_page, sizeof *m->bell_page);
+    for (unsigned i = 0; i < RECEIVES; i++)
+        sim_free(m->receive_data[i]);
+    sim_free(m->slot_memory);
+    sim_free(m->slots);
+    sim_free(m);
+}
+
+static const struct ic_transport_ops mpi_ops = {.name = "mpi",
+                                                .try_send = mpi_try_send,
+                                                .try_recv = mpi_try_recv,
+                                                .release = mpi_release,
+                                                .busy = mpi_busy,
+                                                .destroy = mpi_destroy};
+
+/* --- bells --- */
+
+/* Ours: a page without a name, which other ranks of this host open through /proc. Where that fails, or
+ * they may not, we are not rung and sleep shorter. */
+static void make_bell(struct mpi *m)
+{
+    int fd = memfd_create("partita-bell", MFD_CLOEXEC);
+    void *page = MAP_FAILED;
+
+    if (fd >= 0 && !ftruncate(fd, sizeof *m->bell_page))
+        page = mmap(NULL, sizeof *m->bell_page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    m->self.bell_fd = page == MAP_FAILED ? -1 : fd;
+    if (page == MAP_FAILED)
+        page = mmap(NULL, sizeof *m->bell_page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    SIM_BUG_ON(page == MAP_FAILED, "no page for the doorbell: %m");
+    m->bell_page = page;
+    if (getrandom(&m->self.token, sizeof m->self.token, 0) < 0)
+        m->self.token = sim_host_ns();
+    m->bell_page->token = m->self.token;
+}
+
+static struct ic_bell *map_bell(const struct identity *id)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", id->pid, id->bell_fd);
+    int fd = id->bell_fd < 0 ? -1 : open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    struct bell_page *page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (page == MAP_FAILED)
+        return NULL;
+    if (page->token == id->token)
+        return &page->bell;
+    munmap(page, sizeof *page); /* another process namespace: that pid is somebody else */
+    return NULL;
+}
+
+static void meet(struct ic *ic, rank_t r, const struct identity *id)
+{
+    struct mpi *m = mpi_of(ic->transport);
+
+    ic_set_identity(ic, r, id->host, id->pid);
+    if (r == ic->rank || strncmp(id->host, m->self.host, sizeof id->host))
+        return;
+    ic->peer[r].bell = map_bell(id);
+    if (ic->peer[r].bell)
+        ic_watch_process(ic, r, id->pid);
+}
+
+static enum sim_status meet_all(struct ic *ic)
+{
+    struct mpi *m = mpi_of(ic->transport);
+    void **ids = sim_new_array(void *, ic->nr);
+    uint32_t *lens = sim_new_array(uint32_t, ic->nr);
+    enum sim_status status = ic_gather(ic, &m->self, sizeof m->self, ids, lens);
+
+    if (status == SIM_OK) {
+        ic->nap_cap_ns = NAP_ALL_RING_NS;
+        for (rank_t r = 0; r < ic->nr; r++) {
+            if (lens[r] == sizeof m->self)
+                meet(ic, r, ids[r]);
+            if (!ic->peer[r].bell)
+                ic->nap_cap_ns = NAP_SOME_RING_NS;
+        }
+        ic_gather_free(ic, ids);
+    }
+    sim_free(ids);
+    sim_free(lens);
+    return status;
+}
+
+/* --- creating --- */
+
+/* Over shared memory a poll that finds nothing is some cache lines, over TCP a system call. Measured with a
+ * tag that nobody uses. */
+static uint64_t measure_poll_interval(struct mpi *m)
+{
+    enum { POLLS = 200 };
+    uint64_t begin = sim_host_ns();
+    int found;
+
+    for (unsigned i = 0; i < POLLS; i++)
+        MPI_Iprobe(MPI_ANY_SOURCE, TAG + 1, m->comm, &found, MPI_STATUS_IGNORE);
+    uint64_t one = (sim_host_ns() - begin) / POLLS;
+    return one < 200 ? 0 : one * 20 < 10000 ? 10000 : one * 20;
+}
+
+static enum sim_status start_mpi(uint64_t limit_ns, MPI_Comm *comm)
+{
+    int initialized;
+
+    MPI_Initialized(&initialized);
+    SIM_BUG_ON(initialized, "MPI is started twice");
+    sim_env_default("OMPI_MCA_btl_vader_eager_limit", "16384");
+    struct call *c = call_bounded(call_init, limit_ns);
+    if (!c) {
+        sim_error("MPI did not start within %.0f s: not all ranks came up", (double)limit_ns / 1e9);
+        return SIM_ERR_IO;
+    }
+    bool good = c->error == MPI_SUCCESS && c->provided >= MPI_THREAD_SERIALIZED;
+    if (good)
+        *comm = c->comm;
+    else
+        sim_error("MPI_Init_thread: error %d, thread level %d of at least %d", c->error, c->provided,
+                  MPI_THREAD_SERIALIZED);
+    call_put(c);
+    return good ? SIM_OK : SIM_ERR_UNSUPPORTED;
+}
+
+static void make_slots(struct mpi *m)
+{
+    size_t bytes = 0;
+    unsigned nr = 0;
+
+    for (unsigned c = 0; c < SLOT_CLASSES; c++) {
+        bytes += (size_t)slot_bytes[c] * slot_count[c];
+        nr += slot_count[c];
+    }
+    m->slots = sim_new_array(struct slot, nr);
+    m->slot_memory = sim_zalloc_aligned(64, bytes);
+    char *data = m->slot_memory;
+    struct slot *s = m->slots;
+    for (unsigned c = 0; c < SLOT_CLASSES; c++) {
+        for (unsigned i = 0; i < slot_count[c]; i++, s++, data += slot_bytes[c]) {
+            *s = (struct slot){.class = c, .data = data};
+            slot_put(m, s);
+        }
+    }
+}
+
+static struct mpi *make_transport(MPI_Comm comm)
+{
+    struct mpi *m = sim_new(struct mpi);
+
+    m->transport.ops = &mpi_ops;
+    m->comm = comm;
+    make_slots(m);
+    for (unsigned i = 0; i < RECEIVES; i++) {
+        m->receive_data[i] = sim_zalloc_aligned(64, WIRE_MAX);
+        post(m, i);
+    }
+    gethostname(m->self.host, sizeof m->self.host - 1);
+    m->self.pid = (int32_t)getpid();
+    make_bell(m);
+    return m;
+}
+
+enum sim_status ic_mpi_create(const struct ic_config *config, struct ic **out)
+{
+    uint64_t limit = config && config->start_timeout_ns ? config->start_timeout_ns : 30000000000u;
+    MPI_Comm comm;
+    int rank, nr;
+
+    SIM_TRY(start_mpi(limit, &comm));
+    struct mpi *m = make_transport(comm);
+    MPI_Comm_rank(comm, &rank);
+    MPI_Comm_size(comm, &nr);
+    struct ic *ic = ic_create(&m->transport, rank, nr, config);
+    ic->peer[rank].bell = &m->bell_page->bell;
+    ic->poll_interval_ns = measure_poll_interval(m);
+    enum sim_status status = meet_all(ic);
+    if (status != SIM_OK) {
+        ic->disorderly = true;
+        ic_destroy(ic);
+        return status;
+    }
+    *out = ic;
+    return SIM_OK;
+}

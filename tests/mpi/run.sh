@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# run.sh CASE : the interconnect over real MPI, several processes on this host. ctest mpi.<case>.
+# $IC_RANKS and $IC_PINGPONG are the programs. Exit code 77 after "SKIP: reason": cannot run here.
+# shellcheck shell=bash
+set -u
+build=$(cd "$(dirname "$0")/../.." && pwd)/build
+ranks=${IC_RANKS:-$build/tests/mpi/ic_ranks}
+pingpong=${IC_PINGPONG:-$build/tests/mpi/ic_pingpong}
+work=$(mktemp -d "${TMPDIR:-/tmp}/partita-mpi.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+fail() {
+  echo "FAIL: $*"
+  cat "$work/out"
+  exit 1
+}
+
+has() { grep -qE -- "$1" "$work/out" || fail "no line like: $1"; }
+has_once() { [ "$(grep -cE -- "$1" "$work/out")" = 1 ] || fail "not exactly one line like: $1"; }
+lacks() { ! grep -qE -- "$1" "$work/out" || fail "a line like: $1"; }
+
+# expect CODE COMMAND... : `any` is every code but 0 and those of timeout.
+expect() {
+  local want=$1 got=0
+  shift
+  timeout -k 5 60 "$@" >"$work/out" 2>&1 || got=$?
+  case $got in 124 | 137) fail "it hangs: $*" ;; esac
+  if [ "$want" = any ]; then [ "$got" != 0 ]; else [ "$got" = "$want" ]; fi || fail "exit code $got instead of $want: $*"
+}
+
+case_traffic_2() { expect 0 mpirun -n 2 --oversubscribe "$ranks" traffic; lacks partita:; }
+case_traffic_4() { expect 0 mpirun -n 4 --oversubscribe "$ranks" traffic; lacks partita:; }
+case_traffic_tcp() { expect 0 mpirun -n 3 --oversubscribe --mca btl tcp,self "$ranks" traffic; lacks partita:; }
+case_slow() { expect 0 mpirun -n 4 --oversubscribe "$ranks" slow; lacks partita:; }
+case_idle() { expect 0 mpirun -n 2 --oversubscribe "$ranks" idle; has 'round trip to an idle rank'; cat "$work/out"; }
+case_pingpong() { expect 0 mpirun -n 2 --oversubscribe "$pingpong" 50; has 'ratio'; cat "$work/out"; }
+
+case_mismatch() {
+  expect any mpirun -n 3 --oversubscribe "$ranks" mismatch
+  has_once '^partita: error: kernel file: rank 0 \(host .*\) has Image, 100 bytes, rank 2 \(host .*\) has Image, 101 bytes'
+}
+
+case_missing() {
+  expect any mpirun -n 3 --oversubscribe "$ranks" missing
+  has '^partita: error: rank 2 \(host .*, pid [0-9]+\) did not show up within 1.5 s'
+}
+
+# start_waiting RANKS OPTION... : ranks that only wait, in the background; $pids are theirs, by rank.
+start_waiting() {
+  local n=$1 i
+  shift
+  timeout -k 5 90 mpirun -n "$n" --oversubscribe "$@" "$ranks" wait >"$work/out" 2>&1 &
+  job=$!
+  for ((i = 0; i < 200; i++)); do
+    [ "$(grep -c 'is pid' "$work/out")" = "$n" ] && break
+    sleep 0.1
+  done
+  mapfile -t pids < <(sed -nE 's/^rank ([0-9]+) is pid ([0-9]+)$/\1 \2/p' "$work/out" | sort -n | cut -d' ' -f2)
+  [ "${#pids[@]}" = "$n" ] || fail "not all ranks came up"
+  sleep 1 # heartbeats
+}
+
+# gone_within SECONDS PID... : none of these processes exists any more.
+gone_within() {
+  local i pid left=
+  for ((i = 0; i < $1 * 10; i++)); do
+    left=
+    for pid in "${@:2}"; do
+      ! kill -0 "$pid" 2>/dev/null || left=$pid
+    done
+    [ -n "$left" ] || return 0
+    sleep 0.1
+  done
+  kill -9 "$left"
+  fail "process $left is still there after $1 s"
+}
+
+case_killed() {
+  start_waiting 3
+  kill -9 "${pids[1]}"
+  gone_within 10 "$job" "${pids[@]}"
+  ! wait "$job" || fail "exit code 0"
+}
+
+# mpirun told to leave the others alone: we must notice.
+case_killed_unnoticed() {
+  start_waiting 3 --enable-recovery
+  kill -9 "${pids[2]}"
+  gone_within 10 "$job" "${pids[@]}"
+  has_once "^partita: error: rank 2 \(host .*, pid ${pids[2]}\) is lost: its process ended"
+}
+
+case_stopped() {
+  start_waiting 2
+  kill -STOP "${pids[1]}"
+  sleep 5
+  kill -CONT "${pids[1]}"
+  sleep 1.5
+  kill -0 "$job" 2>/dev/null || fail "it did not go on"
+  has_once "^partita: warning: nothing was heard of rank 1 \(host .*, pid ${pids[1]}\)"
+  has_once "^partita: rank 1 \(host .*, pid ${pids[1]}\) is back"
+  lacks 'heard of rank 0'
+  kill -TERM "$job"
+  wait "$job" || true # ended by us
+}
+
+command -v mpirun >/dev/null || { echo "SKIP: mpirun is not installed"; exit 77; }
+"case_$1"

@@ -197,6 +197,23 @@ static enum sim_status apply_ranks(struct cli *cli, const char *option, const ch
     return SIM_OK;
 }
 
+/* "6,5,5": how many harts each rank runs. */
+static enum sim_status apply_harts_per_rank(struct cli *cli, const char *option, const char *value)
+{
+    struct config *c = cli->config;
+    char *text = sim_strdup(value), *rest = text, *word;
+    enum sim_status status = SIM_OK;
+
+    c->nr_harts_per_rank = 0;
+    while (status == SIM_OK && (word = strsep(&rest, ",")) != NULL) {
+        c->harts_per_rank =
+            sim_realloc(c->harts_per_rank, (c->nr_harts_per_rank + 1) * sizeof(uint32_t));
+        status = parse_u32(option, word, &c->harts_per_rank[c->nr_harts_per_rank++]);
+    }
+    sim_free(text);
+    return status;
+}
+
 static enum sim_status apply_timeout(struct cli *cli, const char *option, const char *value)
 {
     return parse_duration(option, value, &cli->config->timeout_ns);
@@ -340,6 +357,8 @@ static const struct cli_option options[] = {
     {"threads", "N", "host threads that run the harts (default: host CPUs)", CALL(apply_threads)},
     {"ranks", "N", "spread the machine over N ranks inside this process\n"
      "(mpirun -n N partita run ... : over N processes)", CALL(apply_ranks)},
+    {"harts-per-rank", "N,N,...", "harts of each rank (default: by its cores)",
+     CALL(apply_harts_per_rank)},
     {"clock", "host|virtual", "guest time: the host's, or counted instructions",
      CALL(apply_clock)},
 

@@ -41,6 +41,7 @@ void config_fini(struct config *c)
     for (unsigned i = 0; i < c->nr_serials; i++)
         sim_free(c->serial[i]);
     config_numa_fini(&c->numa);
+    sim_free(c->harts_per_rank);
     *c = (struct config){0};
 }
 
@@ -160,6 +161,13 @@ static void put_devices(const struct config *c, FILE *out)
         fprintf(out, "rng: %s\n", bus_name(c->rng_bus));
 }
 
+static void put_harts_per_rank(const struct config *c, FILE *out)
+{
+    for (unsigned i = 0; i < c->nr_harts_per_rank; i++)
+        fprintf(out, "%s%" PRIu32 "%s", i ? ", " : "harts_per_rank: [", c->harts_per_rank[i],
+                i + 1 < c->nr_harts_per_rank ? "" : "]\n");
+}
+
 void config_dump(const struct config *c, FILE *out)
 {
     const struct {
@@ -178,6 +186,7 @@ void config_dump(const struct config *c, FILE *out)
     fprintf(out, "clock: %s\n", c->virtual_clock ? "virtual" : "host");
     fprintf(out, "threads: %u\n", c->threads);
     fprintf(out, "ranks: %u\n", c->ranks ? c->ranks : 1);
+    put_harts_per_rank(c, out);
     if (c->timeout_ns)
         fprintf(out, "timeout_ns: %" PRIu64 "\n", c->timeout_ns);
     put_string(out, "", "expect", c->expect);

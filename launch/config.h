@@ -71,6 +71,8 @@ struct config {
     bool virtual_clock;
     unsigned threads;                 /* executors (of each rank), 0 = by the host */
     unsigned ranks;                   /* logical ranks in this process, 0 or 1: one, or as started by mpirun */
+    uint32_t *harts_per_rank;         /* the user's own distribution over ranks */
+    unsigned nr_harts_per_rank;       /* 0: by the ranks' cores */
     uint64_t timeout_ns;              /* 0: none */
     char *expect;                     /* POSIX extended regular expression on serial output */
     bool stats;

@@ -7,6 +7,7 @@
 
 #include "cli.h"
 #include "keyval.h"
+#include "plan_cmd.h"
 #include "run.h"
 #include "sim-core/log.h"
 
@@ -27,6 +28,11 @@ static int command_run(int argc, char **argv)
     return code;
 }
 
+static int command_plan(int argc, char **argv)
+{
+    return plan_command(argc, argv);
+}
+
 static int command_version(int argc, char **argv)
 {
     (void)argc;
@@ -43,6 +49,7 @@ static const struct {
     const char *help; /* NULL: another spelling */
 } commands[] = {
     {"run", command_run, "emulate a machine (partita run --help)"},
+    {"plan", command_plan, "show how a run would be spread over MPI ranks (partita plan --help)"},
     {"--help", command_help, "this text"},
     {"--version", command_version, "the program's version"},
     {"-help", command_help, NULL},

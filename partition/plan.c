@@ -407,22 +407,44 @@ static void plan_devices(struct planner *p)
         plan->device[i] = (struct part_device){sim_strdup(c->device[i].name), c->device[i].rank};
 }
 
+/* What merging node i with the next would cost: nodes over two hosts are the last resort, big ones the
+ * second last. */
+static uint64_t merge_cost(const struct part_plan *plan, uint32_t i)
+{
+    const struct part_node *a = &plan->node[i], *b = a + 1;
+    const struct part_rank *first = &plan->rank[a->first_rank], *before = &plan->rank[b->first_rank - 1],
+                           *after = before + 1, *last = before + b->nr_ranks;
+
+    return (uint64_t)(before->host != after->host) << 32 |
+           (last->first_hart + last->nr_harts - first->first_hart);
+}
+
+static void merge_cheapest_nodes(struct part_plan *plan)
+{
+    uint32_t best = 0;
+
+    for (uint32_t i = 1; i + 1 < plan->nr_nodes; i++)
+        if (merge_cost(plan, i) < merge_cost(plan, best))
+            best = i;
+    plan->node[best].nr_ranks += plan->node[best + 1].nr_ranks;
+    plan->nr_nodes--;
+    memmove(&plan->node[best + 1], &plan->node[best + 2],
+            (plan->nr_nodes - best - 1) * sizeof(plan->node[0]));
+}
+
 static void plan_nodes(struct planner *p)
 {
     struct part_plan *plan = p->plan;
-    uint32_t max = p->config->max_nodes;
 
-    plan->nr_nodes = max && max < plan->nr_ranks ? max : plan->nr_ranks;
+    plan->nr_nodes = plan->nr_ranks;
     plan->node = sim_new_array(struct part_node, plan->nr_nodes);
-    for (uint32_t i = 0; i < plan->nr_ranks; i++) {
-        struct part_rank *r = &plan->rank[i];
-        r->node = (uint32_t)((uint64_t)i * plan->nr_nodes / plan->nr_ranks);
-        struct part_node *n = &plan->node[r->node];
-        if (n->nr_ranks++ == 0) {
-            n->first_rank = i;
-            n->host = r->host;
-        }
-    }
+    for (uint32_t i = 0; i < plan->nr_ranks; i++)
+        plan->node[i] = (struct part_node){plan->rank[i].host, i, 1};
+    while (p->config->max_nodes && plan->nr_nodes > p->config->max_nodes)
+        merge_cheapest_nodes(plan);
+    for (uint32_t i = 0; i < plan->nr_nodes; i++)
+        for (uint32_t n = 0; n < plan->node[i].nr_ranks; n++)
+            plan->rank[plan->node[i].first_rank + n].node = i;
 }
 
 /* --- life --- */

@@ -78,6 +78,7 @@ static const struct {
     {"--demo", "demo: true"},
     {"-machine virt,dumpdtb=x.dtb", "machine: virt"},
     {"-dtb soc.dtb -kernel I", "machine: dtb\ndtb: \"soc.dtb\""},
+    {"-kernel I -smp 16 --harts-per-rank 6,5,5", "harts_per_rank: [6, 5, 5]"},
     /* NUMA */
     {"-kernel I -smp 8 -m 1G -numa node,cpus=0-1,cpus=4,mem=256M -numa node,cpus=2-3,cpus=5-7,mem=768 "
      "-numa dist,src=0,dst=1,val=25",
@@ -182,6 +183,8 @@ static const struct {
     {"--demo -kernel I", {"--demo"}},
     {"--demo -bios none", {"--demo"}},
     {"-bios none", {"nothing to run"}},
+    {"-kernel I --harts-per-rank 1,,2", {"-harts-per-rank", "''"}},
+    {"-kernel I --harts-per-rank 1,x", {"-harts-per-rank", "'x'"}},
     {"-kernel I -numa cpus=0", {"-numa", "'cpus=0'", "node"}},
     {"-kernel I -numa node,cpus=1", {"-numa cpus=", "hart 1 ", "0 to 0"}},
     {"-kernel I -smp 4 -numa node,cpus=0-4", {"-numa cpus=", "hart 4 ", "0 to 3"}},

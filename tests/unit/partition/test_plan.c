@@ -588,6 +588,20 @@ static void test_plan_few_nodes(void **state)
     assert_int_equal(part_plan_distance(p, 1, 2), 40);
     part_plan_destroy(p);
     world_fini(&w);
+
+    static const uint32_t nodes[] = {0, 0, 1, 1, 2, 3};
+    world_of(&w, "core:8 pu:1", 3, 6); /* none lies on two hosts as long as there are enough */
+    p = checked_plan(&c, &w);
+    for (uint32_t i = 0; i < 6; i++)
+        assert_int_equal(p->rank[i].node, nodes[i]);
+    part_plan_destroy(p);
+    c.max_nodes = 2;
+    part_plan_destroy(checked_plan(&c, &w));
+    c.max_nodes = 1;
+    p = checked_plan(&c, &w);
+    assert_int_equal(p->nr_nodes, 1);
+    part_plan_destroy(p);
+    world_fini(&w);
 }
 
 /* The hash sees what the plans of two ranks could disagree on. */

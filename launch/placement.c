@@ -1,0 +1,32 @@
+/* Placement: configuration -> part_config -> plan. The command `plan` shows what ranks would agree on. */
+#include "placement.h"
+
+#include <inttypes.h>
+
+#include "sim-core/log.h"
+
+static enum sim_status check_hart_list(const struct config *c, uint32_t nr_ranks)
+{
+    if (!c->nr_harts_per_rank || c->nr_harts_per_rank == nr_ranks)
+        return SIM_OK;
+    sim_error("-harts-per-rank: %u numbers for %" PRIu32 " ranks", c->nr_harts_per_rank, nr_ranks);
+    return SIM_ERR_INVALID;
+}
+
+enum sim_status placement_make(const struct config *c, const struct part_topology *const *topology,
+                               uint32_t nr_ranks, struct part_plan **out)
+{
+    const struct part_range ram = {CONFIG_RAM_BASE, c->memory};
+    const struct part_config config = {
+        .nr_harts = c->smp,
+        .ram = &ram,
+        .nr_ram = 1,
+        /* Counted instructions are a clock only when one thread counts. */
+        .threads_per_rank = c->virtual_clock ? 1 : c->threads,
+        .harts_per_rank = c->nr_harts_per_rank ? c->harts_per_rank : NULL,
+        .max_nodes = PLACEMENT_MAX_NODES,
+    };
+
+    SIM_TRY(check_hart_list(c, nr_ranks));
+    return part_plan_make(&config, topology, nr_ranks, out);
+}

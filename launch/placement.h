@@ -1,0 +1,16 @@
+/* Placement: the plan that a configuration asks for on given hosts. */
+#ifndef LAUNCH_PLACEMENT_H
+#define LAUNCH_PLACEMENT_H
+
+#include "config.h"
+#include "partition/plan.h"
+
+/* NUMA nodes that a plan makes for the guest at most: what Linux on RISC-V takes unless it is built for more
+ * (CONFIG_NODES_SHIFT=2, Debian's too); with one more it would take none. */
+enum { PLACEMENT_MAX_NODES = 4 };
+
+/* topology has nr_ranks pointers. The machine is `virt`. Errors are logged. part_plan_destroy *out. */
+enum sim_status placement_make(const struct config *c, const struct part_topology *const *topology,
+                               uint32_t nr_ranks, struct part_plan **out) SIM_MUST_CHECK;
+
+#endif

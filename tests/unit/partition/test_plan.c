@@ -590,6 +590,7 @@ static void test_plan_few_nodes(void **state)
     world_fini(&w);
 
     static const uint32_t nodes[] = {0, 0, 1, 1, 2, 3};
+    c.nr_harts = 60;
     world_of(&w, "core:8 pu:1", 3, 6); /* none lies on two hosts as long as there are enough */
     p = checked_plan(&c, &w);
     for (uint32_t i = 0; i < 6; i++)

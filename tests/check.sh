@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# check.sh [quick|san|fuzz|perf] : builds Partita and tests it. Without an argument: all that CI does.
+# check.sh [quick|san|fuzz|perf|rootfs] : builds Partita and tests it. Without an argument: all that CI does.
 #   quick  gcc build, unit and isa tests (under 2 minutes)
 #   san    AddressSanitizer + UBSan and ThreadSanitizer builds: unit and isa tests and the demo on both
 #   fuzz   each fuzzer for FUZZ_SECONDS (30)
 #   perf   benchmarks beside QEMU (tests/perf/README.md); QEMU= names the program
+#   rootfs a whole Debian with systemd, stress-ng and apt in the guest (root only: it makes the image)
 # Installs missing Debian packages first (root or sudo). The last line counts the tests: "N passed, N failed, N skipped".
 set -u
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -112,7 +113,7 @@ check_fuzzers() {
 }
 
 check_ci() {
-  check_gcc -LE 'perf'
+  check_gcc -LE 'perf|rootfs'
   [ ! -f build/CMakeCache.txt ] || check_headers
   check_clang
   check_sanitizers
@@ -137,13 +138,17 @@ case $level in
     packages_install $packages_build $packages_clang || exit $?
     check_fuzzers "${FUZZ_SECONDS:-30}"
     ;;
+  rootfs)
+    packages_install $packages_build $packages_guest || exit $?
+    check_gcc -L rootfs -j 1
+    ;;
   perf)
     packages_install $packages_build $packages_guest $packages_perf || exit $?
     step "gcc build" configure_build build -DCMAKE_C_COMPILER=gcc && launch/guest/fetch.sh &&
       { tests/perf/run.sh && passed=1 || failed=1; }
     ;;
   *)
-    sed -n '2,7s/^# //p' "$0"
+    sed -n '2,8s/^# //p' "$0"
     exit 2
     ;;
 esac

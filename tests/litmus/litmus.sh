@@ -82,9 +82,9 @@ stack() {
   out_has '^STACK 3 of 3 nodes left'
   run_guest 20 stack "rounds=1000000 scheme=cas" "$@"
 }
-case_aba() { stack 100000 -smp 4 -threads 2; }
-case_aba_two() { stack 100000 -smp 2 -threads 2; }
+case_aba() { stack 50000 -smp 4 -threads 2; }
+case_aba_two() { stack 50000 -smp 2 -threads 2; }
 case_aba_one_thread() { stack 30000 -smp 4 -threads 1; }
-case_aba_interpreter() { stack 30000 -smp 4 -threads 2 -accel interp; }
+case_aba_interpreter() { stack 20000 -smp 4 -threads 2 -accel interp; }
 
 main "$1"

@@ -23,19 +23,26 @@ static struct stack stack;
 static struct node node[MAX_NODES];
 static uint64_t retries;
 
-/* A loop of %[delay] turns, which now and then gives way to the other harts (pause). */
+/* What passes between reading the head and writing it: turns of a loop, then chances for the other
+ * harts of the same host thread. */
+struct delay {
+    uint64_t turns, pauses;
+};
+
 #define DELAY                                                                                      \
-    "mv t1, %[delay]\n"                                                                            \
+    "mv t1, %[turns]\n"                                                                            \
     "2:\tbeqz t1, 3f\n\t"                                                                          \
     "addi t1, t1, -1\n\t"                                                                          \
-    "andi t2, t1, 63\n\t"                                                                          \
-    "bnez t2, 2b\n\t"                                                                              \
-    ".word 0x0100000f\n\t"                                                                         \
     "j 2b\n"                                                                                       \
-    "3:\t"
+    "3:\tmv t1, %[pauses]\n"                                                                       \
+    "4:\tbeqz t1, 5f\n\t"                                                                          \
+    ".word 0x0100000f\n\t"                                                                         \
+    "addi t1, t1, -1\n\t"                                                                          \
+    "j 4b\n"                                                                                       \
+    "5:\t"
 
 /* One attempt: the node, NULL when the stack is empty; *failed when the head changed. */
-static struct node *try_lrsc(uint64_t delay, uint64_t *failed)
+static struct node *try_lrsc(struct delay d, uint64_t *failed)
 {
     struct node *n;
 
@@ -45,13 +52,13 @@ static struct node *try_lrsc(uint64_t delay, uint64_t *failed)
                      "ld t0, 0(%[n])\n\t" DELAY "sc.d.rl %[failed], t0, (%[head])\n"
                      "1:"
                      : [n] "=&r"(n), [failed] "=&r"(*failed)
-                     : [head] "r"(&stack.head), [delay] "r"(delay)
-                     : "t0", "t1", "t2", "memory");
+                     : [head] "r"(&stack.head), [turns] "r"(d.turns), [pauses] "r"(d.pauses)
+                     : "t0", "t1", "memory");
     return n;
 }
 
 /* The same with amocas.d (gcc 12 does not know Zacas): wrong, on purpose. */
-static struct node *try_cas(uint64_t delay, uint64_t *failed)
+static struct node *try_cas(struct delay d, uint64_t *failed)
 {
     struct node *n;
 
@@ -63,8 +70,8 @@ static struct node *try_cas(uint64_t delay, uint64_t *failed)
                      "sub %[failed], t1, %[n]\n"
                      "1:"
                      : [n] "=&r"(n), [failed] "=&r"(*failed)
-                     : [head] "r"(&stack.head), [delay] "r"(delay)
-                     : "t0", "t1", "t2", "memory");
+                     : [head] "r"(&stack.head), [turns] "r"(d.turns), [pauses] "r"(d.pauses)
+                     : "t0", "t1", "memory");
     return n;
 }
 
@@ -82,17 +89,35 @@ static void push(struct node *n)
     while (failed);
 }
 
-static struct node *pop(uint64_t *random, int cas, uint64_t max_delay)
+/* Seven of eight pops do not wait. */
+static struct delay random_delay(uint64_t *random, uint64_t turns, uint64_t pauses)
 {
+    struct delay d = {0, 0};
+
+    switch (guest_random(random) % 16) {
+    case 0:
+        d.turns = guest_random(random) % (turns + 1);
+        break;
+    case 1:
+        d.pauses = guest_random(random) % (pauses + 1);
+        break;
+    default:
+        break;
+    }
+    return d;
+}
+
+static struct node *pop(struct delay d, int cas)
+{
+    uint64_t failed;
     struct node *n;
-    uint64_t delay = guest_random(random) % 8 ? 0 : guest_random(random) % (max_delay + 1), failed;
 
     for (;;) {
-        n = cas ? try_cas(delay, &failed) : try_lrsc(delay, &failed);
+        n = cas ? try_cas(d, &failed) : try_lrsc(d, &failed);
         if (!failed)
             break;
         __atomic_fetch_add(&retries, 1, __ATOMIC_RELAXED);
-        delay = 0;
+        d = (struct delay){0, 0};
     }
     if (n && __atomic_exchange_n(&n->owned, 1, __ATOMIC_ACQ_REL)) {
         guest_print("STACK node %U popped twice\n", (uint64_t)(n - node));
@@ -112,12 +137,14 @@ static void give_back(struct node *n)
 /* What comes off first goes back first: the head is what it was, its next is not. */
 static void work(unsigned hart, uint64_t rounds)
 {
-    uint64_t random = guest_option("seed", 1) * 64 + hart, delay = guest_option("delay", 200);
+    uint64_t random = guest_option("seed", 1) * 64 + hart;
+    uint64_t turns = guest_option("turns", 3000), pauses = guest_option("pauses", 4);
     const char *scheme = guest_option_text("scheme");
     int cas = scheme && scheme[0] == 'c';
 
     for (uint64_t i = 0; i < rounds; i++) {
-        struct node *first = pop(&random, cas, delay), *second = pop(&random, cas, delay);
+        struct node *first = pop(random_delay(&random, turns, pauses), cas);
+        struct node *second = pop(random_delay(&random, turns, pauses), cas);
         give_back(first);
         give_back(second);
     }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "fdt_walk.h"
+#include "numa.h"
 #include "ranks.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
@@ -226,6 +227,20 @@ static uint32_t count_harts(const struct builder *b)
     fdt_for_each_subnode(node, fdt, cpus)
         n += is_type(fdt, node, "cpu") && fdt_walk_enabled(&b->walk, node);
     return n;
+}
+
+enum { MAX_RAM_REGIONS = 256 };
+
+/* The plan for the machine that a user's tree describes. */
+static enum sim_status plan_from_tree(struct builder *b)
+{
+    struct part_range ram[MAX_RAM_REGIONS];
+    const struct mem_region *r;
+    unsigned nr = 0;
+
+    for (unsigned i = 0; (r = mem_nth(b->m->space, i)) && nr < MAX_RAM_REGIONS; i++)
+        ram[nr++] = (struct part_range){r->base, r->size};
+    return ranks_plan(b->m->ranks, count_harts(b), ram, nr);
 }
 
 static enum sim_status add_harts(struct builder *b)
@@ -602,8 +617,8 @@ static enum sim_status compose(struct builder *b)
 
     SIM_TRY(mem_space_create(m->sim, &m->space));
     SIM_TRY(add_memory(b));
-    if (m->ranks)
-        SIM_TRY(ranks_plan(m->ranks, count_harts(b), m->space));
+    if (m->ranks && !ranks_get_plan(m->ranks))
+        SIM_TRY(plan_from_tree(b));
     SIM_TRY(create_cpus(b));
     if (m->ranks && !ranks_has_devices(m->ranks))
         return SIM_OK; /* what is not here is asked of the rank that has it */
@@ -612,6 +627,23 @@ static enum sim_status compose(struct builder *b)
     SIM_TRY(plug_drives(m));
     SIM_TRY(plug_nets(m));
     return plug_extras(m);
+}
+
+/* The tree of `virt`; on several ranks with a NUMA node for each, unless the user gave nodes of his own. */
+static enum sim_status build_virt(struct machine *m)
+{
+    const struct part_range ram = {CONFIG_RAM_BASE, m->config->memory};
+    struct config c = *m->config;
+
+    if (!m->ranks)
+        return virt_build_fdt(m->config, &m->fdt);
+    SIM_TRY(ranks_plan(m->ranks, c.smp, &ram, 1));
+    if (c.numa.nr_nodes)
+        return virt_build_fdt(&c, &m->fdt);
+    numa_from_plan(ranks_get_plan(m->ranks), &c.numa);
+    enum sim_status status = virt_build_fdt(&c, &m->fdt);
+    config_numa_fini(&c.numa);
+    return status;
 }
 
 enum sim_status machine_create(struct sim *sim, const struct config *config, struct ranks *ranks,
@@ -625,7 +657,7 @@ enum sim_status machine_create(struct sim *sim, const struct config *config, str
     m->ranks = ranks;
     m->builtin_sbi = loader_wants_sbi(config);
     enum sim_status status = config->dtb ? machine_read_fdt(config->dtb, &m->fdt)
-                                         : virt_build_fdt(config, &m->fdt);
+                                         : build_virt(m);
     if (status == SIM_OK) {
         fdt_walk_init(&b.walk, m->fdt);
         b.target = sim_new_array(struct target, b.walk.nr + 1);

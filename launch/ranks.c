@@ -543,22 +543,21 @@ void ranks_destroy(struct ranks *r)
     sim_free(r);
 }
 
-enum { MAX_RAM_REGIONS = 16 };
-
-enum sim_status ranks_plan(struct ranks *r, uint32_t nr_harts, struct mem_space *space)
+enum sim_status ranks_plan(struct ranks *r, uint32_t nr_harts, const struct part_range *ram,
+                           unsigned nr_ram)
 {
-    struct part_range ram[MAX_RAM_REGIONS];
-    struct part_config config = {.nr_harts = nr_harts,
-                                 .ram = ram,
-                                 .threads_per_rank = r->config->threads};
-    const struct mem_region *region;
+    const struct part_config config = {.nr_harts = nr_harts,
+                                       .ram = ram,
+                                       .nr_ram = nr_ram,
+                                       .threads_per_rank = r->config->threads};
 
-    r->space = space;
-    for (unsigned i = 0; (region = mem_nth(space, i)); i++)
-        if (!region->ops && config.nr_ram < MAX_RAM_REGIONS)
-            ram[config.nr_ram++] = (struct part_range){region->base, region->size};
     return part_plan_make(&config, (const struct part_topology *const *)r->topology,
                           (uint32_t)ic_nr_ranks(r->ic), &r->plan);
+}
+
+const struct part_plan *ranks_get_plan(const struct ranks *r)
+{
+    return r->plan;
 }
 
 bool ranks_hart_is_remote(void *ranks, uint32_t index)
@@ -633,6 +632,7 @@ enum sim_status ranks_connect(struct ranks *r, struct machine *m)
     struct sim *sim = r->sim;
 
     r->machine = m;
+    r->space = m->space;
     SIM_TRY(create_dsm(r));
     register_handlers(r);
     sim->ranks = &ranks_ops;

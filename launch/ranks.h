@@ -13,6 +13,7 @@
 #include "config.h"
 #include "interconnect/interconnect.h"
 #include "machine.h"
+#include "partition/plan.h"
 #include "sim-core/sim.h"
 
 struct ranks;
@@ -22,8 +23,10 @@ enum sim_status ranks_create(struct sim *sim, const struct config *config, struc
                              struct ranks **out) SIM_MUST_CHECK;
 void ranks_destroy(struct ranks *r); /* NULL is allowed; the machine has gone */
 
-/* Makes the plan for a machine of nr_harts and this RAM. machine_create calls it when it knows both. */
-enum sim_status ranks_plan(struct ranks *r, uint32_t nr_harts, struct mem_space *space) SIM_MUST_CHECK;
+/* Makes the plan for a machine of nr_harts and this RAM. machine_create calls it as soon as it knows both. */
+enum sim_status ranks_plan(struct ranks *r, uint32_t nr_harts, const struct part_range *ram,
+                           unsigned nr_ram) SIM_MUST_CHECK;
+const struct part_plan *ranks_get_plan(const struct ranks *r);
 bool ranks_hart_is_remote(void *ranks, uint32_t index); /* rv_machine_config.is_remote */
 bool ranks_has_devices(const struct ranks *r);
 unsigned ranks_nr_executors(const struct ranks *r);

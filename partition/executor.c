@@ -12,6 +12,7 @@
 enum {
     DEFAULT_BUDGET = 50000,
     SPIN_NS = 20000,
+    YIELD_AFTER_NS = 3000,
     ANSWER_SPIN_NS = 300000 /* a page from another host takes tens of microseconds */
 };
 
@@ -161,6 +162,27 @@ static vtime_t earliest_deadline(struct executor *ex)
     return first;
 }
 
+/* A short spin before sleeping: a wake-up through the host kernel costs more than it lasts. When an answer of
+ * another rank is due it lasts longer, but gives the core away: that rank may need it. False: time is up. */
+static bool spin(struct executor *ex, vtime_t until)
+{
+    struct sim *sim = ex->group->sim;
+    uint64_t start = sim_host_ns(), now = start;
+    uint64_t end = start + SPIN_NS > ex->answer_due_ns ? start + SPIN_NS : ex->answer_due_ns;
+
+    for (; now < end && !atomic_load_explicit(&ex->woken, memory_order_acquire); now = sim_host_ns()) {
+        if (until <= sim_clock_now(&sim->clock))
+            return false;
+        sim_poll(sim);
+        if (sim->ranks && now - start > YIELD_AFTER_NS)
+            sim_thread_yield();
+        else
+            sim_cpu_relax();
+    }
+    ex->answer_due_ns = 0;
+    return true;
+}
+
 /* Sleeps until woken or guest time reaches `until`. In virtual time the clock jumps there, or to the
  * next timer of a device. */
 static void executor_sleep(struct executor *ex, vtime_t until)
@@ -175,16 +197,8 @@ static void executor_sleep(struct executor *ex, vtime_t until)
         return;
     }
     /* A short spin first: a wake-up through the host kernel costs more than it lasts. */
-    uint64_t spin_end = sim_host_ns() + SPIN_NS;
-    if (spin_end < ex->answer_due_ns)
-        spin_end = ex->answer_due_ns;
-    while (!atomic_load_explicit(&ex->woken, memory_order_acquire) && sim_host_ns() < spin_end) {
-        if (until <= sim_clock_now(clock))
-            return;
-        sim_poll(ex->group->sim);
-        sim_cpu_relax();
-    }
-    ex->answer_due_ns = 0;
+    if (!spin(ex, until))
+        return;
     /* A guest may ask for a time that the host's clock never reaches. */
     if (until > VTIME_NEVER - clock->host_base_ns)
         until = VTIME_NEVER;

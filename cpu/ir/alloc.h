@@ -13,7 +13,7 @@ struct ir_regfile {
 };
 
 #define IR_LOC_MEMORY 0xff /* globals: in the guest state; temps: in `slot` */
-enum { IR_MAX_SLOTS = 32 };
+enum { IR_MAX_SLOTS = 64 };
 
 struct ir_alloc {
     uint8_t global[IR_NR_GLOBALS]; /* host register or IR_LOC_MEMORY */

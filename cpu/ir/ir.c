@@ -45,6 +45,7 @@ ir_ref ir_temp(struct ir_region *r, enum ir_type type)
         return IR_NR_GLOBALS;
     }
     r->temp_type[r->nr_temps] = (uint8_t)type;
+    r->temp_home[r->nr_temps] = 0;
     return (ir_ref)(IR_NR_GLOBALS + r->nr_temps++);
 }
 
@@ -224,6 +225,8 @@ static void print_insn(const struct ir_region *r, const struct ir_insn *i, FILE 
         fprintf(out, " %+d m%u", i->imm, i->aux);
     else if (i->aux)
         fprintf(out, " #%u", i->aux);
+    if (i->low)
+        fprintf(out, " low");
     if (i->window)
         fprintf(out, " w%u%s", i->window - 1u, i->opens ? " opens" : "");
     fprintf(out, "\n");

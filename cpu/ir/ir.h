@@ -56,6 +56,7 @@ struct ir_insn {
     uint16_t origin; /* the guest instruction it came from */
     uint8_t window;  /* memory ops: 1 + index of the window that covers it; 0: checks by itself */
     uint8_t opens;   /* the window is checked here */
+    uint8_t low;     /* nobody looks at the upper half of the integer result */
 };
 
 /* A guest instruction: where it is, and how many instructions of its block were charged before it. */
@@ -99,7 +100,7 @@ enum {
     IR_MAX_EXITS = 2 * IR_MAX_BLOCKS,
     IR_MAX_ORIGINS = 512,
     IR_MAX_INSNS = 4 * IR_MAX_ORIGINS,
-    IR_MAX_TEMPS = 2 * IR_MAX_ORIGINS,
+    IR_MAX_TEMPS = 4 * IR_MAX_ORIGINS,
     IR_MAX_CONSTS = 2 * IR_MAX_ORIGINS,
     IR_MAX_WINDOWS = 255
 };
@@ -118,6 +119,7 @@ struct ir_region {
     struct ir_window window[IR_MAX_WINDOWS];
     int64_t consts[IR_MAX_CONSTS];
     uint8_t temp_type[IR_MAX_TEMPS];
+    uint8_t temp_home[IR_MAX_TEMPS]; /* the global whose value it was, or 0: a good place for it */
     uint16_t nr_insns, nr_blocks, nr_exits, nr_origins, nr_windows, nr_consts, nr_temps;
     struct ir_guard guard[2];
     uint8_t nr_guards;
@@ -186,8 +188,10 @@ void ir_print(const struct ir_region *r, FILE *out);
 
 /* --- fold.c, passes: each makes the region smaller or faster and keeps its meaning --- */
 void ir_find_loops(struct ir_region *r);     /* loop heads, depth, weight */
+void ir_pass_rename(struct ir_region *r);    /* values only their block sees become temps */
+void ir_pass_narrow(struct ir_region *r);    /* upper halves nobody looks at */
 void ir_pass_fold(struct ir_region *r);      /* constants and copies inside blocks */
-void ir_pass_fuse(struct ir_region *r);      /* compare + branch */
+void ir_pass_fuse(struct ir_region *r);      /* pairs of operations */
 void ir_pass_dce(struct ir_region *r);       /* results nobody can see */
 void ir_pass_windows(struct ir_region *r);   /* several accesses off one base: one check */
 

@@ -211,9 +211,12 @@ static struct jit_region *new_region(const struct builder *b, struct rv_hart *h,
 static void optimise(struct ir_region *r)
 {
     ir_find_loops(r);
+    ir_pass_rename(r);
+    ir_pass_narrow(r);
     ir_pass_fold(r);
     ir_pass_fuse(r);
     ir_pass_dce(r);
+    ir_pass_narrow(r); /* again: it marks what is there now */
     ir_pass_windows(r);
 }
 

@@ -604,6 +604,7 @@ static void begin(struct emit *e, struct ir_host *host, const struct ir_region *
     e->features = host->features;
     e->owner = owner;
     e->slow = e->failed = false;
+    e->zero_ref = IR_NONE;
     e->fp = false;
     for (unsigned g = 32; g < IR_NR_GLOBALS; g++)
         e->fp |= al->global[g] != IR_LOC_MEMORY;

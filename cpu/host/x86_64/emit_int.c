@@ -7,12 +7,25 @@ static int width(const struct ir_insn *i)
     return i->type != IR_I32;
 }
 
-/* Ends an operation: a 32-bit result is sign-extended, then put where it belongs. */
+/* srliw by 1 or more: the upper half is right already */
+static bool is_positive(const struct emit *e, const struct ir_insn *i)
+{
+    return i->op == IR_SHR && ir_is_const(i->src[1]) && (ir_const_value(e->r, i->src[1]) & 31);
+}
+
+/* Ends an operation: a 32-bit result is sign-extended if anybody can tell, then put where it belongs. */
 static void finish(struct emit *e, const struct ir_insn *i, unsigned reg)
 {
-    if (i->type == IR_I32)
+    if (i->type == IR_I32 && !i->low && !is_positive(e, i))
         x86_rr(&e->a, X86_MOVSXD, 1, reg, reg);
     emit_put(e, i->dst, reg);
+}
+
+/* The operation before set the zero flag by its result, all moves of that included. */
+static void flags_tell(struct emit *e, const struct ir_insn *i)
+{
+    e->zero_ref = i->dst;
+    e->zero_at = e->a.p;
 }
 
 void emit_mov(struct emit *e, const struct ir_insn *i)
@@ -100,17 +113,23 @@ static void reverse_sub(struct emit *e, const struct ir_insn *i, unsigned d)
         emit_op_src(e, X86_ADD, width(i), d, i->src[0]);
 }
 
-/* global op= value, the global in memory */
+static bool same_memory(struct opnd a, struct opnd b)
+{
+    return a.place == IN_MEM && b.place == IN_MEM && a.mem.base == b.mem.base &&
+           a.mem.disp == b.mem.disp;
+}
+
+/* place op= value, the place in memory: a global, or a spilled temp that took over a source's slot */
 static bool alu_in_memory(struct emit *e, const struct ir_insn *i)
 {
-    struct opnd d = emit_opnd(e, i->dst), b = emit_opnd(e, i->src[1]);
+    struct opnd d = emit_opnd(e, i->dst), a = emit_opnd(e, i->src[0]), b = emit_opnd(e, i->src[1]);
 
-    if (i->type != IR_I64 || d.place != IN_MEM || i->dst != i->src[0] || b.place == IN_MEM)
+    if ((i->type == IR_I32 && !i->low) || !same_memory(d, a) || b.place == IN_MEM)
         return false;
     if (b.place == IN_REG)
-        x86_rm(&e->a, alu_opcode(i->op) - 2, 1, b.reg, d.mem); /* op rm, reg */
+        x86_rm(&e->a, alu_opcode(i->op) - 2, width(i), b.reg, d.mem); /* op rm, reg */
     else if (b.value == (int32_t)b.value)
-        x86_mi(&e->a, alu_opcode(i->op), 1, d.mem, (int32_t)b.value);
+        x86_mi(&e->a, alu_opcode(i->op), width(i), d.mem, (int32_t)b.value);
     else
         return false;
     return true;
@@ -122,8 +141,10 @@ void emit_alu(struct emit *e, const struct ir_insn *i)
     struct opnd b = emit_opnd(e, i->src[1]);
     ir_ref first = i->src[0], second = i->src[1];
 
-    if (alu_in_memory(e, i))
+    if (i->dst != IR_NONE && alu_in_memory(e, i)) {
+        flags_tell(e, i);
         return;
+    }
     if ((i->op == IR_ADD && add_by_lea(e, i, d)) || and_by_zero_extend(e, i, d)) {
         finish(e, i, d);
         return;
@@ -143,6 +164,7 @@ void emit_alu(struct emit *e, const struct ir_insn *i)
     else
         emit_op_src(e, alu_opcode(i->op), width(i), d, second);
     finish(e, i, d);
+    flags_tell(e, i);
 }
 
 /* a & ~b, a | ~b, ~(a ^ b) */
@@ -292,6 +314,9 @@ enum x86_cond emit_compare(struct emit *e, int w, enum ir_cc cc, ir_ref a, ir_re
     }
     struct opnd oa = emit_opnd(e, a), ob = emit_opnd(e, b);
 
+    if ((cc == IR_EQ || cc == IR_NE) && ir_is_zero(e->r, b) && a == e->zero_ref &&
+        e->a.p == e->zero_at)
+        return host_cond(cc);
     if (oa.place == IN_MEM && ob.place == IN_CONST && ob.value == (int32_t)ob.value) {
         x86_mi(&e->a, X86_CMP, w, oa.mem, (int32_t)ob.value);
     } else if (oa.place == IN_MEM && ob.place == IN_REG) {

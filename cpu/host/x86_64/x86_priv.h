@@ -111,6 +111,8 @@ struct emit {
     bool slow;             /* cold copy of a block: windows are not used */
     bool fp;               /* FP registers are in use: runtime routines save them */
     bool failed;
+    ir_ref zero_ref;         /* the host's zero flag tells whether this is 0 ... */
+    const uint8_t *zero_at;  /* ... while nothing was emitted since */
     uint8_t *label[IR_MAX_BLOCKS];
     uint8_t *guard_fail[2];
     unsigned nr_cold, nr_sites, nr_exits, nr_block_fixes;

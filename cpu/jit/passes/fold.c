@@ -8,14 +8,17 @@
 #include "sim-core/compiler.h"
 
 struct known {
-    ir_ref what; /* IR_NONE, a constant, or for temps the global or temp it copies */
+    ir_ref what;      /* IR_NONE, a constant, or for temps the global or temp it copies */
+    uint16_t version; /* of the global that was copied */
+    bool is_word;     /* equals its low half sign-extended */
     bool is_pc;  /* the code base + pc */
     int32_t pc;
 };
 
 struct folder {
     struct ir_region *r;
-    struct known value[IR_NR_GLOBALS + IR_MAX_TEMPS];
+    struct known value[IR_NR_GLOBALS + IR_MAX_TEMPS]; /* a temp's is set where it is defined */
+    uint16_t version[IR_NR_GLOBALS];                  /* counts definitions in the block */
 };
 
 static bool fits_imm32(int64_t v)
@@ -116,7 +119,7 @@ static void read_known(struct folder *f, struct ir_insn *i)
         if (ir_is_const(ref) || ref == IR_NONE)
             continue;
         ir_ref k = f->value[ref].what;
-        if (k == IR_NONE)
+        if (k == IR_NONE || (ir_is_global(k) && f->value[ref].version != f->version[k]))
             continue;
         if (!ir_is_const(k) || fits_imm32(ir_const_value(f->r, k)))
             i->src[s] = k;
@@ -152,15 +155,44 @@ static void fold_pc(struct folder *f, struct ir_insn *i)
     i->src[0] = i->src[1] = IR_NONE;
 }
 
-static void forget(struct folder *f, ir_ref dst)
+static bool is_word(const struct folder *f, ir_ref ref)
 {
-    f->value[dst].what = IR_NONE;
-    f->value[dst].is_pc = false;
-    if (!ir_is_global(dst))
-        return;
-    for (unsigned t = 0; t < f->r->nr_temps; t++)
-        if (f->value[IR_NR_GLOBALS + t].what == dst)
-            f->value[IR_NR_GLOBALS + t].what = IR_NONE;
+    if (ir_is_const(ref))
+        return ir_const_value(f->r, ref) == (int32_t)ir_const_value(f->r, ref);
+    return ref != IR_NONE && f->value[ref].is_word;
+}
+
+/* Is the result its low half sign-extended? */
+static bool makes_word(const struct folder *f, const struct ir_insn *i)
+{
+    switch (i->op) {
+    case IR_SEXT8: case IR_SEXT16: case IR_SEXT32: case IR_ZEXT16: case IR_SET: return true;
+    case IR_LOAD: return i->aux != IR_U32 && i->aux != IR_M64 && !ir_is_fp(f->r, i->dst);
+    case IR_MOV: return is_word(f, i->src[0]);
+    case IR_AND: case IR_OR: case IR_XOR: case IR_ANDN: case IR_ORN: case IR_XNOR:
+        return is_word(f, i->src[0]) && is_word(f, i->src[1]);
+    default:
+        return i->type == IR_I32 &&
+               ((i->op >= IR_ADD && i->op <= IR_ROR) || (i->op >= IR_MUL && i->op <= IR_REMU));
+    }
+}
+
+static void learn(struct folder *f, const struct ir_insn *i)
+{
+    struct known k = {.is_word = makes_word(f, i)};
+
+    if (i->op == IR_PC) {
+        k.is_pc = true;
+        k.pc = i->imm;
+    }
+    if (i->op == IR_MOV &&
+        (ir_is_const(i->src[0]) || (ir_is_temp(i->dst) && i->src[0] != i->dst))) {
+        k.what = i->src[0];
+        k.version = ir_is_global(k.what) ? f->version[k.what] : 0;
+    }
+    f->value[i->dst] = k;
+    if (ir_is_global(i->dst))
+        f->version[i->dst]++;
 }
 
 static void fold_insn(struct folder *f, struct ir_insn *i)
@@ -176,13 +208,10 @@ static void fold_insn(struct folder *f, struct ir_insn *i)
     else
         simplify(f, i);
     fold_pc(f, i);
-    if (i->dst == IR_NONE)
-        return;
-    forget(f, i->dst);
-    if (i->op == IR_PC)
-        f->value[i->dst] = (struct known){.is_pc = true, .pc = i->imm};
-    if (i->op == IR_MOV && (ir_is_const(i->src[0]) || (ir_is_temp(i->dst) && i->src[0] != i->dst)))
-        f->value[i->dst].what = i->src[0];
+    if (i->op == IR_SEXT32 && is_word(f, i->src[0]))
+        become_move(i, i->src[0]);
+    if (i->dst != IR_NONE)
+        learn(f, i);
 }
 
 void ir_pass_fold(struct ir_region *r)
@@ -191,7 +220,8 @@ void ir_pass_fold(struct ir_region *r)
 
     f.r = r;
     for (unsigned n = 0; n < r->nr_blocks; n++) {
-        memset(f.value, 0, sizeof(f.value[0]) * (IR_NR_GLOBALS + r->nr_temps));
+        memset(f.value, 0, sizeof(f.value[0]) * IR_NR_GLOBALS);
+        memset(f.version, 0, sizeof f.version);
         for (unsigned k = 0; k < r->block[n].nr; k++)
             fold_insn(&f, &r->insn[r->block[n].first + k]);
     }

@@ -212,6 +212,110 @@ static void test_fuse_not_after_a_source_changed(void **state)
     assert_int_equal(r->insn[r->nr_insns - 1].src[0], 5);
 }
 
+static void test_fuse_rotates_and_extensions(void **state)
+{
+    (void)state;
+    ir_ref t[4];
+
+    for (unsigned n = 0; n < 4; n++)
+        t[n] = ir_temp(r, IR_I64);
+    begin(0);
+    ir_emit(r, IR_SHL, IR_I32, t[0], 5, k(7));
+    ir_emit(r, IR_SHR, IR_I32, t[1], 5, k(25));
+    struct ir_insn *rol = op2(IR_OR, 6, t[1], t[0]);
+    op2(IR_SHL, t[2], 7, k(32));
+    struct ir_insn *zext = op2(IR_SHR, 8, t[2], k(32));
+    struct ir_insn *scaled = op2(IR_SHR, 9, t[2], k(30));
+    struct ir_insn *odd = op2(IR_SHR, 10, t[2], k(20));
+    op2(IR_SHL, t[3], 7, k(3));
+    struct ir_insn *index = op2(IR_ADD, 11, 12, t[3]);
+    leave_at(4);
+    ir_pass_fuse(r);
+    assert_int_equal(rol->op, IR_ROL);
+    assert_int_equal(rol->type, IR_I32);
+    assert_int_equal(rol->src[0], 5);
+    assert_int_equal(ir_const_value(r, rol->src[1]), 7);
+    assert_int_equal(zext->op, IR_ZEXT32);
+    assert_int_equal(scaled->op, IR_SHADD_UW);
+    assert_int_equal(scaled->aux, 2);
+    assert_int_equal(odd->op, IR_SHR);
+    assert_int_equal(index->op, IR_SHADD);
+    assert_int_equal(index->aux, 3);
+    assert_int_equal(index->src[0], 7);
+    assert_int_equal(index->src[1], 12);
+    assert_null(ir_verify(r));
+}
+
+static void test_fuse_needs_the_same_value_twice(void **state)
+{
+    (void)state;
+    begin(0);
+    op2(IR_SHL, 6, 5, k(8));
+    op2(IR_ADD, 5, 5, k(1));
+    op2(IR_SHR, 7, 5, k(56));
+    struct ir_insn *or = op2(IR_OR, 8, 6, 7);
+    leave_at(4);
+    ir_pass_fuse(r);
+    assert_int_equal(or->op, IR_OR);
+}
+
+static void test_rename_leaves_what_can_be_observed(void **state)
+{
+    (void)state;
+    begin(0);
+    struct ir_insn *seen = op2(IR_ADD, 5, 6, 7); /* the load may trap */
+    struct ir_insn *load = mem(IR_LOAD, 8, 2, 0, IR_NONE);
+    struct ir_insn *local = op2(IR_ADD, 5, 5, 8);
+    struct ir_insn *last = op2(IR_XOR, 5, 5, 8);
+    op2(IR_MOV, 8, k(0), IR_NONE);
+    leave_at(4);
+    ir_pass_rename(r);
+    assert_int_equal(seen->dst, 5);
+    assert_true(ir_is_temp(load->dst));
+    assert_true(ir_is_temp(local->dst));
+    assert_int_equal(local->src[0], 5);
+    assert_int_equal(local->src[1], load->dst);
+    assert_int_equal(last->dst, 5);
+    assert_int_equal(last->src[0], local->dst);
+    assert_null(ir_verify(r));
+}
+
+/* What the interpreter's function may finish keeps its register: the function writes that. */
+static void test_rename_keeps_the_names_that_helpers_write(void **state)
+{
+    (void)state;
+    begin(0);
+    struct ir_insn *amo = mem(IR_AMO, 5, 2, 0, 7);
+    struct ir_insn *exec = ir_emit(r, IR_EXEC, IR_I64, 6, IR_NONE, IR_NONE);
+    op2(IR_ADD, 5, 5, 6);
+    op2(IR_MOV, 6, k(0), IR_NONE);
+    leave_at(4);
+    ir_pass_rename(r);
+    assert_int_equal(amo->dst, 5);
+    assert_int_equal(exec->dst, 6);
+}
+
+static void test_narrow_marks_what_only_words_read(void **state)
+{
+    (void)state;
+    begin(0);
+    struct ir_insn *wide = ir_emit(r, IR_ADD, IR_I32, 9, 6, 7);
+    mem(IR_LOAD, 10, 9, 0, IR_NONE);
+    struct ir_insn *sum = ir_emit(r, IR_ADD, IR_I32, 5, 6, 7);
+    struct ir_insn *ext = op2(IR_SEXT32, 5, 5, IR_NONE);
+    struct ir_insn *mask = op2(IR_AND, 8, 5, k(0xff));
+    struct ir_insn *stored = ir_emit(r, IR_ADD, IR_I32, 5, 6, 7);
+    mem(IR_STORE, IR_NONE, 2, 0, 5)->aux = IR_U32; /* is a SITE too: x5 is wanted there */
+    op2(IR_MOV, 5, k(0), IR_NONE);
+    leave_at(4);
+    ir_pass_narrow(r);
+    assert_true(sum->low);
+    assert_int_equal(ext->op, IR_MOV);
+    assert_false(mask->low);
+    assert_false(wide->low);
+    assert_false(stored->low);
+}
+
 static void test_windows_join_accesses_off_one_base(void **state)
 {
     (void)state;
@@ -312,6 +416,11 @@ int main(void)
         TEST(test_dce_removes_only_what_nobody_sees),
         TEST(test_fuse_compare_and_branch),
         TEST(test_fuse_not_after_a_source_changed),
+        TEST(test_fuse_rotates_and_extensions),
+        TEST(test_fuse_needs_the_same_value_twice),
+        TEST(test_rename_leaves_what_can_be_observed),
+        TEST(test_rename_keeps_the_names_that_helpers_write),
+        TEST(test_narrow_marks_what_only_words_read),
         TEST(test_windows_join_accesses_off_one_base),
         TEST(test_windows_end_at_exec_and_stay_short),
         TEST(test_loops_nest),

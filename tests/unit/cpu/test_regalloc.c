@@ -117,6 +117,41 @@ static void test_too_many_temps_are_spilled_to_different_slots(void **state)
                          (al->temp[a] != IR_LOC_MEMORY || al->slot[a] == al->slot[b]));
 }
 
+/* x10 is dead from its last use to its next definition: its register serves meanwhile, and what is made
+ * into x10 takes it. */
+static void test_a_register_is_lent_while_its_global_is_dead(void **state)
+{
+    (void)state;
+    ir_ref a = ir_temp(r, IR_I64), b = ir_temp(r, IR_I64);
+    for (unsigned n = 0; n < 4; n++)
+        ir_emit(r, IR_ADD, IR_I64, 11, 11, 10);
+    ir_emit(r, IR_SHL, IR_I64, a, 10, ir_const(r, 1));
+    ir_emit(r, IR_XOR, IR_I64, b, a, 11);
+    ir_emit(r, IR_ADD, IR_I64, 10, b, ir_const(r, 5));
+    end();
+    ir_allocate(r, &two, al);
+    assert_int_not_equal(al->global[10], IR_LOC_MEMORY);
+    assert_int_not_equal(al->global[11], IR_LOC_MEMORY);
+    assert_int_equal(al->temp[0], al->global[10]);
+    assert_int_equal(al->temp[1], al->global[10]);
+}
+
+/* ... but not over an operation that may want all registers. */
+static void test_nothing_is_lent_over_an_observer(void **state)
+{
+    (void)state;
+    ir_ref a = ir_temp(r, IR_I64);
+    for (unsigned n = 0; n < 4; n++)
+        ir_emit(r, IR_ADD, IR_I64, 11, 11, 10);
+    ir_emit(r, IR_SHL, IR_I64, a, 10, ir_const(r, 1));
+    ir_emit(r, IR_EXEC, IR_I64, IR_NONE, IR_NONE, IR_NONE);
+    ir_emit(r, IR_ADD, IR_I64, 10, a, ir_const(r, 5));
+    end();
+    ir_allocate(r, &two, al);
+    assert_int_not_equal(al->global[10], IR_LOC_MEMORY);
+    assert_int_not_equal(al->temp[0], al->global[10]);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -126,6 +161,8 @@ int main(void)
         TEST(test_a_result_may_take_over_a_source),
         TEST(test_a_load_does_not_take_over_its_address),
         TEST(test_too_many_temps_are_spilled_to_different_slots),
+        TEST(test_a_register_is_lent_while_its_global_is_dead),
+        TEST(test_nothing_is_lent_over_an_observer),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -228,6 +228,9 @@ static ir_ref source(ir_ref *temps, unsigned nr_temps)
 {
     unsigned pick = (unsigned)(rnd() % 8);
 
+    if (rnd() % 2 && r->nr_insns) /* chains, for the passes to find pairs in */
+        return r->insn[r->nr_insns - 1].dst;
+
     if (pick < 2)
         return ir_const(r, (int64_t)interesting());
     if (pick < 4 && nr_temps)
@@ -254,6 +257,8 @@ static void random_region(const struct ir_host *host)
         if (!ir_host_has(host, op, type, 0))
             continue;
         ir_ref a = source(temps, nr_temps), b = source(temps, nr_temps), dst;
+        if (op >= IR_SHL && op <= IR_ROR && rnd() % 2)
+            b = ir_const(r, (int64_t)(rnd() % 4 ? 8 * (rnd() % 8) : 1 + rnd() % 3));
         if (rnd() % 3 == 0 && nr_temps < 12)
             dst = ir_temp(r, IR_I64);
         else
@@ -314,8 +319,13 @@ static void run_one(struct ir_host *host, const struct ir_regfile *file, bool pa
     memcpy(want, g.x, sizeof want);
     evaluate(want);
     if (passes) {
+        ir_pass_rename(r);
+        ir_pass_narrow(r);
         ir_pass_fold(r);
+        ir_pass_fuse(r);
         ir_pass_dce(r);
+        ir_pass_narrow(r);
+        assert_null(ir_verify(r));
     }
     ir_allocate(r, file, al);
     assert_false(al->failed);

@@ -4,11 +4,12 @@
 #   LITMUS_ITERATIONS  instances of each test instead of the case's (millions for a long run)
 #   LITMUS_OPTIONS     options for every `partita run`, for instance to spread the machine
 #   LITMUS_LAUNCH      a command before the program: mpirun -n 4
+#   LITMUS_SEED        another order of places, kinds and parts
 . "$(dirname "$0")/../system/lib.sh"
 
 mklitmus=${MKLITMUS:-$top/build/tests/litmus/mklitmus}
+launch=${LITMUS_LAUNCH-}
 pairs=mp,sb,lb,s,r,2+2w,co,amo,lrsc # groups of tests for two harts, or mostly
-broken=stores-swapped,fence-late,wrong-value,atomicity
 
 # build_guests : $guests/litmus.elf and stack.elf, made once for all cases
 build_guests() {
@@ -27,8 +28,8 @@ run_guest() {
   shift 3
   build_guests
   # shellcheck disable=SC2086 # words
-  timeout -k 5 "$limit" ${LITMUS_LAUNCH-} "$partita" run -bios none -kernel "$guests/$elf.elf" -append "$append" "$@" \
-    ${LITMUS_OPTIONS-} </dev/null >"$work/out" 2>"$work/err" || got=$?
+  timeout -k 5 "$limit" ${launch-} "$partita" run -bios none -kernel "$guests/$elf.elf" \
+    -append "seed=${LITMUS_SEED-1} $append" "$@" ${LITMUS_OPTIONS-} </dev/null >"$work/out" 2>"$work/err" || got=$?
   [ "$got" = "$want" ] || fail "exit code $got instead of $want: $elf $append: $*"
 }
 
@@ -52,17 +53,45 @@ case_four_one_thread() { litmus 2000 "" -smp 4 -threads 1; }
 case_three() { litmus 4000 "" -smp 3 -threads 2; }
 case_many() { litmus 1000 "" -smp 13 -threads 2; }
 
+# Every hart on another rank, or nearly: pages travel with each instance, so there are few of them. The threads meet
+# before an instance without long waits, which would only move pages.
+ranks() {
+  local iterations=$1 append=$2
+  shift 2
+  litmus "$iterations" "$append batch=40 meet=mixed,spin polls=30" "$@"
+}
+case_ranks_pairs() { ranks 120 "groups=$pairs" -smp 2 -ranks 2; }
+case_ranks_four() { ranks 30 groups=amo,lrsc,three,four -smp 4 -ranks 4; }
+case_ranks_uneven() { ranks 40 groups=lrsc,four -smp 5 -ranks 3; }
+case_ranks_interpreter() { ranks 40 "groups=$pairs" -smp 2 -ranks 2 -accel interp; }
+
+# The same with processes for ranks.
+mpi() {
+  need mpirun
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  launch="mpirun --oversubscribe -n $1"
+}
+case_mpi_pairs() { mpi 2; ranks 120 "groups=$pairs" -smp 2; }
+case_mpi_four() { mpi 4; ranks 40 groups=lrsc,four -smp 4; }
+
 # The harness must be able to fail: guests that do not do what they claim (group `broken`).
-case_broken() {
-  local test
-  for engine in "-threads 2" "-threads 1" "-threads 2 -accel interp"; do
-    for test in ${broken//,/ }; do
-      # shellcheck disable=SC2086 # words
-      run_guest 10 litmus "iterations=3000 tests=BROKEN+$test" -smp 2 $engine
-      out_has "^FORBIDDEN BROKEN\\+$test: .* [1-9][0-9]* times"
-    done
+fails() {
+  local iterations=$1 test
+  shift
+  for test in stores-swapped fence-late wrong-value atomicity; do
+    run_guest 10 litmus "iterations=$iterations tests=BROKEN+$test" "$@"
+    out_has "^FORBIDDEN BROKEN\\+$test: .* [1-9][0-9]* times"
   done
 }
+case_broken() {
+  local engine
+  for engine in "-threads 2" "-threads 1" "-threads 2 -accel interp"; do
+    # shellcheck disable=SC2086 # words
+    fails 2000 -smp 2 $engine
+  done
+}
+case_broken_ranks() { fails 1500 -smp 2 -ranks 2; }
+case_broken_mpi() { mpi 2; fails 1500 -smp 2; }
 
 # All outcomes that an interleaving of the operations can have are seen: what is not seen cannot be judged.
 case_interleavings() {
@@ -86,5 +115,7 @@ case_aba() { stack 50000 -smp 4 -threads 2; }
 case_aba_two() { stack 50000 -smp 2 -threads 2; }
 case_aba_one_thread() { stack 30000 -smp 4 -threads 1; }
 case_aba_interpreter() { stack 20000 -smp 4 -threads 2 -accel interp; }
+case_aba_ranks() { stack 2000 -smp 4 -ranks 4; }
+case_aba_mpi() { mpi 2; stack 2000 -smp 4; }
 
 main "$1"

@@ -419,7 +419,8 @@ static void finish(void)
 
 void guest_main(unsigned hart)
 {
-    struct round r = {.random = guest_option("seed", 1)};
+    struct round r = {.random = guest_option("seed", 1),
+                      .number = (unsigned)guest_option("seed", 0)};
 
     for (unsigned i = 0; i < guest_harts; i++)
         r.order[i] = (uint8_t)i;

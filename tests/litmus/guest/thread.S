@@ -83,9 +83,12 @@
 8:
         .endm
 
-/* Long enough for the other harts to have their turn. */
+/* Long enough for the other harts to have their turn, wherever they run. */
         .macro  DELAY
         .rept   8
         .word   0x0100000f
         .endr
+        li      t5, 2000
+8:      addi    t5, t5, -1
+        bnez    t5, 8b
         .endm

@@ -147,7 +147,7 @@ static bool case_idle(struct rank *me)
         nap_ns(3000000);
         uint64_t begin = sim_host_ns();
         atomic_store(&me->answered_ns, 0);
-        ic_send_small(me->ic, 1, ASK, NULL, 0);
+        ic_send_small(me->ic, ic_nr_ranks(me->ic) - 1, ASK, NULL, 0);
         while (!atomic_load(&me->answered_ns)) /* the asker polls, the asked sleeps */
             ic_poll(me->ic);
         took[i] = atomic_load(&me->answered_ns) - begin;

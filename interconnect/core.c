@@ -72,7 +72,7 @@ static bool pass_on(struct ic *ic, struct ic_peer *p, struct ic_parts *m)
     add(&ic->handler[m->wire.type].sent, 1);
     add(&ic->handler[m->wire.type].sent_bytes, m->wire.len);
     if (p->bell)
-        ic_bell_ring(p->bell);
+        ic_bell_ring(p);
     return true;
 }
 
@@ -337,12 +337,13 @@ struct ic *ic_create(struct ic_transport *t, rank_t rank, rank_t nr, const struc
         struct ic_peer *p = &ic->peer[r];
         p->rank = r;
         p->window = IC_WINDOW;
-        p->pidfd = -1;
+        p->pidfd = p->bell_out = -1;
         ic_queue_init(&p->outbox);
         ic_queue_init(&p->held);
         snprintf(p->name, sizeof p->name, "rank %d", r);
     }
     ic->nap_cap_ns = IC_TICK_NS;
+    ic->bell_in = -1;
     ic_collective_init(ic);
     ic_clock_init(ic);
     ic_liveness_init(ic);

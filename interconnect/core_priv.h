@@ -18,6 +18,7 @@ enum {
     IC_WINDOW = 64,     /* messages of a pair that may be unhandled; bounds what waits at a slow rank */
     IC_POLL_BATCH = 64, /* messages one ic_poll handles at most */
     IC_HOST_NAME = 64,
+    IC_EARS = 255,   /* connections that can wake a sleeping rank */
     IC_REASON = 120, /* why a rank is lost, with the NUL */
     IC_TICK_NS = 250000000
 };
@@ -33,6 +34,13 @@ enum ic_control {
     IC_CONTROL_RELEASE, /* barrier, from rank 0 */
     IC_CONTROL_CLOCK_ASK,
     IC_CONTROL_CLOCK_TELL
+};
+
+/* A TCP connection of MPI's to a rank that cannot ring (sockets.c). */
+struct ic_ear {
+    _Atomic int fd; /* -1: closed */
+    rank_t rank;
+    uint8_t peer[18]; /* its name at the other end */
 };
 
 /* A doorbell: how a sender wakes a rank that sleeps. On one host all ranks map each other's. */
@@ -62,6 +70,7 @@ struct ic_peer {
     struct ic_queue outbox;
     struct ic_queue held; /* arrived before ic_start without a handler, and what came after */
     struct ic_bell *bell; /* NULL: it cannot be rung */
+    int bell_out;         /* it sleeps on the other end of this pipe; -1: on the bell's word */
     _Atomic bool lost;
     _Atomic bool bye;   /* it said good-bye: may go */
     bool heard;         /* since the last tick */
@@ -141,6 +150,11 @@ struct ic {
     uint64_t clock_error_ns;
     _Atomic uint64_t clock_answer; /* rank 0's clock, 0: none yet */
 
+    int bell_in; /* pipe to sleep on; -1: the bell's word */
+    struct ic_ear ear[IC_EARS];
+    unsigned nr_ears;
+    _Atomic bool watching; /* the progress thread leaves polling to others and does not listen */
+
     struct sim_thread progress;
     _Atomic bool progress_stop;
 };
@@ -174,8 +188,8 @@ void ic_collective_fini(struct ic *ic);
 enum sim_status ic_wait(struct ic *ic, bool (*done)(struct ic *ic), uint64_t deadline_ns);
 
 /* progress.c */
-/* Rings when the peer sleeps. After the message is under way. */
-void ic_bell_ring(struct ic_bell *bell);
+/* Rings when the peer sleeps. After the message is under way; the peer has a bell. */
+void ic_bell_ring(const struct ic_peer *p);
 /* Polls, and when nothing was there sleeps until something may be, at most `max_ns`. Returns the number of
  * messages handled. Not in turn. */
 unsigned ic_nap(struct ic *ic, uint64_t max_ns);
@@ -183,6 +197,15 @@ unsigned ic_nap(struct ic *ic, uint64_t max_ns);
 /* clock.c */
 void ic_clock_init(struct ic *ic);
 enum sim_status ic_clock_compare(struct ic *ic);
+
+/* sockets.c */
+/* Collective. */
+enum sim_status ic_sockets_find(struct ic *ic) SIM_MUST_CHECK;
+bool ic_sockets_hear(const struct ic *ic, rank_t rank);
+/* Sleeps until rung, or data has come for MPI (`listen`), or the time is over. */
+void ic_sockets_sleep(struct ic *ic, bool listen, uint64_t max_ns);
+/* Ranks whose connections are closed are lost. In turn. */
+void ic_sockets_check(struct ic *ic);
 
 /* liveness.c */
 void ic_watch_process(struct ic *ic, rank_t rank, int pid);

@@ -199,6 +199,7 @@ void ic_tick(struct ic *ic)
     ic->last_tick_ns = now;
     if (*ic->suspect_reason)
         lose_suspect(ic);
+    ic_sockets_check(ic);
     for (rank_t r = 0; r < ic->nr; r++)
         check(ic, &ic->peer[r], elapsed);
 }

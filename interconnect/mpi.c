@@ -49,7 +49,7 @@ struct slot {
 struct identity {
     char host[IC_HOST_NAME];
     uint64_t token; /* what the page behind bell_fd contains */
-    int32_t pid, bell_fd;
+    int32_t pid, bell_fd, pipe_fd;
 };
 
 /* The page that a rank shares with those of its host. */
@@ -69,7 +69,8 @@ struct mpi {
     struct slot *flying; /* sends not yet done */
     char *slot_memory;
     struct identity self;
-    struct bell_page *bell_page; /* ours */
+    struct bell_page *bell_page; /* ours; peer[rank].bell */
+    int pipe[2];                 /* ours: who rings writes to it; bell_in and peer[rank].bell_out */
 };
 
 static struct mpi *mpi_of(struct ic_transport *t)
@@ -292,6 +293,21 @@ static void cancel_receives(struct mpi *m)
     }
 }
 
+static void close_bells(struct mpi *m)
+{
+    struct ic *ic = m->transport.ic;
+
+    for (rank_t r = 0; r < ic->nr; r++) {
+        if (ic->peer[r].bell)
+            munmap(SIM_CONTAINER_OF(ic->peer[r].bell, struct bell_page, bell), sizeof(struct bell_page));
+        if (ic->peer[r].bell_out >= 0)
+            close(ic->peer[r].bell_out);
+    }
+    close(ic->bell_in);
+    if (m->self.bell_fd >= 0)
+        close(m->self.bell_fd);
+}
+
 static void mpi_destroy(struct ic_transport *t, bool orderly)
 {
     struct mpi *m = mpi_of(t);
@@ -306,7 +322,7 @@ static void mpi_destroy(struct ic_transport *t, bool orderly)
         return;
     }
     call_put(end);
-    munmap(m->bell_page, sizeof *m->bell_page);
+    close_bells(m);
     for (unsigned i = 0; i < RECEIVES; i++)
         sim_free(m->receive_data[i]);
     sim_free(m->slot_memory);
@@ -323,13 +339,15 @@ static const struct ic_transport_ops mpi_ops = {.name = "mpi",
 
 /* --- bells --- */
 
-/* Ours: a page without a name, which other ranks of this host open through /proc. Where that fails, or
- * they may not, we are not rung and sleep shorter. */
+/* Ours: a page and a pipe without names, which other ranks of this host open through /proc. Where that
+ * fails, or they may not, we are not rung and sleep shorter. */
 static void make_bell(struct mpi *m)
 {
     int fd = memfd_create("partita-bell", MFD_CLOEXEC);
     void *page = MAP_FAILED;
 
+    SIM_BUG_ON(pipe2(m->pipe, O_CLOEXEC | O_NONBLOCK), "no pipe for the doorbell: %m");
+    m->self.pipe_fd = m->pipe[1];
     if (fd >= 0 && !ftruncate(fd, sizeof *m->bell_page))
         page = mmap(NULL, sizeof *m->bell_page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     m->self.bell_fd = page == MAP_FAILED ? -1 : fd;
@@ -342,12 +360,19 @@ static void make_bell(struct mpi *m)
     m->bell_page->token = m->self.token;
 }
 
-static struct ic_bell *map_bell(const struct identity *id)
+/* The other process's descriptor, opened anew. */
+static int open_theirs(const struct identity *id, int fd, int flags)
 {
     char path[64];
 
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", id->pid, id->bell_fd);
-    int fd = id->bell_fd < 0 ? -1 : open(path, O_RDWR | O_CLOEXEC);
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", id->pid, fd);
+    return fd < 0 ? -1 : open(path, flags | O_CLOEXEC | O_NONBLOCK);
+}
+
+static struct ic_bell *map_bell(const struct identity *id)
+{
+    int fd = open_theirs(id, id->bell_fd, O_RDWR);
+
     if (fd < 0)
         return NULL;
     struct bell_page *page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -363,13 +388,18 @@ static struct ic_bell *map_bell(const struct identity *id)
 static void meet(struct ic *ic, rank_t r, const struct identity *id)
 {
     struct mpi *m = mpi_of(ic->transport);
+    struct ic_peer *p = &ic->peer[r];
 
     ic_set_identity(ic, r, id->host, id->pid);
     if (r == ic->rank || strncmp(id->host, m->self.host, sizeof id->host))
         return;
-    ic->peer[r].bell = map_bell(id);
-    if (ic->peer[r].bell)
-        ic_watch_process(ic, r, id->pid);
+    struct ic_bell *bell = map_bell(id);
+    if (!bell)
+        return;
+    ic_watch_process(ic, r, id->pid);
+    p->bell_out = open_theirs(id, id->pipe_fd, O_WRONLY);
+    if (p->bell_out >= 0)
+        p->bell = bell;
 }
 
 static enum sim_status meet_all(struct ic *ic)
@@ -380,18 +410,23 @@ static enum sim_status meet_all(struct ic *ic)
     enum sim_status status = ic_gather(ic, &m->self, sizeof m->self, ids, lens);
 
     if (status == SIM_OK) {
-        ic->nap_cap_ns = NAP_ALL_RING_NS;
-        for (rank_t r = 0; r < ic->nr; r++) {
+        for (rank_t r = 0; r < ic->nr; r++)
             if (lens[r] == sizeof m->self)
                 meet(ic, r, ids[r]);
-            if (!ic->peer[r].bell)
-                ic->nap_cap_ns = NAP_SOME_RING_NS;
-        }
         ic_gather_free(ic, ids);
     }
     sim_free(ids);
     sim_free(lens);
     return status;
+}
+
+/* How long may we sleep? */
+static void set_nap_cap(struct ic *ic)
+{
+    ic->nap_cap_ns = NAP_ALL_RING_NS;
+    for (rank_t r = 0; r < ic->nr; r++)
+        if (!ic->peer[r].bell && !ic_sockets_hear(ic, r))
+            ic->nap_cap_ns = NAP_SOME_RING_NS;
 }
 
 /* --- creating --- */
@@ -481,14 +516,20 @@ enum sim_status ic_mpi_create(const struct ic_config *config, struct ic **out)
     MPI_Comm_rank(comm, &rank);
     MPI_Comm_size(comm, &nr);
     struct ic *ic = ic_create(&m->transport, rank, nr, config);
+    ic->nap_cap_ns = NAP_SOME_RING_NS;
+    ic->bell_in = m->pipe[0];
     ic->peer[rank].bell = &m->bell_page->bell;
+    ic->peer[rank].bell_out = m->pipe[1];
     ic->poll_interval_ns = measure_poll_interval(m);
     enum sim_status status = meet_all(ic);
+    if (status == SIM_OK)
+        status = ic_sockets_find(ic);
     if (status != SIM_OK) {
         ic->disorderly = true;
         ic_destroy(ic);
         return status;
     }
+    set_nap_cap(ic);
     *out = ic;
     return SIM_OK;
 }

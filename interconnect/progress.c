@@ -7,6 +7,7 @@
  * Bell and message meet as in Dekker's algorithm: the sleeper arms and then looks for messages, the sender
  * sends and then looks whether the bell is armed. The first that rings disarms it: one system call for a sleep. */
 #include <string.h>
+#include <unistd.h>
 
 #include "core_priv.h"
 #include "sim-core/log.h"
@@ -18,19 +19,41 @@ enum {
     FIRST_NAP_NS = 20000 /* doubles while nothing comes, up to nap_cap_ns */
 };
 
-void ic_bell_ring(struct ic_bell *bell)
+static void ring(const struct ic_peer *p)
+{
+    atomic_fetch_add_explicit(&p->bell->rung, 1, memory_order_seq_cst);
+    if (p->bell_out < 0)
+        sim_word_wake(&p->bell->rung);
+    else if (write(p->bell_out, "", 1) < 0) {
+        /* full: it has enough to wake up for; closed: it is gone */
+    }
+}
+
+void ic_bell_ring(const struct ic_peer *p)
 {
     sim_fence();
-    if (SIM_LIKELY(!atomic_load_explicit(&bell->armed, memory_order_relaxed)) ||
-        !atomic_exchange_explicit(&bell->armed, 0, memory_order_seq_cst))
-        return;
-    atomic_fetch_add_explicit(&bell->rung, 1, memory_order_seq_cst);
-    sim_word_wake(&bell->rung);
+    if (SIM_UNLIKELY(atomic_load_explicit(&p->bell->armed, memory_order_relaxed)) &&
+        atomic_exchange_explicit(&p->bell->armed, 0, memory_order_seq_cst))
+        ring(p);
 }
 
 static struct ic_bell *own_bell(struct ic *ic)
 {
     return ic->peer[ic->rank].bell;
+}
+
+static void ring_own(struct ic *ic)
+{
+    ring(&ic->peer[ic->rank]);
+}
+
+/* Sleeps until the bell was rung more often than `rung`, or, listening, data came over TCP. */
+static void sleep_for(struct ic *ic, uint32_t rung, bool listen, uint64_t max_ns)
+{
+    if (ic->bell_in >= 0)
+        ic_sockets_sleep(ic, listen, max_ns);
+    else
+        sim_word_wait(&own_bell(ic)->rung, rung, sim_host_ns() + max_ns);
 }
 
 static void arm(struct ic *ic)
@@ -59,13 +82,15 @@ unsigned ic_nap(struct ic *ic, uint64_t max_ns)
         max_ns = ic->nap_cap_ns;
     if (restless && max_ns > RESTLESS_NS)
         max_ns = RESTLESS_NS;
-    sim_word_wait(&bell->rung, rung, sim_host_ns() + max_ns);
+    sleep_for(ic, rung, true, max_ns);
     return 0;
 }
 
 unsigned ic_rest(struct ic *ic)
 {
     arm(ic);
+    if (ic->nr_ears && atomic_load_explicit(&ic->watching, memory_order_seq_cst))
+        ring_own(ic); /* what comes over TCP does not ring: somebody must listen */
     return ic_poll(ic);
 }
 
@@ -113,7 +138,9 @@ static void *progress_main(void *arg)
             next_tick = now + IC_TICK_NS;
         }
         if (others_poll(ic, &polls) && rung == rung_now) {
-            sim_word_wait(&bell->rung, rung, now + WATCH_NS);
+            atomic_store_explicit(&ic->watching, true, memory_order_seq_cst);
+            sleep_for(ic, rung, false, WATCH_NS);
+            atomic_store_explicit(&ic->watching, false, memory_order_seq_cst);
             continue;
         }
         if (rung != rung_now || ic_nap(ic, nap)) {
@@ -183,7 +210,6 @@ void ic_stop(struct ic *ic)
         say_bye(ic);
     atomic_store_explicit(&ic->stopped, true, memory_order_release);
     atomic_store_explicit(&ic->progress_stop, true, memory_order_release);
-    atomic_fetch_add_explicit(&own_bell(ic)->rung, 1, memory_order_seq_cst);
-    sim_word_wake(&own_bell(ic)->rung);
+    ring_own(ic);
     sim_thread_join(&ic->progress);
 }

@@ -35,9 +35,11 @@ enum sim_status ic_wait(struct ic *ic, bool (*done)(struct ic *ic), uint64_t dea
 {
     uint64_t now = sim_host_ns(), next_tick = now + IC_TICK_NS, quiet = now + SPIN_NS;
 
-    while (!done(ic)) {
+    for (;;) {
         if (atomic_load_explicit(&ic->a_rank_is_lost, memory_order_acquire))
             return SIM_ERR_IO;
+        if (done(ic))
+            return SIM_OK;
         if (now >= deadline_ns)
             return SIM_INPROGRESS;
         if (now >= next_tick) {
@@ -49,7 +51,6 @@ enum sim_status ic_wait(struct ic *ic, bool (*done)(struct ic *ic), uint64_t dea
         if (handled)
             quiet = now + SPIN_NS;
     }
-    return SIM_OK;
 }
 
 /* --- gather --- */

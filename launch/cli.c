@@ -12,6 +12,7 @@
 
 struct cli {
     struct config *config;
+    bool restoring; /* only options that a restored machine leaves open */
     struct cli_devices devices;
     struct numa_options numa;
     bool help;
@@ -26,6 +27,7 @@ struct cli_option {
     apply_fn apply;   /* NULL: the plain kinds below */
     uint32_t string;  /* offset of a char * field that gets the argument, */
     uint32_t flag;    /* or of a bool field that becomes true; 0 = none */
+    bool restore;     /* `partita restore` has it too */
 };
 
 /* --- machine --- */
@@ -227,6 +229,17 @@ static enum sim_status apply_clock(struct cli *cli, const char *option, const ch
     return SIM_OK;
 }
 
+static enum sim_status apply_checkpoint_every(struct cli *cli, const char *option, const char *value)
+{
+    return parse_duration(option, value, &cli->config->checkpoint.every_ns);
+}
+
+static enum sim_status apply_keep(struct cli *cli, const char *option, const char *value)
+{
+    SIM_TRY(parse_u32(option, value, &cli->config->checkpoint.keep));
+    return cli->config->checkpoint.keep ? SIM_OK : option_reject(option, value, "keeps no image");
+}
+
 /* --- devices --- */
 
 static enum sim_status apply_serial(struct cli *cli, const char *option, const char *value)
@@ -315,6 +328,7 @@ static enum sim_status apply_nothing(struct cli *cli, const char *option, const 
 #define STRING(field) .string = offsetof(struct config, field)
 #define FLAG(field) .flag = offsetof(struct config, field)
 #define CALL(fn) .apply = fn
+#define RESTORE .restore = true
 #define GROUP(title) {.help = title}
 
 static const struct cli_option options[] = {
@@ -350,11 +364,13 @@ static const struct cli_option options[] = {
     {"chardev", "KIND,id=ID[,...]", "stdio, null, file,path=F, socket,path=F[,server=on]",
      CALL(apply_chardev)},
     {"serial", "PLACE", "stdio (default), null, file:PATH, unix:PATH,server=on,\n"
-     "chardev:ID; repeat it for more ports", CALL(apply_serial)},
+     "chardev:ID; repeat it for more ports", CALL(apply_serial), RESTORE},
 
     GROUP("How it runs"),
-    {"accel", "jit|interp", "translate guest code (default) or interpret it", CALL(apply_accel)},
-    {"threads", "N", "host threads that run the harts (default: host CPUs)", CALL(apply_threads)},
+    {"accel", "jit|interp", "translate guest code (default) or interpret it", CALL(apply_accel),
+     RESTORE},
+    {"threads", "N", "host threads that run the harts (default: host CPUs)", CALL(apply_threads),
+     RESTORE},
     {"ranks", "N", "spread the machine over N ranks inside this process\n"
      "(mpirun -n N partita run ... : over N processes)", CALL(apply_ranks)},
     {"harts-per-rank", "N,N,...", "harts of each rank (default: by its cores)",
@@ -362,13 +378,26 @@ static const struct cli_option options[] = {
     {"clock", "host|virtual", "guest time: the host's, or counted instructions",
      CALL(apply_clock)},
 
+    GROUP("Checkpoints"),
+    {"checkpoint-dir", "DIR", "images go there: SIGUSR1 makes one, SIGTERM makes one and\n"
+     "ends with exit code 85", STRING(checkpoint.dir), RESTORE},
+    {"checkpoint-every", "TIME", "an image every 30s, 10m, 1h of guest time",
+     CALL(apply_checkpoint_every), RESTORE},
+    {"checkpoint-incremental", NULL, "images hold what changed since the one before",
+     FLAG(checkpoint.incremental), RESTORE},
+    {"keep", "N", "of the images keep the newest N and what they need", CALL(apply_keep), RESTORE},
+    {"control", "SOCKET", "take commands there: partita checkpoint, or JSON", STRING(control),
+     RESTORE},
+
     GROUP("When it ends"),
     {"timeout", "TIME", "end after 60, 90s, 2m, 1h of host time: exit code 124",
-     CALL(apply_timeout)},
+     CALL(apply_timeout), RESTORE},
     {"expect", "REGEX", "end with 0 when serial output matches, 1 if it never did",
-     STRING(expect)},
-    {"no-reboot", NULL, "a guest's reset ends the run", FLAG(no_reboot)},
-    {"stats", NULL, "at the end, print what was executed and how fast", FLAG(stats)},
+     STRING(expect), RESTORE},
+    {"no-reboot", NULL, "a guest's reset ends the run", FLAG(no_reboot), RESTORE},
+    {"stats", NULL, "at the end, print what was executed and how fast", FLAG(stats), RESTORE},
+    {"state-hash", NULL, "at the end, print a hash of memory and all registers",
+     FLAG(state_hash), RESTORE},
     {"dump-config", NULL, "print the configuration as YAML and exit", FLAG(dump_config)},
 
     GROUP("Accepted from QEMU's command lines"),
@@ -384,13 +413,14 @@ static const struct cli_option options[] = {
     {"object", "KIND,id=ID", NULL, CALL(apply_object)},
     {"nodefaults", NULL, NULL, CALL(apply_nothing)},
     {"no-user-config", NULL, NULL, CALL(apply_nothing)},
-    {"help", NULL, "this text", CALL(apply_help)},
-    {"h", NULL, NULL, CALL(apply_help)},
+    {"help", NULL, "this text", CALL(apply_help), RESTORE},
+    {"h", NULL, NULL, CALL(apply_help), RESTORE},
 };
 
 #undef STRING
 #undef FLAG
 #undef CALL
+#undef RESTORE
 #undef GROUP
 
 static const char *option_name(unsigned i)
@@ -453,6 +483,9 @@ static enum sim_status apply_word(struct cli *cli, int argc, char *const *argv, 
 
     if (!o)
         return unknown_option(word);
+    if (cli->restoring && !o->restore)
+        return option_reject(word, equals ? equals + 1 : "", "is not for a restored machine: the image "
+                             "says what it is made of");
     if (!o->arg && equals)
         return option_reject(word, equals + 1, "is one argument too many: it takes none");
     if (!o->arg || equals)
@@ -487,7 +520,7 @@ static enum sim_status check_whole(const struct config *c)
         bool wrong;
         const char *why;
     } rules[] = {
-        {!c->kernel && !c->demo && !is_firmware_file(c->bios) && !c->dump_dtb && !c->dump_config,
+        {!c->tree.fdt && !c->kernel && !c->demo && !is_firmware_file(c->bios) && !c->dump_dtb && !c->dump_config,
          "nothing to run: give -kernel FILE, -bios FILE or --demo"},
         {c->initrd && !c->kernel, "-initrd needs -kernel"},
         {c->append && !c->kernel && !c->demo && !c->dump_dtb, "-append needs -kernel"},
@@ -499,6 +532,9 @@ static enum sim_status check_whole(const struct config *c)
         {c->virtual_clock && c->ranks > 1,
          "--clock virtual counts the instructions of one thread: leave --ranks away"},
         {!c->dtb && c->ranks > c->smp, "--ranks: each rank needs a hart of its own: raise -smp"},
+        {(c->checkpoint.every_ns || c->checkpoint.keep || c->checkpoint.incremental) &&
+             !c->checkpoint.dir,
+         "--checkpoint-every, --checkpoint-incremental and --keep need --checkpoint-dir DIR"},
         {count_stdio(c) > 1, "only one serial port or console can be stdio"},
     };
 
@@ -521,6 +557,41 @@ static enum sim_status complete(struct cli *cli)
         c->serial[c->nr_serials++] =
             sim_strdup(c->virtconsole && strcmp(c->virtconsole, "stdio") == 0 ? "null" : "stdio");
     return check_whole(c);
+}
+
+/* A port of the image's machine is replaced by the first -serial. */
+static void forget_serials(struct config *c)
+{
+    while (c->nr_serials)
+        config_set_string(&c->serial[--c->nr_serials], NULL);
+}
+
+static bool has_option(int argc, char *const *argv, const char *name)
+{
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i] + strspn(argv[i], "-"), name) == 0)
+            return true;
+    return false;
+}
+
+enum cli_action cli_parse_restore(int argc, char *const *argv, struct config *c)
+{
+    struct cli cli = {.config = c, .restoring = true};
+    enum sim_status status = SIM_OK;
+
+    if (has_option(argc, argv, "serial"))
+        forget_serials(c);
+    for (int i = 0; i < argc && status == SIM_OK && !cli.help;)
+        status = apply_word(&cli, argc, argv, &i);
+    if (status == SIM_OK && !cli.help)
+        status = check_whole(c);
+    if (status == SIM_OK && !cli.help)
+        return CLI_RUN;
+    config_fini(c);
+    if (status != SIM_OK)
+        return CLI_BAD;
+    cli_print_restore_help(stdout);
+    return CLI_DONE;
 }
 
 enum cli_action cli_parse_run(int argc, char *const *argv, struct config *c)
@@ -568,6 +639,16 @@ static void print_option(const struct cli_option *o, FILE *out)
     }
 }
 
+void cli_print_restore_help(FILE *out)
+{
+    fputs("Usage: partita restore IMAGE [OPTION...]\n"
+          "Goes on with a machine from an image: a folder of images (its newest), or one of them.\n\n",
+          out);
+    for (size_t i = 0; i < SIM_ARRAY_LEN(options); i++)
+        if (options[i].name && options[i].help && options[i].restore)
+            print_option(&options[i], out);
+}
+
 void cli_print_run_help(FILE *out)
 {
     fputs("Usage: partita run [OPTION...]\n"
@@ -584,7 +665,7 @@ void cli_print_run_help(FILE *out)
           "  Ctrl-A x  quit      Ctrl-A h  all keys\n"
           "\nExit code\n"
           "  the guest's own (0 for power-off) | 1 --expect never matched | 2 bad command line or\n"
-          "  file | 70 internal error | 124 time-out | 128+N ended by signal N\n"
+          "  file | 70 internal error | 85 image made at SIGTERM | 124 time-out | 128+N ended by signal N\n"
           "\nExamples\n"
           "  partita run --demo -smp 4\n"
           "  partita run -smp 4 -m 1G -kernel Image -initrd initramfs.cpio.gz \\\n"

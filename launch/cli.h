@@ -20,6 +20,9 @@ enum cli_action {
  * it is empty. */
 enum cli_action cli_parse_run(int argc, char *const *argv, struct config *c);
 void cli_print_run_help(FILE *out);
+/* The words after `partita restore IMAGE`; c comes from the image, its owner as above. */
+enum cli_action cli_parse_restore(int argc, char *const *argv, struct config *c);
+void cli_print_restore_help(FILE *out);
 
 /* --- between cli.c and cli_device.c --- */
 

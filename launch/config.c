@@ -28,7 +28,8 @@ void config_numa_fini(struct config_numa *numa)
 void config_fini(struct config *c)
 {
     char **strings[] = {&c->cpu,      &c->kernel, &c->initrd,      &c->append, &c->bios, &c->dtb,
-                        &c->dump_dtb, &c->expect, &c->virtconsole};
+                        &c->dump_dtb, &c->expect, &c->virtconsole, &c->control,
+                        &c->checkpoint.dir};
 
     for (size_t i = 0; i < SIM_ARRAY_LEN(strings); i++)
         config_set_string(strings[i], NULL);
@@ -42,6 +43,7 @@ void config_fini(struct config *c)
         sim_free(c->serial[i]);
     config_numa_fini(&c->numa);
     sim_free(c->harts_per_rank);
+    sim_free(c->tree.fdt);
     *c = (struct config){0};
 }
 
@@ -168,6 +170,19 @@ static void put_harts_per_rank(const struct config *c, FILE *out)
                 i + 1 < c->nr_harts_per_rank ? "" : "]\n");
 }
 
+static void put_checkpoint(const struct config *c, FILE *out)
+{
+    const struct config_checkpoint *k = &c->checkpoint;
+
+    put_string(out, "", "control", c->control);
+    if (!k->dir)
+        return;
+    fputs("checkpoint:\n", out);
+    put_string(out, "  ", "dir", k->dir);
+    fprintf(out, "  every_ns: %" PRIu64 "\n  keep: %" PRIu32 "\n  incremental: %s\n", k->every_ns,
+            k->keep, k->incremental ? "true" : "false");
+}
+
 void config_dump(const struct config *c, FILE *out)
 {
     const struct {
@@ -190,6 +205,8 @@ void config_dump(const struct config *c, FILE *out)
     if (c->timeout_ns)
         fprintf(out, "timeout_ns: %" PRIu64 "\n", c->timeout_ns);
     put_string(out, "", "expect", c->expect);
+    put_checkpoint(c, out);
+    put_flag(out, "state_hash", c->state_hash);
     put_flag(out, "stats", c->stats);
     put_flag(out, "no_reboot", c->no_reboot);
 }

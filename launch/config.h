@@ -47,6 +47,21 @@ struct config_numa {
     uint8_t *distance; /* from * nr_nodes + to; 10 is local */
 };
 
+/* A restored machine is composed from the tree in its image, whatever built that. */
+struct config_tree {
+    void *fdt;        /* NULL: not restored; owned */
+    uint32_t size;
+    bool builtin_sbi; /* what loader_wants_sbi had found */
+};
+
+/* Checkpoints of this run (checkpoint.h). */
+struct config_checkpoint {
+    char *dir;         /* of the images; NULL: only on request */
+    uint64_t every_ns; /* guest time; 0: on request and signals only */
+    uint32_t keep;     /* images; 0: all */
+    bool incremental;
+};
+
 struct config {
     uint32_t smp;      /* harts, 1..CONFIG_MAX_HARTS */
     uint64_t memory;   /* bytes */
@@ -78,6 +93,10 @@ struct config {
     bool stats;
     bool no_reboot;                   /* a guest reset ends the run */
     bool demo;
+    struct config_tree tree;
+    struct config_checkpoint checkpoint;
+    char *control;                    /* path of the control socket; NULL: none */
+    bool state_hash;                  /* print a hash of RAM and all states at the end */
     bool dump_config;                 /* print this configuration and exit */
 };
 

@@ -646,6 +646,24 @@ static enum sim_status build_virt(struct machine *m)
     return status;
 }
 
+/* The tree of an image, the user's, or virt's. */
+static enum sim_status get_tree(struct machine *m)
+{
+    const struct config *config = m->config;
+    const struct config_tree *t = &config->tree;
+
+    if (!t->fdt)
+        return config->dtb ? machine_read_fdt(config->dtb, &m->fdt) : build_virt(m);
+    int error = fdt_check_full(t->fdt, t->size);
+    m->fdt = sim_zalloc((size_t)t->size + FDT_SLACK);
+    if (!error)
+        error = fdt_open_into(t->fdt, m->fdt, (int)t->size + FDT_SLACK);
+    if (!error)
+        return SIM_OK;
+    sim_error("the image's device tree is broken: %s", fdt_strerror(error));
+    return SIM_ERR_FORMAT;
+}
+
 enum sim_status machine_create(struct sim *sim, const struct config *config, struct ranks *ranks,
                                struct machine **out)
 {
@@ -655,9 +673,8 @@ enum sim_status machine_create(struct sim *sim, const struct config *config, str
     m->sim = sim;
     m->config = config;
     m->ranks = ranks;
-    m->builtin_sbi = loader_wants_sbi(config);
-    enum sim_status status = config->dtb ? machine_read_fdt(config->dtb, &m->fdt)
-                                         : build_virt(m);
+    m->builtin_sbi = config->tree.fdt ? config->tree.builtin_sbi : loader_wants_sbi(config);
+    enum sim_status status = get_tree(m);
     if (status == SIM_OK) {
         fdt_walk_init(&b.walk, m->fdt);
         b.target = sim_new_array(struct target, b.walk.nr + 1);

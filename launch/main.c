@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "image_command.h"
 #include "keyval.h"
 #include "plan_cmd.h"
+#include "restore.h"
 #include "run.h"
 #include "sim-core/log.h"
 
@@ -33,6 +35,27 @@ static int command_plan(int argc, char **argv)
     return plan_command(argc, argv);
 }
 
+static int command_restore(int argc, char **argv)
+{
+    struct restore *restore;
+    struct config config;
+
+    if (argc < 1 || argv[0][0] == '-') {
+        cli_print_restore_help(argc < 1 ? stderr : stdout);
+        return argc < 1 ? EXIT_CODE_USAGE : 0;
+    }
+    if (restore_open(argv[0], &config, &restore) != SIM_OK)
+        return EXIT_CODE_USAGE;
+    enum cli_action action = cli_parse_restore(argc - 1, argv + 1, &config);
+    if (action != CLI_RUN) {
+        restore_close(restore);
+        return action == CLI_DONE ? 0 : EXIT_CODE_USAGE;
+    }
+    int code = run_restored(&config, restore);
+    config_fini(&config);
+    return code;
+}
+
 static int command_version(int argc, char **argv)
 {
     (void)argc;
@@ -50,6 +73,9 @@ static const struct {
 } commands[] = {
     {"run", command_run, "emulate a machine (partita run --help)"},
     {"plan", command_plan, "show how a run would be spread over MPI ranks (partita plan --help)"},
+    {"restore", command_restore, "go on with a machine from an image (partita restore --help)"},
+    {"checkpoint", checkpoint_command, "make an image of a running machine: SOCKET DIR"},
+    {"image", image_command, "look at images, check, compare, join and remove them"},
     {"--help", command_help, "this text"},
     {"--version", command_version, "the program's version"},
     {"-help", command_help, NULL},

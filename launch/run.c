@@ -15,17 +15,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "checkpoint.h"
+#include "checkpoint_state.h"
+#include "control.h"
 #include "expect.h"
 #include "loader.h"
 #include "machine.h"
 #include "partition/executor.h"
 #include "progress.h"
 #include "ranks.h"
+#include "restore.h"
 #include "signals.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 #include "stats.h"
 #include "terminal.h"
+#include "sim-core/timer.h"
+#include "world.h"
 
 /* Owner: the launch thread; `wanted` is written by any. */
 struct run {
@@ -42,6 +48,12 @@ struct run {
     struct signals *signals;
     struct terminal *terminal;
     struct sim_io_timer *timeout;
+    struct world world;
+    struct restore *restore; /* the machine came from an image; NULL: it did not */
+    struct checkpointer *checkpointer;
+    struct sim_timer *every; /* the next checkpoint by time */
+    struct control *control;
+    bool stopped;            /* by the control socket; I/O thread */
     uint64_t start_ns, cpu_ns;
     unsigned threads;
     _Atomic uint64_t wanted; /* 0, or enum sim_end << 32 | code: the host side wants the end */
@@ -59,9 +71,12 @@ static void want_end(struct run *r, enum sim_end why, int code)
     sim_request_end(r->sim, why, code);
 }
 
+static bool checkpoint_by_signal(struct run *r, int sig);
+
 static void on_signal(void *opaque, int sig)
 {
-    want_end(opaque, SIM_END_USER, EXIT_CODE_SIGNAL + sig);
+    if (!checkpoint_by_signal(opaque, sig))
+        want_end(opaque, SIM_END_USER, EXIT_CODE_SIGNAL + sig);
 }
 
 static void on_timeout(void *opaque)
@@ -72,6 +87,165 @@ static void on_timeout(void *opaque)
 static void on_match(void *opaque)
 {
     want_end(opaque, SIM_END_EXPECT, 0);
+}
+
+/* --- checkpoints --- */
+
+static enum sim_status memory_is_there(void *opaque)
+{
+    struct run *r = opaque;
+
+    return r->restore ? restore_finish(r->restore) : SIM_OK;
+}
+
+static void pause_world(void *opaque)
+{
+    world_pause(&((struct run *)opaque)->world);
+}
+
+static void resume_world(void *opaque)
+{
+    world_resume(&((struct run *)opaque)->world);
+}
+
+static uint32_t cursor_of_world(void *opaque)
+{
+    return world_cursor(&((struct run *)opaque)->world);
+}
+
+static const struct checkpointer_ops checkpointer_ops = {.ready = memory_is_there,
+                                                         .pause = pause_world,
+                                                         .resume = resume_world,
+                                                         .cursor = cursor_of_world};
+
+/* A machine whose image cannot be read to its end. */
+static void memory_is_lost(void *opaque)
+{
+    want_end(opaque, SIM_END_ERROR, EXIT_CODE_USAGE);
+}
+
+static void checkpointed_at_signal(void *opaque, const struct checkpoint_result *result)
+{
+    struct run *r = opaque;
+
+    if (result->status == SIM_OK)
+        sim_info("checkpoint: %s; go on with: partita restore %s", result->path,
+                 r->config->checkpoint.dir);
+    want_end(r, SIM_END_USER,
+             result->status == SIM_OK ? EXIT_CODE_CHECKPOINTED : EXIT_CODE_SIGNAL + SIGTERM);
+}
+
+/* SIGUSR1: an image. SIGTERM: an image and the end, if there is a place for it. False: nothing of ours. */
+static bool checkpoint_by_signal(struct run *r, int sig)
+{
+    const struct config_checkpoint *k = &r->config->checkpoint;
+    struct checkpoint_request request = {
+        .dir = k->dir, .incremental = k->incremental, .stop = sig == SIGTERM, .wait = true};
+
+    if (sig == SIGTERM) {
+        request.done = checkpointed_at_signal;
+        request.opaque = r;
+    }
+    if (sig != SIGUSR1 && (sig != SIGTERM || !k->dir))
+        return false;
+    if (!k->dir || !r->checkpointer)
+        sim_warn("SIGUSR1 makes an image when there is --checkpoint-dir DIR");
+    else if (checkpoint_start(r->checkpointer, &request) != SIM_OK && sig == SIGTERM)
+        return false;
+    return true;
+}
+
+static void checkpoint_by_time(void *opaque)
+{
+    struct run *r = opaque;
+    const struct config_checkpoint *k = &r->config->checkpoint;
+    const struct checkpoint_request request = {.dir = k->dir, .incremental = k->incremental};
+
+    sim_timer_arm(r->every, sim_clock_now(&r->sim->clock) + k->every_ns);
+    if (checkpoint_start(r->checkpointer, &request) == SIM_ERR_BUSY)
+        sim_warn("checkpoint: the last image is still being written; this one is left out");
+}
+
+/* --- the control socket --- */
+
+static void control_status(void *opaque, struct control_status *out)
+{
+    struct run *r = opaque;
+
+    *out = (struct control_status){.paused = world_is_paused(&r->world),
+                                   .guest_ns = sim_clock_now(&r->sim->clock),
+                                   .insns = progress_insns(r->sim)};
+    if (r->checkpointer)
+        out->checkpointing =
+            checkpoint_progress(r->checkpointer, &out->percent, &out->given, &out->stored);
+}
+
+static void control_stop(void *opaque)
+{
+    struct run *r = opaque;
+
+    if (r->stopped)
+        return;
+    r->stopped = true;
+    world_pause(&r->world);
+    sim_clock_stop(&r->sim->clock);
+}
+
+static void control_cont(void *opaque)
+{
+    struct run *r = opaque;
+
+    if (!r->stopped)
+        return;
+    r->stopped = false;
+    sim_clock_go(&r->sim->clock);
+    sim_timers_shifted(r->sim);
+    world_resume(&r->world);
+}
+
+static void control_quit(void *opaque)
+{
+    want_end(opaque, SIM_END_USER, 0);
+}
+
+static enum sim_status control_checkpoint(void *opaque, const struct checkpoint_request *request)
+{
+    struct run *r = opaque;
+
+    return r->checkpointer ? checkpoint_start(r->checkpointer, request) : SIM_ERR_UNSUPPORTED;
+}
+
+static void control_stopped(void *opaque)
+{
+    want_end(opaque, SIM_END_USER, EXIT_CODE_CHECKPOINTED);
+}
+
+static const struct control_ops control_ops = {.status = control_status,
+                                               .stop = control_stop,
+                                               .cont = control_cont,
+                                               .quit = control_quit,
+                                               .checkpoint = control_checkpoint,
+                                               .stopped = control_stopped};
+
+/* What makes images and takes commands. Several ranks cannot make images yet. */
+static enum sim_status start_checkpoints(struct run *r)
+{
+    const struct config *c = r->config;
+
+    if (r->ranks && (c->checkpoint.dir || c->control)) {
+        sim_error("--checkpoint-dir and --control: a machine on several ranks cannot do that");
+        return SIM_ERR_UNSUPPORTED;
+    }
+    if (r->ranks)
+        return SIM_OK;
+    r->checkpointer = checkpointer_create(r->machine, &checkpointer_ops, r);
+    if (r->restore)
+        checkpointer_came_from(r->checkpointer, restore_image(r->restore));
+    if (c->checkpoint.every_ns) {
+        r->every = sim_timer_create(r->sim, checkpoint_by_time, r);
+        sim_timer_arm(r->every, sim_clock_now(&r->sim->clock) + c->checkpoint.every_ns);
+    }
+    return c->control ? control_create(r->sim, c->control, &control_ops, r, &r->control) : SIM_OK;
 }
 
 /* --- the terminal --- */
@@ -144,6 +318,8 @@ static void tap_outputs(struct run *r)
 
 static enum sim_status load(struct run *r)
 {
+    if (r->restore)
+        return restore_load(r->restore, r->machine, memory_is_lost, r);
     return r->ranks ? ranks_load(r->ranks) : loader_load(r->machine);
 }
 
@@ -170,17 +346,21 @@ static enum sim_status start_executors(struct run *r)
                       : r->ranks               ? ranks_nr_executors(r->ranks)
                                                : r->config->threads,
         .bind = false,
+        .cursor = r->restore ? restore_cursor(r->restore) : 0,
     };
 
     SIM_TRY(executor_group_create(r->sim, &config, &r->group));
     r->threads = executor_group_nr_threads(r->group);
-    return executor_group_start(r->group);
+    SIM_TRY(executor_group_start(r->group));
+    world_attach(&r->world, r->group);
+    return SIM_OK;
 }
 
 static void stop_executors(struct run *r)
 {
     if (!r->group)
         return;
+    world_detach(&r->world);
     executor_group_stop(r->group);
     r->cpu_ns += executor_group_cpu_ns(r->group);
     executor_group_destroy(r->group);
@@ -202,18 +382,31 @@ static enum sim_status start(struct run *r)
         r->timeout = sim_io_timer_create(r->sim->io, on_timeout, r);
         sim_io_timer_arm(r->timeout, r->start_ns + r->config->timeout_ns);
     }
+    SIM_TRY(start_checkpoints(r));
     SIM_TRY(sim_io_start(r->sim->io));
+    if (r->restore)
+        restore_go(r->restore);
     return start_executors(r);
 }
 
 /* --- running --- */
 
 /* The guest's reset: the machine as after power-on, loaded again. */
+static enum sim_status reset_and_load(struct run *r)
+{
+    if (r->restore) /* memory is written next, and all of it is the guest's own from here on */
+        SIM_TRY(restore_finish(r->restore));
+    machine_reset(r->machine);
+    return r->ranks ? ranks_load(r->ranks) : loader_load(r->machine);
+}
+
 static enum sim_status restart(struct run *r)
 {
     stop_executors(r);
-    machine_reset(r->machine);
-    SIM_TRY(load(r));
+    world_begin_change(&r->world);
+    enum sim_status status = reset_and_load(r);
+    world_end_change(&r->world);
+    SIM_TRY(status);
     sim_clear_end(r->sim);
     /* What the host side asked for meanwhile was cleared, too. */
     uint64_t wanted = atomic_load_explicit(&r->wanted, memory_order_seq_cst);
@@ -257,6 +450,8 @@ static void flush_outputs(const struct run *r)
 static void stop(struct run *r)
 {
     stop_executors(r);
+    if (r->checkpointer)
+        checkpointer_close(r->checkpointer);
     sim_io_stop(r->sim->io);
     if (r->ranks)
         ranks_disconnect(r->ranks);
@@ -274,6 +469,11 @@ static void tear_down(struct run *r)
 {
     if (r->timeout)
         sim_io_timer_destroy(r->timeout);
+    if (r->every)
+        sim_timer_destroy(r->every);
+    checkpointer_destroy(r->checkpointer);
+    control_destroy(r->control);
+    restore_close(r->restore);
     if (r->ranks)
         ranks_disconnect(r->ranks);
     if (r->machine)
@@ -283,6 +483,7 @@ static void tear_down(struct run *r)
     expect_destroy(r->expect);
     signals_stop(r->signals); /* last, so that a second Ctrl-C ends whatever hangs above */
     sim_destroy(r->sim);
+    world_fini(&r->world);
 }
 
 /* --- the end --- */
@@ -334,10 +535,21 @@ static void print_stats(const struct run *r)
     stats_print(&in, stderr);
 }
 
+static void print_state_hash(struct run *r)
+{
+    struct machine_state state = {.guest_ns = sim_clock_now(&r->sim->clock),
+                                  .carry_ps = r->sim->clock.carry_ps};
+
+    if (!r->restore || restore_finish(r->restore) == SIM_OK)
+        fprintf(stderr, "state hash: %016llx\n",
+                (unsigned long long)machine_state_hash(r->machine, &state));
+}
+
 static int run_machine(struct run *r)
 {
     int code = EXIT_CODE_INTERNAL;
 
+    world_init(&r->world);
     if (sim_create(&r->sim) != SIM_OK)
         return EXIT_CODE_INTERNAL;
     if (r->config->virtual_clock)
@@ -351,6 +563,8 @@ static int run_machine(struct run *r)
         why = wait_for_end(r, &code);
     stop(r);
     code = exit_code(r, why, code);
+    if (r->config->state_hash && !r->ranks)
+        print_state_hash(r);
     if (r->config->stats && r->first)
         print_stats(r);
     if (r->config->stats && r->ranks)
@@ -471,6 +685,14 @@ static int dump_dtb(const struct config *c)
     }
     sim_free(fdt);
     return status == SIM_OK ? 0 : EXIT_CODE_USAGE;
+}
+
+int run_restored(const struct config *config, struct restore *restore)
+{
+    struct run r = {
+        .config = config, .first = true, .signals_are_ours = true, .restore = restore};
+
+    return run_machine(&r);
 }
 
 int run_config(const struct config *config)

@@ -10,12 +10,17 @@ enum {
     EXIT_CODE_USAGE = 2,      /* command line, or a file that it names */
     EXIT_CODE_INTERNAL = 70,
     EXIT_CODE_RANK_LOST = 74, /* a rank of the run died or broke the protocol */
+    EXIT_CODE_CHECKPOINTED = 85, /* SIGTERM, and an image was made */
     EXIT_CODE_TIMEOUT = 124,
     EXIT_CODE_SIGNAL = 128    /* + signal number */
 };
 
 /* Runs (or dumps the tree, when asked to). Context: the main thread. */
 int run_config(const struct config *config);
+
+struct restore;
+/* Goes on with a restored machine, which this takes over. */
+int run_restored(const struct config *config, struct restore *restore);
 
 /* The exit code for a code of the guest: process exit codes have eight bits, and a failure must not
  * turn into success by losing the others. */

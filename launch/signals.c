@@ -12,7 +12,7 @@
 #include "sim-core/log.h"
 #include "terminal.h"
 
-static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT};
+static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGUSR1};
 
 /* Owner: the signal thread; the launch thread creates it and writes `stop`. */
 struct signals {
@@ -38,6 +38,8 @@ static void handle(struct signals *s, int sig)
         stop_process();
     } else if (sig == SIGCONT) {
         terminal_resume();
+    } else if (sig == SIGUSR1) {
+        s->end(s->opaque, sig);
     } else if (!s->ending) {
         s->ending = true;
         s->end(s->opaque, sig);

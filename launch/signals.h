@@ -8,7 +8,7 @@
 struct signals;
 
 /* Blocks the signals in the calling thread and starts the thread. end(opaque, sig) is called for the
- * first SIGINT, SIGTERM, SIGHUP or SIGQUIT; a second one ends the process at once. SIGTSTP and
+ * first SIGINT, SIGTERM, SIGHUP or SIGQUIT; a second one ends the process at once. Also for each SIGUSR1. SIGTSTP and
  * SIGCONT leave and resume the terminal's raw mode. Context: launch thread, before others start. */
 enum sim_status signals_start(void (*end)(void *opaque, int sig), void *opaque,
                               struct signals **out) SIM_MUST_CHECK;

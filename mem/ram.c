@@ -91,10 +91,11 @@ enum mem_result mem_page_acquire(struct mem_space *s, gpa_t gpa, bool write, uin
     uint64_t off = r->ram_offset + ((gpa & GUEST_PAGE_MASK) - r->base);
     if (s->dsm && dsm_acquire(s->dsm, off >> GUEST_PAGE_BITS, write, writer) == DSM_WAIT)
         return MEM_WAIT;
+    /* Before the state is read: the guard of a checkpoint clears MEM_PAGE_DIRTY. */
+    sim_guard_before(&s->guard, off, GUEST_PAGE_SIZE, write);
     _Atomic uint32_t *state = mem_page_state(s, off);
     uint32_t old = atomic_load_explicit(state, memory_order_acquire);
 
-    sim_guard_before(&s->guard, off, GUEST_PAGE_SIZE, write);
     *host = s->vram + off;
     if (!write) {
         *writable = false;

@@ -91,6 +91,16 @@ uint32_t rv_machine_nr_harts(const struct rv_machine *m)
     return m->nr_harts;
 }
 
+uint64_t rv_hart_id(struct vcpu *v)
+{
+    return rv_hart_of(v)->hartid;
+}
+
+void *rv_hart_state_object(struct vcpu *v)
+{
+    return rv_hart_of(v);
+}
+
 /* --- reset and start --- */
 
 static uint64_t misa_of(const struct rv_isa *isa)

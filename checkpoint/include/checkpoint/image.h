@@ -71,6 +71,10 @@ enum sim_status ckpt_image_each_block(const struct ckpt_image *image, const stru
                                       void (*fn)(void *opaque, uint64_t block, const uint8_t *data),
                                       void *opaque) SIM_MUST_CHECK;
 
+/* Writes the image, joined with all it stands on, as a new full image of the store. */
+enum sim_status ckpt_image_flatten(const struct ckpt_image *image, struct ckpt_store *store,
+                                   struct ckpt_ref *out) SIM_MUST_CHECK;
+
 /* Reads every chunk of the image and its parents; all damage is reported, not only the first. */
 enum sim_status ckpt_image_verify(const struct ckpt_image *image,
                                   void (*progress)(void *opaque, uint64_t done, uint64_t total),

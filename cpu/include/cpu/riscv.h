@@ -89,6 +89,9 @@ enum sim_status rv_machine_add_hart(struct rv_machine *m, uint64_t hartid, const
                                     struct vcpu **out) SIM_MUST_CHECK;
 struct vcpu *rv_machine_hart(struct rv_machine *m, uint64_t hartid); /* NULL: no such hart */
 uint32_t rv_machine_nr_harts(const struct rv_machine *m);
+uint64_t rv_hart_id(struct vcpu *v);
+/* What the vCPU's state table (vcpu_ops.state) describes. */
+void *rv_hart_state_object(struct vcpu *v);
 
 /* Takes RAM pages away from all harts of this rank, or (write_only[i]) the permission to write them: on return
  * none uses it any more, and translations of pages taken away are gone. One round of safepoints for

@@ -1,0 +1,208 @@
+/* `partita checkpoint`: the client's side of control.h. */
+#include <errno.h>
+#include <jansson.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "image_command.h"
+#include "run.h"
+#include "sim-core/alloc.h"
+#include "sim-core/lock.h"
+#include "sim-core/log.h"
+
+enum { POLL_MS = 500, MAX_LINE = 64 << 10, ID_CHECKPOINT = 1, ID_STATUS = 2 };
+
+struct client {
+    const char *socket;
+    int fd;
+    char line[MAX_LINE];
+    size_t len;
+    uint64_t start_ns;
+    bool terminal;
+};
+
+static enum sim_status dial(struct client *c)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+
+    if (strlen(c->socket) >= sizeof addr.sun_path) {
+        sim_error("'%s': the path of a socket is shorter", c->socket);
+        return SIM_ERR_INVALID;
+    }
+    strcpy(addr.sun_path, c->socket);
+    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (c->fd >= 0 && connect(c->fd, (struct sockaddr *)&addr, sizeof addr) == 0)
+        return SIM_OK;
+    sim_error("cannot reach a machine at '%s': %m (partita run --control SOCKET)", c->socket);
+    return SIM_ERR_NOTFOUND;
+}
+
+static enum sim_status say(struct client *c, json_t *value)
+{
+    size_t len = json_dumpb(value, NULL, 0, 0);
+    char *text = sim_zalloc(len + 2);
+
+    json_dumpb(value, text, len, 0);
+    json_decref(value);
+    text[len++] = '\n';
+    bool good = send(c->fd, text, len, MSG_NOSIGNAL) == (ssize_t)len;
+    sim_free(text);
+    if (good)
+        return SIM_OK;
+    sim_error("'%s': the machine has gone", c->socket);
+    return SIM_ERR_IO;
+}
+
+/* The next line as JSON; NULL after timeout_ms (*gone false) or when the machine has gone. */
+static json_t *hear(struct client *c, int timeout_ms, bool *gone)
+{
+    char *end;
+
+    *gone = false;
+    while (!(end = memchr(c->line, '\n', c->len))) {
+        struct pollfd p = {.fd = c->fd, .events = POLLIN};
+        int ready = poll(&p, 1, timeout_ms);
+        if (ready == 0 || (ready < 0 && errno == EINTR))
+            return NULL;
+        ssize_t n = c->len < sizeof c->line
+                        ? recv(c->fd, c->line + c->len, sizeof c->line - c->len, 0) : 0;
+        if (n <= 0) {
+            *gone = true;
+            return NULL;
+        }
+        c->len += (size_t)n;
+    }
+    size_t len = (size_t)(end - c->line);
+    json_t *value = json_loadb(c->line, len, 0, NULL);
+    c->len -= len + 1;
+    memmove(c->line, end + 1, c->len);
+    return value ? value : json_object();
+}
+
+static void show_progress(struct client *c, const json_t *status)
+{
+    const json_t *k = json_object_get(status, "checkpoint");
+    double given = (double)json_integer_value(json_object_get(k, "guest-bytes"));
+    double stored = (double)json_integer_value(json_object_get(k, "stored-bytes"));
+    double seconds = (double)(sim_host_ns() - c->start_ns) / 1e9;
+
+    if (!k)
+        return;
+    fprintf(stderr, "%s%3d%%  %.2f GB/s  ratio %.1f%s", c->terminal ? "\r" : "",
+            (int)json_integer_value(json_object_get(k, "percent")), given / 1e9 / seconds,
+            stored > 0 ? given / stored : 0, c->terminal ? "" : "\n");
+}
+
+static int show_result(struct client *c, const json_t *answer)
+{
+    const json_t *r = json_object_get(answer, "return");
+    const char *why = json_string_value(json_object_get(json_object_get(answer, "error"), "desc"));
+
+    if (c->terminal)
+        fputs("\r\033[K", stderr);
+    if (!r) {
+        sim_error("checkpoint: %s", why ? why : "the machine's answer makes no sense");
+        return EXIT_CODE_NO_MATCH;
+    }
+    double guest = (double)json_integer_value(json_object_get(r, "guest-bytes"));
+    double stored = (double)json_integer_value(json_object_get(r, "stored-bytes"));
+    double seconds = json_real_value(json_object_get(r, "seconds"));
+    printf("%s%s: %.1f MB of guest data in %.1f MB, %.2f s, %.2f GB/s, ratio %.1f; the guest stood still for "
+           "%.1f ms\n",
+           json_string_value(json_object_get(r, "image")),
+           json_is_true(json_object_get(r, "incremental")) ? " (incremental)" : "", guest / 1e6,
+           stored / 1e6, seconds, seconds > 0 ? guest / 1e9 / seconds : 0,
+           stored > 0 ? guest / stored : 0, json_real_value(json_object_get(r, "pause-ms")));
+    return 0;
+}
+
+static int converse(struct client *c, json_t *request)
+{
+    enum sim_status status = say(c, request);
+
+    while (status == SIM_OK) {
+        bool gone;
+        json_t *answer = hear(c, POLL_MS, &gone);
+        if (gone) {
+            sim_error("checkpoint: the machine has gone before the image was complete");
+            return EXIT_CODE_NO_MATCH;
+        }
+        if (!answer) {
+            status = say(c, json_pack("{s:s, s:i}", "execute", "query-status", "id", ID_STATUS));
+            continue;
+        }
+        json_int_t id = json_integer_value(json_object_get(answer, "id"));
+        int code = id == ID_CHECKPOINT ? show_result(c, answer) : -1;
+        if (id == ID_STATUS)
+            show_progress(c, json_object_get(answer, "return"));
+        json_decref(answer);
+        if (code >= 0)
+            return code;
+    }
+    return EXIT_CODE_NO_MATCH;
+}
+
+static char *absolute(const char *path)
+{
+    char here[4096];
+
+    if (path[0] == '/' || !getcwd(here, sizeof here))
+        return sim_strdup(path);
+    return sim_asprintf("%s/%s", here, path);
+}
+
+static bool is_flag(const char *word, const char *name)
+{
+    return word[0] == '-' && strcmp(word + strspn(word, "-"), name) == 0;
+}
+
+static const char usage[] =
+    "Usage: partita checkpoint SOCKET DIR [--incremental] [--stop]\n"
+    "Makes an image in DIR of the machine that was started with --control SOCKET.\n\n"
+    "  --incremental  only what has changed since the last image, when that lies in DIR\n"
+    "  --stop         the machine ends when the image is complete (exit code 85)\n";
+
+int checkpoint_command(int argc, char **argv)
+{
+    const char *word[2] = {NULL, NULL};
+    bool incremental = false, stop = false;
+    unsigned nr = 0;
+
+    for (int i = 0; i < argc; i++) {
+        if (is_flag(argv[i], "incremental")) {
+            incremental = true;
+        } else if (is_flag(argv[i], "stop")) {
+            stop = true;
+        } else if (is_flag(argv[i], "help") || is_flag(argv[i], "h")) {
+            fputs(usage, stdout);
+            return 0;
+        } else if (argv[i][0] == '-' || nr == 2) {
+            sim_error("checkpoint: '%s' is not for it (partita checkpoint --help)", argv[i]);
+            return EXIT_CODE_USAGE;
+        } else {
+            word[nr++] = argv[i];
+        }
+    }
+    if (nr < 2) {
+        fputs(usage, stderr);
+        return EXIT_CODE_USAGE;
+    }
+    struct client *c = sim_new(struct client);
+    *c = (struct client){.socket = word[0], .fd = -1, .start_ns = sim_host_ns(),
+                         .terminal = isatty(STDERR_FILENO)};
+    char *dir = absolute(word[1]);
+    int code = dial(c) != SIM_OK
+                   ? EXIT_CODE_USAGE
+                   : converse(c, json_pack("{s:s, s:{s:s, s:b, s:b}, s:i}", "execute", "checkpoint",
+                                           "arguments", "dir", dir, "incremental", incremental,
+                                           "stop", stop, "id", ID_CHECKPOINT));
+    if (c->fd >= 0)
+        close(c->fd);
+    sim_free(dir);
+    sim_free(c);
+    return code;
+}

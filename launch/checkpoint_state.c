@@ -1,0 +1,224 @@
+/* Objects of a machine, by name. */
+#include "checkpoint_state.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+
+static const struct state_field machine_fields[] = {
+    STATE_SCALAR(struct machine_state, STATE_U64, guest_ns),
+    STATE_SCALAR(struct machine_state, STATE_U64, carry_ps),
+    STATE_SCALAR(struct machine_state, STATE_U32, cursor),
+    STATE_END};
+static const struct state_desc machine_desc = {
+    .name = "machine", .version = 1, .fields = machine_fields};
+
+/* --- the list --- */
+
+static bool is_named(const struct machine_objects *o, const char *name)
+{
+    for (unsigned i = 0; i < o->nr; i++)
+        if (strcmp(o->list[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Trees may use a node name twice on different buses. */
+static char *unique_name(const struct machine_objects *o, const char *kind, const char *label)
+{
+    char *name = sim_asprintf("%s/%.200s", kind, label);
+
+    for (unsigned n = 2; is_named(o, name); n++) {
+        sim_free(name);
+        name = sim_asprintf("%s/%.200s#%u", kind, label, n);
+    }
+    return name;
+}
+
+static void add(struct machine_objects *o, char *name, const struct state_desc *desc, void *object)
+{
+    o->list = sim_realloc(o->list, (o->nr + 1) * sizeof o->list[0]);
+    o->list[o->nr++] = (struct machine_object){name, desc, object};
+}
+
+/* Harts are many and their ids differ: no search for their names. */
+static void add_harts(struct machine *m, struct machine_objects *o)
+{
+    for (uint32_t i = 0; i < m->sim->nr_vcpus; i++) {
+        struct vcpu *v = m->sim->vcpus[i];
+        add(o, sim_asprintf("hart/%llu", (unsigned long long)rv_hart_id(v)), v->ops->state,
+            rv_hart_state_object(v));
+    }
+}
+
+void machine_objects_list(struct machine *m, struct machine_state *state,
+                          struct machine_objects *out)
+{
+    struct machine_objects o = {0};
+
+    add(&o, sim_strdup("machine"), &machine_desc, state);
+    for (unsigned i = 0; i < m->nr_devices; i++) {
+        struct device *d = m->devices[i];
+        add(&o, unique_name(&o, "device", d->label), d->ops->state, d);
+    }
+    add_harts(m, &o);
+    *out = o;
+}
+
+void machine_objects_fini(struct machine_objects *o)
+{
+    for (unsigned i = 0; i < o->nr; i++)
+        sim_free(o->list[i].name);
+    sim_free(o->list);
+    *o = (struct machine_objects){0};
+}
+
+void machine_objects_settle(const struct machine_objects *o)
+{
+    for (unsigned i = 0; i < o->nr; i++)
+        if (o->list[i].desc->pre_save)
+            o->list[i].desc->pre_save(o->list[i].object);
+}
+
+/* --- loading --- */
+
+static enum sim_status load_object(const struct machine_object *o, const struct ckpt_image *image)
+{
+    const uint8_t *data;
+    size_t len, used;
+
+    if (!ckpt_image_section(image, o->name, &data, &len)) {
+        sim_error("image '%s' has no section '%s'", ckpt_image_path(image), o->name);
+        return SIM_ERR_FORMAT;
+    }
+    enum sim_status status = state_load(o->desc, o->object, data, len, &used);
+    if (status != SIM_OK) {
+        sim_error("image '%s': section '%s' cannot be restored", ckpt_image_path(image), o->name);
+        return status;
+    }
+    if (used == len)
+        return SIM_OK;
+    sim_error("image '%s': section '%s' has %zu bytes too many", ckpt_image_path(image), o->name,
+              len - used);
+    return SIM_ERR_FORMAT;
+}
+
+/* Sections that are read elsewhere. */
+static bool is_special(const char *name)
+{
+    return strcmp(name, "tree") == 0 || strncmp(name, "drive/", 6) == 0;
+}
+
+static enum sim_status check_names(const struct machine_objects *o, const struct ckpt_image *image)
+{
+    const char *name;
+
+    for (unsigned i = 0; (name = ckpt_image_section_name(image, i)); i++) {
+        /* In the order they were written, nearly always. */
+        bool known = (i < o->nr && strcmp(o->list[i].name, name) == 0) || is_special(name) ||
+                     is_named(o, name);
+        if (!known) {
+            sim_error("image '%s': this program has nothing for its section '%s'",
+                      ckpt_image_path(image), name);
+            return SIM_ERR_FORMAT;
+        }
+    }
+    return SIM_OK;
+}
+
+enum sim_status machine_objects_load(const struct machine_objects *o, const struct ckpt_image *image)
+{
+    SIM_TRY(check_names(o, image));
+    for (unsigned i = 0; i < o->nr; i++)
+        SIM_TRY(load_object(&o->list[i], image));
+    return SIM_OK;
+}
+
+/* --- RAM --- */
+
+static bool take_dirty(void *opaque, uint64_t local)
+{
+    return mem_take_dirty(opaque, local << GUEST_PAGE_BITS);
+}
+
+static void set_guard(void *opaque, struct sim_guard *guard)
+{
+    mem_set_guard(opaque, guard);
+}
+
+unsigned machine_ram_ranges(const struct machine *m)
+{
+    const struct mem_region *r;
+    unsigned n = 0;
+
+    for (unsigned i = 0; (r = mem_nth(m->space, i)); i++)
+        n += !r->ops;
+    return n;
+}
+
+void machine_ram_source(const struct machine *m, struct ckpt_range *range, struct ckpt_source *out)
+{
+    const struct mem_region *r;
+    unsigned n = 0;
+
+    for (unsigned i = 0; (r = mem_nth(m->space, i)); i++)
+        if (!r->ops)
+            range[n++] = (struct ckpt_range){r->base >> GUEST_PAGE_BITS,
+                                             r->ram_offset >> GUEST_PAGE_BITS,
+                                             r->size >> GUEST_PAGE_BITS};
+    *out = (struct ckpt_source){.name = "ram",
+                                .fd = m->space->memfd,
+                                .nr_blocks = m->space->ram_size >> GUEST_PAGE_BITS,
+                                .range = range,
+                                .nr_ranges = n,
+                                .sparse = true,
+                                .opaque = m->space,
+                                .take_dirty = take_dirty,
+                                .set_guard = set_guard};
+}
+
+/* --- the hash --- */
+
+/* Zero pages count as absent ones: a restored memory may have fewer of them allocated. */
+static void hash_ram(const struct machine *m, XXH3_state_t *hash)
+{
+    static const uint8_t zero[GUEST_PAGE_SIZE];
+    uint8_t page[GUEST_PAGE_SIZE];
+
+    for (uint64_t at = 0; at < m->space->ram_size; at += sizeof page) {
+        off_t data = lseek(m->space->memfd, (off_t)at, SEEK_DATA);
+        if (data < 0)
+            return;
+        at = sim_align_down((uint64_t)data, sizeof page);
+        if (pread(m->space->memfd, page, sizeof page, (off_t)at) != (ssize_t)sizeof page ||
+            memcmp(page, zero, sizeof page) == 0)
+            continue;
+        XXH3_64bits_update(hash, &at, sizeof at);
+        XXH3_64bits_update(hash, page, sizeof page);
+    }
+}
+
+uint64_t machine_state_hash(struct machine *m, struct machine_state *state)
+{
+    XXH3_state_t *hash = XXH3_createState();
+    struct machine_objects o;
+    struct state_buf buf = {0};
+
+    SIM_BUG_ON(!hash, "no memory for a hash");
+    XXH3_64bits_reset(hash);
+    machine_objects_list(m, state, &o);
+    machine_objects_settle(&o);
+    for (unsigned i = 0; i < o.nr; i++)
+        state_save(o.list[i].desc, o.list[i].object, &buf);
+    XXH3_64bits_update(hash, buf.data, buf.len);
+    hash_ram(m, hash);
+    uint64_t digest = XXH3_64bits_digest(hash);
+    machine_objects_fini(&o);
+    state_buf_fini(&buf);
+    XXH3_freeState(hash);
+    return digest;
+}

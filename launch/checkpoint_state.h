@@ -1,0 +1,49 @@
+/* The objects of a machine by name: what the sections of an image are made of, and its spaces of blocks. */
+#ifndef LAUNCH_CHECKPOINT_STATE_H
+#define LAUNCH_CHECKPOINT_STATE_H
+
+#include "checkpoint/image.h"
+#include "checkpoint/snapshot.h"
+#include "machine.h"
+#include "sim-core/state.h"
+
+/* What belongs to no device or hart. */
+struct machine_state {
+    uint64_t guest_ns;  /* guest time at the cut */
+    uint64_t carry_ps;  /* virtual clock: below one nanosecond */
+    uint32_t cursor;    /* one executor: the vCPU of the last turn */
+};
+
+/* An object, its table, its name in images ("hart/0", "device/serial@10000000", "machine"). */
+struct machine_object {
+    char *name;
+    const struct state_desc *desc;
+    void *object;
+};
+
+struct machine_objects {
+    struct machine_object *list;
+    unsigned nr;
+};
+/* Lists all objects; `state` is the machine's own. The list is the caller's (fini). */
+void machine_objects_list(struct machine *m, struct machine_state *state,
+                          struct machine_objects *out);
+void machine_objects_fini(struct machine_objects *o);
+
+/* Ends what is in flight (disk requests) in every object, so that none changes another while states are taken. Context:
+ * frozen world; may block for the host's disk. */
+void machine_objects_settle(const struct machine_objects *o);
+
+/* Loads every object's section. A section that the image lacks, or one that no object has: one message with its name.
+ * Context: executors not running. */
+enum sim_status machine_objects_load(const struct machine_objects *o,
+                                     const struct ckpt_image *image) SIM_MUST_CHECK;
+
+/* RAM as a space of blocks; `range` has room for one entry per RAM region (machine_ram_ranges). */
+unsigned machine_ram_ranges(const struct machine *m);
+void machine_ram_source(const struct machine *m, struct ckpt_range *range, struct ckpt_source *out);
+
+/* XXH3 of RAM and of all states. Context: executors stopped. */
+uint64_t machine_state_hash(struct machine *m, struct machine_state *state);
+
+#endif

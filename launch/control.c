@@ -1,0 +1,398 @@
+/* The server's side: a listening socket, clients, lines, commands. */
+#include "control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "sim-core/alloc.h"
+#include "sim-core/lock.h"
+#include "sim-core/log.h"
+
+enum { MAX_CLIENTS = 16, MAX_LINE = 64 << 10 };
+
+/* Owner: the I/O thread. */
+struct client {
+    struct control *control;
+    int fd; /* -1: free */
+    uint64_t serial; /* tells a client from the one that had its place before */
+    struct sim_io_watch *watch;
+    char *line;
+    size_t len;
+};
+
+struct control {
+    struct sim *sim;
+    const struct control_ops *ops;
+    void *opaque;
+    char *path;
+    int fd;
+    struct sim_io_watch *watch;
+    struct client client[MAX_CLIENTS];
+    uint64_t next_serial;
+};
+
+/* --- answers --- */
+
+static void drop_client(struct client *c)
+{
+    sim_io_watch_remove(c->watch);
+    close(c->fd);
+    sim_free(c->line);
+    *c = (struct client){.control = c->control, .fd = -1};
+}
+
+/* Takes the value over. A client that does not read its answers is dropped. */
+static void answer(struct client *c, json_t *value)
+{
+    size_t len = json_dumpb(value, NULL, 0, 0);
+    char *text = sim_zalloc(len + 2);
+
+    json_dumpb(value, text, len, 0);
+    json_decref(value);
+    text[len++] = '\n';
+    if (send(c->fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len)
+        drop_client(c);
+    sim_free(text);
+}
+
+static json_t *with_id(json_t *value, json_t *id)
+{
+    if (id)
+        json_object_set(value, "id", id);
+    return value;
+}
+
+static void answer_return(struct client *c, json_t *value, json_t *id)
+{
+    answer(c, with_id(json_pack("{s:o}", "return", value), id));
+}
+
+static void answer_error(struct client *c, const char *class, const char *text, json_t *id)
+{
+    answer(c, with_id(json_pack("{s:{s:s, s:s}}", "error", "class", class, "desc", text), id));
+}
+
+/* --- commands --- */
+
+static void query_status(struct client *c, json_t *arguments, json_t *id)
+{
+    struct control_status s = {0};
+
+    (void)arguments;
+    c->control->ops->status(c->control->opaque, &s);
+    json_t *value = json_pack("{s:s, s:b, s:I, s:I}", "status", s.paused ? "paused" : "running",
+                              "running", !s.paused, "guest-time-ns", (json_int_t)s.guest_ns,
+                              "instructions", (json_int_t)s.insns);
+    if (s.checkpointing)
+        json_object_set_new(value, "checkpoint",
+                            json_pack("{s:i, s:I, s:I}", "percent", (int)s.percent, "guest-bytes",
+                                      (json_int_t)s.given, "stored-bytes", (json_int_t)s.stored));
+    answer_return(c, value, id);
+}
+
+static void stop(struct client *c, json_t *arguments, json_t *id)
+{
+    (void)arguments;
+    c->control->ops->stop(c->control->opaque);
+    answer_return(c, json_object(), id);
+}
+
+static void cont(struct client *c, json_t *arguments, json_t *id)
+{
+    (void)arguments;
+    c->control->ops->cont(c->control->opaque);
+    answer_return(c, json_object(), id);
+}
+
+static void quit(struct client *c, json_t *arguments, json_t *id)
+{
+    struct control *control = c->control;
+
+    (void)arguments;
+    answer_return(c, json_object(), id);
+    control->ops->quit(control->opaque);
+}
+
+static void nothing(struct client *c, json_t *arguments, json_t *id)
+{
+    (void)arguments;
+    answer_return(c, json_object(), id);
+}
+
+/* An answer that comes from the checkpoint thread. */
+struct pending {
+    struct control *control;
+    unsigned client;
+    uint64_t serial;
+    json_t *id;
+    bool stop;
+    struct checkpoint_result result;
+    char *path;
+};
+
+static void checkpoint_answer(void *opaque)
+{
+    struct pending *p = opaque;
+    struct control *control = p->control;
+    struct client *c = &control->client[p->client];
+    const struct checkpoint_result *r = &p->result;
+    bool stopped = p->stop && r->status == SIM_OK;
+
+    if (c->fd >= 0 && c->serial == p->serial) {
+        if (r->status == SIM_OK)
+            answer_return(c,
+                          json_pack("{s:s, s:b, s:f, s:f, s:I, s:I}", "image", p->path, "incremental",
+                                    r->incremental, "pause-ms", (double)r->pause_ns / 1e6, "seconds",
+                                    (double)r->total_ns / 1e9, "guest-bytes",
+                                    (json_int_t)r->guest_bytes, "stored-bytes",
+                                    (json_int_t)r->stored_bytes),
+                          p->id);
+        else
+            answer_error(c, "GenericError", "no image was made; the emulator's messages say why",
+                         p->id);
+    }
+    json_decref(p->id);
+    sim_free(p->path);
+    sim_free(p);
+    if (stopped)
+        control->ops->stopped(control->opaque);
+}
+
+/* Checkpoint thread. */
+static void checkpoint_done(void *opaque, const struct checkpoint_result *result)
+{
+    struct pending *p = opaque;
+
+    p->result = *result;
+    p->path = result->path ? sim_strdup(result->path) : NULL;
+    sim_io_post(p->control->sim->io, checkpoint_answer, p);
+}
+
+static void checkpoint(struct client *c, json_t *arguments, json_t *id)
+{
+    const char *dir = json_string_value(json_object_get(arguments, "dir"));
+
+    if (!dir) {
+        answer_error(c, "GenericError", "checkpoint needs the argument 'dir', a string", id);
+        return;
+    }
+    struct pending *p = sim_new(struct pending);
+    *p = (struct pending){.control = c->control,
+                          .client = (unsigned)(c - c->control->client),
+                          .serial = c->serial,
+                          .id = id ? json_incref(id) : NULL,
+                          .stop = json_is_true(json_object_get(arguments, "stop"))};
+    const struct checkpoint_request request = {
+        .dir = dir,
+        .incremental = json_is_true(json_object_get(arguments, "incremental")),
+        .stop = p->stop,
+        .done = checkpoint_done,
+        .opaque = p};
+    enum sim_status status = c->control->ops->checkpoint(c->control->opaque, &request);
+    if (status == SIM_OK)
+        return;
+    json_decref(p->id);
+    sim_free(p);
+    answer_error(c, "GenericError",
+                 status == SIM_ERR_BUSY ? "another image is being made"
+                                        : "this run cannot make images; the emulator's messages say why",
+                 id);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(struct client *c, json_t *arguments, json_t *id);
+} commands[] = {
+    {"query-status", query_status}, {"checkpoint", checkpoint}, {"stop", stop}, {"cont", cont},
+    {"quit", quit}, {"qmp_capabilities", nothing},
+};
+
+static void execute(struct client *c, json_t *request)
+{
+    const char *name = json_string_value(json_object_get(request, "execute"));
+    json_t *id = json_object_get(request, "id");
+
+    if (!name) {
+        answer_error(c, "GenericError", "a command is an object with the member 'execute'", id);
+        return;
+    }
+    for (size_t i = 0; i < SIM_ARRAY_LEN(commands); i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            commands[i].run(c, json_object_get(request, "arguments"), id);
+            return;
+        }
+    }
+    answer_error(c, "CommandNotFound", "there is no such command", id);
+}
+
+/* --- lines --- */
+
+static void take_line(struct client *c, const char *line, size_t len)
+{
+    json_error_t error;
+    json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
+
+    if (!request) {
+        answer_error(c, "GenericError", error.text, NULL);
+        return;
+    }
+    execute(c, request);
+    json_decref(request);
+}
+
+static bool is_blank(const char *line, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!strchr(" \t\r", line[i]))
+            return false;
+    return true;
+}
+
+static void take_lines(struct client *c)
+{
+    uint64_t serial = c->serial;
+    char *end;
+
+    while (c->fd >= 0 && c->serial == serial && (end = memchr(c->line, '\n', c->len))) {
+        size_t len = (size_t)(end - c->line);
+        char *line = sim_zalloc(len + 1);
+        memcpy(line, c->line, len);
+        c->len -= len + 1;
+        memmove(c->line, end + 1, c->len);
+        if (!is_blank(line, len))
+            take_line(c, line, len);
+        sim_free(line);
+    }
+}
+
+static void client_ready(void *opaque, unsigned events)
+{
+    struct client *c = opaque;
+
+    (void)events;
+    if (c->len == MAX_LINE) {
+        drop_client(c); /* a line that has no end */
+        return;
+    }
+    ssize_t n = recv(c->fd, c->line + c->len, MAX_LINE - c->len, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        drop_client(c);
+        return;
+    }
+    c->len += (size_t)n;
+    take_lines(c);
+}
+
+static struct client *free_client(struct control *control)
+{
+    for (unsigned i = 0; i < MAX_CLIENTS; i++)
+        if (control->client[i].fd < 0)
+            return &control->client[i];
+    return NULL;
+}
+
+static void accept_client(void *opaque, unsigned events)
+{
+    struct control *control = opaque;
+    int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    (void)events;
+    if (fd < 0)
+        return;
+    struct client *c = free_client(control);
+    if (!c || sim_io_watch_add(control->sim->io, fd, SIM_IO_READ, client_ready, c, &c->watch) != SIM_OK) {
+        close(fd);
+        return;
+    }
+    c->fd = fd;
+    c->serial = ++control->next_serial;
+    c->line = sim_zalloc(MAX_LINE);
+    c->len = 0;
+    answer(c, json_pack("{s:{s:{s:s}, s:[]}}", "QMP", "version", "package", "partita", "capabilities"));
+}
+
+/* --- life --- */
+
+static bool is_dead_socket(const struct sockaddr_un *addr)
+{
+    struct stat st;
+
+    if (lstat(addr->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        return false;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool yes = fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof *addr) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return !yes;
+}
+
+static enum sim_status listen_at(struct control *c)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+
+    if (strlen(c->path) >= sizeof addr.sun_path) {
+        sim_error("--control '%s': the path of a socket has at most %zu characters", c->path,
+                  sizeof addr.sun_path - 1);
+        return SIM_ERR_INVALID;
+    }
+    strcpy(addr.sun_path, c->path);
+    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int bound = c->fd < 0 ? -1 : bind(c->fd, (struct sockaddr *)&addr, sizeof addr);
+    if (bound < 0 && errno == EADDRINUSE && is_dead_socket(&addr)) {
+        unlink(c->path); /* what a dead process left */
+        bound = bind(c->fd, (struct sockaddr *)&addr, sizeof addr);
+    }
+    if (bound == 0 && listen(c->fd, 4) == 0)
+        return SIM_OK;
+    sim_error("--control '%s': cannot listen there: %m", c->path);
+    if (bound < 0) {
+        sim_free(c->path); /* not ours to remove */
+        c->path = NULL;
+    }
+    return SIM_ERR_IO;
+}
+
+enum sim_status control_create(struct sim *sim, const char *path, const struct control_ops *ops,
+                               void *opaque, struct control **out)
+{
+    struct control *c = sim_new(struct control);
+
+    *c = (struct control){.sim = sim, .ops = ops, .opaque = opaque, .path = sim_strdup(path), .fd = -1};
+    for (unsigned i = 0; i < MAX_CLIENTS; i++)
+        c->client[i] = (struct client){.control = c, .fd = -1};
+    enum sim_status status = listen_at(c);
+    if (status == SIM_OK)
+        status = sim_io_watch_add(sim->io, c->fd, SIM_IO_READ, accept_client, c, &c->watch);
+    if (status != SIM_OK) {
+        control_destroy(c);
+        return status;
+    }
+    *out = c;
+    return SIM_OK;
+}
+
+void control_destroy(struct control *c)
+{
+    if (!c)
+        return;
+    for (unsigned i = 0; i < MAX_CLIENTS; i++)
+        if (c->client[i].fd >= 0)
+            drop_client(&c->client[i]);
+    if (c->watch)
+        sim_io_watch_remove(c->watch);
+    if (c->fd >= 0)
+        close(c->fd);
+    if (c->path)
+        unlink(c->path);
+    sim_free(c->path);
+    sim_free(c);
+}

@@ -1,0 +1,41 @@
+/* The control socket: commands to a running machine, as JSON lines over a Unix socket.
+ *
+ *   greeting {"QMP": ...} -> {"execute": NAME, "arguments": {...}, "id": ANY} -> {"return": {...}, "id": ANY}
+ *                                                                          | {"error": {"class", "desc"}, "id": ANY}
+ * Names: query-status, checkpoint {dir, incremental, stop}, stop, cont, quit, qmp_capabilities (nothing). The reply to
+ * checkpoint comes when the image is complete; other commands are served meanwhile. */
+#ifndef LAUNCH_CONTROL_H
+#define LAUNCH_CONTROL_H
+
+#include "checkpoint.h"
+#include "sim-core/sim.h"
+
+struct control;
+
+struct control_status {
+    bool paused;
+    uint64_t guest_ns, insns;
+    bool checkpointing;
+    unsigned percent;
+    uint64_t given, stored; /* bytes of the image being made */
+};
+
+/* All on the I/O thread. */
+struct control_ops {
+    void (*status)(void *opaque, struct control_status *out);
+    void (*stop)(void *opaque);
+    void (*cont)(void *opaque);
+    void (*quit)(void *opaque);
+    /* As checkpoint_start; SIM_ERR_UNSUPPORTED: this run cannot. */
+    enum sim_status (*checkpoint)(void *opaque, const struct checkpoint_request *request);
+    /* An image was made with `stop`: the run may end. */
+    void (*stopped)(void *opaque);
+};
+
+/* Listens at `path`; a socket that nobody serves there is replaced. Context: launch thread. */
+enum sim_status control_create(struct sim *sim, const char *path, const struct control_ops *ops,
+                               void *opaque, struct control **out) SIM_MUST_CHECK;
+/* NULL is allowed. Context: launch thread, I/O loop stopped, no checkpoint under way. */
+void control_destroy(struct control *c);
+
+#endif

@@ -1,0 +1,10 @@
+/* `partita checkpoint` and `partita image`: commands about images. The words after the command; an exit code. */
+#ifndef LAUNCH_IMAGE_COMMAND_H
+#define LAUNCH_IMAGE_COMMAND_H
+
+/* SOCKET DIR [--incremental] [--stop]: asks a running machine for an image (control.h) and shows how far it is. */
+int checkpoint_command(int argc, char **argv);
+/* ls | show | verify | diff | prune | flatten */
+int image_command(int argc, char **argv);
+
+#endif

@@ -1,0 +1,141 @@
+/* Loading a machine's states and memory from an image. */
+#include "restore.h"
+
+#include <string.h>
+
+#include "checkpoint/pager.h"
+#include "checkpoint_state.h"
+#include "image_config.h"
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+#include "sim-core/timer.h"
+
+enum { PREFETCHERS = 2 };
+
+/* Owner: the launch thread. */
+struct restore {
+    struct ckpt_image *image;
+    struct machine *m;
+    struct machine_state state;
+    struct ckpt_range *range;
+    struct ckpt_pager *ram;
+};
+
+static enum sim_status take_tree(struct restore *r, struct config *c)
+{
+    const uint8_t *tree;
+    size_t len;
+
+    if (!ckpt_image_section(r->image, "tree", &tree, &len) || len > UINT32_MAX) {
+        sim_error("image '%s' has no section 'tree'", ckpt_image_path(r->image));
+        return SIM_ERR_FORMAT;
+    }
+    c->tree.fdt = sim_zalloc(len + 1);
+    memcpy(c->tree.fdt, tree, len);
+    c->tree.size = (uint32_t)len;
+    return SIM_OK;
+}
+
+enum sim_status restore_open(const char *path, struct config *c, struct restore **out)
+{
+    struct restore *r = sim_new(struct restore);
+    enum sim_status status = ckpt_image_open(path, &r->image);
+
+    if (status == SIM_OK)
+        status = image_config_parse(ckpt_image_manifest(r->image, 0)->machine,
+                                    ckpt_image_path(r->image), c);
+    if (status == SIM_OK) {
+        status = take_tree(r, c);
+        if (status != SIM_OK)
+            config_fini(c);
+    }
+    if (status != SIM_OK) {
+        restore_close(r);
+        return status;
+    }
+    *out = r;
+    return SIM_OK;
+}
+
+const struct ckpt_image *restore_image(const struct restore *r)
+{
+    return r->image;
+}
+
+uint32_t restore_cursor(const struct restore *r)
+{
+    return r->state.cursor;
+}
+
+static enum sim_status load_states(struct restore *r)
+{
+    struct machine_objects o;
+    struct sim_clock *clock = &r->m->sim->clock;
+
+    /* The clock first: devices arm their timers by it. */
+    sim_clock_stop(clock);
+    sim_clock_set(clock, ckpt_image_manifest(r->image, 0)->guest_ns);
+    machine_objects_list(r->m, &r->state, &o);
+    enum sim_status status = machine_objects_load(&o, r->image);
+    machine_objects_fini(&o);
+    SIM_TRY(status);
+    clock->carry_ps = r->state.carry_ps;
+    return SIM_OK;
+}
+
+/* Every block of the image must have a place. */
+static enum sim_status check_ram(const struct restore *r, const struct ckpt_source *ram)
+{
+    const struct ckpt_space *s = ckpt_image_find_space(r->image, "ram");
+
+    for (size_t i = 0; s && i < s->nr_extents; i++) {
+        const struct ckpt_extent *e = &s->extent[i];
+        bool inside = false;
+        for (unsigned k = 0; k < ram->nr_ranges && !inside; k++) {
+            uint64_t at = e->block - ram->range[k].block;
+            inside = at < ram->range[k].nr && e->nr <= ram->range[k].nr - at;
+        }
+        if (!inside) {
+            sim_error("image '%s' has memory at 0x%llx, where the machine has none",
+                      ckpt_image_path(r->image), (unsigned long long)e->block << GUEST_PAGE_BITS);
+            return SIM_ERR_FORMAT;
+        }
+    }
+    return SIM_OK;
+}
+
+enum sim_status restore_load(struct restore *r, struct machine *m, void (*failed)(void *opaque),
+                             void *opaque)
+{
+    struct ckpt_pager_config config = {
+        .image = r->image, .nr_threads = PREFETCHERS, .failed = failed, .opaque = opaque};
+
+    r->m = m;
+    r->range = sim_new_array(struct ckpt_range, machine_ram_ranges(m));
+    machine_ram_source(m, r->range, &config.target);
+    SIM_TRY(check_ram(r, &config.target));
+    /* Memory first: devices look at their rings when they are loaded. */
+    SIM_TRY(ckpt_pager_start(&config, &r->ram));
+    return load_states(r);
+}
+
+void restore_go(struct restore *r)
+{
+    sim_clock_go(&r->m->sim->clock);
+    sim_timers_shifted(r->m->sim);
+}
+
+enum sim_status restore_finish(struct restore *r)
+{
+    return ckpt_pager_finish(r->ram);
+}
+
+void restore_close(struct restore *r)
+{
+    if (!r)
+        return;
+    ckpt_pager_destroy(r->ram);
+    ckpt_image_close(r->image);
+    sim_free(r->range);
+    sim_free(r);
+}

@@ -1,0 +1,85 @@
+/* Pausing whatever executors there are. */
+#include "world.h"
+
+void world_init(struct world *w)
+{
+    *w = (struct world){0};
+    sim_mutex_init(&w->lock, SIM_RANK_LAUNCH);
+    sim_cond_init(&w->changed);
+}
+
+void world_fini(struct world *w)
+{
+    sim_cond_fini(&w->changed);
+    sim_mutex_fini(&w->lock);
+}
+
+void world_pause(struct world *w)
+{
+    sim_mutex_lock(&w->lock);
+    while (w->changing)
+        sim_cond_wait(&w->changed, &w->lock);
+    if (w->paused++ == 0 && w->group)
+        executor_group_pause(w->group);
+    sim_mutex_unlock(&w->lock);
+}
+
+void world_resume(struct world *w)
+{
+    sim_mutex_lock(&w->lock);
+    if (--w->paused == 0 && w->group)
+        executor_group_resume(w->group);
+    sim_cond_broadcast(&w->changed);
+    sim_mutex_unlock(&w->lock);
+}
+
+bool world_is_paused(struct world *w)
+{
+    sim_mutex_lock(&w->lock);
+    bool paused = w->paused != 0;
+    sim_mutex_unlock(&w->lock);
+    return paused;
+}
+
+uint32_t world_cursor(struct world *w)
+{
+    sim_mutex_lock(&w->lock);
+    uint32_t cursor = w->group ? executor_group_cursor(w->group) : 0;
+    sim_mutex_unlock(&w->lock);
+    return cursor;
+}
+
+void world_attach(struct world *w, struct executor_group *group)
+{
+    sim_mutex_lock(&w->lock);
+    w->group = group;
+    if (w->paused)
+        executor_group_pause(group);
+    sim_mutex_unlock(&w->lock);
+}
+
+void world_detach(struct world *w)
+{
+    sim_mutex_lock(&w->lock);
+    if (w->group && w->paused)
+        executor_group_resume(w->group); /* they find that the simulation ends */
+    w->group = NULL;
+    sim_mutex_unlock(&w->lock);
+}
+
+void world_begin_change(struct world *w)
+{
+    sim_mutex_lock(&w->lock);
+    while (w->paused)
+        sim_cond_wait(&w->changed, &w->lock);
+    w->changing = true;
+    sim_mutex_unlock(&w->lock);
+}
+
+void world_end_change(struct world *w)
+{
+    sim_mutex_lock(&w->lock);
+    w->changing = false;
+    sim_cond_broadcast(&w->changed);
+    sim_mutex_unlock(&w->lock);
+}

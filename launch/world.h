@@ -1,0 +1,38 @@
+/* Holding a running machine still: for cuts, and for `stop`.
+ *
+ * The executors of a run come and go (a guest reset stops and starts them). Whoever wants the machine to stand still says
+ * so here, from any thread but theirs, and need not know. */
+#ifndef LAUNCH_WORLD_H
+#define LAUNCH_WORLD_H
+
+#include "partition/executor.h"
+#include "sim-core/lock.h"
+
+/* Owner: `lock`. Lifetime: the run's. */
+struct world {
+    struct sim_mutex lock;
+    struct sim_cond changed;
+    struct executor_group *group; /* NULL: nothing runs */
+    unsigned paused;              /* how often */
+    bool changing;                /* the launch thread rebuilds the machine */
+};
+
+void world_init(struct world *w);
+void world_fini(struct world *w);
+
+/* Nests. Returns when no executor runs a vCPU and none will until the last resume. Waits for a reset under way. */
+void world_pause(struct world *w);
+void world_resume(struct world *w);
+bool world_is_paused(struct world *w);
+/* executor_group_cursor, or 0. Context: paused. */
+uint32_t world_cursor(struct world *w);
+
+/* The launch thread: executors have started; or are about to be stopped for good (a pause does not hold them back from
+ * ending; there are no more of them for anybody). */
+void world_attach(struct world *w, struct executor_group *group);
+void world_detach(struct world *w);
+/* Around a reset: waits until nobody wants the machine to stand still, and lets nobody in before the end. */
+void world_begin_change(struct world *w);
+void world_end_change(struct world *w);
+
+#endif

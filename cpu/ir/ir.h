@@ -57,6 +57,7 @@ struct ir_insn {
     uint8_t window;  /* memory ops: 1 + index of the window that covers it; 0: checks by itself */
     uint8_t opens;   /* the window is checked here */
     uint8_t low;     /* nobody looks at the upper half of the integer result */
+    int32_t window_disp; /* from the window's pointer, when it is covered */
 };
 
 /* A guest instruction: where it is, and how many instructions of its block were charged before it. */
@@ -76,6 +77,7 @@ struct ir_block {
     uint16_t first_origin;
     uint8_t loop_head;   /* target of a back edge: the budget is checked here */
     uint8_t depth;       /* loop nesting */
+    uint8_t copy_of;     /* in an unrolled loop: 1 + its head, which is the block before or its copy */
     uint32_t weight;     /* estimated executions */
     ir_edge succ[2];     /* [0] taken or only, [1] not taken */
     uint8_t nr_succ;
@@ -88,7 +90,8 @@ struct ir_exit {
     bool chain; /* same page: may be linked directly to the target's code */
 };
 
-/* Accesses [base + min, base + end) of one block checked once: host pointer in `temp`. */
+/* Accesses [base + min, base + end) of a block, or of a loop's head and its copies, checked once: the host
+ * address of base's value at that moment is in `temp`. */
 struct ir_window {
     ir_ref base, temp;
     int32_t min, end;
@@ -187,6 +190,7 @@ const char *ir_verify(const struct ir_region *r);
 void ir_print(const struct ir_region *r, FILE *out);
 
 /* --- fold.c, passes: each makes the region smaller or faster and keeps its meaning --- */
+void ir_pass_unroll(struct ir_region *r);    /* copies of short loops; before ir_find_loops */
 void ir_find_loops(struct ir_region *r);     /* loop heads, depth, weight */
 void ir_pass_rename(struct ir_region *r);    /* values only their block sees become temps */
 void ir_pass_narrow(struct ir_region *r);    /* upper halves nobody looks at */

@@ -128,11 +128,6 @@ static void find_holes(struct allocator *a, unsigned block)
         for (unsigned s = 0; s < info->nsrc; s++)
             if (ir_is_global(i->src[s]))
                 read |= ir_bit(i->src[s]);
-        if (i->window) { /* its base may be looked at by every access */
-            ir_ref base = a->r->window[i->window - 1].base;
-            if (ir_is_global(base))
-                read |= ir_bit(base);
-        }
     }
     for (unsigned g = 0; g < IR_NR_GLOBALS; g++)
         a->first_hole[block][g] = read >> g & 1 ? 0 : next_def[g];
@@ -331,13 +326,16 @@ static void scan_block(struct allocator *a, unsigned block)
 {
     const struct ir_block *b = &a->r->block[block];
 
-    memset(a->slot_free_since, 0, sizeof a->slot_free_since);
-    memset(a->slot_owner, 0, sizeof a->slot_owner);
+    if (!b->copy_of) { /* else temps come over from the head */
+        memset(a->slot_free_since, 0, sizeof a->slot_free_since);
+        memset(a->slot_owner, 0, sizeof a->slot_owner);
+    }
     for (unsigned fp = 0; fp < 2; fp++) {
         struct class *c = &a->class[fp];
         for (unsigned n = 0; n < c->nr; n++) {
             unsigned reg = c->regs[n], hole = a->first_hole[block][c->global[reg]];
-            c->owner[reg] = IR_NONE;
+            if (!b->copy_of)
+                c->owner[reg] = IR_NONE;
             c->until[reg] = !c->global[reg] ? NEVER : hole ? (uint16_t)(hole + 1) : 0;
         }
     }

@@ -57,6 +57,7 @@ static void add_origin(struct builder *b, const struct scan_insn *n)
     struct ir_origin *o = &r->origin[r->nr_origins++];
 
     o->pc = n->offset;
+    o->payload = n;
     o->before = (uint16_t)(r->nr_origins - 1 - block->first_origin);
     o->block = (uint16_t)(r->nr_blocks - 1);
     b->t.pc = o->pc;
@@ -184,22 +185,24 @@ static void add_guards(struct builder *b)
 static struct jit_region *new_region(const struct builder *b, struct rv_hart *h, gpa_t gpa_page)
 {
     const struct scan *s = b->s;
-    struct jit_region *r = sim_zalloc(sizeof *r + s->nr * sizeof r->origin[0]);
+    const struct ir_region *ir = b->t.r;
+    struct jit_region *r = sim_zalloc(sizeof *r + ir->nr_origins * sizeof r->origin[0]);
 
     r->gpa = gpa_page + s->insn[0].offset;
     r->uses_fp = b->t.uses_fp;
     r->fp_on = h->fp_on;
     r->frm = h->frm;
     r->lines = s->lines;
-    r->nr_origins = (uint16_t)s->nr;
-    for (unsigned n = 0; n < s->nr; n++) {
-        const struct ir_origin *o = &b->t.r->origin[n];
+    r->nr_origins = ir->nr_origins;
+    for (unsigned n = 0; n < ir->nr_origins; n++) {
+        const struct ir_origin *o = &ir->origin[n];
+        const struct scan_insn *i = o->payload;
         r->origin[n] = (struct jit_origin){
-            .insn = s->insn[n].insn,
-            .offset = s->insn[n].offset,
-            .refund = (uint16_t)(b->t.r->block[o->block].charge - o->before),
-            .mem = trans_mem_kind(s->insn[n].insn.op),
-            .end = s->insn[n].end == SCAN_EXEC};
+            .insn = i->insn,
+            .offset = i->offset,
+            .refund = (uint16_t)(ir->block[o->block].charge - o->before),
+            .mem = trans_mem_kind(i->insn.op),
+            .end = i->end == SCAN_EXEC};
     }
     memcpy(r->loc, b->jit->alloc->global, sizeof r->loc);
     for (unsigned g = 1; g < IR_NR_GLOBALS; g++)
@@ -210,6 +213,7 @@ static struct jit_region *new_region(const struct builder *b, struct rv_hart *h,
 
 static void optimise(struct ir_region *r)
 {
+    ir_pass_unroll(r);
     ir_find_loops(r);
     ir_pass_rename(r);
     ir_pass_narrow(r);

@@ -490,6 +490,57 @@ static void put_frame(struct program *p)
     }
 }
 
+/* Words and doublewords computed from each other in a few registers, with the shift pairs that stand for
+ * rotates, extensions and scaled indices. */
+static void put_computing(struct program *p)
+{
+    static const uint32_t op[] = {0x33, 0x3b, 0x33 | 4 << 12, 0x33 | 6 << 12, 0x33 | 7 << 12,
+                                  0x40000033, 0x4000003b, 0x02000033, 0x0200003b};
+
+    for (unsigned n = 3 + below(12); n; n--) {
+        unsigned a = 5 + below(5), b = 5 + below(5), d = 5 + below(5);
+        bool word = chance(50);
+        uint32_t imm = word ? 0x1b : 0x13, width = word ? 32 : 64;
+        if (chance(40)) {
+            put(p, op[below(9)] | d << 7 | a << 15 | b << 20);
+            continue;
+        }
+        unsigned left = chance(60) ? 8 * below(width / 8) : below(width);
+        unsigned right = chance(50) ? (width - left) % width : chance(60) ? left : below(width);
+        unsigned t = chance(50) ? d : b;
+        put(p, imm | 1u << 12 | t << 7 | a << 15 | left << 20); /* slli */
+        put(p, imm | 5u << 12 | b << 7 | (chance(70) ? a : t) << 15 | right << 20 |
+                   (chance(20) ? 1u << 30 : 0)); /* srli, srai */
+        if (chance(60))
+            put(p, op[below(9)] | d << 7 | t << 15 | b << 20);
+    }
+}
+
+/* A loop of one block that walks through memory: what is unrolled. */
+static void put_stream(struct program *p)
+{
+    unsigned body = 1 + below(4), top;
+    int step = (chance(80) ? 1 : -1) * (1 << below(5));
+
+    put(p, addi(R_LOOP, 0, 1 + (int)below(chance(20) ? 900 : 30)));
+    top = p->n;
+    for (unsigned i = 0; i < body; i++) {
+        unsigned ptr = R_PTR0 + below(3), size = below(4), reg = 5 + below(8);
+        int off = (int)below(8) - 4;
+        off = chance(80) ? off * (1 << size) : off;
+        put(p, chance(60) ? enc_i(3, size, reg, ptr, off) : enc_s(size, ptr, reg, off));
+        if (chance(40))
+            put(p, addi(ptr, ptr, step));
+        if (chance(30))
+            put_plain(p);
+        if (chance(30))
+            put(p, 0x3b | reg << 7 | reg << 15 | (5 + below(8)) << 20); /* addw */
+    }
+    put(p, addi(R_PTR0, R_PTR0, step));
+    put(p, addi(R_LOOP, R_LOOP, -1));
+    put(p, enc_b(1, R_LOOP, 0, span(p->n, top)));
+}
+
 static void put_item(struct program *p)
 {
     static const struct {
@@ -499,6 +550,7 @@ static void put_item(struct program *p)
         {50, put_plain}, {7, put_loop}, {8, put_branch}, {3, put_call}, {2, put_indirect},
         {3, put_csr}, {1, put_fp_state}, {1, put_smc}, {1, put_remap}, {6, put_pointer},
         {1, put_device}, {2, put_lrsc}, {1, put_system}, {6, put_frame},
+        {4, put_computing}, {3, put_stream},
     };
     unsigned total = 0, pick;
 

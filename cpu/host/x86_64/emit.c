@@ -313,6 +313,12 @@ static void emit_jmp_ind(struct emit *e, const struct ir_insn *i)
     lookup_rax(e);
 }
 
+/* A cold copy has not opened the windows that copies of a loop rely on: it goes on at their head. */
+static ir_edge edge_of(const struct emit *e, ir_edge edge)
+{
+    return edge >= 0 && e->slow && e->r->block[edge].copy_of ? e->r->block[edge].copy_of - 1 : edge;
+}
+
 static void goto_edge(struct emit *e, ir_edge edge, unsigned next)
 {
     if (edge < 0)
@@ -337,7 +343,7 @@ static void jcc_edge(struct emit *e, enum x86_cond cond, ir_edge edge)
 static void emit_br(struct emit *e, const struct ir_insn *i, unsigned next)
 {
     const struct ir_block *b = &e->r->block[e->block];
-    ir_edge taken = b->succ[0], other = b->succ[1];
+    ir_edge taken = edge_of(e, b->succ[0]), other = edge_of(e, b->succ[1]);
     enum ir_cc cc = (enum ir_cc)i->cc;
 
     if (ir_is_const(i->src[0]) && ir_is_const(i->src[1])) {
@@ -391,7 +397,7 @@ static const emit_fn emit_table[IR_NR_OPS] = {
 static void emit_end(struct emit *e, const struct ir_insn *i, unsigned next)
 {
     switch (i->op) {
-    case IR_JMP: goto_edge(e, e->r->block[e->block].succ[0], next); break;
+    case IR_JMP: goto_edge(e, edge_of(e, e->r->block[e->block].succ[0]), next); break;
     case IR_BR: emit_br(e, i, next); break;
     case IR_JMP_IND: emit_jmp_ind(e, i); break;
     default: emit_exec(e, i); break; /* EXEC_END: the helper never says go on */

@@ -239,7 +239,7 @@ static struct x86_mem checked(struct emit *e, const struct ir_insn *i, const str
         if (i->opens)
             open_window(e, i);
         unsigned t = emit_in_reg(e, e->r->window[i->window - 1].temp, RCX);
-        return x86_at(t, i->imm);
+        return x86_at(t, i->window_disp);
     }
     *cold = emit_cold(e, COLD_MEM);
     check(e, m, *cold);

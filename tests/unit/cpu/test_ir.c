@@ -325,18 +325,22 @@ static void test_windows_join_accesses_off_one_base(void **state)
     struct ir_insn *b = mem(IR_STORE, IR_NONE, 2, 24, 5);
     op2(IR_ADD, 2, 2, k(32));
     struct ir_insn *later = mem(IR_LOAD, 7, 2, 0, IR_NONE);
+    mem(IR_LOAD, 2, 2, 0, IR_NONE);
+    struct ir_insn *elsewhere = mem(IR_LOAD, 8, 2, 0, IR_NONE);
     leave_at(4);
     ir_pass_windows(r);
     assert_int_equal(r->nr_windows, 1);
     assert_int_equal(r->window[0].min, 8);
-    assert_int_equal(r->window[0].end, 32);
+    assert_int_equal(r->window[0].end, 40);
     assert_true(r->window[0].write);
     assert_int_equal(a->window, 1);
     assert_true(a->opens);
     assert_int_equal(b->window, 1);
     assert_false(b->opens);
     assert_int_equal(other->window, 0);
-    assert_int_equal(later->window, 0);
+    assert_int_equal(later->window, 1);
+    assert_int_equal(later->window_disp, 32);
+    assert_int_equal(elsewhere->window, 0);
 }
 
 static void test_windows_end_at_exec_and_stay_short(void **state)
@@ -350,6 +354,52 @@ static void test_windows_end_at_exec_and_stay_short(void **state)
     leave_at(4);
     ir_pass_windows(r);
     assert_int_equal(r->nr_windows, 0);
+}
+
+/* b0 copies a word a round; b1 is behind it. */
+static void test_unroll_copies_a_short_loop(void **state)
+{
+    (void)state;
+    begin(0);
+    mem(IR_LOAD, 5, 10, 0, IR_NONE);
+    at(4);
+    op2(IR_ADD, 10, 10, k(8));
+    at(8);
+    mem(IR_STORE, IR_NONE, 11, 0, 5);
+    at(12);
+    op2(IR_ADD, 11, 11, k(8));
+    at(16);
+    branch(IR_NE, 10, 12, 0, 1);
+    begin(20);
+    leave_at(24);
+    ir_pass_unroll(r);
+    assert_null(ir_verify(r));
+    assert_int_equal(r->nr_blocks, 5);
+    assert_int_equal(r->nr_origins, 21);
+    for (unsigned n = 0; n < 4; n++) {
+        const struct ir_block *b = &r->block[n];
+        assert_int_equal(b->copy_of, n ? 1 : 0);
+        assert_int_equal(b->succ[0], (n + 1) % 4);
+        assert_int_equal(b->succ[1], 4);
+        assert_int_equal(b->first_origin, 5 * n);
+        const struct ir_origin *store = &r->origin[r->insn[b->first + 2].origin];
+        assert_int_equal(store->pc, 8);
+        assert_int_equal(store->before, 2);
+        assert_int_equal(store->block, n);
+    }
+    assert_int_equal(r->origin[r->block[4].first_origin].pc, 20);
+    assert_int_equal(r->origin[r->insn[r->block[4].first].origin].pc, 20);
+    ir_find_loops(r);
+    assert_true(r->block[0].loop_head);
+    assert_false(r->block[1].loop_head);
+    ir_pass_windows(r);
+    assert_int_equal(r->nr_windows, 2);
+    for (unsigned n = 0; n < 4; n++) {
+        const struct ir_insn *load = &r->insn[r->block[n].first];
+        assert_true(load->window);
+        assert_int_equal(load->opens, n == 0);
+        assert_int_equal(load->window_disp, 8 * n);
+    }
 }
 
 /* b0 -> b1 -> b2 -> b1, b2 -> b0 -> out: entered in the outer loop, b1-b2 inside */
@@ -423,6 +473,7 @@ int main(void)
         TEST(test_narrow_marks_what_only_words_read),
         TEST(test_windows_join_accesses_off_one_base),
         TEST(test_windows_end_at_exec_and_stay_short),
+        TEST(test_unroll_copies_a_short_loop),
         TEST(test_loops_nest),
         TEST(test_analysis_loads_what_only_one_path_writes),
     };

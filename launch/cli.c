@@ -2,6 +2,7 @@
  * and what must hold of the whole. Options that name each other by id are in cli_device.c. */
 #include "cli.h"
 
+#include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -547,10 +548,29 @@ static enum sim_status check_whole(const struct config *c)
     return SIM_OK;
 }
 
+/* As far as it can be told before the ranks have met: how many there are is mpirun's to say. */
+static enum sim_status check_harts_per_rank(const struct config *c)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < c->nr_harts_per_rank; i++)
+        sum += c->harts_per_rank[i];
+    if (c->nr_harts_per_rank && sum != c->smp) {
+        sim_error("-harts-per-rank: %" PRIu64 " harts together, but -smp %" PRIu32, sum, c->smp);
+        return SIM_ERR_INVALID;
+    }
+    if (c->nr_harts_per_rank && c->ranks > 1 && c->nr_harts_per_rank != c->ranks) {
+        sim_error("-harts-per-rank: %u numbers for %u ranks", c->nr_harts_per_rank, c->ranks);
+        return SIM_ERR_INVALID;
+    }
+    return SIM_OK;
+}
+
 static enum sim_status complete(struct cli *cli)
 {
     struct config *c = cli->config;
 
+    SIM_TRY(check_harts_per_rank(c));
     SIM_TRY(numa_resolve(&cli->numa, c));
     SIM_TRY(cli_devices_resolve(&cli->devices, c));
     if (c->nr_serials == 0)

@@ -13,14 +13,17 @@ static enum sim_status check_hart_list(const struct config *c, uint32_t nr_ranks
     return SIM_ERR_INVALID;
 }
 
-enum sim_status placement_make(const struct config *c, const struct part_topology *const *topology,
-                               uint32_t nr_ranks, struct part_plan **out)
+enum sim_status placement_make(const struct config *c, const struct placement_machine *machine,
+                               const struct part_topology *const *topology, uint32_t nr_ranks,
+                               struct part_plan **out)
 {
     const struct part_range ram = {CONFIG_RAM_BASE, c->memory};
+    const struct placement_machine virt = {c->smp, &ram, 1};
+    const struct placement_machine *m = machine ? machine : &virt;
     const struct part_config config = {
-        .nr_harts = c->smp,
-        .ram = &ram,
-        .nr_ram = 1,
+        .nr_harts = m->nr_harts,
+        .ram = m->ram,
+        .nr_ram = m->nr_ram,
         /* Counted instructions are a clock only when one thread counts. */
         .threads_per_rank = c->virtual_clock ? 1 : c->threads,
         .harts_per_rank = c->nr_harts_per_rank ? c->harts_per_rank : NULL,

@@ -9,8 +9,17 @@
  * (CONFIG_NODES_SHIFT=2, Debian's too); with one more it would take none. */
 enum { PLACEMENT_MAX_NODES = 4 };
 
-/* topology has nr_ranks pointers. The machine is `virt`. Errors are logged. part_plan_destroy *out. */
-enum sim_status placement_make(const struct config *c, const struct part_topology *const *topology,
-                               uint32_t nr_ranks, struct part_plan **out) SIM_MUST_CHECK;
+/* What the ranks run, beside the configuration. */
+struct placement_machine {
+    uint32_t nr_harts;
+    const struct part_range *ram; /* ascending */
+    unsigned nr_ram;
+};
+
+/* `machine` NULL: the machine `virt` of the configuration. topology has nr_ranks pointers. Errors are logged.
+ * part_plan_destroy *out. */
+enum sim_status placement_make(const struct config *c, const struct placement_machine *machine,
+                               const struct part_topology *const *topology, uint32_t nr_ranks,
+                               struct part_plan **out) SIM_MUST_CHECK;
 
 #endif

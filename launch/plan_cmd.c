@@ -272,7 +272,7 @@ static enum sim_status plan_and_show(struct plan_cmd *p)
     enum sim_status status = place_ranks(p);
     if (status == SIM_OK) {
         topology = (const struct part_topology *const *)p->rank;
-        status = placement_make(&config, topology, p->nr_ranks, &plan);
+        status = placement_make(&config, NULL, topology, p->nr_ranks, &plan);
     }
     if (status == SIM_OK) {
         plan_view_init(&view, plan, topology, config.memory);

@@ -10,6 +10,7 @@
 #include "loader.h"
 #include "mem/dsm.h"
 #include "partition/plan.h"
+#include "placement.h"
 #include "run.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
@@ -546,12 +547,9 @@ void ranks_destroy(struct ranks *r)
 enum sim_status ranks_plan(struct ranks *r, uint32_t nr_harts, const struct part_range *ram,
                            unsigned nr_ram)
 {
-    const struct part_config config = {.nr_harts = nr_harts,
-                                       .ram = ram,
-                                       .nr_ram = nr_ram,
-                                       .threads_per_rank = r->config->threads};
+    const struct placement_machine machine = {nr_harts, ram, nr_ram};
 
-    return part_plan_make(&config, (const struct part_topology *const *)r->topology,
+    return placement_make(r->config, &machine, (const struct part_topology *const *)r->topology,
                           (uint32_t)ic_nr_ranks(r->ic), &r->plan);
 }
 

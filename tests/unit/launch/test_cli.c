@@ -184,6 +184,8 @@ static const struct {
     {"--demo -bios none", {"--demo"}},
     {"-bios none", {"nothing to run"}},
     {"-kernel I --harts-per-rank 1,,2", {"-harts-per-rank", "''"}},
+    {"-kernel I -smp 8 --harts-per-rank 4,5", {"-harts-per-rank", "9 harts", "-smp 8"}},
+    {"-kernel I -smp 8 --ranks 3 --harts-per-rank 4,4", {"-harts-per-rank", "2 numbers", "3 ranks"}},
     {"-kernel I --harts-per-rank 1,x", {"-harts-per-rank", "'x'"}},
     {"-kernel I -numa cpus=0", {"-numa", "'cpus=0'", "node"}},
     {"-kernel I -numa node,cpus=1", {"-numa cpus=", "hart 1 ", "0 to 0"}},

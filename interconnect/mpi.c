@@ -445,6 +445,12 @@ static uint64_t measure_poll_interval(struct mpi *m)
     return one < 200 ? 0 : one * 20 < 10000 ? 10000 : one * 20;
 }
 
+/* What the launcher said, while MPI cannot. */
+static long launched(const char *by_mpirun, const char *by_srun)
+{
+    return sim_env_number(by_mpirun, sim_env_number(by_srun, -1));
+}
+
 static enum sim_status start_mpi(uint64_t limit_ns, MPI_Comm *comm)
 {
     int initialized;
@@ -454,7 +460,9 @@ static enum sim_status start_mpi(uint64_t limit_ns, MPI_Comm *comm)
     sim_env_default("OMPI_MCA_btl_vader_eager_limit", "16384");
     struct call *c = call_bounded(call_init, limit_ns);
     if (!c) {
-        sim_error("MPI did not start within %.0f s: not all ranks came up", (double)limit_ns / 1e9);
+        sim_error("MPI did not start within %.1f s: not all %ld ranks came up (this is rank %ld)",
+                  (double)limit_ns / 1e9, launched("OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"),
+                  launched("OMPI_COMM_WORLD_RANK", "PMIX_RANK"));
         return SIM_ERR_IO;
     }
     bool good = c->error == MPI_SUCCESS && c->provided >= MPI_THREAD_SERIALIZED;

@@ -1,4 +1,5 @@
-/* Round trips of the interconnect beside raw MPI's, in one run: mpirun -n 2 ic_pingpong [rounds].
+/* Round trips of the interconnect beside raw MPI's, in one run: mpirun -n 2 ic_pingpong [rounds]. Without mpirun:
+ * two ranks in this process, on one thread and on two.
  * Prints the median of several stretches for 64 B -> 64 B and 64 B -> 4 KiB + 64 B. Other ranks than 0 and 1
  * only take part in start and end. */
 #include <mpi.h>
@@ -93,15 +94,19 @@ static void compare(struct side *s, unsigned rounds, uint32_t page)
                a / b);
 }
 
-int main(int argc, char **argv)
+static void listen_to(struct side *s)
 {
-    unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 500;
+    ic_register(s->ic, ASK, "ask", on_ask, s);
+    ic_register(s->ic, ANSWER, "answer", on_answer, s);
+}
+
+static int main_mpi(unsigned rounds)
+{
     struct side s = {0};
 
     if (ic_mpi_create(NULL, &s.ic) != SIM_OK)
         return 1;
-    ic_register(s.ic, ASK, "ask", on_ask, &s);
-    ic_register(s.ic, ANSWER, "answer", on_answer, &s);
+    listen_to(&s);
     if (ic_agree(s.ic, NULL, 0) != SIM_OK)
         return 1;
     if (ic_rank(s.ic) < 2) {
@@ -113,4 +118,85 @@ int main(int argc, char **argv)
     ic_stop(s.ic);
     ic_destroy(s.ic);
     return 0;
+}
+
+/* --- in one process --- */
+
+struct answerer {
+    struct side *side;
+    unsigned rounds;
+};
+
+static void *answer_main(void *arg)
+{
+    struct answerer *a = arg;
+
+    for (unsigned i = 0; i < STRETCHES; i++)
+        ic_stretch(a->side, a->rounds, 0);
+    return NULL;
+}
+
+static void two_threads(struct side *s, unsigned rounds, uint32_t page)
+{
+    struct answerer a = {.side = &s[1], .rounds = rounds};
+    struct sim_thread t = {0};
+    double took[STRETCHES];
+
+    if (sim_thread_start(&t, "answerer", answer_main, &a) != SIM_OK)
+        exit(1);
+    for (unsigned i = 0; i < STRETCHES; i++) {
+        uint64_t begin = sim_host_ns();
+        ic_stretch(&s[0], rounds, page);
+        took[i] = (double)(sim_host_ns() - begin) / 1e3 / rounds;
+    }
+    sim_thread_join(&t);
+    printf("64 B -> %4u B: two threads %7.2f us\n", SMALL + page, median(took));
+}
+
+static void one_thread(struct side *s, unsigned rounds, uint32_t page)
+{
+    double took[STRETCHES];
+
+    memcpy(head, &page, sizeof page);
+    for (unsigned i = 0; i < STRETCHES; i++) {
+        uint64_t begin = sim_host_ns();
+        for (unsigned r = 0; r < rounds; r++) {
+            ic_send_small(s[0].ic, 1, ASK, head, SMALL);
+            ic_poll(s[1].ic);
+            ic_poll(s[0].ic);
+        }
+        took[i] = (double)(sim_host_ns() - begin) / 1e3 / rounds;
+    }
+    printf("64 B -> %4u B: one thread  %7.2f us\n", SMALL + page, median(took));
+}
+
+static int main_inproc(unsigned rounds)
+{
+    struct side s[2] = {0};
+    struct ic_inproc *net;
+
+    if (ic_inproc_create(2, NULL, &net) != SIM_OK)
+        return 1;
+    for (rank_t i = 0; i < 2; i++) {
+        if (ic_inproc_join(net, i, NULL, &s[i].ic) != SIM_OK)
+            return 1;
+        listen_to(&s[i]);
+    }
+    one_thread(s, rounds, 0);
+    one_thread(s, rounds, PAGE);
+    for (unsigned i = 0; i < 2; i++)
+        s[i].expected = s[i].got;
+    two_threads(s, rounds, 0);
+    two_threads(s, rounds, PAGE);
+    ic_destroy(s[0].ic);
+    ic_destroy(s[1].ic);
+    ic_inproc_destroy(net);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 500;
+
+    return ic_mpi_wanted() ? main_mpi(rounds) : main_inproc(rounds);
 }

@@ -6,7 +6,9 @@
  *   idle      nobody polls; prints the latency of a message to an idle rank and the CPU time of idleness
  *   mismatch  the last rank has another kernel file
  *   missing   the last rank does not come to the agreement
+ *   absent    rank 1 does not start MPI
  *   wait      all idle until a rank is lost or a signal ends them (for run.sh to kill and stop ranks) */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +16,7 @@
 #include <unistd.h>
 
 #include "interconnect/interconnect.h"
+#include "sim-core/env.h"
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
 
@@ -173,7 +176,7 @@ static const struct {
     const char *name;
     bool (*run)(struct rank *me);
 } cases[] = {{"traffic", case_traffic}, {"slow", case_slow}, {"idle", case_idle}, {"wait", case_wait},
-             {"mismatch", NULL},        {"missing", NULL}};
+             {"mismatch", NULL},        {"missing", NULL}, {"absent", NULL}};
 
 static enum sim_status agree(struct ic *ic, const char *name)
 {
@@ -205,9 +208,12 @@ static int run(struct rank *me, bool (*fn)(struct rank *me))
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
-    struct ic_config config = {.start_timeout_ns = !strcmp(name, "missing") ? 1500000000u : 0};
+    struct ic_config config = {.start_timeout_ns = name[0] == 'm' || name[0] == 'a' ? 1500000000u : 0};
     struct rank me = {0};
 
+    signal(SIGPIPE, SIG_IGN); /* as launch does */
+    if (!strcmp(name, "absent") && sim_env_number("OMPI_COMM_WORLD_RANK", 0) == 1)
+        nap_ns(4000000000);
     for (unsigned i = 0; i < SIM_ARRAY_LEN(cases); i++) {
         if (strcmp(cases[i].name, name))
             continue;
@@ -222,6 +228,6 @@ int main(int argc, char **argv)
         free(me.next);
         return code;
     }
-    sim_error("ic_ranks traffic|slow|idle|mismatch|missing|wait");
+    sim_error("ic_ranks traffic|slow|idle|mismatch|missing|absent|wait");
     return 2;
 }

@@ -46,6 +46,12 @@ case_missing() {
   has '^partita: error: rank 2 \(host .*, pid [0-9]+\) did not show up within 1.5 s'
 }
 
+# MPI itself would wait for ever.
+case_absent() {
+  expect any mpirun -n 3 --oversubscribe "$ranks" absent
+  has '^partita: error: MPI did not start within 1.5 s: not all 3 ranks came up \(this is rank [02]\)'
+}
+
 # start_waiting RANKS OPTION... : ranks that only wait, in the background; $pids are theirs, by rank.
 start_waiting() {
   local n=$1 i

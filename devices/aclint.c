@@ -6,9 +6,9 @@
  *   MTIMER mtime and 8-byte MTIMECMP registers; the MTIP line is mtime >= MTIMECMP
  *   CLINT  MSWI at 0, MTIMECMP at 0x4000, mtime at 0xbff8 in one region
  *
- * mtime is guest time in ticks of the machine's time base plus an offset (what the guest wrote). A
- * MTIMECMP in the future arms the hart's timer, which raises the line from the I/O thread, or from
- * the executor on the virtual clock.
+ * mtime is guest time in ticks of the machine's time base plus an offset (what the guest wrote), which
+ * the harts' `time` follows (dev_args.time_moved). A MTIMECMP in the future arms the hart's timer,
+ * which raises the line from the I/O thread, or from the executor on the virtual clock.
  *
  * Lines are driven under the lock, so that two harts that write one register leave the line at the
  * level of the register. Their sinks are harts, which take no lock of ours. */
@@ -42,6 +42,8 @@ struct aclint {
     struct sim_mutex lock;
     uint64_t hz;
     uint64_t offset; /* mtime - ticks of guest time, modulo 2^64 */
+    void (*time_moved)(void *opaque, uint64_t offset); /* dev_args */
+    void *time_opaque;
     uint32_t nr_harts;
     struct aclint_hart *hart;
 };
@@ -113,6 +115,13 @@ static void update_timer(struct aclint_hart *h)
     drive_timer(h, due);
 }
 
+static void set_offset(struct aclint *a, uint64_t offset)
+{
+    a->offset = offset;
+    if (a->time_moved)
+        a->time_moved(a->time_opaque, offset);
+}
+
 static void update_all_timers(struct aclint *a)
 {
     for (uint32_t i = 0; i < a->nr_harts; i++)
@@ -180,7 +189,7 @@ static bool mtime_write(struct aclint *a, uint64_t offset, unsigned size, uint64
         return false;
     uint64_t ticks = ticks_now(a);
 
-    a->offset = half_write(ticks + a->offset, offset, size, value) - ticks;
+    set_offset(a, half_write(ticks + a->offset, offset, size, value) - ticks);
     update_all_timers(a);
     return true;
 }
@@ -255,7 +264,7 @@ static void aclint_reset(struct device *d)
     struct aclint *a = (struct aclint *)d;
 
     sim_mutex_lock(&a->lock);
-    a->offset = 0;
+    set_offset(a, 0);
     for (uint32_t i = 0; i < a->nr_harts; i++) {
         struct aclint_hart *h = &a->hart[i];
         h->msip = 0;
@@ -284,6 +293,7 @@ static enum sim_status aclint_post_load(void *object)
     struct aclint *a = object;
 
     sim_mutex_lock(&a->lock);
+    set_offset(a, a->offset);
     for (uint32_t i = 0; i < a->nr_harts; i++) {
         struct aclint_hart *h = &a->hart[i];
         h->msip &= 1;
@@ -379,6 +389,10 @@ static enum sim_status aclint_create(const struct dev_args *args, const struct a
     dev_init(&a->dev, &aclint_ops, args);
     a->sim = args->sim;
     a->hz = args->timebase_hz;
+    if (kind->timer) {
+        a->time_moved = args->time_moved;
+        a->time_opaque = args->time_opaque;
+    }
     sim_mutex_init(&a->lock, SIM_RANK_DEVICE);
     a->nr_harts = args->nr_irq / lines_per_hart;
     a->hart = sim_new_array(struct aclint_hart, a->nr_harts);

@@ -408,6 +408,11 @@ static enum sim_status create_device(struct builder *b, int node, const struct d
     return SIM_OK;
 }
 
+static void time_moved(void *opaque, uint64_t offset)
+{
+    rv_machine_set_time_offset(opaque, offset);
+}
+
 static enum sim_status add_device(struct builder *b, int node, const struct dev_driver *driver)
 {
     struct machine *m = b->m;
@@ -419,6 +424,8 @@ static enum sim_status add_device(struct builder *b, int node, const struct dev_
                             .space = m->space,
                             .label = fdt_walk_name(&b->walk, node),
                             .timebase_hz = rv_machine_timebase(m->cpus),
+                            .time_moved = time_moved,
+                            .time_opaque = m->cpus,
                             .prop_u32 = prop_u32,
                             .node = &ref};
 

@@ -153,6 +153,7 @@ struct rv_machine {
     struct mem_space *space;
     struct jit *jit;   /* NULL: interpreter only */
     uint64_t timebase_hz;
+    _Atomic uint64_t time_offset; /* rv_machine_set_time_offset */
     struct rv_hart **harts; /* by index; hartids need not be dense */
     uint32_t nr_harts;
     struct rv_revoke_log { /* revoke.c; written by the polling thread */
@@ -268,6 +269,10 @@ static inline bool rv_mask_has(const struct rv_hart_mask *m, uint64_t hartid)
 void rv_remote_fence(struct rv_hart *self, const struct rv_hart_mask *mask, uint32_t flags,
                      const struct rv_fence_range *range);
 void rv_remote_fence_wait(struct rv_hart *self);
+/* Tells every other rank. */
+void rv_remote_tell_time(struct rv_machine *m, uint64_t offset);
+/* rv_machine_set_time_offset for the harts of this rank. */
+void rv_time_moved(struct rv_machine *m, uint64_t offset);
 void rv_remote_deliver(struct vcpu *v, uint32_t from_rank, const void *msg, uint32_t len);
 
 /* --- pmp.c --- */

@@ -200,7 +200,7 @@ uint64_t rv_machine_timebase(const struct rv_machine *m)
     return m->timebase_hz;
 }
 
-uint64_t rv_machine_time(const struct rv_machine *m)
+static uint64_t ticks_now(const struct rv_machine *m)
 {
     uint64_t ns = sim_clock_now(&m->sim->clock);
 
@@ -209,8 +209,45 @@ uint64_t rv_machine_time(const struct rv_machine *m)
     return (uint64_t)((unsigned __int128)ns * m->timebase_hz / NS_PER_S);
 }
 
+static uint64_t time_offset(const struct rv_machine *m)
+{
+    return atomic_load_explicit(&m->time_offset, memory_order_acquire);
+}
+
+uint64_t rv_machine_time(const struct rv_machine *m)
+{
+    return ticks_now(m) + time_offset(m);
+}
+
+void rv_time_moved(struct rv_machine *m, uint64_t offset)
+{
+    atomic_store_explicit(&m->time_offset, offset, memory_order_release);
+    for (uint32_t i = 0; i < m->nr_harts; i++)
+        if (!m->harts[i]->vcpu.remote)
+            vcpu_kick(&m->harts[i]->vcpu);
+}
+
+void rv_machine_set_time_offset(struct rv_machine *m, uint64_t offset)
+{
+    if (offset == time_offset(m))
+        return;
+    rv_time_moved(m, offset);
+    rv_remote_tell_time(m, offset);
+}
+
+/* The tick of guest time at which `time` is `tick`; now, when it is past. */
+static uint64_t without_offset(const struct rv_machine *m, uint64_t tick)
+{
+    uint64_t ticks = ticks_now(m), time = ticks + time_offset(m);
+    uint64_t left = tick > time ? tick - time : 0;
+
+    return left > UINT64_MAX - ticks ? UINT64_MAX : ticks + left;
+}
+
 vtime_t rv_machine_tick_to_ns(const struct rv_machine *m, uint64_t tick)
 {
+    if (time_offset(m))
+        tick = without_offset(m, tick);
     unsigned __int128 ns =
         ((unsigned __int128)tick * NS_PER_S + m->timebase_hz - 1) / m->timebase_hz;
 

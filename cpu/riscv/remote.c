@@ -2,6 +2,7 @@
  *
  *   line, start:    rv_remote_* -> sim_ranks_ops.post -> ops->deliver there -> the local function
  *   remote fence:   one FENCE message a rank -> its harts are asked and awaited -> FENCE_DONE -> acks_due
+ *   written mtime:  the rank of the device tells all others
  *   HSM state:      the rank that runs a hart tells all others when it starts or stops; they keep a copy
  *
  * A message names harts by index, which is the same on all ranks. */
@@ -10,7 +11,9 @@
 #include "hart.h"
 #include "sim-core/log.h"
 
-enum message_kind { MSG_LINE, MSG_START, MSG_STATE, MSG_FENCE, MSG_FENCE_DONE, MSG_KINDS };
+enum message_kind {
+    MSG_LINE, MSG_START, MSG_STATE, MSG_TIME, MSG_FENCE, MSG_FENCE_DONE, MSG_KINDS
+};
 
 /* One layout for all; what a kind does not use is 0. */
 struct message {
@@ -20,7 +23,7 @@ struct message {
     uint32_t level;  /* of the line; has_range */
     struct rv_hart_mask mask;
     struct rv_fence_range range;
-    uint64_t pc, a1;
+    uint64_t pc, a1; /* pc: also the offset of the time */
 };
 
 static void post(const struct rv_hart *target, const struct message *m)
@@ -101,6 +104,14 @@ void rv_remote_tell_state(struct rv_hart *h)
         post_to_ranks(h->machine, &all_harts, &m, NULL);
 }
 
+void rv_remote_tell_time(struct rv_machine *machine, uint64_t offset)
+{
+    const struct message m = {.kind = MSG_TIME, .pc = offset};
+
+    if (machine->sim->ranks)
+        post_to_ranks(machine, &all_harts, &m, NULL);
+}
+
 void rv_remote_fence(struct rv_hart *self, const struct rv_hart_mask *mask, uint32_t flags,
                      const struct rv_fence_range *range)
 {
@@ -172,6 +183,11 @@ static void on_state(struct rv_hart *h, const struct message *m)
         __atomic_store_n(&of->stopped, m->number != 0, __ATOMIC_SEQ_CST);
 }
 
+static void on_time(struct rv_hart *h, const struct message *m)
+{
+    rv_time_moved(h->machine, m->pc);
+}
+
 static void on_fence_done(struct rv_hart *h, const struct message *m)
 {
     struct rv_hart *of = h->machine->harts[m->hart];
@@ -184,8 +200,8 @@ static void on_fence_done(struct rv_hart *h, const struct message *m)
 void rv_remote_deliver(struct vcpu *v, uint32_t from_rank, const void *msg, uint32_t len)
 {
     static void (*const handlers[MSG_KINDS])(struct rv_hart *, const struct message *) = {
-        [MSG_LINE] = on_line,   [MSG_START] = on_start,           [MSG_STATE] = on_state,
-        [MSG_FENCE] = on_fence, [MSG_FENCE_DONE] = on_fence_done,
+        [MSG_LINE] = on_line, [MSG_START] = on_start, [MSG_STATE] = on_state,
+        [MSG_TIME] = on_time, [MSG_FENCE] = on_fence, [MSG_FENCE_DONE] = on_fence_done,
     };
     struct rv_hart *h = rv_hart_of(v);
     struct message m;

@@ -115,6 +115,9 @@ void rv_hart_working_set(struct vcpu *v, void (*fn)(void *opaque, gpa_t page), v
  * PLIC or ACLINT drives. Setting a line kicks the hart when that makes an interrupt pending. */
 struct irq_line rv_hart_irq(struct vcpu *v, uint32_t mip_bit);
 
+/* The guest wrote mtime, which `time` mirrors (Unpriv. Zicntr): from now on both are ticks of guest time
+ * plus `offset` (modulo 2^64), on all ranks, and every hart looks at stimecmp again. Context: any. */
+void rv_machine_set_time_offset(struct rv_machine *m, uint64_t offset);
 /* Guest time base: ticks of timebase_hz now, and the guest time (ns) at which a tick is reached
  * (VTIME_NEVER when out of range). */
 uint64_t rv_machine_time(const struct rv_machine *m);

@@ -64,6 +64,10 @@ struct dev_args {
     const uint32_t *irq_number;
     unsigned nr_irq;
     uint64_t timebase_hz;
+    /* Timers: mtime is now ticks of guest time plus `offset`, and the harts' time with it. NULL: nobody
+     * asks. Called under the device's lock. */
+    void (*time_moved)(void *opaque, uint64_t offset);
+    void *time_opaque;
     /* Integer properties of the node: the first cell of `name`, or dflt. */
     uint32_t (*prop_u32)(const void *node, const char *name, uint32_t dflt);
     const void *node;

@@ -508,6 +508,32 @@ static void test_time_follows_the_clock(void **state)
     assert_int_equal(rv_machine_tick_to_ns(r->m, UINT64_MAX), VTIME_NEVER);
 }
 
+/* What a guest writes to mtime is what `time` shows, and what stimecmp is compared with. */
+static void regress_2_time_mirrors_a_written_mtime(void **state)
+{
+    const uint64_t hour = 3600ull * 10000000, jump = 5 * hour;
+    struct rig *r = *state;
+    struct rv_hart *h = r->h;
+
+    h->stopped = 0;
+    assert_true(rig_csr_write(h, MENVCFG, ENVCFG_STCE));
+    assert_true(rig_csr_write(h, MIE, MIP_STIP));
+    assert_true(rig_csr_write(h, STIMECMP, hour));
+    assert_int_equal(get(h, MIP), 0);
+    atomic_store(&h->vcpu.kick, 0);
+    rv_machine_set_time_offset(r->m, jump);
+    assert_int_equal(atomic_load(&h->vcpu.kick), 1); /* it may sleep until the old deadline */
+    assert_in_range(get(h, TIME), jump, jump + hour);
+    assert_int_equal(get(h, MIP), MIP_STIP);
+    assert_true(rig_csr_write(h, STIMECMP, jump + hour));
+    assert_int_equal(get(h, MIP), 0);
+    assert_in_range(h->vcpu.ops->deadline(&h->vcpu), 3500 * 1000000000ull, 3700 * 1000000000ull);
+    rv_machine_set_time_offset(r->m, 0 - hour); /* back: before zero is far ahead */
+    assert_in_range(get(h, TIME), 0 - hour, 0 - 1ull);
+    assert_true(rig_csr_write(h, STIMECMP, UINT64_MAX - 1));
+    assert_in_range(h->vcpu.ops->deadline(&h->vcpu), 3500 * 1000000000ull, 3700 * 1000000000ull);
+}
+
 static void test_machine_without_s_or_u(void **state)
 {
     struct rig r;
@@ -577,6 +603,7 @@ int main(void)
         TEST(test_stimecmp_gates),
         TEST(test_stimecmp_drives_stip),
         TEST(test_time_follows_the_clock),
+        TEST(regress_2_time_mirrors_a_written_mtime),
         cmocka_unit_test(test_machine_without_s_or_u),
         cmocka_unit_test(test_built_in_sbi_state),
     };

@@ -112,6 +112,40 @@ static void regress_2_rng_without_a_slot(void **state)
     expect_no_slot(*state);
 }
 
+/* ---- the machine virt ---- */
+
+enum { CLINT_MTIME = 0x200bff8 };
+
+static uint64_t read_mtime(struct machine *m)
+{
+    uint64_t value = 0;
+
+    assert_int_equal(mem_mmio_read(m->space, CLINT_MTIME, 8, &value), MEM_OK);
+    return value;
+}
+
+/* mtime and what the `time` CSR shows are one clock, however the guest sets it. */
+static void regress_2_time_mirrors_mtime(void **state)
+{
+    const uint64_t minute = 60 * 10000000ull, later = 1ull << 50;
+    struct fixture *f = *state;
+    struct machine *m = NULL;
+    struct sim *sim;
+
+    config_set_string(&f->config.dtb, NULL);
+    assert_int_equal(sim_create(&sim), SIM_OK);
+    assert_int_equal(machine_create(sim, &f->config, NULL, &m), SIM_OK);
+    assert_in_range(rv_machine_time(m->cpus), read_mtime(m), read_mtime(m) + minute);
+    assert_int_equal(mem_mmio_write(m->space, CLINT_MTIME, 8, later), MEM_OK);
+    assert_in_range(rv_machine_time(m->cpus), later, later + minute);
+    assert_in_range(read_mtime(m), later, later + minute);
+    machine_reset(m);
+    assert_in_range(read_mtime(m), 0, minute);
+    assert_in_range(rv_machine_time(m->cpus), 0, minute);
+    machine_destroy(m);
+    sim_destroy(sim);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -120,6 +154,7 @@ int main(void)
         TEST(regress_2_drive_without_a_slot),
         TEST(regress_2_console_without_a_slot),
         TEST(regress_2_rng_without_a_slot),
+        TEST(regress_2_time_mirrors_mtime),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

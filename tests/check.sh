@@ -16,6 +16,7 @@ passed=0 failed=0 skipped=0
 
 packages_build="cmake ninja-build gcc libc6-dev pkg-config libfdt-dev libhwloc-dev libopenmpi-dev libslirp-dev libzstd-dev libxxhash-dev libjansson-dev libcmocka-dev"
 packages_mpi="openmpi-bin"
+packages_model="spin"
 packages_guest="cpio kmod xz-utils gzip debian-archive-keyring device-tree-compiler e2fsprogs gcc-riscv64-linux-gnu"
 packages_clang="clang libclang-rt-14-dev"
 packages_perf="python3 libc6-dev-riscv64-cross"
@@ -123,7 +124,7 @@ check_ci() {
 # shellcheck disable=SC2086 # lists of words
 case $level in
   ci)
-    packages_install $packages_build $packages_mpi $packages_guest $packages_clang || exit $?
+    packages_install $packages_build $packages_mpi $packages_model $packages_guest $packages_clang || exit $?
     check_ci
     ;;
   quick)

@@ -217,6 +217,15 @@ static enum sim_status apply_harts_per_rank(struct cli *cli, const char *option,
     return status;
 }
 
+static enum sim_status apply_bind(struct cli *cli, const char *option, const char *value)
+{
+    bool on;
+
+    SIM_TRY(parse_bool(option, value, &on));
+    cli->config->bind = on ? CONFIG_BIND_ON : CONFIG_BIND_OFF;
+    return SIM_OK;
+}
+
 static enum sim_status apply_timeout(struct cli *cli, const char *option, const char *value)
 {
     return parse_duration(option, value, &cli->config->timeout_ns);
@@ -374,6 +383,8 @@ static const struct cli_option options[] = {
      RESTORE},
     {"ranks", "N", "spread the machine over N ranks inside this process\n"
      "(mpirun -n N partita run ... : over N processes)", CALL(apply_ranks)},
+    {"bind", "on|off", "bind the threads of ranks to cores of their own, where there\n"
+     "are enough (default: under mpirun)", CALL(apply_bind)},
     {"harts-per-rank", "N,N,...", "harts of each rank (default: by its cores)",
      CALL(apply_harts_per_rank)},
     {"clock", "host|virtual", "guest time: the host's, or counted instructions",

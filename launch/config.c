@@ -202,6 +202,8 @@ void config_dump(const struct config *c, FILE *out)
     fprintf(out, "threads: %u\n", c->threads);
     fprintf(out, "ranks: %u\n", c->ranks ? c->ranks : 1);
     put_harts_per_rank(c, out);
+    if (c->bind != CONFIG_BIND_AUTO)
+        fprintf(out, "bind: %s\n", c->bind == CONFIG_BIND_ON ? "true" : "false");
     if (c->timeout_ns)
         fprintf(out, "timeout_ns: %" PRIu64 "\n", c->timeout_ns);
     put_string(out, "", "expect", c->expect);

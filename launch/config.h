@@ -20,6 +20,7 @@ enum {
 
 #define CONFIG_RAM_BASE 0x80000000ull /* of the machine virt */
 
+enum config_bind { CONFIG_BIND_AUTO, CONFIG_BIND_OFF, CONFIG_BIND_ON };
 enum config_bus { CONFIG_BUS_PCI, CONFIG_BUS_MMIO };
 
 struct config_drive {
@@ -86,6 +87,7 @@ struct config {
     bool virtual_clock;
     unsigned threads;                 /* executors (of each rank), 0 = by the host */
     unsigned ranks;                   /* logical ranks in this process, 0 or 1: one, or as started by mpirun */
+    enum config_bind bind;            /* executors of ranks to cores */
     uint32_t *harts_per_rank;         /* the user's own distribution over ranks */
     unsigned nr_harts_per_rank;       /* 0: by the ranks' cores */
     uint64_t timeout_ns;              /* 0: none */

@@ -10,7 +10,7 @@ guest=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/partita/guest
 harts=4
 
 bold "[1/4] packages"
-packages_install cmake ninja-build gcc libc6-dev pkg-config libfdt-dev libhwloc-dev libopenmpi-dev openmpi-bin libslirp-dev libzstd-dev libxxhash-dev libjansson-dev \
+packages_install cmake ninja-build gcc libc6-dev pkg-config libfdt-dev libhwloc-dev libnuma-dev libopenmpi-dev openmpi-bin libslirp-dev libzstd-dev libxxhash-dev libjansson-dev \
   cpio kmod xz-utils gzip debian-archive-keyring || exit $?
 
 bold "[2/4] build (log: $build/quickstart.log)"

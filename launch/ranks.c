@@ -9,6 +9,7 @@
 
 #include "loader.h"
 #include "mem/dsm.h"
+#include "partition/bind.h"
 #include "partition/plan.h"
 #include "placement.h"
 #include "run.h"
@@ -575,6 +576,24 @@ unsigned ranks_nr_executors(const struct ranks *r)
     return r->plan->rank[ic_rank(r->ic)].nr_executors;
 }
 
+static const struct part_topology *own_topology(const struct ranks *r)
+{
+    return r->topology[ic_rank(r->ic)];
+}
+
+/* Ranks inside one process are for trying things out, and other such processes may run beside. */
+bool ranks_binds(const struct ranks *r)
+{
+    return r->config->bind == CONFIG_BIND_ON || (r->config->bind == CONFIG_BIND_AUTO && r->config->ranks <= 1);
+}
+
+void ranks_bind_executor(void *ranks, unsigned executor)
+{
+    const struct ranks *r = ranks;
+
+    (void)part_bind_thread(r->plan, own_topology(r), (uint32_t)ic_rank(r->ic), executor);
+}
+
 /* --- connecting, loading, parting --- */
 
 static void on_boot(void *opaque, rank_t from, const void *data, uint32_t len)
@@ -631,6 +650,9 @@ enum sim_status ranks_connect(struct ranks *r, struct machine *m)
 
     r->machine = m;
     r->space = m->space;
+    if (ranks_binds(r)) /* before the first page is there */
+        (void)part_place_memory(r->plan, own_topology(r), (uint32_t)ic_rank(r->ic), m->space->ram,
+                                m->space->ram_size);
     SIM_TRY(create_dsm(r));
     register_handlers(r);
     sim->ranks = &ranks_ops;

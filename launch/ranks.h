@@ -30,6 +30,9 @@ const struct part_plan *ranks_get_plan(const struct ranks *r);
 bool ranks_hart_is_remote(void *ranks, uint32_t index); /* rv_machine_config.is_remote */
 bool ranks_has_devices(const struct ranks *r);
 unsigned ranks_nr_executors(const struct ranks *r);
+/* Are executors bound to the plan's cores? (-bind; otherwise when the ranks are processes) */
+bool ranks_binds(const struct ranks *r);
+void ranks_bind_executor(void *ranks, unsigned executor); /* executor_config.on_start */
 
 /* Joins the machine's memory and harts with the other ranks' and starts the interconnect. Collective. */
 enum sim_status ranks_connect(struct ranks *r, struct machine *m) SIM_MUST_CHECK;

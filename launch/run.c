@@ -345,7 +345,8 @@ static enum sim_status start_executors(struct run *r)
         .nr_threads = r->config->virtual_clock ? 1
                       : r->ranks               ? ranks_nr_executors(r->ranks)
                                                : r->config->threads,
-        .bind = false,
+        .on_start = r->ranks && ranks_binds(r->ranks) ? ranks_bind_executor : NULL,
+        .on_start_opaque = r->ranks,
         .cursor = r->restore ? restore_cursor(r->restore) : 0,
     };
 

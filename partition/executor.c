@@ -316,8 +316,11 @@ static void *executor_main(void *arg)
 {
     struct executor *ex = arg;
     struct sim *sim = ex->group->sim;
+    const struct executor_config *config = &ex->group->config;
     uint64_t cpu_before = sim_thread_cpu_ns();
 
+    if (config->on_start)
+        config->on_start(config->on_start_opaque, ex->index);
     while (!sim_ending(sim)) {
         /* Cleared before looking: a wake after this is seen by executor_sleep. */
         atomic_store_explicit(&ex->woken, false, memory_order_seq_cst);

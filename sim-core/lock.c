@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
 /* Not the user's `ulimit -s`, which may be tiny or huge. */
@@ -187,6 +188,23 @@ static uint64_t clock_ns(clockid_t id)
 uint64_t sim_host_ns(void)
 {
     return clock_ns(CLOCK_MONOTONIC);
+}
+
+bool sim_thread_bind(const uint32_t *cpu, uint32_t nr)
+{
+    uint32_t most = 0;
+
+    for (uint32_t i = 0; i < nr; i++)
+        most = cpu[i] > most ? cpu[i] : most;
+    size_t words = most / ULONG_WIDTH + 1;
+    unsigned long *mask = sim_new_array(unsigned long, words);
+    for (uint32_t i = 0; i < nr; i++)
+        mask[cpu[i] / ULONG_WIDTH] |= 1ul << cpu[i] % ULONG_WIDTH;
+    bool bound = sched_setaffinity(0, words * sizeof(mask[0]), (cpu_set_t *)mask) == 0;
+    int error = errno;
+    sim_free(mask);
+    errno = error;
+    return bound;
 }
 
 uint64_t sim_thread_cpu_ns(void)

@@ -16,7 +16,8 @@ struct executor_group;
 struct executor_config {
     unsigned nr_threads; /* 0: one per host CPU this process may use, at most one per vCPU */
     uint64_t budget;     /* instructions per turn, 0 = default */
-    bool bind;           /* bind threads to cores when there are enough */
+    void (*on_start)(void *opaque, unsigned executor); /* first thing on each thread (bind.h); may be NULL */
+    void *on_start_opaque;
     uint32_t cursor;     /* one thread: the vCPU that had the last turn (executor_group_cursor; restore) */
 };
 

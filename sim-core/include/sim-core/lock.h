@@ -65,6 +65,8 @@ void sim_cond_broadcast(struct sim_cond *c);
 enum sim_status sim_thread_start(struct sim_thread *t, const char *name, void *(*fn)(void *),
                                  void *arg) SIM_MUST_CHECK;
 void sim_thread_join(struct sim_thread *t);
+/* Restricts the calling thread to these CPUs (Linux's numbers). False, with errno set, when the host refuses. */
+bool sim_thread_bind(const uint32_t *cpu, uint32_t nr);
 
 /* Sleeps while *word is `expected`, at most until CLOCK_MONOTONIC reaches `deadline_ns`; may return
  * early. The word may lie in memory that several processes share. */

@@ -78,6 +78,8 @@ static const struct {
     {"--demo", "demo: true"},
     {"-machine virt,dumpdtb=x.dtb", "machine: virt"},
     {"-dtb soc.dtb -kernel I", "machine: dtb\ndtb: \"soc.dtb\""},
+    {"-kernel I -bind off", "bind: false"},
+    {"-kernel I --bind=on", "bind: true"},
     {"-kernel I -smp 16 --harts-per-rank 6,5,5", "harts_per_rank: [6, 5, 5]"},
     /* NUMA */
     {"-kernel I -smp 8 -m 1G -numa node,cpus=0-1,cpus=4,mem=256M -numa node,cpus=2-3,cpus=5-7,mem=768 "
@@ -183,6 +185,7 @@ static const struct {
     {"--demo -kernel I", {"--demo"}},
     {"--demo -bios none", {"--demo"}},
     {"-bios none", {"nothing to run"}},
+    {"-kernel I --bind tight", {"-bind", "'tight'"}},
     {"-kernel I --harts-per-rank 1,,2", {"-harts-per-rank", "''"}},
     {"-kernel I -smp 8 --harts-per-rank 4,5", {"-harts-per-rank", "9 harts", "-smp 8"}},
     {"-kernel I -smp 8 --ranks 3 --harts-per-rank 4,4", {"-harts-per-rank", "2 numbers", "3 ranks"}},

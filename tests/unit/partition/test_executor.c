@@ -75,11 +75,31 @@ struct fixture {
     struct sim *sim;
     struct counter c[8];
     struct executor_group *group;
+    struct start_log *log;
 };
+
+/* What on_start was told. */
+struct start_log {
+    struct fixture *fixture;
+    _Atomic int calls[4];
+    _Atomic bool late; /* a vCPU had a turn before */
+};
+
+static void log_start(void *opaque, unsigned executor)
+{
+    struct start_log *log = opaque;
+
+    atomic_fetch_add(&log->calls[executor], 1);
+    if (atomic_load(&log->fixture->c[executor].turns) != 0)
+        atomic_store(&log->late, true);
+}
 
 static void start(struct fixture *f, unsigned harts, unsigned threads)
 {
-    struct executor_config config = {.nr_threads = threads, .budget = 1000};
+    struct executor_config config = {.nr_threads = threads,
+                                     .budget = 1000,
+                                     .on_start = f->log ? log_start : NULL,
+                                     .on_start_opaque = f->log};
 
     assert_int_equal(sim_create(&f->sim), SIM_OK);
     for (unsigned i = 0; i < harts; i++) {
@@ -124,6 +144,23 @@ static void test_executor_parks_and_wakes(void **state)
         assert_true(eventually(&f.c[1].turns, before + 2));
     }
     stop(&f);
+}
+
+/* Binding comes first, on the thread of each executor. */
+static void test_executor_calls_on_start_once_before_any_turn(void **state)
+{
+    struct start_log log = {0};
+    struct fixture f = {.log = &log};
+
+    (void)state;
+    log.fixture = &f;
+    start(&f, 3, 3);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(eventually(&f.c[i].turns, 1));
+    stop(&f);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(atomic_load(&log.calls[i]), i < 3);
+    assert_false(atomic_load(&log.late));
 }
 
 static void test_executor_honours_deadlines(void **state)
@@ -266,6 +303,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_executor_parks_and_wakes),
+        cmocka_unit_test(test_executor_calls_on_start_once_before_any_turn),
         cmocka_unit_test(test_executor_honours_deadlines),
         cmocka_unit_test(test_executor_sleeps_until_a_deadline_beyond_the_host_clock),
         cmocka_unit_test(test_executors_go_while_others_kick),

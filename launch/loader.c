@@ -10,6 +10,7 @@
 
 #include "demo/demo.h"
 #include "elf_image.h"
+#include "fdt_walk.h"
 #include "input_file.h"
 #include "linux_image.h"
 #include "sim-core/alloc.h"
@@ -18,7 +19,7 @@
 #define MIB (1ull << 20)
 #define GIB (1ull << 30)
 
-enum { MAX_PLACED = 4 * ELF_MAX_SEGMENTS, A2 = 12 };
+enum { A2 = 12 };
 static const uint64_t kernel_align = 2 * MIB;
 static const uint64_t fdt_slack = 64 << 10; /* firmware grows the tree in place */
 
@@ -31,7 +32,7 @@ struct placed {
 
 struct loader {
     struct machine *m;
-    struct placed placed[MAX_PLACED];
+    struct placed *placed;
     unsigned nr_placed;
     gpa_t firmware_entry, kernel_entry;
     gpa_t firmware_end;
@@ -49,6 +50,12 @@ enum { FW_DYNAMIC_MAGIC = 0x4942534f, FW_DYNAMIC_VERSION = 2, FW_DYNAMIC_MODE_S 
 static bool is_firmware_file(const struct config *c)
 {
     return c->bios && strcmp(c->bios, "none") != 0 && strcmp(c->bios, "default") != 0;
+}
+
+/* Does the kernel itself start in M mode? */
+static bool is_machine_mode(const struct config *c)
+{
+    return c->bios && strcmp(c->bios, "none") == 0;
 }
 
 bool loader_wants_sbi(const struct config *config)
@@ -78,8 +85,33 @@ static bool is_free(const struct loader *l, gpa_t base, uint64_t size)
 
 static void occupy(struct loader *l, const char *name, gpa_t base, uint64_t size)
 {
-    SIM_BUG_ON(l->nr_placed == MAX_PLACED, "loader: too many pieces");
+    l->placed = sim_realloc(l->placed, (l->nr_placed + 1) * sizeof l->placed[0]);
     l->placed[l->nr_placed++] = (struct placed){name, base, size};
+}
+
+/* The lowest aligned place from `from` on where nothing lies; is it RAM? is another question. */
+static gpa_t lowest_free(const struct loader *l, gpa_t from, uint64_t size, uint64_t align)
+{
+    const struct placed *other;
+    gpa_t base = sim_align_up(from, align);
+
+    while ((other = overlapping(l, base, size)) && other->base + other->size > base)
+        base = sim_align_up(other->base + other->size, align);
+    return base;
+}
+
+/* The highest one below `top`, with `before` bytes free in front of it as well. */
+static gpa_t highest_free(const struct loader *l, gpa_t top, uint64_t before, uint64_t size,
+                          uint64_t align)
+{
+    const struct placed *other;
+    gpa_t base = sim_align_down(top - size, align);
+
+    while (before + size < top && (other = overlapping(l, base - before, before + size))) {
+        top = other->base;
+        base = sim_align_down(top - size, align);
+    }
+    return base;
 }
 
 /* Can f have [base, base+size)? Says why not. */
@@ -109,6 +141,43 @@ static enum sim_status reserve(struct loader *l, const struct input_file *f, gpa
     SIM_TRY(check_place(l, f, base, size));
     occupy(l, f->option, base, size);
     return SIM_OK;
+}
+
+/* --- what the tree keeps for others: /reserved-memory and the header's list --- */
+
+static enum sim_status keep_reserved_node(struct loader *l, const struct fdt_walk *walk, int node)
+{
+    struct dev_reg *reg;
+    unsigned n;
+
+    SIM_TRY(fdt_walk_reg(walk, node, &reg, &n)); /* none: the guest chooses the place itself */
+    for (unsigned i = 0; i < n; i++)
+        if (reg[i].size)
+            occupy(l, fdt_walk_name(walk, node), reg[i].base, reg[i].size);
+    sim_free(reg);
+    return SIM_OK;
+}
+
+/* Firmware, and a kernel in its place, are loaded before: what the tree keeps may be theirs. */
+static enum sim_status keep_reserved(struct loader *l)
+{
+    const void *fdt = l->m->fdt;
+    int parent = fdt_path_offset(fdt, "/reserved-memory"), node;
+    enum sim_status status = SIM_OK;
+    struct fdt_walk walk;
+    uint64_t base, size;
+
+    for (int i = 0; i < fdt_num_mem_rsv(fdt); i++)
+        if (fdt_get_mem_rsv(fdt, i, &base, &size) == 0 && size)
+            occupy(l, "memory that the device tree reserves", base, size);
+    if (parent < 0)
+        return SIM_OK;
+    fdt_walk_init(&walk, fdt);
+    fdt_for_each_subnode(node, fdt, parent)
+        if (status == SIM_OK && fdt_walk_enabled(&walk, node))
+            status = keep_reserved_node(l, &walk, node);
+    fdt_walk_fini(&walk);
+    return status;
 }
 
 /* --- copying; the place is RAM --- */
@@ -229,6 +298,8 @@ static enum sim_status load_program(struct loader *l, const struct input_file *f
     if (l->m->builtin_sbi && image.text_offset % GUEST_PAGE_SIZE == 0 &&
         is_free(l, l->m->ram_base + image.text_offset, image.image_size))
         base = l->m->ram_base + image.text_offset;
+    else
+        base = lowest_free(l, base, image.image_size, kernel_align); /* they run anywhere */
     return load_raw(l, f, base, image.image_size, out);
 }
 
@@ -266,6 +337,8 @@ static enum sim_status load_kernel(struct loader *l)
     struct input_file f;
     struct program p;
 
+    if (!c->kernel && !c->demo)
+        return SIM_OK;
     if (c->demo)
         input_file_from_memory("demo", demo_image, demo_image_size, &f);
     else
@@ -291,6 +364,9 @@ static enum sim_status place_initrd(struct loader *l, const struct input_file *f
         sim_align_down(l->info - f->size, GUEST_PAGE_SIZE),
         sim_align_up(l->fdt + fdt_slack, kernel_align),
         sim_align_up(l->kernel_high, GUEST_PAGE_SIZE),
+        lowest_free(l, l->kernel_high, f->size, GUEST_PAGE_SIZE),
+        highest_free(l, m->ram_base + m->ram_size, 0, f->size, GUEST_PAGE_SIZE),
+        lowest_free(l, m->ram_base, f->size, GUEST_PAGE_SIZE),
     };
 
     for (size_t i = 0; i < SIM_ARRAY_LEN(places); i++) {
@@ -381,18 +457,22 @@ static enum sim_status prepare_fdt(struct loader *l)
     return m->config->initrd ? set_initrd(l) : SIM_OK;
 }
 
-/* The top of RAM, but where 32-bit addresses of early code reach it; one page below for firmware. */
+/* The top of RAM, but where 32-bit addresses of early code reach it; one page below for firmware.
+ * What is reserved there moves it down. */
 static enum sim_status place_fdt(struct loader *l)
 {
     static const uint64_t alignments[] = {2 * MIB, 64 << 10, GUEST_PAGE_SIZE};
+    const size_t nr = SIM_ARRAY_LEN(alignments);
     const struct machine *m = l->m;
     gpa_t top = m->ram_base + m->ram_size;
     uint64_t size = fdt_totalsize(m->fdt) + fdt_slack;
 
     if (m->ram_base < 3 * GIB && top > 3 * GIB)
         top = 3 * GIB;
-    for (size_t i = 0; i < SIM_ARRAY_LEN(alignments); i++) {
-        gpa_t fdt = sim_align_down(top - size, alignments[i]);
+    for (size_t i = 0; i < 2 * nr; i++) {
+        uint64_t align = alignments[i % nr];
+        gpa_t fdt = i < nr ? sim_align_down(top - size, align)
+                           : highest_free(l, top, GUEST_PAGE_SIZE, size, align);
         gpa_t info = fdt - GUEST_PAGE_SIZE;
         if (size < top && is_free(l, info, GUEST_PAGE_SIZE + size)) {
             l->fdt = fdt;
@@ -481,7 +561,10 @@ static enum sim_status load(struct loader *l)
 
     if (is_firmware_file(c))
         SIM_TRY(load_firmware(l));
-    if (c->kernel || c->demo)
+    if (is_machine_mode(c))
+        SIM_TRY(load_kernel(l));
+    SIM_TRY(keep_reserved(l));
+    if (!is_machine_mode(c))
         SIM_TRY(load_kernel(l));
     SIM_TRY(prepare_fdt(l));
     SIM_TRY(place_fdt(l));
@@ -504,6 +587,7 @@ enum sim_status loader_load(struct machine *m)
     l->m = m;
     status = load(l);
     mem_settle(m->space);
+    sim_free(l->placed);
     sim_free(l);
     return status;
 }

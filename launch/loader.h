@@ -4,6 +4,8 @@
  *   RAM base + 2 MiB    kernel (above the firmware when that is larger)
  *   + min(RAM/2, 512M)  initrd (elsewhere when that is taken)
  *   top, below 3 GiB    device tree, 2 MiB aligned; below it fw_dynamic_info
+ * What /reserved-memory keeps is left alone: a Linux Image, initrd and device tree move; a file that
+ * says its own place and overlaps is refused (firmware is not: the place may be kept for it).
  * ELF files go where they say; position-independent ones to the places above. */
 #ifndef LAUNCH_LOADER_H
 #define LAUNCH_LOADER_H

@@ -61,7 +61,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
-    const char *const files[] = {f->config.kernel, f->config.initrd, f->config.bios};
+    const char *const files[] = {f->config.kernel, f->config.initrd, f->config.bios, f->config.dtb};
 
     for (size_t i = 0; i < SIM_ARRAY_LEN(files); i++)
         if (files[i] && files[i][0] == '/')
@@ -175,6 +175,109 @@ static void test_linux_under_builtin_sbi(void **state)
                         "console=ttyS0 a=b");
     assert_true(reg(f, 0, A1) > start + sizeof initrd);
     free(image);
+}
+
+/* ---- /reserved-memory of a user's tree ---- */
+
+static const struct kept {
+    const char *name;
+    uint64_t base, size;
+    const char *status;
+} kept[] = {
+    {"pool@80200000", 0x80200000, 0x10000, "okay"},      /* the kernel's usual place */
+    {"buffer@82400000", 0x82400000, 0x100000, "okay"},   /* the initrd's */
+    {"screen@83c00000", 0x83c00000, 0x400000, "okay"},   /* the tree's */
+    {"unused@80400000", 0x80400000, 0x10000, "disabled"},
+};
+static const struct kept in_header = {"", 0x83b00000, 0x100000, ""};
+
+static void add_kept(void *fdt, int parent, const struct kept *k)
+{
+    const fdt64_t reg[] = {cpu_to_fdt64(k->base), cpu_to_fdt64(k->size)};
+    int node = fdt_add_subnode(fdt, parent, k->name);
+
+    assert_true(node >= 0);
+    assert_int_equal(fdt_setprop(fdt, node, "reg", reg, sizeof reg), 0);
+    assert_int_equal(fdt_setprop_string(fdt, node, "status", k->status), 0);
+}
+
+/* The machine virt, with memory that others own. */
+static void give_reserving_tree(struct fixture *f)
+{
+    void *fdt;
+
+    assert_int_equal(virt_build_fdt(&f->config, &fdt), SIM_OK);
+    int size = (int)fdt_totalsize(fdt) + 4096;
+    void *larger = sim_zalloc((size_t)size);
+    assert_int_equal(fdt_open_into(fdt, larger, size), 0);
+    int parent = fdt_add_subnode(larger, 0, "reserved-memory");
+    assert_true(parent >= 0);
+    assert_int_equal(fdt_setprop_u32(larger, parent, "#address-cells", 2), 0);
+    assert_int_equal(fdt_setprop_u32(larger, parent, "#size-cells", 2), 0);
+    assert_int_equal(fdt_setprop(larger, parent, "ranges", NULL, 0), 0);
+    for (size_t i = 0; i < SIM_ARRAY_LEN(kept); i++)
+        add_kept(larger, fdt_path_offset(larger, "/reserved-memory"), &kept[i]);
+    assert_true(fdt_add_subnode(larger, fdt_path_offset(larger, "/reserved-memory"), "any") >= 0);
+    assert_int_equal(fdt_add_mem_rsv(larger, in_header.base, in_header.size), 0);
+    give(f, &f->config.dtb, "dtb", larger, (size_t)size);
+    sim_free(larger);
+    sim_free(fdt);
+}
+
+static void expect_unkept(uint64_t base, uint64_t size)
+{
+    for (size_t i = 0; i < SIM_ARRAY_LEN(kept); i++)
+        if (strcmp(kept[i].status, "okay") == 0)
+            assert_false(base < kept[i].base + kept[i].size && kept[i].base < base + size);
+    assert_false(base < in_header.base + in_header.size && in_header.base < base + size);
+}
+
+static void regress_2_reserved_memory_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *image = make_image(100000, 3 * MIB), *initrd = calloc(1, 9 * MIB);
+
+    give_reserving_tree(f);
+    give(f, &f->config.kernel, "Image", image, 100000);
+    give(f, &f->config.initrd, "initrd", initrd, 9 * MIB);
+    make_machine(f);
+    assert_int_equal(loader_load(f->m), SIM_OK);
+    assert_int_equal(rv_hart_get_pc(f->sim->vcpus[0]), RAM_BASE + 4 * MIB); /* the next place */
+    expect_bytes(f, RAM_BASE + 4 * MIB, image, 100000);
+    const void *tree = guest_tree(f);
+    expect_unkept(reg(f, 0, A1) - 4096, 4096 + fdt_totalsize(tree));
+    uint64_t start = chosen_u64(tree, "linux,initrd-start");
+    expect_unkept(start, 9 * MIB);
+    assert_true(start >= RAM_BASE + 7 * MIB || start + 9 * MIB <= RAM_BASE + 4 * MIB);
+    expect_bytes(f, start, initrd, 9 * MIB);
+    free(initrd);
+    free(image);
+}
+
+/* A file that says its own place cannot be moved. */
+static void regress_2_kernel_in_reserved_memory(void **state)
+{
+    struct fixture *f = *state;
+    struct small_elf e;
+
+    small_elf_init(&e);
+    give_reserving_tree(f);
+    give(f, &f->config.kernel, "elf", &e, sizeof e); /* at 0x80200000 */
+    expect_refused(f, "overlaps pool@80200000");
+}
+
+/* In M mode it is the machine's firmware, for which the memory may be kept. */
+static void test_firmware_in_reserved_memory(void **state)
+{
+    struct fixture *f = *state;
+    struct small_elf e;
+
+    small_elf_init(&e);
+    give_reserving_tree(f);
+    give(f, &f->config.kernel, "elf", &e, sizeof e);
+    config_set_string(&f->config.bios, "none");
+    make_machine(f);
+    assert_int_equal(loader_load(f->m), SIM_OK);
 }
 
 /* A guest reset loads the same again, whatever the guest has left behind. */
@@ -394,6 +497,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_linux_under_builtin_sbi),
         TEST(test_load_again_after_reset),
+        TEST(regress_2_reserved_memory_is_left_alone),
+        TEST(regress_2_kernel_in_reserved_memory),
+        TEST(test_firmware_in_reserved_memory),
         TEST(test_bare_metal_elf),
         TEST(test_bare_metal_raw),
         TEST(test_firmware_and_payload),

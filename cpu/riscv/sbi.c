@@ -448,7 +448,9 @@ enum rv_exec rv_sbi_ecall(struct rv_hart *h)
     if (outside)
         vcpu_leave(&h->vcpu);
     enum rv_exec next = serve(h);
-    if (outside)
+    if (outside) {
         vcpu_enter(&h->vcpu);
+        rv_revokes_serve(h); /* whoever took a page away meanwhile did not wait for this hart */
+    }
     return next;
 }

@@ -1,43 +1,15 @@
 #!/usr/bin/env bash
 # Memory-model tests on Partita's harts (README.md). One case each: engine, number of harts, number of host threads.
-#
-#   LITMUS_ITERATIONS  instances of each test instead of the case's (millions for a long run)
-#   LITMUS_OPTIONS     options for every `partita run`, for instance to spread the machine
-#   LITMUS_LAUNCH      a command before the program: mpirun -n 4
-#   LITMUS_SEED        another order of places, kinds and parts
-. "$(dirname "$0")/../system/lib.sh"
+# shellcheck disable=SC2154 # variables of guests.sh
+. "$(dirname "$0")/guests.sh"
 
-mklitmus=${MKLITMUS:-$top/build/tests/litmus/mklitmus}
-launch=${LITMUS_LAUNCH-}
 pairs=mp,sb,lb,s,r,2+2w,co,amo,lrsc # groups of tests for two harts, or mostly
-
-# build_guests : $guests/litmus.elf and stack.elf, made once for all cases
-build_guests() {
-  local dir=$top/tests/litmus
-  need riscv64-linux-gnu-gcc
-  guests=$PWD/guests
-  mkdir -p "$guests"
-  (flock 9 && { [ -s "$guests/done" ] && [ -z "$(find "$dir" "$mklitmus" -newer "$guests/done" -type f)" ] ||
-    { "$dir/build.sh" "$mklitmus" "$guests" && touch "$guests/done"; }; }) 9>"$guests/lock" \
-    >"$work/out" 2>&1 || fail "tests/litmus/build.sh"
-}
-
-# run_guest CODE GUEST APPEND OPTION... : as partita_run
-run_guest() {
-  local want=$1 elf=$2 append=$3 got=0
-  shift 3
-  build_guests
-  # shellcheck disable=SC2086 # words
-  timeout -k 5 "$limit" ${launch-} "$partita" run -bios none -kernel "$guests/$elf.elf" \
-    -append "seed=${LITMUS_SEED-1} $append" "$@" ${LITMUS_OPTIONS-} </dev/null >"$work/out" 2>"$work/err" || got=$?
-  [ "$got" = "$want" ] || fail "exit code $got instead of $want: $elf $append: $*"
-}
 
 # litmus ITERATIONS APPEND OPTION... : no forbidden outcome
 litmus() {
   local iterations=${LITMUS_ITERATIONS:-$1} append=$2
   shift 2
-  run_guest 0 litmus "iterations=$iterations $append" "$@"
+  run_guest 0 litmus "iterations=$iterations $append" -bios none "$@"
   out_has '^LITMUS ran [1-9][0-9]* tests, .* 0 with forbidden outcomes'
   out_lacks '^FORBIDDEN'
   grep -a '^LITMUS ran' "$work/out"
@@ -66,11 +38,6 @@ case_ranks_uneven() { ranks 40 groups=lrsc,four -smp 5 -ranks 3; }
 case_ranks_interpreter() { ranks 40 "groups=$pairs" -smp 2 -ranks 2 -accel interp; }
 
 # The same with processes for ranks.
-mpi() {
-  need mpirun
-  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-  launch="mpirun --oversubscribe -n $1"
-}
 case_mpi_pairs() { mpi 2; ranks 120 "groups=$pairs" -smp 2; }
 case_mpi_four() { mpi 4; ranks 40 groups=lrsc,four -smp 4; }
 
@@ -79,7 +46,7 @@ fails() {
   local iterations=$1 test
   shift
   for test in stores-swapped fence-late wrong-value atomicity; do
-    run_guest 10 litmus "iterations=$iterations tests=BROKEN+$test" "$@"
+    run_guest 10 litmus "iterations=$iterations tests=BROKEN+$test" -bios none "$@"
     out_has "^FORBIDDEN BROKEN\\+$test: .* [1-9][0-9]* times"
   done
 }
@@ -98,7 +65,7 @@ case_interleavings() {
   local test name all
   for test in MP+fence.rw.rws:3 SB+fence.rw.rws:3 LB+datas:3 CoRR:3 IRIW+fence.rw.rws:15 add-add-add-add:24; do
     name=${test%:*} all=${test#*:}
-    run_guest 0 litmus "iterations=10000 kinds=paused tests=$name" -smp 4 -threads 2
+    run_guest 0 litmus "iterations=10000 kinds=paused tests=$name" -bios none -smp 4 -threads 2
     out_has "^LITMUS ${name//+/\\+}  .* outcomes $all of $all\\)"
   done
 }
@@ -107,9 +74,9 @@ case_interleavings() {
 stack() {
   local rounds=${LITMUS_ITERATIONS:-$1}
   shift
-  run_guest 0 stack "rounds=$rounds" "$@"
+  run_guest 0 stack "rounds=$rounds" -bios none "$@"
   out_has '^STACK 3 of 3 nodes left'
-  run_guest 20 stack "rounds=1000000 scheme=cas" "$@"
+  run_guest 20 stack "rounds=1000000 scheme=cas" -bios none "$@"
 }
 case_aba() { stack 50000 -smp 4 -threads 2; }
 case_aba_two() { stack 50000 -smp 2 -threads 2; }

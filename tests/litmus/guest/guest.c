@@ -104,9 +104,10 @@ void guest_barrier(void)
         guest_pause();
 }
 
-void guest_start(unsigned hart, const uint8_t *fdt)
+/* From start.S or start_s.S. One hart boots: it reads the tree. */
+void guest_start(unsigned hart, const uint8_t *fdt, int boots)
 {
-    if (hart == 0) {
+    if (boots) {
         read_tree(fdt);
         if (guest_harts > GUEST_MAX_HARTS)
             guest_harts = GUEST_MAX_HARTS;

@@ -1,4 +1,6 @@
-/* What the guests of tests/litmus stand on: M mode, no firmware, all harts at guest_main. */
+/* What the guests of tests/litmus stand on. In M mode without firmware (start.S) all harts come to
+ * guest_main; in S mode under the SBI (start_s.S) the boot hart does, and those that it starts at
+ * hart_start. */
 #ifndef GUEST_H
 #define GUEST_H
 
@@ -8,7 +10,7 @@
 enum { GUEST_MAX_HARTS = 64, GUEST_PAGE = 4096 };
 #define GUEST_PAGE_ALIGNED __attribute__((aligned(GUEST_PAGE)))
 
-/* Every hart comes here once guest_harts and the options are known. */
+/* Harts come here when guest_harts and the options are known. */
 void guest_main(unsigned hart);
 
 /* Of the device tree; read-only after the start. */
@@ -21,7 +23,7 @@ const char *guest_option_text(const char *name); /* ends at a blank or 0; NULL w
 /* All harts: returns when all have called it. */
 void guest_barrier(void);
 
-/* %s %u (unsigned) %U (uint64_t) %x (uint64_t) %c. Hart 0 only. */
+/* %s %u (unsigned) %U (uint64_t) %x (uint64_t) %c. One hart at a time. */
 void guest_print(const char *format, ...);
 
 /* Ends the run: the emulator's exit code is `code`. */

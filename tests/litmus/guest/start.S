@@ -1,4 +1,4 @@
-/* Reset in M mode, a0 = hart, a1 = device tree -> guest_start. A trap ends the run with code 90 + cause. */
+/* Reset in M mode, a1 = device tree -> guest_start(hart, tree, hart is 0). A trap ends the run with code 90 + cause. */
         .section .text.start, "ax"
         .global _start
 _start:
@@ -15,6 +15,7 @@ _start:
         addi    t0, a0, 1
         slli    t0, t0, 13
         add     sp, sp, t0
+        seqz    a2, a0
         call    guest_start
 park:   wfi
         j       park

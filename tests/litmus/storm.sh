@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Remote fences and IPIs between all harts while pages and code change under them (guest/storm.c).
+# shellcheck disable=SC2154 # variables of guests.sh
+. "$(dirname "$0")/guests.sh"
+
+# storm ROUNDS OPTION... : nothing stale, nothing lost
+storm() {
+  local rounds=${LITMUS_ITERATIONS:-$1}
+  shift
+  run_guest 0 storm "rounds=$rounds" "$@"
+  out_has '^STORM [0-9]+ harts, '
+}
+case_jit() { storm 20000 -smp 4 -threads 2; }
+case_interpreter() { storm 10000 -smp 4 -threads 2 -accel interp; }
+case_one_thread() { storm 20000 -smp 4 -threads 1; }
+case_many() { storm 3000 -smp 24 -threads 2; }
+
+# On several ranks calls of the SBI let pages go: what comes back must not use them.
+case_ranks() { storm 4000 -smp 2 -ranks 2; }
+case_ranks_four() { storm 2000 -smp 4 -ranks 4; }
+case_ranks_uneven() { storm 2000 -smp 5 -ranks 3; }
+case_ranks_interpreter() { storm 2000 -smp 4 -ranks 2 -accel interp; }
+case_mpi() { mpi 2; storm 3000 -smp 4; }
+case_mpi_uneven() { mpi 3; storm 2000 -smp 4; }
+
+# Without remote fences a stale load (20), store (21) or instruction (23) must be seen.
+fails() {
+  local got=0
+  build_guests
+  timeout -k 5 "$limit" "$partita" run -kernel "$guests/storm.elf" -append "rounds=100000 fault=nofence" "$@" \
+    </dev/null >"$work/out" 2>"$work/err" || got=$?
+  case $got in 20 | 21 | 23) ;; *) fail "exit code $got without remote fences: $*" ;; esac
+}
+case_broken() {
+  local engine
+  for engine in "-threads 2" "-threads 1" "-threads 2 -accel interp"; do
+    # shellcheck disable=SC2086 # words
+    fails $engine -smp 4
+  done
+}
+case_broken_ranks() { fails -smp 4 -ranks 2; }
+
+main "$1"

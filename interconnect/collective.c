@@ -130,7 +130,7 @@ static enum sim_status start_failed(struct ic *ic)
 
     ic->disorderly = true;
     name_missing(ic, text, sizeof text);
-    sim_error("%s did not show up within %.1f s of start-up", text,
+    sim_error("%s did not show up within %.1f s of start-up: not running, or its host cannot be reached", text,
               (double)ic->config.start_timeout_ns / 1e9);
     return SIM_ERR_IO;
 }

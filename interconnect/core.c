@@ -267,6 +267,8 @@ static void receive(struct ic *ic, const struct ic_arrived *a)
         return;
     }
     p->window += wire->credits;
+    if (SIM_UNLIKELY(atomic_load_explicit(&p->lost, memory_order_relaxed)))
+        return; /* it was given up and came back: the run ends without it */
     if (must_hold(ic, p, wire->type))
         hold(ic, p, wire);
     else

@@ -1,15 +1,15 @@
 /* Ranks as MPI processes: two-sided messages, one thread at a time in MPI (the turn).
  *
  *   try_send: slot (copy) -> MPI_Isend -> done at once when eager, else on a list until it is
- *   try_recv: receives stand ready in a circle, MPI_ANY_SOURCE, one communicator, one tag; only the oldest is
- *             tested -> its message -> handler -> release: it stands last again
+ *   try_recv: receives stand ready in a circle, MPI_ANY_SOURCE, one tag; only the oldest is tested -> its
+ *             message -> handler -> release: it stands last again
  *
  * MPI matches messages with receives in the order both were made, so the circle keeps the order of every pair.
  * Windows (core.c) bound what a slow rank must buffer. A page with its head travels as one eager message also
  * over shared memory, for which Open MPI's limit of 4 KiB is raised before MPI_Init.
  *
  * MPI_Init and MPI_Finalize wait for all ranks without a bound: they run on a thread that is given up when they
- * take too long. */
+ * take too long. No other collective of MPI's is used, not even for a communicator of our own. */
 #include <fcntl.h>
 #include <mpi.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@
 enum {
     RECEIVES = 64,
     SLOT_CLASSES = 3,
-    TAG = 0,
+    TAG = 4711, /* ours alone */
     WIRE_MAX = sizeof(struct ic_wire) + IC_MESSAGE_MAX,
     NAP_ALL_RING_NS = 10000000, /* a bell may be heard before TCP has brought the message */
     NAP_SOME_RING_NS = 1000000
@@ -61,7 +61,6 @@ struct bell_page {
 /* Owner: the holder of the turn; create and destroy: launch thread. */
 struct mpi {
     struct ic_transport transport;
-    MPI_Comm comm;
     MPI_Request receive[RECEIVES];
     char *receive_data[RECEIVES];
     unsigned oldest;
@@ -153,7 +152,7 @@ static bool mpi_try_send(struct ic_transport *t, rank_t to, const struct ic_part
         return false;
     s->to = to;
     ic_parts_copy(parts, s->data);
-    int error = MPI_Isend(s->data, (int)bytes, MPI_BYTE, to, TAG, m->comm, &s->request);
+    int error = MPI_Isend(s->data, (int)bytes, MPI_BYTE, to, TAG, MPI_COMM_WORLD, &s->request);
     if (error != MPI_SUCCESS) {
         slot_put(m, s);
         fail(m, to, error);
@@ -172,7 +171,7 @@ static bool mpi_try_send(struct ic_transport *t, rank_t to, const struct ic_part
 
 static void post(struct mpi *m, unsigned i)
 {
-    int error = MPI_Irecv(m->receive_data[i], WIRE_MAX, MPI_BYTE, MPI_ANY_SOURCE, TAG, m->comm,
+    int error = MPI_Irecv(m->receive_data[i], WIRE_MAX, MPI_BYTE, MPI_ANY_SOURCE, TAG, MPI_COMM_WORLD,
                           &m->receive[i]);
 
     SIM_BUG_ON(error != MPI_SUCCESS, "MPI_Irecv: error %d", error);
@@ -219,7 +218,6 @@ static bool mpi_busy(struct ic_transport *t)
 /* Shared by caller and thread; the last one out frees it. */
 struct call {
     void (*fn)(struct call *c);
-    MPI_Comm comm;
     int provided, error;
     _Atomic uint32_t done;
     _Atomic unsigned users;
@@ -266,16 +264,9 @@ static struct call *call_bounded(void (*fn)(struct call *), uint64_t limit_ns)
     return NULL;
 }
 
-/* A communicator of our own: a library that uses MPI too cannot mix with us. */
 static void call_init(struct call *c)
 {
     c->error = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &c->provided);
-    if (c->error != MPI_SUCCESS)
-        return;
-    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-    c->error = MPI_Comm_dup(MPI_COMM_WORLD, &c->comm);
-    if (c->error == MPI_SUCCESS)
-        MPI_Comm_set_errhandler(c->comm, MPI_ERRORS_RETURN);
 }
 
 static void call_finalize(struct call *c)
@@ -315,7 +306,6 @@ static void mpi_destroy(struct ic_transport *t, bool orderly)
     if (!orderly)
         return; /* MPI would wait for those that are gone: what it uses dies with the process */
     cancel_receives(m);
-    MPI_Comm_free(&m->comm);
     struct call *end = call_bounded(call_finalize, FINALIZE_NS);
     if (!end) {
         sim_warn("MPI does not end: not all ranks came to its end");
@@ -433,14 +423,14 @@ static void set_nap_cap(struct ic *ic)
 
 /* Over shared memory a poll that finds nothing is some cache lines, over TCP a system call. Measured with a
  * tag that nobody uses. */
-static uint64_t measure_poll_interval(struct mpi *m)
+static uint64_t measure_poll_interval(void)
 {
     enum { POLLS = 200 };
     uint64_t begin = sim_host_ns();
     int found;
 
     for (unsigned i = 0; i < POLLS; i++)
-        MPI_Iprobe(MPI_ANY_SOURCE, TAG + 1, m->comm, &found, MPI_STATUS_IGNORE);
+        MPI_Iprobe(MPI_ANY_SOURCE, TAG + 1, MPI_COMM_WORLD, &found, MPI_STATUS_IGNORE);
     uint64_t one = (sim_host_ns() - begin) / POLLS;
     return one < 200 ? 0 : one * 20 < 10000 ? 10000 : one * 20;
 }
@@ -451,7 +441,7 @@ static long launched(const char *by_mpirun, const char *by_srun)
     return sim_env_number(by_mpirun, sim_env_number(by_srun, -1));
 }
 
-static enum sim_status start_mpi(uint64_t limit_ns, MPI_Comm *comm)
+static enum sim_status start_mpi(uint64_t limit_ns)
 {
     int initialized;
 
@@ -467,7 +457,7 @@ static enum sim_status start_mpi(uint64_t limit_ns, MPI_Comm *comm)
     }
     bool good = c->error == MPI_SUCCESS && c->provided >= MPI_THREAD_SERIALIZED;
     if (good)
-        *comm = c->comm;
+        MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     else
         sim_error("MPI_Init_thread: error %d, thread level %d of at least %d", c->error, c->provided,
                   MPI_THREAD_SERIALIZED);
@@ -496,12 +486,11 @@ static void make_slots(struct mpi *m)
     }
 }
 
-static struct mpi *make_transport(MPI_Comm comm)
+static struct mpi *make_transport(void)
 {
     struct mpi *m = sim_new(struct mpi);
 
     m->transport.ops = &mpi_ops;
-    m->comm = comm;
     make_slots(m);
     for (unsigned i = 0; i < RECEIVES; i++) {
         m->receive_data[i] = sim_zalloc_aligned(64, WIRE_MAX);
@@ -516,19 +505,18 @@ static struct mpi *make_transport(MPI_Comm comm)
 enum sim_status ic_mpi_create(const struct ic_config *config, struct ic **out)
 {
     uint64_t limit = config && config->start_timeout_ns ? config->start_timeout_ns : 30000000000u;
-    MPI_Comm comm;
     int rank, nr;
 
-    SIM_TRY(start_mpi(limit, &comm));
-    struct mpi *m = make_transport(comm);
-    MPI_Comm_rank(comm, &rank);
-    MPI_Comm_size(comm, &nr);
+    SIM_TRY(start_mpi(limit));
+    struct mpi *m = make_transport();
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &nr);
     struct ic *ic = ic_create(&m->transport, rank, nr, config);
     ic->nap_cap_ns = NAP_SOME_RING_NS;
     ic->bell_in = m->pipe[0];
     ic->peer[rank].bell = &m->bell_page->bell;
     ic->peer[rank].bell_out = m->pipe[1];
-    ic->poll_interval_ns = measure_poll_interval(m);
+    ic->poll_interval_ns = measure_poll_interval();
     enum sim_status status = meet_all(ic);
     if (status == SIM_OK)
         status = ic_sockets_find(ic);

@@ -16,6 +16,7 @@ enum {
     SPIN_NS = 20000,
     RESTLESS_NS = 50000, /* something is under way that only polls bring on */
     WATCH_NS = 1000000,
+    LAST_WORDS_NS = 200000000,
     FIRST_NAP_NS = 20000 /* doubles while nothing comes, up to nap_cap_ns */
 };
 
@@ -198,8 +199,12 @@ static void say_bye(struct ic *ic)
         warn_of_silent_leavers(ic);
     if (status == SIM_OK)
         status = ic_wait(ic, all_left, deadline);
-    if (status != SIM_OK)
-        ic->disorderly = true;
+    if (status == SIM_OK)
+        return;
+    ic->disorderly = true;
+    /* The others must still learn why. */
+    for (deadline = sim_host_ns() + LAST_WORDS_NS; !all_left(ic) && sim_host_ns() < deadline;)
+        ic_nap(ic, RESTLESS_NS);
 }
 
 void ic_stop(struct ic *ic)

@@ -1,4 +1,4 @@
-/* Any number of ranks under mpirun: ic_ranks CASE. Exit code 0 when all went as it should. tests/mpi/run.sh
+/* Any number of ranks under mpirun: ic_ranks CASE [milliseconds of patience at start-up]. Exit code 0 when all went as it should. tests/mpi/run.sh
  * knows what each case expects on the outside.
  *
  *   traffic   all to all, short to longest, order of pairs, some ranks poll, others leave it to the progress thread
@@ -7,6 +7,7 @@
  *   mismatch  the last rank has another kernel file
  *   missing   the last rank does not come to the agreement
  *   absent    rank 1 does not start MPI
+ *   clock     on hosts.sh with HOSTS_CLOCKS: is the clocks' distance what it was made to be?
  *   wait      all idle until a rank is lost or a signal ends them (for run.sh to kill and stop ranks) */
 #include <signal.h>
 #include <stdio.h>
@@ -163,6 +164,20 @@ static bool case_idle(struct rank *me)
     return true;
 }
 
+/* nodeN is N * 1000 s ahead, and rank 0 on node1. */
+static bool case_clock(struct rank *me)
+{
+    const char *node = strstr(ic_rank_name(me->ic, ic_rank(me->ic)), "host node");
+    long n = node ? strtol(node + strlen("host node"), NULL, 10) : 0;
+    uint64_t error;
+    int64_t offset = ic_clock_offset_ns(me->ic, &error);
+
+    printf("%s: offset %lld ns, error %llu ns\n", ic_rank_name(me->ic, ic_rank(me->ic)), (long long)offset,
+           (unsigned long long)error);
+    int64_t wrong = offset - (1 - n) * 1000000000000;
+    return n && error < 10000000 && wrong <= (int64_t)error && wrong >= -(int64_t)error;
+}
+
 static bool case_wait(struct rank *me)
 {
     printf("rank %d is pid %d\n", ic_rank(me->ic), (int)getpid());
@@ -175,7 +190,7 @@ static bool case_wait(struct rank *me)
 static const struct {
     const char *name;
     bool (*run)(struct rank *me);
-} cases[] = {{"traffic", case_traffic}, {"slow", case_slow}, {"idle", case_idle}, {"wait", case_wait},
+} cases[] = {{"traffic", case_traffic}, {"slow", case_slow}, {"idle", case_idle}, {"wait", case_wait}, {"clock", case_clock},
              {"mismatch", NULL},        {"missing", NULL}, {"absent", NULL}};
 
 static enum sim_status agree(struct ic *ic, const char *name)
@@ -208,7 +223,7 @@ static int run(struct rank *me, bool (*fn)(struct rank *me))
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
-    struct ic_config config = {.start_timeout_ns = name[0] == 'm' || name[0] == 'a' ? 1500000000u : 0};
+    struct ic_config config = {.start_timeout_ns = argc > 2 ? strtoul(argv[2], NULL, 10) * 1000000 : 0};
     struct rank me = {0};
 
     signal(SIGPIPE, SIG_IGN); /* as launch does */
@@ -228,6 +243,6 @@ int main(int argc, char **argv)
         free(me.next);
         return code;
     }
-    sim_error("ic_ranks traffic|slow|idle|mismatch|missing|absent|wait");
+    sim_error("ic_ranks traffic|slow|idle|mismatch|missing|absent|clock|wait");
     return 2;
 }

@@ -42,21 +42,21 @@ case_mismatch() {
 }
 
 case_missing() {
-  expect any mpirun -n 3 --oversubscribe "$ranks" missing
+  expect any mpirun -n 3 --oversubscribe "$ranks" missing 1500
   has '^partita: error: rank 2 \(host .*, pid [0-9]+\) did not show up within 1.5 s'
 }
 
 # MPI itself would wait for ever.
 case_absent() {
-  expect any mpirun -n 3 --oversubscribe "$ranks" absent
+  expect any mpirun -n 3 --oversubscribe "$ranks" absent 1500
   has '^partita: error: MPI did not start within 1.5 s: not all 3 ranks came up \(this is rank [02]\)'
 }
 
-# start_waiting RANKS OPTION... : ranks that only wait, in the background; $pids are theirs, by rank.
+# start_waiting RANKS COMMAND... : ranks that only wait, in the background; $pids are theirs, by rank.
 start_waiting() {
   local n=$1 i
   shift
-  timeout -k 5 90 mpirun -n "$n" --oversubscribe "$@" "$ranks" wait >"$work/out" 2>&1 &
+  timeout -k 5 90 "$@" "$ranks" wait >"$work/out" 2>&1 &
   job=$!
   for ((i = 0; i < 200; i++)); do
     [ "$(grep -c 'is pid' "$work/out")" = "$n" ] && break
@@ -83,7 +83,7 @@ gone_within() {
 }
 
 case_killed() {
-  start_waiting 3
+  start_waiting 3 mpirun -n 3 --oversubscribe
   kill -9 "${pids[1]}"
   gone_within 10 "$job" "${pids[@]}"
   ! wait "$job" || fail "exit code 0"
@@ -91,14 +91,14 @@ case_killed() {
 
 # mpirun told to leave the others alone: we must notice.
 case_killed_unnoticed() {
-  start_waiting 3 --enable-recovery
+  start_waiting 3 mpirun -n 3 --oversubscribe --enable-recovery
   kill -9 "${pids[2]}"
   gone_within 10 "$job" "${pids[@]}"
   has_once "^partita: error: rank 2 \(host .*, pid ${pids[2]}\) is lost: its process ended"
 }
 
 case_stopped() {
-  start_waiting 2
+  start_waiting 2 mpirun -n 2 --oversubscribe
   kill -STOP "${pids[1]}"
   sleep 5
   kill -CONT "${pids[1]}"
@@ -109,6 +109,35 @@ case_stopped() {
   lacks 'heard of rank 0'
   kill -TERM "$job"
   wait "$job" || true # ended by us
+}
+
+# --- several hosts (hosts.sh) ---
+
+hosts=$(dirname "$0")/hosts.sh
+
+need_hosts() {
+  local code=0 reason
+  reason=$("$hosts" 1 1 true) || code=$?
+  [ "$code" != 77 ] || { echo "$reason"; exit 77; }
+}
+
+case_hosts_traffic() { need_hosts; expect 0 "$hosts" 2 4 "$ranks" traffic; lacks partita:; }
+case_hosts_idle() { need_hosts; expect 0 "$hosts" 2 2 "$ranks" idle; cat "$work/out"; }
+case_hosts_clock() { need_hosts; HOSTS_CLOCKS=1 expect 0 "$hosts" 3 3 "$ranks" clock; cat "$work/out"; }
+
+case_hosts_blocked() {
+  need_hosts
+  HOSTS_BLOCKED=1 expect any "$hosts" 2 2 "$ranks" traffic 3000
+  has '^partita: error: rank [01] did not show up within 3.0 s of start-up'
+}
+
+case_hosts_killed() {
+  need_hosts
+  export MPIRUN_OPTIONS=--enable-recovery # mpirun does not end the others: we must notice
+  start_waiting 3 "$hosts" 3 3
+  kill -9 "${pids[2]}"
+  gone_within 10 "$job" "${pids[@]}"
+  has_once "^partita: error: rank 2 \(host node3, pid ${pids[2]}\) is lost: its connection was closed"
 }
 
 command -v mpirun >/dev/null || { echo "SKIP: mpirun is not installed"; exit 77; }

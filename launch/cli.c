@@ -186,18 +186,33 @@ static enum sim_status apply_threads(struct cli *cli, const char *option, const 
     return SIM_OK;
 }
 
-static enum sim_status apply_ranks(struct cli *cli, const char *option, const char *value)
-{
-    uint32_t n;
+enum { MESSAGE_DELAY_NS = 200000 };
 
-    SIM_TRY(parse_u32(option, value, &n));
-    if (n < 1 || n > CONFIG_MAX_RANKS) {
-        sim_error("%s: '%s': 1 to %d ranks in one process (mpirun starts more)", option, value,
-                  CONFIG_MAX_RANKS);
+static enum sim_status set_ranks(struct config *c, const char *option, struct keyvals *kv)
+{
+    const char *ranks = keyvals_take(kv, "ranks"), *delay = keyvals_take(kv, "delay");
+
+    SIM_TRY(keyvals_take_u32(kv, "seed", &c->message_seed));
+    SIM_TRY(keyvals_check(kv));
+    SIM_TRY(parse_u32(option, ranks ? ranks : "", &c->ranks));
+    if (c->ranks < 1 || c->ranks > CONFIG_MAX_RANKS) {
+        sim_error("%s: '%s': 1 to %d ranks in one process (mpirun starts more)", option, ranks, CONFIG_MAX_RANKS);
         return SIM_ERR_INVALID;
     }
-    cli->config->ranks = n;
-    return SIM_OK;
+    if (delay && !c->message_seed)
+        return option_reject(option, delay, "is the delay of messages, which needs seed=");
+    c->message_delay_ns = MESSAGE_DELAY_NS;
+    return delay ? parse_duration(option, delay, &c->message_delay_ns) : SIM_OK;
+}
+
+static enum sim_status apply_ranks(struct cli *cli, const char *option, const char *value)
+{
+    struct keyvals kv;
+
+    SIM_TRY(keyvals_parse(option, value, "ranks", &kv));
+    enum sim_status status = set_ranks(cli->config, option, &kv);
+    keyvals_fini(&kv);
+    return status;
 }
 
 /* "6,5,5": how many harts each rank runs. */
@@ -381,8 +396,9 @@ static const struct cli_option options[] = {
      RESTORE},
     {"threads", "N", "host threads that run the harts (default: host CPUs)", CALL(apply_threads),
      RESTORE},
-    {"ranks", "N", "spread the machine over N ranks inside this process\n"
-     "(mpirun -n N partita run ... : over N processes)", CALL(apply_ranks)},
+    {"ranks", "N[,seed=S]", "spread the machine over N ranks inside this process\n"
+     "(mpirun -n N partita run ... : over N processes);\n"
+     "seed=S[,delay=TIME]: their messages come late, at random", CALL(apply_ranks)},
     {"bind", "on|off", "bind the threads of ranks to cores of their own, where there\n"
      "are enough (default: under mpirun)", CALL(apply_bind)},
     {"harts-per-rank", "N,N,...", "harts of each rank (default: by its cores)",

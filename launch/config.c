@@ -201,6 +201,8 @@ void config_dump(const struct config *c, FILE *out)
     fprintf(out, "clock: %s\n", c->virtual_clock ? "virtual" : "host");
     fprintf(out, "threads: %u\n", c->threads);
     fprintf(out, "ranks: %u\n", c->ranks ? c->ranks : 1);
+    if (c->message_seed)
+        fprintf(out, "message_seed: %u\nmessage_delay_ns: %" PRIu64 "\n", c->message_seed, c->message_delay_ns);
     put_harts_per_rank(c, out);
     if (c->bind != CONFIG_BIND_AUTO)
         fprintf(out, "bind: %s\n", c->bind == CONFIG_BIND_ON ? "true" : "false");

@@ -87,6 +87,8 @@ struct config {
     bool virtual_clock;
     unsigned threads;                 /* executors (of each rank), 0 = by the host */
     unsigned ranks;                   /* logical ranks in this process, 0 or 1: one, or as started by mpirun */
+    uint32_t message_seed;            /* of such ranks, for tests. 0: messages arrive at once */
+    uint64_t message_delay_ns;        /* else each after a random time up to this */
     enum config_bind bind;            /* executors of ranks to cores */
     uint32_t *harts_per_rank;         /* the user's own distribution over ranks */
     unsigned nr_harts_per_rank;       /* 0: by the ranks' cores */

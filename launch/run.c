@@ -624,9 +624,10 @@ static int run_logical_ranks(const struct config *config)
     unsigned nr = config->ranks, running = 0;
     struct logical_rank *l = sim_new_array(struct logical_rank, nr);
     enum sim_status status = SIM_OK;
+    const struct ic_chaos chaos = {.seed = config->message_seed, .max_delay_ns = config->message_delay_ns};
     struct ic_inproc *net;
 
-    if (ic_inproc_create(nr, NULL, &net) != SIM_OK) {
+    if (ic_inproc_create(nr, &chaos, &net) != SIM_OK) {
         sim_free(l);
         return EXIT_CODE_INTERNAL;
     }

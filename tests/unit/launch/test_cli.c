@@ -80,6 +80,7 @@ static const struct {
     {"-dtb soc.dtb -kernel I", "machine: dtb\ndtb: \"soc.dtb\""},
     {"-kernel I -bind off", "bind: false"},
     {"-kernel I --bind=on", "bind: true"},
+    {"-kernel I -smp 3 --ranks 3,seed=7,delay=2ms", "ranks: 3\nmessage_seed: 7\nmessage_delay_ns: 2000000"},
     {"-kernel I -smp 16 --harts-per-rank 6,5,5", "harts_per_rank: [6, 5, 5]"},
     /* NUMA */
     {"-kernel I -smp 8 -m 1G -numa node,cpus=0-1,cpus=4,mem=256M -numa node,cpus=2-3,cpus=5-7,mem=768 "
@@ -185,6 +186,12 @@ static const struct {
     {"--demo -kernel I", {"--demo"}},
     {"--demo -bios none", {"--demo"}},
     {"-bios none", {"nothing to run"}},
+    {"-kernel I --ranks 0", {"-ranks", "'0'"}},
+    {"-kernel I --ranks x", {"-ranks", "'x'"}},
+    {"-kernel I --ranks 2,sead=1", {"-ranks", "sead"}},
+    {"-kernel I --ranks seed=1", {"-ranks"}},
+    {"-kernel I --ranks 2,seed=1,delay=soon", {"-ranks", "'soon'"}},
+    {"-kernel I --ranks 2,delay=1ms", {"-ranks", "'1ms'", "seed="}},
     {"-kernel I --bind tight", {"-bind", "'tight'"}},
     {"-kernel I --harts-per-rank 1,,2", {"-harts-per-rank", "''"}},
     {"-kernel I -smp 8 --harts-per-rank 4,5", {"-harts-per-rank", "9 harts", "-smp 8"}},

@@ -331,6 +331,24 @@ static gpa_t kernel_base(const struct loader *l)
     return base;
 }
 
+/* The built-in guest is compiled for these. */
+static enum sim_status check_demo_harts(const struct machine *m)
+{
+    static const uint8_t needs[] = {RV_EXT_M, RV_EXT_A,     RV_EXT_F,       RV_EXT_D,
+                                    RV_EXT_C, RV_EXT_ZICSR, RV_EXT_ZICNTR};
+
+    for (uint32_t i = 0; i < m->sim->nr_vcpus; i++) {
+        for (size_t n = 0; n < SIM_ARRAY_LEN(needs); n++) {
+            if (rv_isa_has(rv_hart_isa(m->sim->vcpus[i]), needs[n]))
+                continue;
+            sim_error("--demo: the built-in guest needs %s, which hart %u is without",
+                      rv_ext_isa_name(needs[n]), i);
+            return SIM_ERR_INVALID;
+        }
+    }
+    return SIM_OK;
+}
+
 static enum sim_status load_kernel(struct loader *l)
 {
     const struct config *c = l->m->config;
@@ -339,10 +357,12 @@ static enum sim_status load_kernel(struct loader *l)
 
     if (!c->kernel && !c->demo)
         return SIM_OK;
-    if (c->demo)
+    if (c->demo) {
+        SIM_TRY(check_demo_harts(l->m));
         input_file_from_memory("demo", demo_image, demo_image_size, &f);
-    else
+    } else {
         SIM_TRY(input_file_open("-kernel", c->kernel, &f));
+    }
     enum sim_status status = load_program(l, &f, kernel_base(l), &p);
     input_file_close(&f);
     SIM_TRY(status);

@@ -183,19 +183,47 @@ static void remember(struct builder *b, int node, struct target t)
         *slot = t;
 }
 
+static const char *get_list(const void *fdt, int node, const char *name, size_t *len)
+{
+    int n;
+    const char *list = fdt_getprop(fdt, node, name, &n);
+
+    *len = list ? (size_t)n : 0;
+    return list;
+}
+
+static enum sim_status read_isa(struct builder *b, int node, struct rv_isa *isa)
+{
+    const void *fdt = b->m->fdt;
+    struct rv_isa_node text = {.isa = fdt_getprop(fdt, node, "riscv,isa", NULL),
+                               .mmu_type = fdt_getprop(fdt, node, "mmu-type", NULL)};
+
+    text.extensions = get_list(fdt, node, "riscv,isa-extensions", &text.extensions_len);
+    text.without = get_list(fdt, node, "partita,without", &text.without_len);
+    if (!text.isa && !text.extensions) {
+        sim_error("device tree: cpu node '%s' needs 'riscv,isa-extensions' or 'riscv,isa'",
+                  fdt_walk_name(&b->walk, node));
+        return SIM_ERR_FORMAT;
+    }
+    SIM_TRY(rv_isa_parse_node(&text, isa));
+    if (b->m->builtin_sbi && !rv_isa_has(isa, RV_EXT_S)) {
+        sim_error("%s: the built-in SBI needs S mode, which the hart is without (-bios none does not)",
+                  fdt_walk_name(&b->walk, node));
+        return SIM_ERR_INVALID;
+    }
+    return SIM_OK;
+}
+
 static enum sim_status add_hart(struct builder *b, int node)
 {
     const void *fdt = b->m->fdt;
-    const char *isa_text = fdt_getprop(fdt, node, "riscv,isa", NULL);
-    const char *mmu = fdt_getprop(fdt, node, "mmu-type", NULL);
     int child, len;
     const fdt32_t *reg = fdt_getprop(fdt, node, "reg", &len);
     struct rv_isa isa;
     struct vcpu *v;
 
-    if (!reg || len < 4 || !isa_text) {
-        sim_error("device tree: cpu node '%s' needs 'reg' and 'riscv,isa'",
-                  fdt_walk_name(&b->walk, node));
+    if (!reg || len < 4) {
+        sim_error("device tree: cpu node '%s' needs 'reg'", fdt_walk_name(&b->walk, node));
         return SIM_ERR_FORMAT;
     }
     uint64_t hartid = fdt32_to_cpu(reg[0]);
@@ -205,7 +233,7 @@ static enum sim_status add_hart(struct builder *b, int node)
         sim_error("device tree: two cpu nodes have the hart id %llu", (unsigned long long)hartid);
         return SIM_ERR_FORMAT;
     }
-    SIM_TRY(rv_isa_parse_string(isa_text, mmu, &isa));
+    SIM_TRY(read_isa(b, node, &isa));
     SIM_TRY(rv_machine_add_hart(b->m->cpus, hartid, &isa, &v));
     if (!b->m->boot_hart || hartid < b->m->boot_hartid) {
         b->m->boot_hart = v;

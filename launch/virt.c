@@ -90,20 +90,22 @@ static void plic_irq(struct tree *t, uint32_t irq)
     u32(t, "interrupts", irq);
 }
 
-/* "riscv,isa-extensions": a list of NUL-terminated names. */
-static void isa_extensions(struct tree *t, const struct rv_isa *isa)
+/* A list of NUL-terminated names: of what the hart has, or has not. An empty one is left out. */
+static void isa_names(struct tree *t, const char *property, const char *(*name_of)(enum rv_ext),
+                      const struct rv_isa *isa, bool have)
 {
     char list[1024];
     size_t len = 0;
 
     for (unsigned e = 0; e < RV_EXT_COUNT; e++) {
-        const char *name = rv_ext_isa_name((enum rv_ext)e);
-        if (name && rv_isa_has(isa, (enum rv_ext)e) && len + strlen(name) + 1 < sizeof list) {
+        const char *name = name_of((enum rv_ext)e);
+        if (name && rv_isa_has(isa, (enum rv_ext)e) == have && len + strlen(name) + 1 < sizeof list) {
             strcpy(list + len, name);
             len += strlen(name) + 1;
         }
     }
-    check(t, fdt_property(t->fdt, "riscv,isa-extensions", list, (int)len));
+    if (len)
+        check(t, fdt_property(t->fdt, property, list, (int)len));
 }
 
 /* Which NUMA node this cpu or memory belongs to. */
@@ -126,7 +128,8 @@ static void cpu(struct tree *t, const struct config *config, uint32_t hart, cons
     rv_isa_format(isa, text, sizeof text);
     str(t, "riscv,isa", text);
     str(t, "riscv,isa-base", "rv64i");
-    isa_extensions(t, isa);
+    isa_names(t, "riscv,isa-extensions", rv_ext_isa_name, isa, true);
+    isa_names(t, "partita,without", rv_ext_option_name, isa, false);
     str(t, "mmu-type", rv_isa_mmu_type(isa));
     if (rv_isa_has(isa, RV_EXT_ZICBOM))
         u32(t, "riscv,cbom-block-size", 64);

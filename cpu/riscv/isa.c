@@ -49,6 +49,9 @@ static const struct {
 static const uint64_t option_set =
     BIT(S) | BIT(U) | BIT(SV39) | BIT(SV48) | BIT(SV57) | BIT(PMP);
 
+/* Of these, what mmu-type does not tell either. */
+static const uint64_t unbound_set = BIT(S) | BIT(U) | BIT(PMP);
+
 /* The set and all that its members need. */
 static uint64_t with_needs(uint64_t set)
 {
@@ -174,38 +177,59 @@ static bool next_name(const char **p, const char *end, struct word *out)
     return true;
 }
 
-/* The set that "rv64..." names. What is unknown is listed in one message: an error, or a warning when
- * it is `tolerated`. */
+/* Names become a set; what is unknown is listed for one message. */
+struct names {
+    uint64_t set;
+    char unknown[256];
+};
+
+static void add_name(struct names *names, struct word w)
+{
+    uint64_t ext = find_ext(w);
+    size_t used = strlen(names->unknown);
+
+    names->set |= ext;
+    if (!ext)
+        snprintf(names->unknown + used, sizeof(names->unknown) - used, " %.*s", (int)w.len, w.s);
+}
+
+/* The set that "rv64..." names. What is unknown is an error, or a warning when it is `tolerated`. */
 static enum sim_status parse_names(struct word text, bool tolerated, uint64_t *out)
 {
     const char *p = text.s + 4, *end = text.s + text.len;
-    char unknown[256] = "";
-    uint64_t set = 0;
+    struct names names = {0};
     struct word w;
 
     if (text.len < 4 || strncasecmp(text.s, "rv64", 4)) {
         sim_error("ISA '%.*s': must start with rv64", (int)text.len, text.s);
         return SIM_ERR_INVALID;
     }
-    while (next_name(&p, end, &w)) {
-        uint64_t ext = find_ext(w);
-        size_t used = strlen(unknown);
-
-        set |= ext;
-        if (!ext)
-            snprintf(unknown + used, sizeof(unknown) - used, " %.*s", (int)w.len, w.s);
-    }
-    if (!(set & BIT(I))) {
+    while (next_name(&p, end, &w))
+        add_name(&names, w);
+    if (!(names.set & BIT(I))) {
         sim_error("ISA '%.*s': the base i is missing", (int)text.len, text.s);
         return SIM_ERR_INVALID;
     }
-    if (unknown[0] && !tolerated) {
-        sim_error("ISA '%.*s': not implemented:%s", (int)text.len, text.s, unknown);
+    if (names.unknown[0] && !tolerated) {
+        sim_error("ISA '%.*s': not implemented:%s", (int)text.len, text.s, names.unknown);
         return SIM_ERR_INVALID;
     }
-    if (unknown[0])
-        sim_warn("ISA '%.*s': not implemented and ignored:%s", (int)text.len, text.s, unknown);
-    *out = with_needs(set);
+    if (names.unknown[0])
+        sim_warn("ISA '%.*s': not implemented and ignored:%s", (int)text.len, text.s, names.unknown);
+    *out = with_needs(names.set);
+    return SIM_OK;
+}
+
+/* A device tree's list of strings. */
+static enum sim_status parse_list(const char *property, const char *list, size_t len,
+                                  struct names *names)
+{
+    if (!len || list[len - 1]) {
+        sim_error("%s: not a list of names", property);
+        return SIM_ERR_INVALID;
+    }
+    for (const char *p = list; p < list + len; p += strlen(p) + 1)
+        add_name(names, (struct word){p, strlen(p)});
     return SIM_OK;
 }
 
@@ -232,19 +256,61 @@ static enum sim_status parse_mmu_type(const char *mmu_type, uint64_t *modes)
     return SIM_ERR_INVALID;
 }
 
+/* "riscv,isa" knows less than "riscv,isa-extensions". */
+static enum sim_status parse_extensions(const struct rv_isa_node *node, uint64_t *set)
+{
+    struct names names = {0};
+
+    if (!node->extensions) {
+        SIM_TRY(parse_names((struct word){node->isa, strlen(node->isa)}, true, set));
+        /* These were part of I when the binding was made; no string of that age names them. */
+        *set |= BIT(ZICSR) | BIT(ZIFENCEI) | BIT(ZICNTR) | BIT(ZIHPM);
+        return SIM_OK;
+    }
+    SIM_TRY(parse_list("riscv,isa-extensions", node->extensions, node->extensions_len, &names));
+    if (!(names.set & BIT(I))) {
+        sim_error("riscv,isa-extensions: the base i is missing");
+        return SIM_ERR_INVALID;
+    }
+    if (names.unknown[0])
+        sim_warn("riscv,isa-extensions: not implemented and ignored:%s", names.unknown);
+    *set = names.set;
+    return SIM_OK;
+}
+
+static enum sim_status parse_without(const struct rv_isa_node *node, uint64_t *set)
+{
+    struct names names = {0};
+
+    if (node->without)
+        SIM_TRY(parse_list("partita,without", node->without, node->without_len, &names));
+    if (names.unknown[0] || names.set & ~unbound_set) {
+        sim_error("partita,without: only s, u and pmp can be named");
+        return SIM_ERR_INVALID;
+    }
+    *set = names.set;
+    return SIM_OK;
+}
+
+enum sim_status rv_isa_parse_node(const struct rv_isa_node *node, struct rv_isa *isa)
+{
+    const uint64_t all_modes = BIT(SV39) | BIT(SV48) | BIT(SV57);
+    uint64_t set, modes, without;
+
+    SIM_TRY(parse_extensions(node, &set));
+    SIM_TRY(parse_mmu_type(node->mmu_type, &modes));
+    SIM_TRY(parse_without(node, &without));
+    without = with_dependents(without | (all_modes & ~modes));
+    isa->ext = with_needs(set | (option_set & ~without)) & ~without;
+    return SIM_OK;
+}
+
 enum sim_status rv_isa_parse_string(const char *isa_string, const char *mmu_type,
                                     struct rv_isa *isa)
 {
-    uint64_t set, modes;
+    const struct rv_isa_node node = {.isa = isa_string, .mmu_type = mmu_type};
 
-    SIM_TRY(parse_names((struct word){isa_string, strlen(isa_string)}, true, &set));
-    SIM_TRY(parse_mmu_type(mmu_type, &modes));
-    /* These were part of I when the binding was made; no string of that age names them. */
-    set |= BIT(ZICSR) | BIT(ZIFENCEI) | BIT(ZICNTR) | BIT(ZIHPM);
-    set |= option_set;
-    set &= ~with_dependents((BIT(SV39) | BIT(SV48) | BIT(SV57)) & ~modes);
-    isa->ext = set;
-    return SIM_OK;
+    return rv_isa_parse_node(&node, isa);
 }
 
 /* ---- -cpu ---- */
@@ -349,6 +415,11 @@ enum sim_status rv_isa_parse_cpu(const char *text, struct rv_isa *isa)
 const char *rv_ext_isa_name(enum rv_ext ext)
 {
     return option_set >> ext & 1 ? NULL : ext_table[ext].name;
+}
+
+const char *rv_ext_option_name(enum rv_ext ext)
+{
+    return unbound_set >> ext & 1 ? ext_table[ext].name : NULL;
 }
 
 int rv_isa_format(const struct rv_isa *isa, char *buf, size_t size)

@@ -101,6 +101,11 @@ void *rv_hart_state_object(struct vcpu *v)
     return rv_hart_of(v);
 }
 
+const struct rv_isa *rv_hart_isa(const struct vcpu *v)
+{
+    return &SIM_CONTAINER_OF(v, const struct rv_hart, vcpu)->isa;
+}
+
 /* --- reset and start --- */
 
 static uint64_t misa_of(const struct rv_isa *isa)

@@ -20,7 +20,8 @@ struct tree {
 static const char *const names[] = {
     "reg", "ranges", "interrupts", "interrupts-extended", "interrupt-map", "interrupt-map-mask",
     "interrupt-parent", "#address-cells", "#size-cells", "#interrupt-cells", "compatible", "status",
-    "device_type", "riscv,isa", "mmu-type", "riscv,ndev", "timebase-frequency", "phandle", "reg-shift",
+    "device_type", "riscv,isa", "riscv,isa-extensions", "partita,without", "mmu-type", "riscv,ndev",
+    "timebase-frequency", "phandle", "reg-shift",
     "reg-io-width", "interrupt-controller", "stdout-path", "bus-range", "dma-coherent",
 };
 

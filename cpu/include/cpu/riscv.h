@@ -49,6 +49,16 @@ enum sim_status rv_isa_parse_cpu(const char *text, struct rv_isa *isa) SIM_MUST_
  * sv57). Extensions that Partita does not implement are ignored after one warning. */
 enum sim_status rv_isa_parse_string(const char *isa_string, const char *mmu_type,
                                     struct rv_isa *isa) SIM_MUST_CHECK;
+/* All that a cpu node says. Lists are `len` bytes of NUL-terminated names. */
+struct rv_isa_node {
+    const char *isa;        /* "riscv,isa", or NULL */
+    const char *extensions; /* "riscv,isa-extensions": if given, it counts, and names all there are */
+    size_t extensions_len;
+    const char *mmu_type;   /* or NULL */
+    const char *without;    /* "partita,without": what no binding tells (s, u, pmp), or NULL */
+    size_t without_len;
+};
+enum sim_status rv_isa_parse_node(const struct rv_isa_node *node, struct rv_isa *isa) SIM_MUST_CHECK;
 /* The "riscv,isa" string; snprintf-like. */
 int rv_isa_format(const struct rv_isa *isa, char *buf, size_t size);
 /* "riscv,sv57" ... or "riscv,none". */
@@ -56,6 +66,8 @@ const char *rv_isa_mmu_type(const struct rv_isa *isa);
 /* Name of the i-th extension as in ISA strings ("zba"); NULL for options that are not part of
  * them (sv39, pmp, s, u are options). For "riscv,isa-extensions". */
 const char *rv_ext_isa_name(enum rv_ext ext);
+/* Name of an option for "partita,without"; NULL for what another property tells. */
+const char *rv_ext_option_name(enum rv_ext ext);
 
 /* What the built-in SBI needs from the rest of the machine; any may be NULL. */
 struct rv_sbi_ops {
@@ -98,6 +110,7 @@ void *rv_hart_state_object(struct vcpu *v);
  * all. Context: one thread at a time, without a running vCPU. */
 void rv_machine_revoke(struct rv_machine *m, unsigned nr, const gpa_t gpa[], const bool write_only[]);
 
+const struct rv_isa *rv_hart_isa(const struct vcpu *v);
 /* Architectural reset of the hart: stopped, M mode (S with built-in SBI), memory untouched. */
 void rv_hart_reset(struct vcpu *v);
 /* Starts a stopped hart at pc with a0, a1, in M mode, or in S mode with satp 0 under the built-in

@@ -134,6 +134,50 @@ static void test_parse_string_rejects(void **state)
     }
 }
 
+/* "riscv,isa-extensions" names all there are; "partita,without" what it cannot. */
+static void test_parse_node_sets(void **state)
+{
+    static const struct {
+        struct rv_isa_node node;
+        uint64_t ext;
+    } rows[] = {
+#define LIST(s) .extensions = (s), .extensions_len = sizeof(s)
+#define WITHOUT(s) .without = (s), .without_len = sizeof(s)
+        {{LIST("i\0m\0zicsr")}, BIT(I) | BIT(M) | BIT(ZICSR) | OPTIONS},
+        {{LIST("i"), WITHOUT("s")},
+         BIT(I) | (OPTIONS & ~(BIT(S) | SV_ALL))}, /* nothing needs zicsr then */
+        {{LIST("i"), .isa = "rv64gc"}, BIT(I) | BIT(ZICSR) | OPTIONS}, /* S needs it; no M, no C */
+        {{.isa = "rv64i", WITHOUT("pmp")}, BIT(I) | DT_BASE | (OPTIONS & ~BIT(PMP))},
+        {{LIST("i\0svnapot\0sstc\0zicsr"), WITHOUT("u\0pmp")}, BIT(I) | BIT(ZICSR)},
+        {{LIST("i\0svnapot\0zicsr\0xvendor"), .mmu_type = "riscv,none"},
+         BIT(I) | BIT(ZICSR) | (OPTIONS & ~SV_ALL)},
+    };
+    static const struct rv_isa_node bad[] = {
+        {LIST("m")},
+        {.extensions = "i", .extensions_len = 1}, /* no end */
+        {.extensions = "", .extensions_len = 0},
+        {LIST("i"), WITHOUT("zba")},
+        {LIST("i"), WITHOUT("h")},
+        {LIST("i"), .without = "s", .without_len = 1},
+#undef LIST
+#undef WITHOUT
+    };
+
+    (void)state;
+    for (size_t n = 0; n < SIM_ARRAY_LEN(rows); n++) {
+        struct rv_isa isa = {0};
+
+        assert_int_equal(rv_isa_parse_node(&rows[n].node, &isa), SIM_OK);
+        assert_int_equal(isa.ext, rows[n].ext);
+    }
+    for (size_t n = 0; n < SIM_ARRAY_LEN(bad); n++) {
+        struct rv_isa isa = {0x5a};
+
+        assert_int_equal(rv_isa_parse_node(&bad[n], &isa), SIM_ERR_INVALID);
+        assert_int_equal(isa.ext, 0x5a);
+    }
+}
+
 /* What is formatted parses to the same set. */
 static void test_format_and_back(void **state)
 {
@@ -204,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_parse_cpu_rejects),
         cmocka_unit_test(test_parse_string_sets),
         cmocka_unit_test(test_parse_string_rejects),
+        cmocka_unit_test(test_parse_node_sets),
         cmocka_unit_test(test_format_and_back),
         cmocka_unit_test(test_format_text_and_size),
         cmocka_unit_test(test_mmu_type_is_the_largest),

@@ -146,6 +146,35 @@ static void regress_2_time_mirrors_mtime(void **state)
     sim_destroy(sim);
 }
 
+/* What -cpu switches off is off in the harts, by way of the device tree. */
+static void regress_2_each_extension_can_be_off(void **state)
+{
+    struct fixture *f = *state;
+
+    config_set_string(&f->config.dtb, NULL);
+    config_set_string(&f->config.bios, "none");
+    for (unsigned e = RV_EXT_I + 1; e < RV_EXT_COUNT; e++) {
+        static const char *const modes[] = {"sv39", "sv48", "sv57"};
+        const char *name = rv_ext_isa_name(e) ? rv_ext_isa_name(e) : rv_ext_option_name(e);
+        struct machine *m = NULL;
+        struct rv_isa want;
+        struct sim *sim;
+
+        config_set_string(&f->config.cpu, NULL);
+        f->config.cpu = sim_asprintf("rv64,%s=off", name ? name : modes[e - RV_EXT_SV39]);
+        assert_int_equal(rv_isa_parse_cpu(f->config.cpu, &want), SIM_OK);
+        assert_false(rv_isa_has(&want, e));
+        assert_int_equal(sim_create(&sim), SIM_OK);
+        assert_int_equal(machine_create(sim, &f->config, NULL, &m), SIM_OK);
+        if (rv_hart_isa(m->boot_hart)->ext != want.ext)
+            fail_msg("%s: the hart has %#llx, not %#llx", f->config.cpu,
+                     (unsigned long long)rv_hart_isa(m->boot_hart)->ext,
+                     (unsigned long long)want.ext);
+        machine_destroy(m);
+        sim_destroy(sim);
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -155,6 +184,7 @@ int main(void)
         TEST(regress_2_console_without_a_slot),
         TEST(regress_2_rng_without_a_slot),
         TEST(regress_2_time_mirrors_mtime),
+        TEST(regress_2_each_extension_can_be_off),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

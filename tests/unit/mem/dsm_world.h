@@ -21,7 +21,7 @@
 #include "sim-core/log.h"
 
 enum {
-    WORLD_RANKS = 80,
+    WORLD_RANKS = 16,
     WORLD_CPUS = 3, /* per rank */
     WORLD_PAGES = 4,
     WORLD_PINS = 2 /* per rank */

@@ -72,7 +72,7 @@ struct env {
     struct sim *sim;
     struct mem_space *s;
     struct toy any, byte, word;
-    gpa_t written;         /* last mem_code_ops call */
+    gpa_t written; /* last mem_code_ops call */
     uint64_t written_len;
     unsigned nr_written;
 };
@@ -149,12 +149,18 @@ static void test_overlaps_are_refused(void **state)
         uint64_t size;
         enum sim_status want;
     } tries[] = {
-        {0x1000, 64, SIM_ERR_INVALID},          {0xfff, 2, SIM_ERR_INVALID},
-        {0x103f, 1, SIM_ERR_INVALID},           {0, 0x4000, SIM_ERR_INVALID},
-        {RAM + 0x1000, 8, SIM_ERR_INVALID},     {RAM - 1, 2, SIM_ERR_INVALID},
-        {0x5000, 0, SIM_ERR_INVALID},           {UINT64_MAX - 7, 9, SIM_ERR_INVALID},
-        {0, UINT64_MAX, SIM_ERR_INVALID},       {0xff8, 8, SIM_OK},
-        {0x1040, 8, SIM_OK},                    {UINT64_MAX - 7, 8, SIM_OK},
+        {0x1000, 64, SIM_ERR_INVALID},
+        {0xfff, 2, SIM_ERR_INVALID},
+        {0x103f, 1, SIM_ERR_INVALID},
+        {0, 0x4000, SIM_ERR_INVALID},
+        {RAM + 0x1000, 8, SIM_ERR_INVALID},
+        {RAM - 1, 2, SIM_ERR_INVALID},
+        {0x5000, 0, SIM_ERR_INVALID},
+        {UINT64_MAX - 7, 9, SIM_ERR_INVALID},
+        {0, UINT64_MAX, SIM_ERR_INVALID},
+        {0xff8, 8, SIM_OK},
+        {0x1040, 8, SIM_OK},
+        {UINT64_MAX - 7, 8, SIM_OK},
     };
     struct env *e = *state;
     static struct toy t[SIM_ARRAY_LEN(tries)];

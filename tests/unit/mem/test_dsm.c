@@ -1,0 +1,437 @@
+/* Coherent memory, case by case: who sends what, holds, waiters that give up, pins, peers that lie.
+ */
+#include "dsm_world.h"
+
+static void settle(struct world *w)
+{
+    for (unsigned i = 0; world_step(w); i++)
+        assert_in_range(i, 0, 10000);
+}
+
+static struct dsm_stats stats_of(struct world *w, unsigned rank)
+{
+    struct dsm_stats stats;
+
+    dsm_get_stats(w->rank[rank].dsm, &stats);
+    return stats;
+}
+
+static enum dsm_state state_of(struct world *w, unsigned rank, uint64_t page)
+{
+    return dsm_page_state(w->rank[rank].dsm, page);
+}
+
+/* Asks, lets all messages run, and asks again. */
+static void get(struct world *w, unsigned rank, uint64_t page, bool write, uint32_t waiter)
+{
+    if (dsm_acquire(w->rank[rank].dsm, page, write, waiter) == DSM_WAIT)
+        settle(w);
+    assert_int_equal(dsm_acquire(w->rank[rank].dsm, page, write, waiter), DSM_OK);
+}
+
+static void get_and_retire(struct world *w, unsigned rank, uint64_t page, bool write)
+{
+    get(w, rank, page, write, 0);
+    dsm_retired(w->rank[rank].dsm, 0);
+}
+
+static uint64_t messages_sent(struct world *w, enum dsm_message type)
+{
+    struct ic_counter counters[IC_TYPES];
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < w->nr_ranks; i++) {
+        ic_counters(w->rank[i].ic, counters);
+        n += counters[IC_TYPE_DSM + type].sent;
+    }
+    return n;
+}
+
+static void test_start_is_exclusive_at_home(void **state)
+{
+    struct world *w = world_create(1, 3, 1, 3);
+
+    (void)state;
+    for (unsigned rank = 0; rank < 3; rank++)
+        for (unsigned page = 0; page < 3; page++)
+            assert_int_equal(state_of(w, rank, page), rank == page ? DSM_EXCLUSIVE : DSM_INVALID);
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 1, true, 0), DSM_OK);
+    assert_false(world_step(w));
+    world_destroy(w);
+}
+
+static void test_bytes_go_straight_to_the_requester(void **state)
+{
+    struct world *w = world_create(1, 3, 1, 3);
+
+    (void)state;
+    get_and_retire(w, 1, 0, true); /* home 0 -> owner 1 */
+    w->rank[1].bytes[7] = 42;
+    get_and_retire(w, 2, 0, true);
+    assert_int_equal(w->rank[2].bytes[7], 42);
+    assert_int_equal(state_of(w, 1, 0), DSM_INVALID);
+    assert_int_equal(stats_of(w, 0).pages_in, 0);
+    assert_int_equal(stats_of(w, 1).pages_out, 1);
+    world_destroy(w);
+}
+
+static void test_zero_pages_have_no_body(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 2);
+
+    (void)state;
+    memset(w->rank[1].bytes, 0xdb, GUEST_PAGE_SIZE);
+    get_and_retire(w, 1, 0, false);
+    assert_int_equal(w->rank[1].bytes[0], 0);
+    assert_int_equal(w->rank[1].bytes[511], 0);
+    assert_int_equal(stats_of(w, 1).zero_pages, 1);
+    world_destroy(w);
+}
+
+static void test_last_byte_makes_a_body(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 2);
+
+    (void)state;
+    ((uint8_t *)w->rank[0].bytes)[4095] = 1;
+    get_and_retire(w, 1, 0, false);
+    assert_int_equal(((uint8_t *)w->rank[1].bytes)[4095], 1);
+    assert_int_equal(stats_of(w, 1).zero_pages, 0);
+    world_destroy(w);
+}
+
+static void test_upgrade_moves_no_body(void **state)
+{
+    struct world *w = world_create(1, 4, 1, 1);
+
+    (void)state;
+    for (unsigned rank = 1; rank < 4; rank++)
+        get_and_retire(w, rank, 0, false);
+    assert_int_equal(messages_sent(w, MSG_DATA_S), 3);
+    get_and_retire(w, 2, 0, true);
+    assert_int_equal(messages_sent(w, MSG_DATA_E), 0);
+    assert_int_equal(messages_sent(w, MSG_ACK), 3);
+    for (unsigned rank = 0; rank < 4; rank++)
+        assert_int_equal(state_of(w, rank, 0), rank == 2 ? DSM_EXCLUSIVE : DSM_INVALID);
+    world_destroy(w);
+}
+
+static void test_waiter_is_told(void **state)
+{
+    struct world *w = world_create(1, 2, 2, 1);
+
+    (void)state;
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 0, false, 0), DSM_WAIT);
+    assert_true(dsm_waiting(w->rank[1].dsm, 0));
+    assert_false(dsm_waiting(w->rank[1].dsm, 1));
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 0, true, 1), DSM_WAIT);
+    settle(w);
+    assert_false(dsm_waiting(w->rank[1].dsm, 0));
+    assert_false(dsm_waiting(w->rank[1].dsm, 1)); /* has to ask again: it wants to write */
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 0, false, 0), DSM_OK);
+    world_destroy(w);
+}
+
+static void test_waiter_gives_up(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 2);
+
+    (void)state;
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 0, true, 0), DSM_WAIT);
+    dsm_retired(w->rank[1].dsm, 0);
+    assert_false(dsm_waiting(w->rank[1].dsm, 0));
+    settle(w);
+    assert_int_equal(state_of(w, 1, 0), DSM_EXCLUSIVE);
+    /* It is held for nobody: it goes at once. */
+    get_and_retire(w, 0, 0, true);
+    assert_int_equal(stats_of(w, 1).held, 0);
+    world_destroy(w);
+}
+
+/* Another page instead of the one it waited for. */
+static void test_waiter_changes_its_mind(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 4);
+
+    (void)state;
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 0, true, 0), DSM_WAIT);
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 2, true, 0), DSM_WAIT);
+    assert_true(dsm_waiting(w->rank[1].dsm, 0));
+    settle(w);
+    assert_false(dsm_waiting(w->rank[1].dsm, 0));
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 2, true, 0), DSM_OK);
+    world_destroy(w);
+}
+
+/* Steps until rank 1 has the page, in less time than its hold takes. */
+static void arrive(struct world *w, uint64_t page)
+{
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, page, true, 0), DSM_WAIT);
+    while (dsm_waiting(w->rank[1].dsm, 0))
+        assert_true(world_step(w));
+}
+
+static void test_page_is_held_until_retired(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 2);
+
+    (void)state;
+    arrive(w, 0);
+    assert_int_equal(dsm_acquire(w->rank[0].dsm, 0, true, 0), DSM_WAIT);
+    for (unsigned i = 0; i < 10; i++)
+        ic_inproc_step(w->net); /* time stands still */
+    assert_int_equal(state_of(w, 1, 0), DSM_EXCLUSIVE);
+    assert_int_equal(stats_of(w, 1).held, 1);
+    dsm_retired(w->rank[1].dsm, 0);
+    for (unsigned i = 0; i < 10; i++)
+        ic_inproc_step(w->net);
+    assert_int_equal(state_of(w, 0, 0), DSM_EXCLUSIVE);
+    assert_int_equal(stats_of(w, 1).hold_timeouts, 0);
+    world_destroy(w);
+}
+
+static void test_hold_times_out(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 2);
+
+    (void)state;
+    arrive(w, 0);
+    assert_int_equal(dsm_acquire(w->rank[0].dsm, 0, true, 0), DSM_WAIT);
+    settle(w);
+    assert_int_equal(state_of(w, 0, 0), DSM_EXCLUSIVE);
+    assert_int_equal(stats_of(w, 1).hold_timeouts, 1);
+    dsm_retired(w->rank[1].dsm, 0); /* too late, and harmless */
+    world_destroy(w);
+}
+
+/* Rank 1 has page 0 and wants page 2, rank 0 the other way round. */
+static void test_two_that_hold_what_the_other_wants(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 4);
+    bool done[2] = {false};
+
+    (void)state;
+    arrive(w, 0);
+    assert_int_equal(dsm_acquire(w->rank[0].dsm, 2, true, 0), DSM_OK);
+    for (unsigned i = 0; !done[0] || !done[1]; i++) {
+        assert_in_range(i, 0, 2000);
+        for (unsigned rank = 0; rank < 2; rank++) {
+            struct dsm *d = w->rank[rank].dsm;
+            if (!done[rank] && !dsm_waiting(d, 0) && dsm_acquire(d, 2, true, 0) == DSM_OK &&
+                dsm_acquire(d, 0, true, 0) == DSM_OK && dsm_acquire(d, 2, true, 0) == DSM_OK) {
+                done[rank] = true;
+                dsm_retired(d, 0);
+            }
+        }
+        world_step(w);
+    }
+    world_destroy(w);
+}
+
+static void test_pinned_page_stays(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 2);
+
+    (void)state;
+    assert_int_equal(dsm_pin(w->rank[0].dsm, 0, true), SIM_OK);
+    assert_int_equal(dsm_pin(w->rank[0].dsm, 0, true), SIM_OK);
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 0, false, 0), DSM_WAIT);
+    for (unsigned i = 0; i < 1000; i++)
+        world_step(w);
+    dsm_unpin(w->rank[0].dsm, 0);
+    for (unsigned i = 0; i < 1000; i++)
+        world_step(w);
+    assert_true(dsm_waiting(w->rank[1].dsm, 0));
+    dsm_unpin(w->rank[0].dsm, 0);
+    settle(w);
+    assert_false(dsm_waiting(w->rank[1].dsm, 0));
+    world_destroy(w);
+}
+
+/* Pinned for reading: others may read. */
+static void test_readers_of_a_pinned_shared_page(void **state)
+{
+    struct world *w = world_create(1, 3, 1, 1);
+
+    (void)state;
+    get_and_retire(w, 1, 0, false);
+    assert_int_equal(dsm_pin(w->rank[0].dsm, 0, false), SIM_OK);
+    get_and_retire(w, 2, 0, false);
+    dsm_unpin(w->rank[0].dsm, 0);
+    world_destroy(w);
+}
+
+static void test_stopped_pin_fails(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 2);
+
+    (void)state;
+    dsm_stop(w->rank[0].dsm);
+    assert_int_equal(dsm_pin(w->rank[0].dsm, 1, true), SIM_ERR_IO);
+    world_destroy(w);
+}
+
+static void test_prefetch(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 4);
+
+    (void)state;
+    dsm_prefetch(w->rank[1].dsm, 0, UINT32_MAX);
+    settle(w);
+    assert_int_equal(state_of(w, 1, 0), DSM_SHARED);
+    assert_int_equal(state_of(w, 1, 2), DSM_SHARED);
+    assert_int_equal(stats_of(w, 1).gets_shared, 2);
+    dsm_prefetch(w->rank[1].dsm, 1000, 3); /* nothing there */
+    world_destroy(w);
+}
+
+static void test_many_revokes_are_one_batch(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 4);
+
+    (void)state;
+    get(w, 1, 0, true, 0);
+    get(w, 1, 2, true, 0);
+    /* Both are held; both may go when it has retired. */
+    assert_int_equal(dsm_acquire(w->rank[0].dsm, 0, true, 0), DSM_WAIT);
+    assert_int_equal(dsm_acquire(w->rank[0].dsm, 2, true, 1), DSM_WAIT);
+    for (unsigned i = 0; i < 10; i++)
+        ic_inproc_step(w->net);
+    dsm_retired(w->rank[1].dsm, 0);
+    settle(w);
+    assert_int_equal(stats_of(w, 1).revoke_batches, 1);
+    assert_int_equal(stats_of(w, 1).invalidations, 2);
+    world_destroy(w);
+}
+
+static void test_hottest(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 4);
+    struct dsm_hot_page hot[3];
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        get_and_retire(w, 1, 2, true);
+        get_and_retire(w, 0, 2, true);
+    }
+    get_and_retire(w, 1, 0, true);
+    assert_int_equal(dsm_hottest(w->rank[1].dsm, hot, 3), 2);
+    assert_int_equal(hot[0].page, 2);
+    assert_int_equal(hot[0].transfers, 3);
+    assert_int_equal(hot[1].page, 0);
+    assert_int_equal(dsm_hottest(w->rank[1].dsm, hot, 1), 1);
+    assert_int_equal(hot[0].page, 2);
+    world_destroy(w);
+}
+
+static void count_line(void *opaque, const char *text)
+{
+    unsigned *lines = opaque;
+
+    assert_in_range(strlen(text), 5, 100);
+    *lines += 1;
+}
+
+static void test_dump(void **state)
+{
+    unsigned lines = 0;
+
+    (void)state;
+    dsm_dump_protocol(count_line, &lines);
+    assert_in_range(lines, 50, 200);
+}
+
+/* --- peers that lie: page 0 is at home at rank 0, page 1 at rank 1 --- */
+
+struct lie {
+    enum dsm_message type;
+    unsigned from, to;
+    uint64_t page;
+    uint16_t requester;
+    uint32_t len; /* 0: right */
+    unsigned times;
+};
+
+static const struct lie lies[] = {
+    {MSG_GET_S, 1, 0, 99, 1, 0, 1}, /* no such page */
+    {MSG_GET_S, 1, 0, UINT64_MAX, 1, 0, 1},
+    {MSG_GET_S, 1, 0, 0, 1, 3, 1},     /* cut short */
+    {MSG_GET_S, 1, 0, 0, 1, 17, 1},    /* a body where none belongs */
+    {MSG_DATA_S, 1, 0, 1, 0, 1000, 1}, /* half a body */
+    {MSG_GET_S, 1, 0, 1, 1, 0, 1},     /* not the home */
+    {MSG_GET_E, 1, 0, 1, 1, 0, 1},
+    {MSG_GET_E, 1, 0, 0, 1, 0, 3}, /* again and again */
+    {MSG_DONE, 1, 0, 0, 1, 0, 1},  /* nothing was under way */
+    {MSG_INV, 1, 0, 0, 1, 0, 1},   /* not from the home */
+    {MSG_FWD_S, 0, 1, 0, 2, 0, 1}, /* of somebody who has nothing */
+    {MSG_FWD_E, 0, 1, 0, 2, 0, 1},
+    {MSG_FWD_E, 0, 1, 0, 1, 0, 1},  /* to itself */
+    {MSG_FWD_E, 0, 1, 0, 77, 0, 1}, /* to nobody */
+    {MSG_INV, 1, 2, 1, 0, 0, 2},    /* the second while the first waits */
+    {MSG_GRANT, 0, 1, 0, 1, 0, 1},  /* not asked for */
+    {MSG_DATA_S, 2, 1, 0, 1, 16 + 4096, 1},
+    {MSG_DATA_E, 2, 1, 0, 1, 16 + 4096, 1},
+    {MSG_ACK, 2, 1, 0, 1, 0, 1},
+};
+
+static void tell_lie(struct world *w, const struct lie *lie)
+{
+    static const uint8_t body[GUEST_PAGE_SIZE];
+    struct dsm_wire wire = {lie->page, lie->requester, 0, 0};
+    uint32_t len = lie->len ? lie->len : sizeof wire;
+    uint32_t head = len < sizeof wire ? len : sizeof wire;
+
+    for (unsigned i = 0; i < lie->times; i++)
+        ic_send(w->rank[lie->from].ic, (rank_t)lie->to, IC_TYPE_DSM + lie->type, &wire, head, body,
+                len - head);
+}
+
+static void test_lies_end_the_run(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < SIM_ARRAY_LEN(lies); i++) {
+        struct world *w = world_create(1, 3, 1, 2);
+        const struct lie *lie = &lies[i];
+        /* The page of the two INVs is pinned: the first one waits. */
+        if (lie->type == MSG_INV && lie->times == 2) {
+            get_and_retire(w, lie->to, lie->page, false);
+            assert_int_equal(dsm_pin(w->rank[lie->to].dsm, lie->page, false), SIM_OK);
+        }
+        tell_lie(w, lie);
+        for (unsigned step = 0; step < 100; step++)
+            world_step(w);
+        if (w->failures == 0)
+            fail_msg("lie %u was believed", i);
+        tell_lie(w, lie);
+        for (unsigned step = 0; step < 100; step++)
+            world_step(w);
+        world_destroy(w);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_start_is_exclusive_at_home),
+        cmocka_unit_test(test_bytes_go_straight_to_the_requester),
+        cmocka_unit_test(test_zero_pages_have_no_body),
+        cmocka_unit_test(test_last_byte_makes_a_body),
+        cmocka_unit_test(test_upgrade_moves_no_body),
+        cmocka_unit_test(test_waiter_is_told),
+        cmocka_unit_test(test_waiter_gives_up),
+        cmocka_unit_test(test_waiter_changes_its_mind),
+        cmocka_unit_test(test_page_is_held_until_retired),
+        cmocka_unit_test(test_hold_times_out),
+        cmocka_unit_test(test_two_that_hold_what_the_other_wants),
+        cmocka_unit_test(test_pinned_page_stays),
+        cmocka_unit_test(test_readers_of_a_pinned_shared_page),
+        cmocka_unit_test(test_stopped_pin_fails),
+        cmocka_unit_test(test_prefetch),
+        cmocka_unit_test(test_many_revokes_are_one_batch),
+        cmocka_unit_test(test_hottest),
+        cmocka_unit_test(test_dump),
+        cmocka_unit_test(test_lies_end_the_run),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -709,6 +709,18 @@ void ranks_disconnect(struct ranks *r)
 
 /* --- figures --- */
 
+static void print_hot_pages(const struct ranks *r, FILE *out)
+{
+    struct dsm_hot_page hot[16];
+    unsigned n = dsm_hottest(r->dsm, hot, SIM_ARRAY_LEN(hot));
+
+    fprintf(out, "rank %d:   hottest pages", (int)ic_rank(r->ic));
+    for (unsigned i = 0; i < n; i++)
+        fprintf(out, "%s %#" PRIx64 " (%u)", i ? "," : "", mem_page_gpa(r->space, hot[i].page),
+                hot[i].transfers);
+    fputc('\n', out);
+}
+
 void ranks_print_stats(const struct ranks *r, FILE *out)
 {
     struct ic_counter counters[IC_TYPES];
@@ -730,6 +742,7 @@ void ranks_print_stats(const struct ranks *r, FILE *out)
             (int)ic_rank(r->ic), s.pages_in, s.pages_out, s.zero_pages, s.invalidations, s.downgrades,
             s.revoke_batches, s.held, s.hold_timeouts, (double)s.wait_ns_total / 1e9, s.waits, messages,
             (double)bytes / (1 << 20));
+    print_hot_pages(r, out);
     for (unsigned i = 0; i < IC_TYPES; i++)
         if (counters[i].sent || counters[i].received)
             fprintf(out, "rank %d:   %-16s sent %" PRIu64 ", received %" PRIu64 "\n",

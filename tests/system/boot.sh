@@ -39,6 +39,11 @@ case_interpreter() {
   out_has '^BOOT-OK nproc=1 '
 }
 
+case_interpreter2() {
+  boot 0 2 "quiet nomods" -accel interp
+  out_has '^BOOT-OK nproc=2 '
+}
+
 case_one_thread() {
   boot 0 4 "quiet nomods" -threads 1
   out_has '^BOOT-OK nproc=4 '
@@ -58,6 +63,17 @@ case_no_reboot() {
 case_expect() {
   boot 0 1 "quiet nomods act=idle" -expect '^BOOT-OK nproc=[0-9]+' -timeout 120
   out_has '^BOOT-OK'
+}
+
+case_expect2() {
+  boot 0 2 "quiet nomods act=idle" -expect '^BOOT-OK nproc=[0-9]+' -timeout 120
+  out_has '^BOOT-OK'
+}
+
+case_expect_unmatched2() {
+  boot 1 2 "quiet nomods" -expect 'never printed by anyone'
+  out_has '^BOOT-OK'
+  err_has 'never matched'
 }
 
 case_expect_unmatched() {
@@ -151,7 +167,7 @@ FULL
   [ "$(grep -ac 'disk.img' "$work/err")" = 1 ] || fail "not exactly one message about the disk"
 }
 
-case_network() {
+network() {
   need_guest
   if "$partita" run --demo -netdev user,id=n 2>&1 </dev/null | grep -q 'needs libslirp'; then skip "built without libslirp"; fi
   mkdir "$work/overlay"
@@ -159,10 +175,12 @@ case_network() {
 ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up && ping -c 3 10.0.2.2 && echo PING-OK
 RUN
   "$top/launch/guest/initramfs.sh" "$guest" "$work/initrd" "$work/overlay"
-  partita_run 0 -m 512M -kernel "$guest/Image" -initrd "$work/initrd" -append "console=ttyS0 quiet act=run" -netdev user,id=n
+  partita_run 0 -smp "${1:-1}" -m 512M -kernel "$guest/Image" -initrd "$work/initrd" -append "console=ttyS0 quiet act=run" -netdev user,id=n
   out_has '^PING-OK'
   healthy
 }
+case_network() { network 1; }
+case_network2() { network 2; }
 
 # A kernel's output through a file, and nothing of it on stdout.
 case_serial_file() {

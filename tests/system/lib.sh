@@ -8,6 +8,14 @@ guest=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/partita/guest
 work=$(mktemp -d "${TMPDIR:-/tmp}/partita-test.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 limit=${LIMIT:-200} # seconds after which a run counts as hung
+# RANKS=N: the same runs over N logical ranks of one process; MPI_RANKS=N: over N processes.
+ranks=${RANKS:+--ranks $RANKS}
+launcher=
+if [ -n "${MPI_RANKS:-}" ]; then
+  command -v mpirun >/dev/null || { echo "SKIP: mpirun is not installed"; exit 77; }
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  launcher="mpirun --oversubscribe --bind-to none -n $MPI_RANKS"
+fi
 
 skip() { echo "SKIP: $*"; exit 77; }
 
@@ -31,8 +39,9 @@ need_guest() {
 partita_run() {
   local want=$1 got=0
   shift
-  timeout -k 5 "$limit" "$partita" run "$@" </dev/null >"$work/out" 2>"$work/err" || got=$?
-  [ "$got" = "$want" ] || fail "exit code $got instead of $want: partita run $*"
+  # shellcheck disable=SC2086 # words
+  timeout -k 5 "$limit" $launcher "$partita" run "$@" $ranks </dev/null >"$work/out" 2>"$work/err" || got=$?
+  [ "$got" = "$want" ] || fail "exit code $got instead of $want: $launcher partita run $* $ranks"
 }
 
 out_has() { grep -qaE -- "$1" "$work/out" || fail "stdout has no line like: $1"; }

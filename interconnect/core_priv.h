@@ -153,6 +153,7 @@ struct ic {
     int bell_in; /* pipe to sleep on; -1: the bell's word */
     struct ic_ear ear[IC_EARS];
     unsigned nr_ears;
+    _Atomic uint32_t nappers; /* threads in ic_nap other than the progress thread */
     _Atomic bool watching; /* the progress thread leaves polling to others and does not listen */
 
     struct sim_thread progress;
@@ -190,9 +191,6 @@ enum sim_status ic_wait(struct ic *ic, bool (*done)(struct ic *ic), uint64_t dea
 /* progress.c */
 /* Rings when the peer sleeps. After the message is under way; the peer has a bell. */
 void ic_bell_ring(const struct ic_peer *p);
-/* Polls, and when nothing was there sleeps until something may be, at most `max_ns`. Returns the number of
- * messages handled. Not in turn. */
-unsigned ic_nap(struct ic *ic, uint64_t max_ns);
 
 /* clock.c */
 void ic_clock_init(struct ic *ic);

@@ -3,6 +3,7 @@
  *   others poll (ic->polls moves) -> looks again after WATCH_NS
  *   nobody polls                  -> polls; nothing for SPIN_NS -> arms the bell, looks once more, sleeps
  *   rung, or every TICK_NS        -> polls; the tick is run by whoever polls next
+ *   others are in ic_nap          -> leaves the bell to them, and looks again after WATCH_NS
  *
  * Bell and message meet as in Dekker's algorithm: the sleeper arms and then looks for messages, the sender
  * sends and then looks whether the bell is armed. The first that rings disarms it: one system call for a sleep. */
@@ -63,7 +64,12 @@ static void arm(struct ic *ic)
     sim_fence();
 }
 
-unsigned ic_nap(struct ic *ic, uint64_t max_ns)
+void ic_wake(struct ic *ic)
+{
+    ring_own(ic);
+}
+
+static unsigned nap(struct ic *ic, uint64_t max_ns)
 {
     struct ic_bell *bell = own_bell(ic);
     uint32_t rung = atomic_load_explicit(&bell->rung, memory_order_acquire);
@@ -85,6 +91,14 @@ unsigned ic_nap(struct ic *ic, uint64_t max_ns)
         max_ns = RESTLESS_NS;
     sleep_for(ic, rung, true, max_ns);
     return 0;
+}
+
+unsigned ic_nap(struct ic *ic, uint64_t max_ns)
+{
+    atomic_fetch_add_explicit(&ic->nappers, 1, memory_order_relaxed);
+    unsigned n = nap(ic, max_ns);
+    atomic_fetch_sub_explicit(&ic->nappers, 1, memory_order_relaxed);
+    return n;
 }
 
 unsigned ic_rest(struct ic *ic)
@@ -128,7 +142,7 @@ static void *progress_main(void *arg)
 {
     struct ic *ic = arg;
     struct ic_bell *bell = own_bell(ic);
-    uint64_t next_tick = 0, nap = FIRST_NAP_NS;
+    uint64_t next_tick = 0, nap_ns = FIRST_NAP_NS;
     uint32_t polls = 0, rung = atomic_load_explicit(&bell->rung, memory_order_acquire);
 
     while (!atomic_load_explicit(&ic->progress_stop, memory_order_acquire)) {
@@ -138,17 +152,23 @@ static void *progress_main(void *arg)
             atomic_store_explicit(&ic->tick_due, true, memory_order_relaxed);
             next_tick = now + IC_TICK_NS;
         }
+        /* A thread in ic_nap hears the bell itself. */
+        if (atomic_load_explicit(&ic->nappers, memory_order_relaxed)) {
+            sim_thread_sleep(WATCH_NS);
+            rung = rung_now;
+            continue;
+        }
         if (others_poll(ic, &polls) && rung == rung_now) {
             atomic_store_explicit(&ic->watching, true, memory_order_seq_cst);
             sleep_for(ic, rung, false, WATCH_NS);
             atomic_store_explicit(&ic->watching, false, memory_order_seq_cst);
             continue;
         }
-        if (rung != rung_now || ic_nap(ic, nap)) {
+        if (rung != rung_now || nap(ic, nap_ns)) {
             serve(ic);
-            nap = FIRST_NAP_NS;
-        } else if (nap < IC_TICK_NS) {
-            nap *= 2;
+            nap_ns = FIRST_NAP_NS;
+        } else if (nap_ns < IC_TICK_NS) {
+            nap_ns *= 2;
         }
         rung = rung_now;
     }

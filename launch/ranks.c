@@ -312,6 +312,8 @@ static void on_mmio(void *opaque, rank_t from, const void *data, uint32_t len)
 
 /* --- the seam of sim-core --- */
 
+enum { SPINS = 300, NAP_NS = 1000000 };
+
 static void ranks_poll(void *opaque)
 {
     struct ranks *r = opaque;
@@ -333,10 +335,29 @@ static void ranks_wait(void *opaque, unsigned *spins)
         return;
     }
     dsm_tick(r->dsm);
-    if (++*spins < 500)
+    if (++*spins < SPINS)
         sim_cpu_relax();
     else
-        sim_thread_yield();
+        ic_nap(r->ic, NAP_NS);
+}
+
+static void ranks_nap(void *opaque, uint64_t max_ns)
+{
+    struct ranks *r = opaque;
+    const struct ranks *outer = serving;
+
+    serving = r;
+    ic_nap(r->ic, max_ns < NAP_NS ? max_ns : NAP_NS);
+    dsm_tick(r->dsm);
+    serve_requests(r);
+    serving = outer;
+}
+
+static void ranks_wake(void *opaque)
+{
+    struct ranks *r = opaque;
+
+    ic_wake(r->ic);
 }
 
 static uint32_t rank_of(void *opaque, const struct vcpu *v)
@@ -355,7 +376,8 @@ static void ranks_post(void *opaque, const struct vcpu *target, const void *msg,
 }
 
 static const struct sim_ranks_ops ranks_ops = {
-    .poll = ranks_poll, .wait = ranks_wait, .post = ranks_post, .rank_of = rank_of};
+    .poll = ranks_poll, .wait = ranks_wait, .nap = ranks_nap, .wake = ranks_wake,
+    .post = ranks_post, .rank_of = rank_of};
 
 static void on_vcpu(void *opaque, rank_t from, const void *data, uint32_t len)
 {

@@ -12,8 +12,7 @@
 enum {
     DEFAULT_BUDGET = 50000,
     SPIN_NS = 20000,
-    YIELD_AFTER_NS = 3000,
-    ANSWER_SPIN_NS = 300000 /* a page from another host takes tens of microseconds */
+    DESCHEDULED_NS = 30000 /* between two looks at the clock: another thread had the core */
 };
 
 /* Owner: its thread. `vcpus`, `nr`, `cursor` and `current` change under `lock`, because a sibling that
@@ -31,7 +30,7 @@ struct executor {
     _Atomic unsigned nr;
     unsigned cursor;
     struct vcpu *current; /* being run: cannot be taken */
-    uint64_t answer_due_ns; /* a vCPU waits for another rank: worth a longer spin until then */
+    _Atomic bool napping; /* in sim->ranks->nap */
     _Atomic uint64_t cpu_ns;
 };
 
@@ -60,6 +59,10 @@ static void executor_wake(struct vcpu_waker *w)
     if (ex->sleeping)
         sim_cond_signal(&ex->cond);
     sim_mutex_unlock(&ex->lock);
+    /* N2: after woken; pairs with N1 */
+    struct sim *sim = ex->group->sim;
+    if (atomic_load_explicit(&ex->napping, memory_order_seq_cst))
+        sim->ranks->wake(sim->ranks_opaque);
 }
 
 static bool runnable(struct executor_group *g, struct vcpu *v, vtime_t now)
@@ -162,25 +165,39 @@ static vtime_t earliest_deadline(struct executor *ex)
     return first;
 }
 
-/* A short spin before sleeping: a wake-up through the host kernel costs more than it lasts. When an answer of
- * another rank is due it lasts longer, but gives the core away: that rank may need it. False: time is up. */
+/* A short spin before sleeping: a wake-up through the host kernel costs more than it lasts. It ends early when
+ * somebody else got the core meanwhile: that may be who is waited for. False: time is up. */
 static bool spin(struct executor *ex, vtime_t until)
 {
     struct sim *sim = ex->group->sim;
-    uint64_t start = sim_host_ns(), now = start;
-    uint64_t end = start + SPIN_NS > ex->answer_due_ns ? start + SPIN_NS : ex->answer_due_ns;
+    uint64_t start = sim_host_ns(), now = start, last = start;
 
-    for (; now < end && !atomic_load_explicit(&ex->woken, memory_order_acquire); now = sim_host_ns()) {
+    while (now - start < SPIN_NS && now - last < DESCHEDULED_NS &&
+           !atomic_load_explicit(&ex->woken, memory_order_acquire)) {
         if (until <= sim_clock_now(&sim->clock))
             return false;
         sim_poll(sim);
-        if (sim->ranks && now - start > YIELD_AFTER_NS)
-            sim_thread_yield();
-        else
-            sim_cpu_relax();
+        sim_cpu_relax();
+        last = now;
+        now = sim_host_ns();
     }
-    ex->answer_due_ns = 0;
     return true;
+}
+
+/* Sleeps where messages of other ranks wake it too. */
+static void nap(struct executor *ex, vtime_t until)
+{
+    struct sim *sim = ex->group->sim;
+
+    /* N1: announced before woken is read; pairs with N2 */
+    atomic_store_explicit(&ex->napping, true, memory_order_seq_cst);
+    while (!atomic_load_explicit(&ex->woken, memory_order_seq_cst)) {
+        vtime_t now = sim_clock_now(&sim->clock);
+        if (until <= now)
+            break;
+        sim->ranks->nap(sim->ranks_opaque, until - now);
+    }
+    atomic_store_explicit(&ex->napping, false, memory_order_relaxed);
 }
 
 /* Sleeps until woken or guest time reaches `until`. In virtual time the clock jumps there, or to the
@@ -199,6 +216,10 @@ static void executor_sleep(struct executor *ex, vtime_t until)
     /* A short spin first: a wake-up through the host kernel costs more than it lasts. */
     if (!spin(ex, until))
         return;
+    if (ex->group->sim->ranks) {
+        nap(ex, until);
+        return;
+    }
     /* A guest may ask for a time that the host's clock never reaches. */
     if (until > VTIME_NEVER - clock->host_base_ns)
         until = VTIME_NEVER;
@@ -233,8 +254,6 @@ static bool turn(struct executor *ex, struct vcpu *v)
     sim_clock_charge(&v->sim->clock, v->stats.insns - before);
     sim_timers_run(v->sim);
     ex->group->idle[v->index] = why == VCPU_EXIT_IDLE || why == VCPU_EXIT_WAIT;
-    if (why == VCPU_EXIT_WAIT)
-        ex->answer_due_ns = sim_host_ns() + ANSWER_SPIN_NS;
     if (why == VCPU_EXIT_BUDGET)
         offer_work(ex);
     return why != VCPU_EXIT_YIELD;

@@ -212,6 +212,13 @@ uint64_t sim_thread_cpu_ns(void)
     return clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
+void sim_thread_sleep(uint64_t ns)
+{
+    const struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+
+    nanosleep(&t, NULL); /* a signal may cut it short */
+}
+
 void sim_thread_yield(void)
 {
     sched_yield();

@@ -450,7 +450,8 @@ enum rv_exec rv_sbi_ecall(struct rv_hart *h)
     enum rv_exec next = serve(h);
     if (outside) {
         vcpu_enter(&h->vcpu);
-        rv_revokes_serve(h); /* whoever took a page away meanwhile did not wait for this hart */
+        /* Guest code may go on at once, and pages may have been revoked meanwhile without a kick. */
+        rv_requests_serve(h);
     }
     return next;
 }

@@ -70,6 +70,12 @@ unsigned ic_poll(struct ic *ic);
  * millisecond. Returns the number of messages handled: look again for work before sleeping. Context: as
  * ic_poll. */
 unsigned ic_rest(struct ic *ic);
+/* Polls; when nothing came, sleeps until something may have come, ic_wake, or max_ns, and returns 0 (poll again). For a
+ * thread that has nothing else to do: it hears of a message with one wake-up, where the progress thread would have to
+ * wake it in turn. Context: as ic_poll. */
+unsigned ic_nap(struct ic *ic, uint64_t max_ns);
+/* Wakes whoever of this rank is in ic_nap. Context: any. */
+void ic_wake(struct ic *ic);
 /* How long a thread that has other work should leave between two polls: 0 over shared memory, 10 us and
  * more over TCP, where an idle poll is a system call. */
 uint64_t ic_poll_interval_ns(const struct ic *ic);

@@ -78,5 +78,6 @@ void sim_word_wake(_Atomic uint32_t *word);
 uint64_t sim_host_ns(void);
 uint64_t sim_thread_cpu_ns(void);
 void sim_thread_yield(void);
+void sim_thread_sleep(uint64_t ns);
 
 #endif

@@ -24,6 +24,10 @@ struct sim_ranks_ops {
     /* Waits a moment for something to arrive: poll, and give the core away when nothing comes. Callers
      * loop around it. Same context, but device locks may be held: what needs them is put off. */
     void (*wait)(void *opaque, unsigned *spins);
+    /* Polls; when nothing came, sleeps until something may have, or wake, or max_ns have passed. Context: as
+     * poll. */
+    void (*nap)(void *opaque, uint64_t max_ns);
+    void (*wake)(void *opaque); /* ends all naps of this rank. Context: any */
     /* Sends `msg` to the rank that runs vCPU `target`, where its ops->deliver gets it. Context: any. */
     void (*post)(void *opaque, const struct vcpu *target, const void *msg, uint32_t len);
     /* Which rank runs the vCPU, and the number of ranks. */

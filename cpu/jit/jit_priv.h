@@ -61,7 +61,7 @@ struct jit_page {
 enum {
     REGION_BUCKETS = 1 << 18,
     PAGE_BUCKETS = 1 << 12,
-    COUNTERS = 1 << 16,
+    COUNTERS = 1 << 18,
     DEFAULT_THRESHOLD = 20,
     DEFAULT_MAX_INSNS = 400,
     MAX_TRIES = 4 /* translations of one entry as its profile grows */
@@ -114,6 +114,11 @@ void jit_restore(struct rv_hart *h, const struct ir_site *site);
 struct jit_region *jit_find(struct jit *jit, const struct rv_hart *h, gpa_t gpa);
 /* Page of gpa, made when it is new. Context: registry lock held. */
 struct jit_page *jit_page_get(struct jit *jit, gpa_t gpa);
+/* Sets the bits (offset / 2) of entries in the page where a new region at `entry` had better end: what
+ * is translated from there does not come back to it, so there is no loop to keep together. Context:
+ * registry lock held. */
+void jit_page_stops(const struct jit_page *page, const struct rv_hart *h, gpa_t entry,
+                    uint64_t *stop);
 void jit_publish(struct jit *jit, struct jit_region *r);
 void jit_link(struct jit *jit, struct ir_code_exit *exit_rw, struct jit_region *target);
 void jit_registry_clear(struct jit *jit);
@@ -125,7 +130,7 @@ enum jit_translated jit_translate(struct jit *jit, struct rv_hart *h, struct jit
 
 static inline _Atomic uint8_t *jit_counter(struct jit *jit, gpa_t gpa)
 {
-    return &jit->counter[(gpa >> 1) * 0x9e3779b97f4a7c15ull >> 48 & (COUNTERS - 1)];
+    return &jit->counter[(gpa >> 1) * 0x9e3779b97f4a7c15ull >> 46 & (COUNTERS - 1)];
 }
 
 #endif

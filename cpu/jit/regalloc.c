@@ -31,6 +31,8 @@ struct allocator {
     uint16_t start[IR_MAX_TEMPS];
     uint8_t becomes[IR_MAX_TEMPS];   /* the global its last use defines, or 0 */
     struct class class[2]; /* integer, FP */
+    uint8_t ranked[2][32];  /* globals that deserve a register, best first */
+    unsigned nr_ranked[2];
     uint16_t slot_free_since[IR_MAX_SLOTS];
     ir_ref slot_owner[IR_MAX_SLOTS];
     /* at operation k: the next definition of the source global whose last use this is, or 0 */
@@ -135,31 +137,34 @@ static void find_holes(struct allocator *a, unsigned block)
 
 /* --- globals --- */
 
+static void rank_globals(struct allocator *a)
+{
+    uint32_t entry_cost = COST_SOURCE * a->r->block[0].weight; /* it is loaded there */
+
+    a->nr_ranked[0] = a->nr_ranked[1] = 0;
+    for (unsigned g = 1; g < IR_NR_GLOBALS; g++) {
+        uint8_t *list = a->ranked[g >= 32];
+        unsigned at = a->nr_ranked[g >= 32];
+        if (a->score[g] <= entry_cost)
+            continue;
+        a->nr_ranked[g >= 32]++;
+        for (; at && a->score[list[at - 1]] < a->score[g]; at--)
+            list[at] = list[at - 1];
+        list[at] = (uint8_t)g;
+    }
+}
+
 static void place_globals(struct allocator *a, bool fp, unsigned nr)
 {
     struct class *c = &a->class[fp];
-    unsigned first = fp ? 32 : 1, end = fp ? 64 : 32;
-    uint32_t entry_cost = COST_SOURCE * a->r->block[0].weight; /* it is loaded there */
 
     for (unsigned n = 0; n < c->nr; n++) {
-        c->global[c->regs[n]] = 0;
-        c->until[c->regs[n]] = NEVER;
-    }
-    for (unsigned n = 0; n < nr; n++) {
-        unsigned best = 0;
-        uint32_t score = entry_cost;
-        for (unsigned g = first; g < end; g++) {
-            if (a->score[g] > score && a->out->global[g] == IR_LOC_MEMORY) {
-                score = a->score[g];
-                best = g;
-            }
-        }
-        if (!best)
-            return;
-        a->out->global[best] = c->regs[n];
-        a->out->in_registers |= ir_bit((ir_ref)best);
-        c->global[c->regs[n]] = (uint8_t)best;
-        c->until[c->regs[n]] = 0;
+        unsigned g = n < nr && n < a->nr_ranked[fp] ? a->ranked[fp][n] : 0;
+        c->global[c->regs[n]] = (uint8_t)g;
+        if (!g)
+            continue;
+        a->out->global[g] = c->regs[n];
+        a->out->in_registers |= ir_bit((ir_ref)g);
     }
 }
 
@@ -387,9 +392,11 @@ static void choose(struct allocator *a)
 
     for (unsigned t = 0; t < a->r->nr_temps && keep_fp < at_most(3, a->class[1].nr); t++)
         keep_fp += ir_type_is_fp((enum ir_type)a->r->temp_type[t]);
-    for (unsigned n = 0; n < tries && best_cost; n++) {
+    for (unsigned n = 0; n < tries; n++) {
         last = at_most(keep[n], a->class[0].nr);
         uint64_t cost = attempt(a, last, keep_fp);
+        if (!n && !a->spill_cost)
+            return;
         if (cost < best_cost) {
             best_cost = cost;
             best = last;
@@ -418,5 +425,6 @@ void ir_allocate(const struct ir_region *r, const struct ir_regfile *file, struc
     for (unsigned n = 0; n < r->nr_blocks; n++)
         find_holes(&a, n);
     score_globals(&a);
+    rank_globals(&a);
     choose(&a);
 }

@@ -110,6 +110,18 @@ static bool has_instruction(const struct jit_region *r, gpa_t gpa)
     return false;
 }
 
+void jit_page_stops(const struct jit_page *page, const struct rv_hart *h, gpa_t entry,
+                    uint64_t *stop)
+{
+    uint64_t line = 1ull << ((entry & ~GUEST_PAGE_MASK) / 64);
+
+    for (const struct jit_region *r = page->regions; r; r = r->page_next) {
+        unsigned slot = (unsigned)(r->gpa & ~GUEST_PAGE_MASK) / 2;
+        if (is_for(r, h, r->gpa) && !((r->lines & line) && has_instruction(r, entry)))
+            stop[slot / 64] |= 1ull << (slot % 64);
+    }
+}
+
 /* A loop of `from` runs through `to`, which was cold when `from` was translated: `from` goes, and is
  * translated again with what is known now. */
 static bool outgrown(const struct jit_region *from, const struct jit_region *to)

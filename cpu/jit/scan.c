@@ -1,6 +1,9 @@
 /* Region discovery. Depth first, fall-through first: the order of finding is a good order for the
  * code. A successor the interpreter has not seen stays outside (an exit), and so does everything
- * behind a call, an indirect jump or a SYSTEM instruction. */
+ * behind a call, an indirect jump or a SYSTEM instruction.
+ * Blocks are limited, and a jump into the middle of one would have to leave for a region of its own that
+ * repeats the rest of this one. So whatever is on the stack has its block reserved: leaders + stack
+ * never exceed the limit, and the region ends where a branch could not have both of its blocks. */
 #include "scan.h"
 
 #include <string.h>
@@ -56,9 +59,14 @@ const struct scan_insn *scan_at(const struct scan *s, unsigned offset)
     return n ? &s->insn[n - 1] : NULL;
 }
 
+static bool has_room(const struct scan *s)
+{
+    return s->nr_leaders + s->depth < IR_MAX_BLOCKS;
+}
+
 static void mark_leader(struct scan *s, unsigned index)
 {
-    if (s->insn[index].leader || s->nr_leaders == IR_MAX_BLOCKS)
+    if (s->insn[index].leader || !has_room(s))
         return;
     s->insn[index].leader = 1;
     s->nr_leaders++;
@@ -66,10 +74,12 @@ static void mark_leader(struct scan *s, unsigned index)
 
 static void push(struct scan *s, uint64_t offset)
 {
-    if (offset >= GUEST_PAGE_SIZE || s->depth == SCAN_STACK ||
-        !s->seen(s->opaque, (unsigned)offset))
+    if (offset >= GUEST_PAGE_SIZE)
         return;
-    s->stack[s->depth++] = (uint16_t)offset;
+    if (s->at[offset / 2])
+        mark_leader(s, s->at[offset / 2] - 1u);
+    else if (has_room(s) && s->seen(s->opaque, (unsigned)offset))
+        s->stack[s->depth++] = (uint16_t)offset;
 }
 
 static void add(struct scan *s, unsigned offset, const struct rv_insn *i)
@@ -91,6 +101,11 @@ static void push_successors(struct scan *s, const struct scan_insn *n)
         push(s, n->offset + n->insn.len);
 }
 
+static bool is_stop(const struct scan *s, unsigned offset)
+{
+    return offset < GUEST_PAGE_SIZE && (s->stop[offset / 128] >> (offset / 2 % 64) & 1);
+}
+
 /* A straight line from `offset` to its end, to known instructions, or to a limit. */
 static void walk(struct scan *s, unsigned offset)
 {
@@ -104,9 +119,7 @@ static void walk(struct scan *s, unsigned offset)
             mark_leader(s, known - 1);
             return;
         }
-        if (s->nr == s->max_insns || !decode_at(s, offset, &i))
-            return;
-        if (first && s->nr_leaders == IR_MAX_BLOCKS)
+        if (s->nr == s->max_insns || is_stop(s, offset) || !decode_at(s, offset, &i))
             return;
         add(s, offset, &i);
         if (first)

@@ -22,7 +22,7 @@ struct scan_insn {
     uint8_t leader;   /* begins a block */
 };
 
-enum { SCAN_SLOTS = GUEST_PAGE_SIZE / 2, SCAN_STACK = 2 * IR_MAX_BLOCKS };
+enum { SCAN_SLOTS = GUEST_PAGE_SIZE / 2, SCAN_STACK = IR_MAX_BLOCKS };
 
 struct scan {
     /* in */
@@ -32,6 +32,8 @@ struct scan {
     /* Has the interpreter been at this offset of the page? */
     bool (*seen)(void *opaque, unsigned offset);
     void *opaque;
+    /* Offsets / 2 where the region ends: there is a translation to go on in. Not the entry's. */
+    uint64_t stop[GUEST_PAGE_SIZE / 2 / 64];
     /* out: in the order they were found, which is the order of the code */
     unsigned nr, nr_leaders;
     struct scan_insn insn[IR_MAX_ORIGINS];

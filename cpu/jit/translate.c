@@ -310,9 +310,9 @@ static void count(struct jit *jit, const struct jit_region *r)
 }
 
 /* Announces the translator to writers of the page; *generation is that of its bytes. NULL when a
- * writer has taken the protection away again. */
-static struct jit_page *open_page(struct jit *jit, gpa_t gpa_page, const uint8_t *host,
-                                  uint64_t *generation)
+ * writer has taken the protection away again. Tells the scan where to stop. */
+static struct jit_page *open_page(struct jit *jit, const struct rv_hart *h, gpa_t gpa_page,
+                                  const uint8_t *host, uint64_t *generation)
 {
     _Atomic uint32_t *state = mem_page_state(jit->space, (uint64_t)(host - jit->space->vram));
     struct jit_page *p = NULL;
@@ -322,6 +322,8 @@ static struct jit_page *open_page(struct jit *jit, gpa_t gpa_page, const uint8_t
         p = jit_page_get(jit, gpa_page);
         p->translating = true;
         *generation = p->generation;
+        memset(jit->scan->stop, 0, sizeof jit->scan->stop);
+        jit_page_stops(p, h, gpa_page | (h->pc & ~GUEST_PAGE_MASK), jit->scan->stop);
     }
     sim_mutex_unlock(&jit->registry);
     return p;
@@ -355,7 +357,7 @@ static enum jit_translated translate_locked(struct jit *jit, struct rv_hart *h,
     memcpy(&low, host + (h->pc & ~GUEST_PAGE_MASK), 2);
     if ((h->pc & ~GUEST_PAGE_MASK) == GUEST_PAGE_SIZE - 2 && rv_insn_len(low) == 4)
         return JIT_NEVER;
-    struct jit_page *page = open_page(jit, gpa_page, host, &generation);
+    struct jit_page *page = open_page(jit, h, gpa_page, host, &generation);
     if (!page)
         return JIT_NOT_NOW;
     struct jit_region *r = compile_fitting(jit, h, host, gpa_page);

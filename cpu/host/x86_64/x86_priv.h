@@ -130,12 +130,35 @@ struct opnd {
     struct x86_mem mem;
     int64_t value;
 };
-struct opnd emit_opnd(const struct emit *e, ir_ref ref);
 static inline bool opnd_is_reg(struct opnd o, unsigned reg)
 {
     return o.place == IN_REG && o.reg == reg;
 }
-struct x86_mem emit_state(int32_t offset);
+static inline struct x86_mem emit_state(int32_t offset)
+{
+    return x86_at(R_STATE, offset - STATE_BIAS);
+}
+static inline struct opnd emit_opnd(const struct emit *e, ir_ref ref)
+{
+    struct opnd o = {.place = IN_MEM};
+
+    if (ir_is_const(ref)) {
+        o.place = IN_CONST;
+        o.value = ir_const_value(e->r, ref);
+        return o;
+    }
+    bool global = ir_is_global(ref);
+    unsigned reg = global ? e->al->global[ref] : e->al->temp[ref - IR_NR_GLOBALS];
+    if (reg != IR_LOC_MEMORY) {
+        o.place = IN_REG;
+        o.reg = reg;
+    } else if (global) {
+        o.mem = emit_state(e->t->global[ref]);
+    } else {
+        o.mem = x86_at(RSP, 8 * e->al->slot[ref - IR_NR_GLOBALS]);
+    }
+    return o;
+}
 /* The integer value in a register: its own, or loaded into scratch. */
 unsigned emit_in_reg(struct emit *e, ir_ref ref, unsigned scratch);
 void emit_move_to(struct emit *e, unsigned reg, ir_ref ref);

@@ -9,8 +9,6 @@
  * Why it is right: a translation that was good at the first access stays good as long, because a
  * hart gives up translations only at safepoints, and there is none; EXEC, which may select another
  * soft TLB, ends all windows. */
-#include <string.h>
-
 #include "ir.h"
 
 enum { MAX_OPEN = 8, MAX_SPAN = 1024, MIN_ACCESSES = 2, MAX_ACCESSES = 64, MAX_DISTANCE = 1 << 20 };
@@ -153,13 +151,25 @@ static void start(struct collector *c)
         c->value[g] = (struct value){++c->roots, 0};
 }
 
+static bool has_accesses(const struct ir_region *r)
+{
+    unsigned nr = 0;
+
+    for (unsigned k = 0; k < r->nr_insns && nr < MIN_ACCESSES; k++)
+        nr += r->insn[k].op == IR_LOAD || r->insn[k].op == IR_STORE;
+    return nr == MIN_ACCESSES;
+}
+
 void ir_pass_windows(struct ir_region *r)
 {
     struct collector c;
 
+    if (!has_accesses(r))
+        return;
     c.r = r;
     c.next_victim = 0;
-    memset(c.open, 0, sizeof c.open);
+    for (unsigned n = 0; n < MAX_OPEN; n++)
+        c.open[n].root = 0;
     for (unsigned n = 0; n < r->nr_blocks; n++) {
         if (!r->block[n].copy_of)
             start(&c);

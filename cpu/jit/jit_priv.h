@@ -40,7 +40,8 @@ struct jit_region {
     bool fp_on;                   /* with uses_fp: what it is good for */
     uint8_t frm;
     uint8_t tries;                /* earlier translations of this entry that were outgrown */
-    uint64_t lines;
+    uint64_t lines;               /* of 64 bytes in the page that its code comes from */
+    uint64_t exit_lines;          /* that its exits lead to */
     struct ir_code code;
     struct ir_code_exit *incoming; /* RW addresses */
     uint8_t loc[IR_NR_GLOBALS];    /* host register of each global */
@@ -115,7 +116,7 @@ struct jit_region *jit_find(struct jit *jit, const struct rv_hart *h, gpa_t gpa)
 /* Page of gpa, made when it is new. Context: registry lock held. */
 struct jit_page *jit_page_get(struct jit *jit, gpa_t gpa);
 /* Sets the bits (offset / 2) of entries in the page where a new region at `entry` had better end: what
- * is translated from there does not come back to it, so there is no loop to keep together. Context:
+ * is translated from there does not lead back to it, so there is no loop to keep together. Context:
  * registry lock held. */
 void jit_page_stops(const struct jit_page *page, const struct rv_hart *h, gpa_t entry,
                     uint64_t *stop);

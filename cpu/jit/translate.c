@@ -193,6 +193,9 @@ static struct jit_region *new_region(const struct builder *b, struct rv_hart *h,
     r->fp_on = h->fp_on;
     r->frm = h->frm;
     r->lines = s->lines;
+    for (unsigned n = 0; n < ir->nr_exits; n++)
+        if (ir->exit[n].chain)
+            r->exit_lines |= 1ull << (ir->exit[n].pc / 64);
     r->nr_origins = ir->nr_origins;
     for (unsigned n = 0; n < ir->nr_origins; n++) {
         const struct ir_origin *o = &ir->origin[n];

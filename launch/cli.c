@@ -325,11 +325,12 @@ static enum sim_status apply_rtc(struct cli *cli, const char *option, const char
 /* QEMU's virtio-rng needs a back end object; here the host's random source is built in. */
 static enum sim_status apply_object(struct cli *cli, const char *option, const char *value)
 {
-    (void)cli;
+    if (strncmp(value, "memory-backend-ram,", 19) == 0)
+        return numa_add_memdev(&cli->numa, option, value);
     if (strncmp(value, "rng-random,", 11) == 0 || strncmp(value, "rng-builtin,", 12) == 0)
         return SIM_OK;
     return option_reject(option, value,
-                         "is not an object that Partita has (rng-random, rng-builtin)");
+                         "is not an object that Partita has (rng-random, rng-builtin, memory-backend-ram)");
 }
 
 static enum sim_status apply_help(struct cli *cli, const char *option, const char *value)
@@ -365,8 +366,8 @@ static const struct cli_option options[] = {
      STRING(cpu)},
     {"smp", "N", "number of harts, 1 to 4096 (default 1)", CALL(apply_smp)},
     {"m", "SIZE", "memory: 512 (MiB), 1536M, 2G (default 128M)", CALL(apply_memory)},
-    {"numa", "node[,SETTING...]|dist,...", "a NUMA node of the guest: cpus=0-3, mem=1G, nodeid=N;\n"
-     "or a distance: src=N,dst=M,val=20", CALL(apply_numa)},
+    {"numa", "node[,SETTING...]|dist,...", "a NUMA node of the guest: cpus=0-3, mem=1G or memdev=ID,\n"
+     "nodeid=N; or a distance: src=N,dst=M,val=20", CALL(apply_numa)},
     {"dtb", "FILE", "compose the machine that this device tree describes", STRING(dtb)},
     {"dumpdtb", "FILE", "write the machine's device tree and exit", STRING(dump_dtb)},
 

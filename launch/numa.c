@@ -72,21 +72,31 @@ static enum sim_status take_harts(struct numa_node *node, struct keyvals *kv)
     return SIM_OK;
 }
 
+static enum sim_status parse_memory(const char *option, const char *text, uint64_t *size)
+{
+    SIM_TRY(parse_size(option, text, MEMORY_UNIT, size));
+    if (*size % GUEST_PAGE_SIZE || *size > memory_max)
+        return option_reject(option, text, "is not a possible size (whole 4K pages)");
+    return SIM_OK;
+}
+
 static enum sim_status add_node(struct numa_options *o, struct keyvals *kv)
 {
     uint32_t index;
-    const char *memory;
+    const char *memory, *memdev;
 
     SIM_TRY(node_index(o, kv, &index));
     struct numa_node *node = &o->node[index];
     SIM_TRY(take_harts(node, kv));
     memory = keyvals_take(kv, "mem");
-    if (memory) {
-        SIM_TRY(parse_size("-numa mem=", memory, MEMORY_UNIT, &node->memory));
-        if (node->memory % GUEST_PAGE_SIZE || node->memory > memory_max)
-            return option_reject("-numa mem=", memory, "is not a possible size (whole 4K pages)");
-        node->has_memory = true;
-    }
+    memdev = keyvals_take(kv, "memdev");
+    if (memory && memdev)
+        return option_reject("-numa memdev=", memdev, "and mem= exclude each other");
+    if (memory)
+        SIM_TRY(parse_memory("-numa mem=", memory, &node->memory));
+    if (memdev)
+        node->memdev = sim_strdup(memdev);
+    node->has_memory = memory || memdev;
     return keyvals_check(kv);
 }
 
@@ -131,10 +141,80 @@ enum sim_status numa_add_option(struct numa_options *o, const char *option, cons
     return status;
 }
 
+/* --- -object memory-backend-ram --- */
+
+/* How the host shall keep the memory is no question here: the plan places it. */
+static enum sim_status read_memdev(struct keyvals *kv, struct numa_memdev *m)
+{
+    static const char *const ignored[] = {"share", "prealloc", "merge", "dump", "policy", "host-nodes",
+                                          "reserve", "prealloc-threads", NULL};
+    const char *id = keyvals_take(kv, "id"), *size = keyvals_take(kv, "size");
+
+    keyvals_take(kv, "type");
+    keyvals_ignore(kv, ignored);
+    if (!id || !size) {
+        sim_error("%s memory-backend-ram: needs id= and size=", kv->option);
+        return SIM_ERR_INVALID;
+    }
+    SIM_TRY(parse_memory("-object size=", size, &m->size));
+    SIM_TRY(keyvals_check(kv));
+    m->id = sim_strdup(id);
+    return SIM_OK;
+}
+
+static const struct numa_memdev *find_memdev(const struct numa_options *o, const char *id)
+{
+    for (unsigned i = 0; i < o->nr_memdevs; i++)
+        if (strcmp(o->memdev[i].id, id) == 0)
+            return &o->memdev[i];
+    return NULL;
+}
+
+enum sim_status numa_add_memdev(struct numa_options *o, const char *option, const char *text)
+{
+    struct numa_memdev m = {0};
+    struct keyvals kv;
+
+    SIM_TRY(keyvals_parse(option, text, "type", &kv));
+    enum sim_status status = read_memdev(&kv, &m);
+    keyvals_fini(&kv);
+    SIM_TRY(status);
+    if (find_memdev(o, m.id)) {
+        status = option_reject("-object id=", m.id, "is used twice");
+        sim_free(m.id);
+        return status;
+    }
+    o->memdev = sim_realloc(o->memdev, (o->nr_memdevs + 1) * sizeof(o->memdev[0]));
+    o->memdev[o->nr_memdevs++] = m;
+    return SIM_OK;
+}
+
+static enum sim_status resolve_memdevs(struct numa_options *o)
+{
+    for (unsigned i = 0; i < o->nr_nodes; i++) {
+        struct numa_node *node = &o->node[i];
+        if (!node->memdev)
+            continue;
+        const struct numa_memdev *m = find_memdev(o, node->memdev);
+        if (!m)
+            return option_reject("-numa memdev=", node->memdev, "is no -object's id");
+        for (unsigned j = 0; j < i; j++)
+            if (o->node[j].memdev && strcmp(o->node[j].memdev, node->memdev) == 0)
+                return option_reject("-numa memdev=", node->memdev, "is in two nodes");
+        node->memory = m->size;
+    }
+    return SIM_OK;
+}
+
 void numa_options_fini(struct numa_options *o)
 {
-    for (unsigned i = 0; i < NUMA_MAX_NODES; i++)
+    for (unsigned i = 0; i < NUMA_MAX_NODES; i++) {
         sim_free(o->node[i].harts);
+        sim_free(o->node[i].memdev);
+    }
+    for (unsigned i = 0; i < o->nr_memdevs; i++)
+        sim_free(o->memdev[i].id);
+    sim_free(o->memdev);
     sim_free(o->distance);
     *o = (struct numa_options){0};
 }
@@ -285,11 +365,12 @@ static enum sim_status resolve_distances(const struct numa_options *o, struct co
     return SIM_OK;
 }
 
-enum sim_status numa_resolve(const struct numa_options *o, struct config *c)
+enum sim_status numa_resolve(struct numa_options *o, struct config *c)
 {
     if (!o->nr_nodes && !o->nr_distances)
         return SIM_OK;
     SIM_TRY(check_nodes(o, c));
+    SIM_TRY(resolve_memdevs(o));
     c->numa.nr_nodes = o->nr_nodes;
     SIM_TRY(resolve_harts(o, c));
     SIM_TRY(resolve_memory(o, c));

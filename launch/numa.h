@@ -16,6 +16,7 @@ struct numa_options {
     struct numa_node {
         bool given, has_memory;
         uint64_t memory;
+        char *memdev; /* id of the object whose size it is */
         struct numa_harts {
             uint32_t first, last;
         } *harts;
@@ -26,13 +27,21 @@ struct numa_options {
         uint32_t from, to, value;
     } *distance;
     unsigned nr_distances;
+    struct numa_memdev {
+        char *id;
+        uint64_t size;
+    } *memdev;
+    unsigned nr_memdevs;
 };
 
 /* One -numa. Errors are logged with the option. */
 enum sim_status numa_add_option(struct numa_options *o, const char *option,
                                 const char *text) SIM_MUST_CHECK;
+/* One -object memory-backend-ram, of which only id and size matter here. */
+enum sim_status numa_add_memdev(struct numa_options *o, const char *option,
+                                const char *text) SIM_MUST_CHECK;
 /* Checks all against harts and memory of c and fills c->numa. Without options nothing happens. */
-enum sim_status numa_resolve(const struct numa_options *o, struct config *c) SIM_MUST_CHECK;
+enum sim_status numa_resolve(struct numa_options *o, struct config *c) SIM_MUST_CHECK;
 void numa_options_fini(struct numa_options *o);
 
 /* The guest's nodes as the plan has them; none when it has only one. Replaces *out. */

@@ -112,8 +112,8 @@ static void test_numa_tree(void **state)
         int len;
         const fdt64_t *reg = fdt_getprop(fdt, fdt_path_offset(fdt, path), "reg", &len);
         assert_int_equal(len, 16);
-        assert_true(fdt64_to_cpu(reg[0]) == c.numa.ram[i].base);
-        assert_true(fdt64_to_cpu(reg[1]) == c.numa.ram[i].size);
+        assert_true(fdt64_ld(&reg[0]) == c.numa.ram[i].base);
+        assert_true(fdt64_ld(&reg[1]) == c.numa.ram[i].size);
     }
     int len, map = fdt_path_offset(fdt, "/distance-map");
     assert_int_equal(fdt_node_check_compatible(fdt, map, "numa-distance-map-v1"), 0);

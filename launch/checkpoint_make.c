@@ -25,6 +25,8 @@ enum {
 struct save_space {
     struct ckpt_source source;
     struct ckpt_snapshot *snapshot;
+    struct ckpt_range range; /* drives */
+    char name[CKPT_DRIVE_NAME];
 };
 
 /* Owner: the checkpoint thread while `busy`; the cut runs on the I/O thread while that one waits. */
@@ -67,14 +69,32 @@ struct checkpointer {
 
 /* --- the cut: I/O thread, frozen world --- */
 
+/* From the first cut on the files of drives stay as they are. */
+static enum sim_status freeze_drives(struct checkpointer *c)
+{
+    c->nr_spaces = 1;
+    for (unsigned i = 0; i < c->m->config->nr_drives; i++) {
+        struct blockdev *b = c->m->block[i];
+        struct save_space *s = &c->space[1 + i];
+        struct blockdev_identity id;
+        SIM_TRY(blockdev_identify(b, &id));
+        SIM_TRY(blockdev_freeze(b, c->dir));
+        c->state.drive[i] = (struct drive_state){id.size, id.mtime_ns};
+        s->source = (struct ckpt_source){0};
+        if (blockdev_overlay_fd(b) >= 0)
+            machine_drive_source(b, i, &s->range, s->name, &s->source);
+        c->nr_spaces++;
+    }
+    return SIM_OK;
+}
+
 static void save_states(struct checkpointer *c)
 {
     const struct machine_objects *o = &c->objects;
 
-    machine_objects_settle(o);
-    c->state = (struct machine_state){.guest_ns = sim_clock_now(&c->m->sim->clock),
-                                      .carry_ps = c->m->sim->clock.carry_ps,
-                                      .cursor = c->ops->cursor(c->opaque)};
+    c->state.guest_ns = sim_clock_now(&c->m->sim->clock);
+    c->state.carry_ps = c->m->sim->clock.carry_ps;
+    c->state.cursor = c->ops->cursor(c->opaque);
     for (unsigned i = 0; i < o->nr; i++)
         state_save(o->list[i].desc, o->list[i].object, &c->section[i]);
 }
@@ -85,6 +105,8 @@ static enum sim_status begin_snapshots(struct checkpointer *c)
         struct save_space *s = &c->space[i];
         ckpt_snapshot_end(s->snapshot); /* the last image's; nobody is inside its guard now */
         s->snapshot = NULL;
+        if (!s->source.name)
+            continue; /* a drive that cannot be written */
         SIM_TRY(ckpt_snapshot_begin(&s->source, c->incremental, &s->snapshot));
     }
     return SIM_OK;
@@ -136,17 +158,25 @@ static void describe(struct checkpointer *c)
         m->guest_insns += c->m->sim->vcpus[i]->stats.insns;
 }
 
+static void take_all(struct checkpointer *c)
+{
+    save_states(c);
+    save_working_set(c);
+    c->cut_status = begin_snapshots(c);
+    rv_machine_write_protect(c->m->cpus);
+    describe(c);
+}
+
 static void cut(void *opaque)
 {
     struct checkpointer *c = opaque;
     uint64_t begin = sim_host_ns();
 
     c->ops->pause(c->opaque);
-    save_states(c);
-    save_working_set(c);
-    c->cut_status = begin_snapshots(c);
-    rv_machine_write_protect(c->m->cpus);
-    describe(c);
+    machine_objects_settle(&c->objects);
+    c->cut_status = freeze_drives(c);
+    if (c->cut_status == SIM_OK)
+        take_all(c);
     if (!c->request.stop || c->cut_status != SIM_OK)
         c->ops->resume(c->opaque);
     c->pause_ns = sim_host_ns() - begin;
@@ -215,6 +245,8 @@ static unsigned percent_done(const struct checkpointer *c)
 
     for (unsigned i = 0; i < c->nr_spaces; i++) {
         uint64_t d, t;
+        if (!c->space[i].snapshot)
+            continue;
         ckpt_snapshot_progress(c->space[i].snapshot, &d, &t);
         done += d;
         total += t;
@@ -292,7 +324,10 @@ static enum sim_status write_image(struct checkpointer *c, struct ckpt_part *par
     write_sections(c);
     atomic_store_explicit(&c->writing, true, memory_order_relaxed);
     for (unsigned i = 0; i < c->nr_spaces && status == SIM_OK; i++)
-        status = write_space(c, &c->space[i]);
+        if (c->space[i].snapshot)
+            status = write_space(c, &c->space[i]);
+    for (unsigned i = 0; i < c->m->config->nr_drives && status == SIM_OK; i++)
+        status = blockdev_sync(c->m->block[i]); /* what the image takes for granted */
     atomic_store_explicit(&c->writing, false, memory_order_relaxed);
     if (status != SIM_OK) {
         ckpt_writer_abort(c->writer);

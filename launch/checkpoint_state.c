@@ -17,6 +17,11 @@ static const struct state_field machine_fields[] = {
 static const struct state_desc machine_desc = {
     .name = "machine", .version = 1, .fields = machine_fields};
 
+static const struct state_field drive_fields[] = {STATE_SCALAR(struct drive_state, STATE_U64, size),
+                                                  STATE_SCALAR(struct drive_state, STATE_U64, mtime_ns),
+                                                  STATE_END};
+static const struct state_desc drive_desc = {.name = "drive", .version = 1, .fields = drive_fields};
+
 /* --- the list --- */
 
 static bool is_named(const struct machine_objects *o, const char *name)
@@ -61,6 +66,8 @@ void machine_objects_list(struct machine *m, struct machine_state *state,
     struct machine_objects o = {0};
 
     add(&o, sim_strdup("machine"), &machine_desc, state);
+    for (unsigned i = 0; i < m->config->nr_drives; i++)
+        add(&o, sim_asprintf("drive/%u", i), &drive_desc, &state->drive[i]);
     for (unsigned i = 0; i < m->nr_devices; i++) {
         struct device *d = m->devices[i];
         add(&o, unique_name(&o, "device", d->label), d->ops->state, d);
@@ -107,10 +114,10 @@ static enum sim_status load_object(const struct machine_object *o, const struct 
     return SIM_ERR_FORMAT;
 }
 
-/* Sections that are read elsewhere. */
+/* Read elsewhere. */
 static bool is_special(const char *name)
 {
-    return strcmp(name, "tree") == 0 || strncmp(name, "drive/", 6) == 0;
+    return strcmp(name, "tree") == 0;
 }
 
 static enum sim_status check_names(const struct machine_objects *o, const struct ckpt_image *image)
@@ -179,6 +186,41 @@ void machine_ram_source(const struct machine *m, struct ckpt_range *range, struc
                                 .opaque = m->space,
                                 .take_dirty = take_dirty,
                                 .set_guard = set_guard};
+}
+
+/* --- drives --- */
+
+static bool drive_take_dirty(void *opaque, uint64_t local)
+{
+    return blockdev_overlay_take_dirty(opaque, local);
+}
+
+static bool drive_has(void *opaque, uint64_t local)
+{
+    return blockdev_overlay_has(opaque, local);
+}
+
+static void drive_set_guard(void *opaque, struct sim_guard *guard)
+{
+    blockdev_set_guard(opaque, guard);
+}
+
+void machine_drive_source(struct blockdev *b, unsigned n, struct ckpt_range *range, char *name,
+                          struct ckpt_source *out)
+{
+    uint64_t blocks = (blockdev_size(b) + CKPT_BLOCK - 1) / CKPT_BLOCK;
+
+    snprintf(name, CKPT_DRIVE_NAME, "drive/%u", n);
+    *range = (struct ckpt_range){0, 0, blocks};
+    *out = (struct ckpt_source){.name = name,
+                                .fd = blockdev_overlay_fd(b),
+                                .nr_blocks = blocks,
+                                .range = range,
+                                .nr_ranges = 1,
+                                .opaque = b,
+                                .take_dirty = drive_take_dirty,
+                                .set_guard = drive_set_guard,
+                                .owns = drive_has};
 }
 
 /* --- the hash --- */

@@ -7,11 +7,17 @@
 #include "machine.h"
 #include "sim-core/state.h"
 
+/* A drive's file at the cut: a restore needs it as it was. */
+struct drive_state {
+    uint64_t size, mtime_ns;
+};
+
 /* What belongs to no device or hart. */
 struct machine_state {
     uint64_t guest_ns;  /* guest time at the cut */
     uint64_t carry_ps;  /* virtual clock: below one nanosecond */
     uint32_t cursor;    /* one executor: the vCPU of the last turn */
+    struct drive_state drive[CONFIG_MAX_DRIVES]; /* sections of their own, "drive/0" ... */
 };
 
 /* An object, its table, its name in images ("hart/0", "device/serial@10000000", "machine"). */
@@ -42,6 +48,11 @@ enum sim_status machine_objects_load(const struct machine_objects *o,
 /* RAM as a space of blocks; `range` has room for one entry per RAM region (machine_ram_ranges). */
 unsigned machine_ram_ranges(const struct machine *m);
 void machine_ram_source(const struct machine *m, struct ckpt_range *range, struct ckpt_source *out);
+
+/* The overlay of a frozen drive as a space "drive/N"; `range` is one entry, `name` has CKPT_DRIVE_NAME bytes. */
+enum { CKPT_DRIVE_NAME = 16 };
+void machine_drive_source(struct blockdev *b, unsigned n, struct ckpt_range *range, char *name,
+                          struct ckpt_source *out);
 
 /* XXH3 of RAM and of all states. Context: executors stopped. */
 uint64_t machine_state_hash(struct machine *m, struct machine_state *state);

@@ -17,8 +17,15 @@ struct restore {
     struct ckpt_image *image;
     struct machine *m;
     struct machine_state state;
-    struct ckpt_range *range;
-    struct ckpt_pager *ram;
+    struct ckpt_range *range; /* of RAM */
+    struct drive {
+        struct ckpt_range range;
+        char name[CKPT_DRIVE_NAME];
+    } drive[CONFIG_MAX_DRIVES];
+    struct ckpt_pager *pager[1 + CONFIG_MAX_DRIVES];
+    unsigned nr_pagers;
+    void (*failed)(void *opaque);
+    void *opaque;
 };
 
 static enum sim_status take_tree(struct restore *r, struct config *c)
@@ -104,19 +111,84 @@ static enum sim_status check_ram(const struct restore *r, const struct ckpt_sour
     return SIM_OK;
 }
 
+static enum sim_status start_pager(struct restore *r, const struct ckpt_source *target)
+{
+    const struct ckpt_pager_config config = {.image = r->image,
+                                             .target = *target,
+                                             .nr_threads = PREFETCHERS,
+                                             .failed = r->failed,
+                                             .opaque = r->opaque};
+
+    SIM_TRY(ckpt_pager_start(&config, &r->pager[r->nr_pagers]));
+    r->nr_pagers++;
+    return SIM_OK;
+}
+
+static enum sim_status load_ram(struct restore *r)
+{
+    struct ckpt_source ram;
+
+    r->range = sim_new_array(struct ckpt_range, machine_ram_ranges(r->m));
+    machine_ram_source(r->m, r->range, &ram);
+    SIM_TRY(check_ram(r, &ram));
+    return start_pager(r, &ram);
+}
+
+/* --- drives --- */
+
+/* The image's memory knows the disk as it was. */
+static enum sim_status check_drive(const struct restore *r, unsigned n)
+{
+    struct blockdev *b = r->m->block[n];
+    const struct drive_state *then = &r->state.drive[n];
+    struct blockdev_identity now;
+
+    SIM_TRY(blockdev_identify(b, &now));
+    if (now.size == then->size && now.mtime_ns == then->mtime_ns)
+        return SIM_OK;
+    sim_error("drive '%s' has changed since image '%s' was made (%s): memory and disk would disagree",
+              blockdev_path(b), ckpt_image_path(r->image),
+              now.size != then->size ? "another size" : "written later");
+    return SIM_ERR_INVALID;
+}
+
+static enum sim_status load_drive(struct restore *r, unsigned n)
+{
+    struct blockdev *b = r->m->block[n];
+    struct drive *d = &r->drive[n];
+    struct ckpt_source target;
+
+    SIM_TRY(check_drive(r, n));
+    SIM_TRY(blockdev_freeze(b, ckpt_image_store(r->image)));
+    if (blockdev_overlay_fd(b) < 0)
+        return SIM_OK;
+    machine_drive_source(b, n, &d->range, d->name, &target);
+    const struct ckpt_space *s = ckpt_image_find_space(r->image, d->name);
+    for (size_t i = 0; s && i < s->nr_extents; i++) {
+        for (uint64_t k = 0; k < s->extent[i].nr; k++) {
+            if (s->extent[i].block + k >= target.nr_blocks) {
+                sim_error("image '%s' has blocks behind the end of drive '%s'",
+                          ckpt_image_path(r->image), blockdev_path(b));
+                return SIM_ERR_FORMAT;
+            }
+            blockdev_overlay_mark(b, s->extent[i].block + k);
+        }
+    }
+    return start_pager(r, &target);
+}
+
 enum sim_status restore_load(struct restore *r, struct machine *m, void (*failed)(void *opaque),
                              void *opaque)
 {
-    struct ckpt_pager_config config = {
-        .image = r->image, .nr_threads = PREFETCHERS, .failed = failed, .opaque = opaque};
-
     r->m = m;
-    r->range = sim_new_array(struct ckpt_range, machine_ram_ranges(m));
-    machine_ram_source(m, r->range, &config.target);
-    SIM_TRY(check_ram(r, &config.target));
+    r->failed = failed;
+    r->opaque = opaque;
     /* Memory first: devices look at their rings when they are loaded. */
-    SIM_TRY(ckpt_pager_start(&config, &r->ram));
-    return load_states(r);
+    SIM_TRY(load_ram(r));
+    SIM_TRY(load_states(r));
+    for (unsigned i = 0; i < m->config->nr_drives; i++)
+        SIM_TRY(load_drive(r, i));
+    return SIM_OK;
 }
 
 void restore_go(struct restore *r)
@@ -127,14 +199,19 @@ void restore_go(struct restore *r)
 
 enum sim_status restore_finish(struct restore *r)
 {
-    return ckpt_pager_finish(r->ram);
+    enum sim_status status = SIM_OK;
+
+    for (unsigned i = 0; i < r->nr_pagers && status == SIM_OK; i++)
+        status = ckpt_pager_finish(r->pager[i]);
+    return status;
 }
 
 void restore_close(struct restore *r)
 {
     if (!r)
         return;
-    ckpt_pager_destroy(r->ram);
+    for (unsigned i = 0; i < r->nr_pagers; i++)
+        ckpt_pager_destroy(r->pager[i]);
     ckpt_image_close(r->image);
     sim_free(r->range);
     sim_free(r);

@@ -536,6 +536,28 @@ static void print_stats(const struct run *r)
     stats_print(&in, stderr);
 }
 
+/* The files of drives get what the guest wrote when the guest has ended. After an end from outside they stay as the images
+ * need them. */
+static void settle_drives(const struct run *r, enum sim_end why, int code)
+{
+    bool guest_ended = why == SIM_END_POWEROFF || why == SIM_END_RESET;
+
+    if (guest_ended && r->restore && restore_finish(r->restore) != SIM_OK)
+        return;
+
+    for (unsigned i = 0; i < r->config->nr_drives; i++) {
+        struct blockdev *b = r->machine->block[i];
+        if (!b || blockdev_overlay_fd(b) < 0) /* another rank's, or not frozen */
+            continue;
+        if (!guest_ended && code != EXIT_CODE_CHECKPOINTED)
+            sim_warn("drive '%s' stays as it was when the first image was made; the last image has more",
+                     blockdev_path(b));
+        if (guest_ended && blockdev_commit(b) == SIM_OK)
+            sim_info("drive '%s' has what the guest wrote; images made of this run are of no use any more",
+                     blockdev_path(b));
+    }
+}
+
 static void print_state_hash(struct run *r)
 {
     struct machine_state state = {.guest_ns = sim_clock_now(&r->sim->clock),
@@ -563,6 +585,7 @@ static int run_machine(struct run *r)
     if (start(r) == SIM_OK)
         why = wait_for_end(r, &code);
     stop(r);
+    settle_drives(r, why, code);
     code = exit_code(r, why, code);
     if (r->config->state_hash && !r->ranks)
         print_state_hash(r);

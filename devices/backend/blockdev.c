@@ -5,7 +5,9 @@
  *
  * What can block for long (uncached reads, large transfers, fdatasync, hole punching) does not run on
  * the submitting thread, which is usually an executor inside a guest's notify. With the virtual clock
- * everything does: when a request completes must not depend on the host. */
+ * everything does: when a request completes must not depend on the host.
+ *
+ * A frozen drive (blockdev_freeze) leaves its file as it is: overlay.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -14,6 +16,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "backend/overlay.h"
 #include "devices/backend.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
@@ -33,6 +36,7 @@ struct blockdev {
     int fd;
     uint64_t size;
     bool readonly;
+    struct overlay *overlay; /* NULL: not frozen */
     struct sim_mutex lock;
     struct sim_cond work, idle;
     struct blockdev_request *first, **last;
@@ -127,6 +131,7 @@ void blockdev_close(struct blockdev *b)
     sim_mutex_unlock(&b->lock);
     for (unsigned i = 0; i < b->nr_workers; i++)
         sim_thread_join(&b->worker[i]);
+    overlay_destroy(b->overlay);
     if (b->fd >= 0)
         close(b->fd);
     sim_cond_fini(&b->idle);
@@ -171,11 +176,11 @@ static bool cancelled(struct blockdev *b)
     return atomic_load_explicit(&b->cancel, memory_order_relaxed);
 }
 
-/* The iovecs of bytes [skip, skip + at most PIECE_BYTES) of r. */
-static unsigned window(const struct blockdev_request *r, uint64_t skip, struct iovec *part)
+/* The iovecs of bytes [skip, skip + at most room) of r. */
+static unsigned window(const struct blockdev_request *r, uint64_t skip, uint64_t room,
+                       struct iovec *part)
 {
     unsigned n = 0;
-    uint64_t room = PIECE_BYTES;
 
     for (unsigned i = 0; i < r->nr_iov && n < PIECE_IOVS && room; i++) {
         if (skip >= r->iov[i].iov_len) {
@@ -192,24 +197,43 @@ static unsigned window(const struct blockdev_request *r, uint64_t skip, struct i
     return n;
 }
 
+/* The file that bytes from `at` on are read from or written to, and for how many of *room that holds. */
+static int place(struct blockdev *b, enum blockdev_op op, uint64_t at, uint64_t *room)
+{
+    struct overlay *o = b->overlay;
+
+    if (!o)
+        return b->fd;
+    if (op == BLOCKDEV_WRITE)
+        return o->fd;
+    sim_guard_before(&o->guard, at, *room, false);
+    return overlay_find(o, at, room);
+}
+
 /* Bytes moved at once: 0 at the end of the file, negative with errno. */
 static ssize_t move_piece(struct blockdev *b, const struct blockdev_request *r, uint64_t done,
                           int flags)
 {
     struct iovec part[PIECE_IOVS];
-    int n = (int)window(r, done, part);
     off_t at = (off_t)(r->offset + done);
+    uint64_t room = r->len - done < PIECE_BYTES ? r->len - done : PIECE_BYTES;
+    int fd = place(b, r->op, (uint64_t)at, &room);
+    int n = (int)window(r, done, room, part);
     ssize_t moved;
 
     do {
-        moved = r->op == BLOCKDEV_READ ? preadv2(b->fd, part, n, at, flags)
-                                       : pwritev2(b->fd, part, n, at, flags);
+        moved = r->op == BLOCKDEV_READ ? preadv2(fd, part, n, at, flags)
+                                       : pwritev2(fd, part, n, at, flags);
     } while (moved < 0 && errno == EINTR);
     return moved;
 }
 
 static bool transfer(struct blockdev *b, const struct blockdev_request *r)
 {
+    bool overlaid = b->overlay && r->op == BLOCKDEV_WRITE;
+
+    if (overlaid && !overlay_before_write(b->overlay, r->offset, r->len))
+        return complain(b, r);
     for (uint64_t done = 0; done < r->len;) {
         if (cancelled(b))
             return false;
@@ -220,6 +244,8 @@ static bool transfer(struct blockdev *b, const struct blockdev_request *r)
             return complain(b, r);
         done += (uint64_t)moved;
     }
+    if (overlaid)
+        overlay_written(b->overlay, r->offset, r->len);
     if (r->op == BLOCKDEV_WRITE)
         atomic_fetch_add_explicit(&b->writes, 1, memory_order_release);
     return true;
@@ -227,7 +253,7 @@ static bool transfer(struct blockdev *b, const struct blockdev_request *r)
 
 static bool needs_flush(struct blockdev *b)
 {
-    return !b->readonly && atomic_load_explicit(&b->synced, memory_order_acquire) !=
+    return !b->readonly && !b->overlay && atomic_load_explicit(&b->synced, memory_order_acquire) !=
                                atomic_load_explicit(&b->writes, memory_order_acquire);
 }
 
@@ -253,13 +279,26 @@ static bool write_zeroes(struct blockdev *b, const struct blockdev_request *r)
         uint64_t piece = r->len - done < sizeof zeroes ? r->len - done : sizeof zeroes;
         if (cancelled(b))
             return false;
-        ssize_t n = pwrite(b->fd, zeroes, piece, (off_t)(r->offset + done));
+        ssize_t n = pwrite(b->overlay ? b->overlay->fd : b->fd, zeroes, piece, (off_t)(r->offset + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return complain(b, r);
         done += (uint64_t)n;
     }
+    return true;
+}
+
+static bool zero_overlay(struct blockdev *b, const struct blockdev_request *r)
+{
+    struct overlay *o = b->overlay;
+
+    if (!overlay_before_write(o, r->offset, r->len))
+        return complain(b, r);
+    if (fallocate(o->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, (off_t)r->offset,
+                  (off_t)r->len) < 0 && !write_zeroes(b, r))
+        return false;
+    overlay_written(o, r->offset, r->len);
     return true;
 }
 
@@ -270,6 +309,8 @@ static bool punch(struct blockdev *b, const struct blockdev_request *r)
                (r->op == BLOCKDEV_ZERO ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE);
     bool ok = true;
 
+    if (b->overlay)
+        return r->op == BLOCKDEV_DISCARD || zero_overlay(b, r);
     if (fallocate(b->fd, mode, (off_t)r->offset, (off_t)r->len) < 0) {
         bool unsupported = errno == EOPNOTSUPP || errno == ENODEV || errno == EINVAL;
         if (!unsupported)
@@ -409,4 +450,85 @@ void blockdev_submit(struct blockdev *b, struct blockdev_request *r)
 
     if (!is_valid(b, r) || try_now(b, r, &ok) || !enqueue(b, r))
         r->done(r, ok);
+}
+
+/* --- drives of a machine that is saved --- */
+
+enum sim_status blockdev_identify(const struct blockdev *b, struct blockdev_identity *out)
+{
+    struct stat st;
+
+    if (fstat(b->fd, &st) < 0) {
+        sim_error("drive '%s': %m", b->path);
+        return SIM_ERR_IO;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        sim_error("drive '%s' is a block device: nobody could tell whether it changes after an image "
+                  "was made, so none is made; use a file",
+                  b->path);
+        return SIM_ERR_UNSUPPORTED;
+    }
+    *out = (struct blockdev_identity){
+        b->size, (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec};
+    return SIM_OK;
+}
+
+const char *blockdev_path(const struct blockdev *b)
+{
+    return b->path;
+}
+
+enum sim_status blockdev_freeze(struct blockdev *b, const char *folder)
+{
+    if (b->readonly || b->overlay)
+        return SIM_OK;
+    return overlay_create(folder, b->fd, b->size, &b->overlay);
+}
+
+enum sim_status blockdev_sync(struct blockdev *b)
+{
+    if (b->readonly || fdatasync(b->fd) == 0)
+        return SIM_OK;
+    sim_error("drive '%s': cannot sync it to the disk: %m", b->path);
+    return SIM_ERR_IO;
+}
+
+enum sim_status blockdev_commit(struct blockdev *b)
+{
+    if (!b->overlay)
+        return SIM_OK;
+    blockdev_drain(b);
+    if (!overlay_commit(b->overlay)) {
+        sim_error("drive '%s': cannot write what the guest wrote into it: %m", b->path);
+        return SIM_ERR_IO;
+    }
+    overlay_destroy(b->overlay);
+    b->overlay = NULL;
+    return SIM_OK;
+}
+
+int blockdev_overlay_fd(const struct blockdev *b)
+{
+    return b->overlay ? b->overlay->fd : -1;
+}
+
+bool blockdev_overlay_has(const struct blockdev *b, uint64_t block)
+{
+    return overlay_has(b->overlay, block);
+}
+
+void blockdev_overlay_mark(struct blockdev *b, uint64_t block)
+{
+    overlay_mark_present(b->overlay, block);
+}
+
+bool blockdev_overlay_take_dirty(struct blockdev *b, uint64_t block)
+{
+    return overlay_take_dirty(b->overlay, block);
+}
+
+void blockdev_set_guard(struct blockdev *b, struct sim_guard *guard)
+{
+    if (b->overlay)
+        atomic_store_explicit(&b->overlay->guard, guard, memory_order_release);
 }

@@ -5,6 +5,7 @@
 #ifndef DEVICES_BACKEND_H
 #define DEVICES_BACKEND_H
 
+#include "sim-core/guard.h"
 #include "sim-core/sim.h"
 #include "sim-core/status.h"
 #include "sim-core/types.h"
@@ -92,6 +93,29 @@ void blockdev_drain(struct blockdev *b);
 /* As drain, but what is queued or half done fails instead (device reset). Quick even when a guest has
  * asked for terabytes. */
 void blockdev_cancel(struct blockdev *b);
+
+/* Drives of a machine that is saved. Memory and disk must never disagree, so from the first image on the file stays as
+ * it is, and what the guest writes goes to an overlay: a file without a name, whose 4 KiB blocks belong to the images. */
+
+/* Tells whether a file is as it was. SIM_ERR_UNSUPPORTED (logged) for block devices. Nothing in flight. */
+struct blockdev_identity {
+    uint64_t size, mtime_ns;
+};
+enum sim_status blockdev_identify(const struct blockdev *b, struct blockdev_identity *out) SIM_MUST_CHECK;
+const char *blockdev_path(const struct blockdev *b);
+/* From now on the file is not written. Does nothing for a drive that is frozen or read-only. Context: nothing in flight. */
+enum sim_status blockdev_freeze(struct blockdev *b, const char *folder) SIM_MUST_CHECK;
+/* What was written before the freeze reaches the host's disk. Any thread; may block long. */
+enum sim_status blockdev_sync(struct blockdev *b) SIM_MUST_CHECK;
+/* Writes the overlay into the file and forgets it: images made before cannot be restored any more. */
+enum sim_status blockdev_commit(struct blockdev *b) SIM_MUST_CHECK;
+/* The overlay's descriptor, -1: not frozen; does it have block n; it does now (restore); was the block written since this was
+ * last asked; the guard of its blocks. */
+int blockdev_overlay_fd(const struct blockdev *b);
+bool blockdev_overlay_has(const struct blockdev *b, uint64_t block);
+void blockdev_overlay_mark(struct blockdev *b, uint64_t block);
+bool blockdev_overlay_take_dirty(struct blockdev *b, uint64_t block);
+void blockdev_set_guard(struct blockdev *b, struct sim_guard *guard);
 
 /* --- frames --- */
 

@@ -1,0 +1,312 @@
+#!/usr/bin/env bash
+# Checkpoint and restore of whole machines: boots in pieces, disks, damage, killed writers, the control socket.
+. "$(dirname "$0")/lib.sh"
+
+store=$work/store
+
+# begin ARGUMENT... : a machine in the background; $pid. Its output is appended to $work/out and $work/err.
+begin() {
+  timeout -k 5 "$limit" "$partita" "$@" </dev/null >>"$work/out" 2>>"$work/err" &
+  pid=$!
+  # timeout passes SIGTERM on; SIGKILL and SIGUSR1 must go to the program itself.
+  local tries=0
+  until child=$(pgrep -P "$pid" -x partita) || [ $tries = 100 ]; do sleep 0.05; tries=$((tries + 1)); done
+}
+
+# finish CODE...: waits for the machine; its exit code must be one of these, and is left in $code.
+finish() {
+  code=0
+  wait "$pid" || code=$?
+  local want
+  for want in "$@"; do [ "$code" != "$want" ] || return 0; done
+  fail "exit code $code instead of $*"
+}
+
+# images N : waits until the store has at least N complete images
+images() {
+  local tries=0
+  until [ "$(ls -d "$store"/*/manifest.json 2>/dev/null | wc -l)" -ge "$1" ]; do
+    kill -0 "$pid" 2>/dev/null || fail "the machine ended before image $1"
+    tries=$((tries + 1))
+    [ $tries -lt 600 ] || fail "no image $1 in a minute"
+    sleep 0.1
+  done
+}
+
+debian() {
+  need_guest
+  command=(run -smp "$1" -m 512M -kernel "$guest/Image" -initrd "${initrd:-$guest/initramfs.cpio.gz}"
+    -append "console=ttyS0 $2" "${@:3}")
+}
+
+# A guest that never ends and says so.
+ticking() {
+  mkdir "$work/overlay"
+  echo 'while :; do echo TICK; usleep 200000; done' >"$work/overlay/run"
+  initrd=$work/initrd
+  "$top/launch/guest/initramfs.sh" "$guest" "$initrd" "$work/overlay"
+}
+
+# in_pieces SECONDS ARGUMENT... : ends the run with SIGTERM after that time and restores it, until it ends by itself. The
+# arguments of restores come from `more`, an array of words taken in turn.
+in_pieces() {
+  local seconds=$1 n=0
+  shift
+  begin "$@"
+  while :; do
+    sleep "$seconds"
+    kill -TERM "$pid" 2>/dev/null
+    finish 0 85
+    [ "$code" = 85 ] || break
+    begin restore "$store" --checkpoint-dir "$store" --keep 3 ${more[$((n % ${#more[@]}))]}
+    n=$((n + 1))
+    [ $n -lt 100 ] || fail "100 pieces, and the guest has not ended"
+  done
+  [ $n -gt 1 ] || fail "only $n restores"
+  echo "$n restores"
+}
+
+# A boot continued from an image again and again, with other engines and numbers of threads, ends as any other.
+case_boot_in_pieces() {
+  debian 3 act=poweroff --checkpoint-dir "$store" --checkpoint-incremental
+  more=("--checkpoint-incremental" "--threads 1 --checkpoint-incremental" "--accel interp"
+    "--accel jit --checkpoint-incremental")
+  in_pieces 1.5 "${command[@]}"
+  out_has '^BOOT-OK nproc=3'
+  out_has 'reboot: Power down'
+  healthy
+}
+
+# The same with counted time: the machine ends in the same state, bit for bit, as one that nobody interrupted.
+case_deterministic() {
+  debian 2 "quiet nomods" --clock virtual -accel interp --state-hash
+  begin "${command[@]}"
+  finish 0
+  local whole
+  whole=$(grep 'state hash' "$work/err")
+  mv "$work/out" "$work/whole"
+  rm "$work/err"
+  more=("--state-hash")
+  in_pieces 3 "${command[@]}" --checkpoint-dir "$store"
+  cmp "$work/out" "$work/whole" || fail "another output"
+  [ "$(grep 'state hash' "$work/err")" = "$whole" ] || fail "another state: $whole, $(grep 'state hash' "$work/err")"
+}
+
+# Writes files with fsync, then compares all their checksums, over and over.
+writing_disk() {
+  need mke2fs
+  mke2fs -q -t ext4 "$work/disk.img" 64M || fail mke2fs
+  mkdir "$work/overlay"
+  cat >"$work/overlay/run" <<'RUN'
+mkdir -p /mnt; while [ ! -b /dev/vda ]; do usleep 10000; done
+mount -t ext4 /dev/vda /mnt || exit 1
+echo WRITING
+i=0
+while [ $i -lt 60 ]; do
+  dd if=/dev/urandom of=/mnt/f$((i % 12)) bs=64k count=$((i % 5 + 4)) conv=fsync 2>/dev/null || exit 1
+  (cd /mnt && sha256sum f$((i % 12)) >sum$((i % 12)) && sync)
+  i=$((i + 1))
+done
+echo 3 >/proc/sys/vm/drop_caches
+cd /mnt && cat sum* | sha256sum -c - >/dev/null && echo VERIFY-OK
+cd / && umount /mnt && echo UNMOUNTED
+RUN
+  initrd=$work/initrd
+  "$top/launch/guest/initramfs.sh" "$guest" "$initrd" "$work/overlay"
+}
+
+# A guest that writes is killed with SIGKILL under load and restored, twice: memory and disk agree, and the file gets it
+# all when the guest has ended. Afterwards the images are of no use, and say so.
+case_disk() {
+  need_guest
+  writing_disk
+  debian 2 "quiet act=run" --checkpoint-dir "$store" --checkpoint-incremental -drive "file=$work/disk.img,format=raw"
+  begin "${command[@]}"
+  local round want=0 tries=0
+  until grep -qa WRITING "$work/out" || [ $tries = 300 ]; do sleep 0.1; tries=$((tries + 1)); done
+  for round in 1 2; do
+    sleep 0.3
+    kill -USR1 "$child"
+    images $((++want))
+    sleep 0.2
+    kill -USR1 "$child"
+    images $((++want))
+    sleep 0.3
+    kill -KILL "$child"
+    wait "$pid" 2>/dev/null
+    begin restore "$store" --checkpoint-dir "$store" --checkpoint-incremental
+  done
+  finish 0
+  out_has VERIFY-OK
+  out_has UNMOUNTED
+  healthy
+  err_has 'has what the guest wrote'
+  e2fsck -fn "$work/disk.img" >"$work/fsck" 2>&1 || { cat "$work/fsck"; fail "the file system is damaged"; }
+  begin restore "$store"
+  finish 2
+  err_has "drive .*disk.img' has changed since image"
+}
+
+# The file of a drive is not touched after the first image; an end from outside leaves it so.
+case_disk_is_left_alone() {
+  need_guest
+  writing_disk
+  debian 1 "quiet act=run" --checkpoint-dir "$store" -drive "file=$work/disk.img,format=raw" --expect VERIFY-OK
+  begin "${command[@]}"
+  local tries=0
+  until grep -qa WRITING "$work/out" || [ $tries = 300 ]; do sleep 0.1; tries=$((tries + 1)); done
+  kill -USR1 "$child"
+  images 1
+  cp "$work/disk.img" "$work/then"
+  finish 0
+  cmp "$work/disk.img" "$work/then" || fail "the drive's file was written after the first image"
+  err_has 'stays as it was'
+  begin restore "$store" --expect VERIFY-OK
+  finish 0
+}
+
+# SIGKILL at random instants while images are made: the last complete one restores, and verify finds nothing wrong.
+case_killed_writer() {
+  local n
+  need_guest
+  ticking
+  debian 2 "quiet act=run" --checkpoint-dir "$store" --checkpoint-every 50ms --keep 3 --checkpoint-incremental
+  begin "${command[@]}"
+  images 1
+  for n in 1 2 3 4 5 6; do
+    sleep "0.$((RANDOM % 900 + 100))"
+    kill -KILL "$child"
+    wait "$pid" 2>/dev/null
+    "$partita" image verify "$store" >"$work/verify" || { cat "$work/verify"; fail "damaged after kill $n"; }
+    grep -q good "$work/verify" || fail "no image after kill $n"
+    begin restore "$store" --checkpoint-dir "$store" --checkpoint-every 50ms --keep 3 --checkpoint-incremental \
+      --expect TICK
+    if [ $n = 6 ]; then break; fi
+  done
+  finish 0
+  healthy
+}
+
+# A flipped bit anywhere in the data: refused with file, offset and reason, at once or when the guest needs the page.
+case_damage() {
+  need_guest
+  ticking
+  debian 1 "quiet act=run" --checkpoint-dir "$store"
+  begin "${command[@]}"
+  sleep 2
+  kill -TERM "$pid"
+  finish 85
+  local file=$store/000001/part-0000.data size at
+  size=$(stat -c %s "$file")
+  for at in 20 $((size / 3)) $((size - 5)); do
+    cp "$file" "$work/good"
+    printf '\xff\x00\xff' | dd of="$file" bs=1 seek="$at" conv=notrunc status=none
+    "$partita" image verify "$store" >"$work/verify" 2>"$work/err" && fail "verify finds nothing at $at"
+    err_has "image file '.*part-0000.data': offset [0-9]+: "
+    : >"$work/err"
+    begin restore "$store" --expect never --timeout 60
+    finish 2
+    err_has "image file '.*part-0000.data': offset [0-9]+: .*damaged"
+    cp "$work/good" "$file"
+  done
+  truncate -s -1 "$store/000001/part-0000.index"
+  : >"$work/err"
+  begin restore "$store"
+  finish 2
+  one_message 'truncated'
+}
+
+# Images by time, of which two are kept; the tool lists, compares, joins and removes them.
+case_image_tool() {
+  need_guest
+  ticking
+  debian 2 "quiet act=run" --checkpoint-dir "$store" --checkpoint-every 700ms --keep 2 --checkpoint-incremental
+  begin "${command[@]}"
+  sleep 5
+  kill -TERM "$pid"
+  finish 85
+  "$partita" image ls "$store" >"$work/out" || fail ls
+  out_has ' on 0'
+  local newest flat
+  newest=$(ls -d "$store"/0* | tail -n 1)
+  flat=$("$partita" image flatten "$newest") || fail flatten
+  "$partita" image diff "$newest" "$flat" >"$work/out" || fail "the flat image differs"
+  out_has 'the same'
+  "$partita" image diff "$(ls -d "$store"/0* | head -n 1)" "$flat" >"$work/out" && fail "no difference to an older one"
+  out_has 'space ram: .* blocks differ'
+  out_has 'section machine: differs'
+  "$partita" image prune "$store" --keep 1 >"$work/out" || fail prune
+  [ "$(ls -d "$store"/0*)" = "$flat" ] || fail "prune kept something else"
+  "$partita" image show "$store" >"$work/out" || fail show
+  out_has 'section hart/1'
+  : >"$work/out"
+  begin restore "$store" --expect TICK
+  finish 0
+}
+
+# The control socket: JSON in, JSON out; `checkpoint` of the command line is its client.
+case_control() {
+  need python3
+  need_guest
+  ticking
+  debian 2 "quiet act=run" --control "$work/socket"
+  begin "${command[@]}"
+  local tries=0
+  until [ -S "$work/socket" ] || [ $tries = 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+  python3 - "$work/socket" "$store" <<'PY' || fail "conversation"
+import json, socket, sys, time
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); f = s.makefile('rw')
+def ask(name, **arguments):
+    f.write(json.dumps({"execute": name, "arguments": arguments, "id": name}) + "\n"); f.flush()
+    answer = json.loads(f.readline())
+    assert answer["id"] == name, answer
+    return answer
+assert "QMP" in json.loads(f.readline())
+assert ask("query-status")["return"]["status"] == "running"
+ask("stop")
+a = ask("query-status")["return"]; time.sleep(0.3); b = ask("query-status")["return"]
+assert a == b and a["status"] == "paused", (a, b)
+r = ask("checkpoint", dir=sys.argv[2])["return"]
+assert r["image"].endswith("000001") and not r["incremental"], r
+r = ask("checkpoint", dir=sys.argv[2], incremental=True)["return"]
+assert r["incremental"] and r["guest-bytes"] < 1000000, r
+ask("cont"); time.sleep(0.2)
+assert ask("query-status")["return"]["guest-time-ns"] > a["guest-time-ns"]
+assert ask("frobnicate")["error"]["class"] == "CommandNotFound"
+assert "error" in ask("checkpoint")
+f.write("{broken\n"); f.flush(); assert "error" in json.loads(f.readline())
+PY
+  "$partita" checkpoint "$work/socket" "$store" --incremental >"$work/out" || fail "partita checkpoint"
+  out_has '000003 \(incremental\): .* ratio .* stood still for'
+  "$partita" checkpoint "$work/socket" /proc/nowhere >"$work/out" 2>"$work/err2" && fail "an image in /proc"
+  "$partita" checkpoint "$work/socket" "$store" --stop >"$work/out" || fail "partita checkpoint --stop"
+  finish 85
+  : >"$work/out"
+  begin restore "$store" --expect TICK --control "$work/socket"
+  finish 0
+  [ ! -e "$work/socket" ] || fail "the socket is left behind"
+}
+
+# Images that other programs or hands made: one message each.
+case_demo_wrong_input() {
+  begin restore "$work/nothing"
+  finish 2
+  one_message 'No such file'
+  mkdir "$store"
+  : >"$work/err"
+  begin restore "$store"
+  finish 2
+  one_message 'no complete image'
+  mkdir "$store/000001"
+  echo '{"format": "partita-image"}' >"$store/000001/manifest.json"
+  : >"$work/err"
+  begin restore "$store"
+  finish 2
+  one_message 'checksum'
+  : >"$work/err"
+  begin run --demo --checkpoint-every 1s
+  finish 2
+  one_message 'checkpoint-dir'
+}
+
+main "$@"

@@ -36,6 +36,7 @@ case_tables() { m_mode tables; }
 case_jumps() { m_mode jumps; }
 case_smc() { m_mode smc; }
 case_ipis() { m_mode ipis; }
+case_counters() { m_mode counters; }
 # shellcheck disable=SC2046 # words
 case_storm() { m_mode storm $(all_devices); }
 # shellcheck disable=SC2046

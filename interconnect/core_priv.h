@@ -155,6 +155,7 @@ struct ic {
     unsigned nr_ears;
     _Atomic uint32_t nappers; /* threads in ic_nap other than the progress thread */
     _Atomic bool watching; /* the progress thread leaves polling to others and does not listen */
+    _Atomic bool rested;   /* one of those others has stopped since */
 
     struct sim_thread progress;
     _Atomic bool progress_stop;

@@ -101,14 +101,6 @@ unsigned ic_nap(struct ic *ic, uint64_t max_ns)
     return n;
 }
 
-unsigned ic_rest(struct ic *ic)
-{
-    arm(ic);
-    if (ic->nr_ears && atomic_load_explicit(&ic->watching, memory_order_seq_cst))
-        ring_own(ic); /* what comes over TCP does not ring: somebody must listen */
-    return ic_poll(ic);
-}
-
 /* Did other threads poll since the last question? */
 static bool others_poll(struct ic *ic, uint32_t *seen)
 {
@@ -119,7 +111,8 @@ static bool others_poll(struct ic *ic, uint32_t *seen)
     return moved;
 }
 
-static bool poll_for_others(struct ic *ic)
+/* A poll that does not count as one of those others. */
+static unsigned poll_for_others(struct ic *ic)
 {
     unsigned n = 0;
 
@@ -127,7 +120,29 @@ static bool poll_for_others(struct ic *ic)
         n = ic_poll_in_turn(ic, IC_POLL_BATCH);
         ic_turn_leave(ic);
     }
-    return n > 0;
+    return n;
+}
+
+/* What comes over TCP does not ring, so while it leaves polling to others the progress thread must be told. */
+unsigned ic_rest(struct ic *ic)
+{
+    arm(ic);
+    unsigned n = poll_for_others(ic);
+    if (!n && ic->nr_ears) {
+        atomic_store_explicit(&ic->rested, true, memory_order_seq_cst);
+        if (atomic_load_explicit(&ic->watching, memory_order_seq_cst))
+            ring_own(ic);
+    }
+    return n;
+}
+
+/* Others poll: sleeps for a while, unless one of them has just stopped. */
+static void watch(struct ic *ic, uint32_t rung)
+{
+    atomic_store_explicit(&ic->watching, true, memory_order_seq_cst);
+    if (!atomic_exchange_explicit(&ic->rested, false, memory_order_seq_cst))
+        sleep_for(ic, rung, false, WATCH_NS);
+    atomic_store_explicit(&ic->watching, false, memory_order_seq_cst);
 }
 
 /* Polls until nothing has come for a moment: what asks one thing often asks another. */
@@ -159,9 +174,7 @@ static void *progress_main(void *arg)
             continue;
         }
         if (others_poll(ic, &polls) && rung == rung_now) {
-            atomic_store_explicit(&ic->watching, true, memory_order_seq_cst);
-            sleep_for(ic, rung, false, WATCH_NS);
-            atomic_store_explicit(&ic->watching, false, memory_order_seq_cst);
+            watch(ic, rung);
             continue;
         }
         if (rung != rung_now || nap(ic, nap_ns)) {

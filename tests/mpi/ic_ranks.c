@@ -4,6 +4,7 @@
  *   traffic   all to all, short to longest, order of pairs, some ranks poll, others leave it to the progress thread
  *   slow      rank 0 does not poll while all others send
  *   idle      nobody polls; prints the latency of a message to an idle rank and the CPU time of idleness
+ *   parked    the last rank polls for a while and parks, again and again; prints the latency of messages to it
  *   mismatch  the last rank has another kernel file
  *   missing   the last rank does not come to the agreement
  *   absent    rank 1 does not start MPI
@@ -136,30 +137,59 @@ static double cpu_seconds(void)
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-static bool case_idle(struct rank *me)
+/* The time until an answer of the last rank; we poll. */
+static uint64_t ask(struct rank *me)
+{
+    uint64_t begin = sim_host_ns();
+
+    atomic_store(&me->answered_ns, 0);
+    ic_send_small(me->ic, ic_nr_ranks(me->ic) - 1, ASK, NULL, 0);
+    while (!atomic_load(&me->answered_ns) && !atomic_load(&me->lost))
+        ic_poll(me->ic);
+    return atomic_load(&me->answered_ns) - begin;
+}
+
+static void ask_and_print(struct rank *me, const char *whom)
 {
     enum { ASKS = 200 };
     uint64_t took[ASKS];
 
+    for (unsigned i = 0; i < ASKS; i++) {
+        nap_ns(3000000 + i * 1000);
+        took[i] = ask(me);
+    }
+    qsort(took, ASKS, sizeof *took, by_value);
+    printf("round trip to %s rank: median %.0f us, 90 %% below %.0f us, longest %.0f us\n", whom,
+           (double)took[ASKS / 2] / 1e3, (double)took[ASKS * 9 / 10] / 1e3, (double)took[ASKS - 1] / 1e3);
+}
+
+static bool case_idle(struct rank *me)
+{
     nap_ns(200000000);
     double cpu = cpu_seconds();
     nap_ns(3000000000);
     printf("%s: idle, %.2f %% CPU\n", ic_rank_name(me->ic, ic_rank(me->ic)), (cpu_seconds() - cpu) / 3 * 100);
     if (ic_barrier(me->ic) != SIM_OK)
         return false;
-    for (unsigned i = 0; !ic_rank(me->ic) && i < ASKS; i++) {
-        nap_ns(3000000);
-        uint64_t begin = sim_host_ns();
-        atomic_store(&me->answered_ns, 0);
-        ic_send_small(me->ic, ic_nr_ranks(me->ic) - 1, ASK, NULL, 0);
-        while (!atomic_load(&me->answered_ns)) /* the asker polls, the asked sleeps */
-            ic_poll(me->ic);
-        took[i] = atomic_load(&me->answered_ns) - begin;
-    }
+    if (!ic_rank(me->ic))
+        ask_and_print(me, "an idle");
+    return true;
+}
+
+/* As an executor: polls while it has work, says so when it parks. */
+static bool case_parked(struct rank *me)
+{
+    rank_t last = ic_nr_ranks(me->ic) - 1;
+
     if (!ic_rank(me->ic)) {
-        qsort(took, ASKS, sizeof *took, by_value);
-        printf("round trip to an idle rank: median %.0f us, 90 %% below %.0f us, longest %.0f us\n",
-               (double)took[ASKS / 2] / 1e3, (double)took[ASKS * 9 / 10] / 1e3, (double)took[ASKS - 1] / 1e3);
+        ask_and_print(me, "a parking");
+        send_number(me, last, 0);
+    }
+    while (ic_rank(me->ic) == last && !atomic_load(&me->got) && !atomic_load(&me->lost)) {
+        for (uint64_t end = sim_host_ns() + 700000; sim_host_ns() < end; sim_thread_yield())
+            ic_poll(me->ic);
+        if (!ic_rest(me->ic))
+            nap_ns(2300000);
     }
     return true;
 }
@@ -190,7 +220,7 @@ static bool case_wait(struct rank *me)
 static const struct {
     const char *name;
     bool (*run)(struct rank *me);
-} cases[] = {{"traffic", case_traffic}, {"slow", case_slow}, {"idle", case_idle}, {"wait", case_wait}, {"clock", case_clock},
+} cases[] = {{"traffic", case_traffic}, {"slow", case_slow}, {"idle", case_idle}, {"parked", case_parked}, {"wait", case_wait}, {"clock", case_clock},
              {"mismatch", NULL},        {"missing", NULL}, {"absent", NULL}};
 
 static enum sim_status agree(struct ic *ic, const char *name)
@@ -243,6 +273,6 @@ int main(int argc, char **argv)
         free(me.next);
         return code;
     }
-    sim_error("ic_ranks traffic|slow|idle|mismatch|missing|absent|clock|wait");
+    sim_error("ic_ranks traffic|slow|idle|parked|mismatch|missing|absent|clock|wait");
     return 2;
 }

@@ -34,6 +34,7 @@ case_traffic_4() { expect 0 mpirun -n 4 --oversubscribe "$ranks" traffic; lacks 
 case_traffic_tcp() { expect 0 mpirun -n 3 --oversubscribe --mca btl tcp,self "$ranks" traffic; lacks partita:; }
 case_slow() { expect 0 mpirun -n 4 --oversubscribe "$ranks" slow; lacks partita:; }
 case_idle() { expect 0 mpirun -n 2 --oversubscribe "$ranks" idle; has 'round trip to an idle rank'; cat "$work/out"; }
+case_parked() { expect 0 mpirun -n 2 --oversubscribe "$ranks" parked; cat "$work/out"; }
 case_pingpong() { expect 0 mpirun -n 2 --oversubscribe "$pingpong" 50; has 'ratio'; cat "$work/out"; }
 
 case_mismatch() {
@@ -123,6 +124,7 @@ need_hosts() {
 
 case_hosts_traffic() { need_hosts; expect 0 "$hosts" 2 4 "$ranks" traffic; lacks partita:; }
 case_hosts_idle() { need_hosts; expect 0 "$hosts" 2 2 "$ranks" idle; cat "$work/out"; }
+case_hosts_parked() { need_hosts; expect 0 "$hosts" 2 2 "$ranks" parked; cat "$work/out"; }
 case_hosts_clock() { need_hosts; HOSTS_CLOCKS=1 expect 0 "$hosts" 3 3 "$ranks" clock; cat "$work/out"; }
 
 case_hosts_blocked() {

@@ -1,6 +1,6 @@
 /* Round trips of the interconnect beside raw MPI's, in one run: mpirun -n 2 ic_pingpong [rounds]. Without mpirun:
  * two ranks in this process, on one thread and on two.
- * Prints the median of several stretches for 64 B -> 64 B and 64 B -> 4 KiB + 64 B. Other ranks than 0 and 1
+ * Prints what an idle poll costs, and the median of several stretches for 64 B -> 64 B and 64 B -> 4 KiB + 64 B. Other ranks than 0 and 1
  * only take part in start and end. */
 #include <mpi.h>
 #include <stdio.h>
@@ -96,6 +96,20 @@ static void compare(struct side *s, unsigned rounds, uint32_t page)
                a / b);
 }
 
+static void idle_polls(struct side *s, const char *where)
+{
+    double took[STRETCHES];
+
+    for (unsigned i = 0; i < STRETCHES; i++) {
+        uint64_t begin = sim_host_ns();
+        for (unsigned p = 0; p < 1000; p++)
+            ic_poll(s->ic);
+        took[i] = (double)(sim_host_ns() - begin) / 1e3;
+    }
+    printf("a poll that finds nothing: %s %.0f ns, to be left %.1f us apart\n", where, median(took),
+           (double)ic_poll_interval_ns(s->ic) / 1e3);
+}
+
 static void listen_to(struct side *s)
 {
     ic_register(s->ic, ASK, "ask", on_ask, s);
@@ -116,6 +130,8 @@ static int main_mpi(unsigned rounds)
         compare(&s, rounds, 0);
         compare(&s, rounds, PAGE);
     }
+    if (!ic_rank(s.ic))
+        idle_polls(&s, "mpi");
     MPI_Comm_free(&raw_comm);
     if (ic_barrier(s.ic) != SIM_OK || ic_start(s.ic) != SIM_OK)
         return 1;
@@ -186,6 +202,7 @@ static int main_inproc(unsigned rounds)
             return 1;
         listen_to(&s[i]);
     }
+    idle_polls(&s[0], "inproc");
     one_thread(s, rounds, 0);
     one_thread(s, rounds, PAGE);
     for (unsigned i = 0; i < 2; i++)

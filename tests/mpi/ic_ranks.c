@@ -231,7 +231,7 @@ static enum sim_status agree(struct ic *ic, const char *name)
     if (last && !strcmp(name, "mismatch"))
         strcpy(fact.value, "Image, 101 bytes");
     if (last && !strcmp(name, "missing"))
-        nap_ns(4000000000);
+        nap_ns(6000000000);
     return ic_agree(ic, &fact, 1);
 }
 

@@ -43,8 +43,8 @@ case_mismatch() {
 }
 
 case_missing() {
-  expect any mpirun -n 3 --oversubscribe "$ranks" missing 1500
-  has '^partita: error: rank 2 \(host .*, pid [0-9]+\) did not show up within 1.5 s'
+  expect any mpirun -n 3 --oversubscribe "$ranks" missing 3000
+  has '^partita: error: rank 2 \(host .*, pid [0-9]+\) did not show up within 3.0 s'
 }
 
 # MPI itself would wait for ever.

@@ -186,6 +186,7 @@ void jit_fill_target(struct ir_target *t)
     t->mxcsr = STATE(mxcsr);
     t->fs_dirty = STATE(fs_dirty);
     t->code_base = STATE(code_base);
+    t->zero_on = STATE(cbo_zero_on);
     t->scratch = STATE(jit_scratch);
     t->result = STATE(jit_scratch) + 8 * SCRATCH_RESULT;
     t->note = STATE(jit_scratch) + 8 * SCRATCH_NOTE;

@@ -80,6 +80,15 @@ static bool store_conditional(struct trans *t, const struct trans_row *row)
     return true;
 }
 
+static bool zero_block(struct trans *t, const struct trans_row *row)
+{
+    (void)row;
+    if (!t->i->rs1)
+        return false;
+    ir_emit(t->r, IR_ZERO64, IR_I64, IR_NONE, t->i->rs1, IR_NONE)->aux = IR_U8;
+    return true;
+}
+
 #define L(name, kind) [RV_OP_##name] = {load, 0, 0, IR_##kind}
 #define S(name, kind) [RV_OP_##name] = {store, 0, 0, IR_##kind}
 #define AMO(name, kind)                                                                            \
@@ -91,6 +100,7 @@ const struct trans_row trans_mem_rows[RV_OP_COUNT] = {
     AMO(amoswap, SWAP), AMO(amoadd, AADD), AMO(amoand, AAND), AMO(amoor, AOR), AMO(amoxor, AXOR),
     AMO(amomin, AMIN), AMO(amomax, AMAX), AMO(amominu, AMINU), AMO(amomaxu, AMAXU),
     [RV_OP_amocas_w] = {amocas, 0, IR_I32, 0}, [RV_OP_amocas_d] = {amocas, 0, IR_I64, 0},
+    [RV_OP_cbo_zero] = {zero_block, 0, 0, 0},
     [RV_OP_lr_w] = {load_reserved, 0, IR_I32, 0}, [RV_OP_lr_d] = {load_reserved, 0, IR_I64, 0},
     [RV_OP_sc_w] = {store_conditional, 0, IR_I32, 0},
     [RV_OP_sc_d] = {store_conditional, 0, IR_I64, 0},

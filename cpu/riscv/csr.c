@@ -442,6 +442,7 @@ static void write_senvcfg(struct rv_hart *h, unsigned csr, uint64_t value)
 {
     (void)csr;
     h->senvcfg = legal_cbie(value, h->senvcfg) & senvcfg_mask(h);
+    rv_cbo_sync(h);
 }
 
 static uint64_t read_menvcfg(struct rv_hart *h, unsigned csr)
@@ -456,6 +457,7 @@ static void write_menvcfg(struct rv_hart *h, unsigned csr, uint64_t value)
 
     (void)csr;
     h->menvcfg = legal_cbie(value, old) & rv_menvcfg_mask(h);
+    rv_cbo_sync(h);
     if ((h->menvcfg ^ old) & (ENVCFG_PBMTE | ENVCFG_ADUE))
         rv_tlb_flush_all(h);
     if ((h->menvcfg & ~old) & ENVCFG_STCE)

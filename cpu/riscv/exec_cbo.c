@@ -18,6 +18,11 @@ static bool enabled(const struct rv_hart *h, uint64_t bits)
     return h->priv == RV_S || !rv_isa_has(&h->isa, RV_EXT_S) || (h->senvcfg & bits);
 }
 
+void rv_cbo_sync(struct rv_hart *h)
+{
+    h->cbo_zero_on = enabled(h, ENVCFG_CBZE);
+}
+
 /* CBO.* fault as stores, whatever was missing (Zicbom 2.5.2). */
 static enum rv_exec fault_as_store(struct rv_hart *h, gva_t va)
 {

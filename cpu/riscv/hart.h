@@ -88,6 +88,7 @@ struct rv_hart {
     uint64_t res_sc;      /* address of the only SC that may succeed, or RV_SC_* (lrsc.h) */
     void *host_sp;        /* jit: C stack of jit_enter */
     uint64_t jit_scratch[32]; /* jit: spill area of helpers */
+    uint8_t cbo_zero_on;  /* cbo.zero is legal in the current privilege (exec_cbo.c) */
     uint64_t code_base;   /* jit: page-aligned va of the region that runs */
     uint32_t trap_cause;  /* set with RV_TRAP */
     uint32_t stop_reason; /* set with RV_STOP */
@@ -213,6 +214,9 @@ bool rv_satp_legal(const struct rv_hart *h, uint64_t satp);
 uint64_t rv_menvcfg_mask(const struct rv_hart *h);
 /* Status of FP: called by the CSR code and traps when mstatus changes. */
 void rv_fp_sync(struct rv_hart *h);
+
+/* --- exec_cbo.c --- Recomputes cbo_zero_on; rv_tlb_select does it, and writes of *envcfg. */
+void rv_cbo_sync(struct rv_hart *h);
 
 /* --- mmu.c, mem.c --- see mem.h */
 /* --- tlb.c --- */

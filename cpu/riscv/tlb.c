@@ -184,6 +184,7 @@ void rv_tlb_select(struct rv_hart *h)
         h->code_tlb = find_context(h, &code);
     if (!h->tlb || !key_is(h, h->tlb->slot, &data))
         h->tlb = find_context(h, &data);
+    rv_cbo_sync(h);
 }
 
 /* A context in use is emptied; another one only loses its key and is emptied when reused. */

@@ -355,7 +355,7 @@ static const emit_fn emit_table[IR_NR_OPS] = {
     [IR_BSWAP] = emit_bswap, [IR_ORCB] = emit_orcb,
     [IR_BSET] = emit_bit, [IR_BCLR] = emit_bit, [IR_BINV] = emit_bit, [IR_BEXT] = emit_bit,
     [IR_LOAD] = emit_load, [IR_STORE] = emit_store, [IR_AMO] = emit_amo, [IR_CAS] = emit_cas,
-    [IR_LR] = emit_lr, [IR_SC] = emit_sc, [IR_FENCE] = emit_fence,
+    [IR_LR] = emit_lr, [IR_SC] = emit_sc, [IR_ZERO64] = emit_zero64, [IR_FENCE] = emit_fence,
     [IR_FMOV] = emit_fmov,
     [IR_FADD] = emit_farith, [IR_FSUB] = emit_farith, [IR_FMUL] = emit_farith,
     [IR_FDIV] = emit_farith, [IR_FSQRT] = emit_fsqrt,

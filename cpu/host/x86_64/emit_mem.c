@@ -646,6 +646,24 @@ void emit_sc(struct emit *e, const struct ir_insn *i)
     c->done = odd->done = e->a.p;
 }
 
+void emit_zero64(struct emit *e, const struct ir_insn *i)
+{
+    struct access a = access_of(e, i);
+    struct cold *off = emit_cold(e, COLD_EXEC);
+
+    x86_m_n(&e->a, X86_OP(0, 0, 0x80), 0, 7, emit_state(e->t->zero_on)); /* cmp byte, 0 */
+    x86_byte(&e->a, 0);
+    off->from[0] = x86_jcc(&e->a, X86_E);
+    struct cold *c = emit_cold(e, COLD_MEM);
+    check(e, &a, c);
+    emit_move_to(e, RAX, a.base);
+    x86_ri(&e->a, X86_AND, 1, RAX, -64);
+    x86_rr(&e->a, X86_OP(0x66, 1, 0xef), 0, XMM0, XMM0); /* pxor */
+    for (int32_t n = 0; n < 64; n += 16)
+        x86_rm(&e->a, X86_MOVAPS + 1, 0, XMM0, x86_at_index(RCX, RAX, 0, n)); /* the store form */
+    off->done = c->done = e->a.p;
+}
+
 void emit_fence(struct emit *e, const struct ir_insn *i)
 {
     (void)i;

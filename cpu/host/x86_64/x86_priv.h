@@ -214,6 +214,7 @@ void emit_amo(struct emit *e, const struct ir_insn *i);
 void emit_cas(struct emit *e, const struct ir_insn *i);
 void emit_lr(struct emit *e, const struct ir_insn *i);
 void emit_sc(struct emit *e, const struct ir_insn *i);
+void emit_zero64(struct emit *e, const struct ir_insn *i);
 void emit_fence(struct emit *e, const struct ir_insn *i);
 void emit_exec(struct emit *e, const struct ir_insn *i);
 void emit_cold_mem(struct emit *e, const struct cold *c);

@@ -165,6 +165,38 @@ static void test_one_translation_serves_all_mappings(void **state)
     assert_int_equal(translations[1], translations[0]);
 }
 
+/* Translated cbo.zero clears aligned blocks, and is illegal again when menvcfg says so. */
+static void test_blocks_are_zeroed_where_that_is_enabled(void **state)
+{
+    struct rig *r = *state;
+    enum { BLOCKS = 200 };
+    const gpa_t at = RAM_BASE + 0x10000;
+    static uint8_t ones[(BLOCKS + 2) * 64], seen[sizeof ones];
+    uint32_t code[] = {0x0043200f /* cbo.zero (t1) */, addi(T1, T1, 64), bne(T1, T2, -8), J_SELF};
+
+    memset(ones, 0xff, sizeof ones);
+    assert_int_equal(mem_write(r->space, at, ones, sizeof ones), MEM_OK);
+    put_code(r, RAM_BASE, code, 4);
+    r->h->x[T1] = at + 64 + 17;
+    r->h->x[T2] = at + 64 + 17 + BLOCKS * 64;
+    run(r, 5000);
+    assert_true(stats(r).translations > 0);
+    assert_int_equal(r->h->pc, RAM_BASE + 12);
+    assert_int_equal(mem_read(r->space, at, seen, sizeof seen), MEM_OK);
+    memset(ones + 64, 0, BLOCKS * 64);
+    assert_memory_equal(seen, ones, sizeof seen);
+
+    rig_open_pmp(r->h);
+    rig_set_priv(r->h, RV_S);
+    assert_false(r->h->menvcfg & ENVCFG_CBZE);
+    r->h->mtvec = RAM_BASE + 12;
+    r->h->pc = RAM_BASE;
+    r->h->x[T1] = at;
+    run(r, 100);
+    assert_int_equal(r->h->mcause, RV_EXC_ILLEGAL);
+    assert_int_equal(r->h->mepc, RAM_BASE);
+}
+
 /* The loop's body is replaced by a store of the guest. */
 static void test_code_written_by_the_guest(void **state)
 {
@@ -291,6 +323,7 @@ int main(void)
         TEST(test_hot_code_is_translated_and_charged_exactly),
         TEST(test_a_kick_ends_a_loop),
         TEST(test_one_translation_serves_all_mappings),
+        TEST(test_blocks_are_zeroed_where_that_is_enabled),
         TEST(test_code_written_by_the_guest),
         TEST(test_code_written_by_a_device),
         TEST(test_data_beside_code),

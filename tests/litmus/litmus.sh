@@ -37,6 +37,11 @@ case_ranks_four() { ranks 30 groups=amo,lrsc,three,four -smp 4 -ranks 4; }
 case_ranks_uneven() { ranks 40 groups=lrsc,four -smp 5 -ranks 3; }
 case_ranks_interpreter() { ranks 40 "groups=$pairs" -smp 2 -ranks 2 -accel interp; }
 
+# Several host threads a rank: pages are taken from a hart that runs on another one.
+case_ranks_threads() {
+  litmus 500 "groups=mp,sb,lb,co,amo meet=free,spin kinds=32,64 polls=100" -smp 4 -ranks 2 -threads 2
+}
+
 # Messages come late and overtake those of other ranks.
 case_ranks_late() { ranks 20 "groups=mp,sb,lb,co,lrsc" -smp 2 -ranks 2,seed="${LITMUS_SEED-1}"; }
 case_ranks_four_late() { ranks 10 groups=amo,lrsc,four -smp 4 -ranks 4,seed="${LITMUS_SEED-1}"; }

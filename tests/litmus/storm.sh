@@ -19,6 +19,7 @@ case_many() { storm 3000 -smp 24 -threads 2; }
 case_ranks() { storm 4000 -smp 2 -ranks 2; }
 case_ranks_four() { storm 2000 -smp 4 -ranks 4; }
 case_ranks_uneven() { storm 2000 -smp 5 -ranks 3; }
+case_ranks_threads() { storm 3000 -smp 4 -ranks 2 -threads 2; }
 case_ranks_late() { storm 400 -smp 4 -ranks 4,seed="${LITMUS_SEED-1}"; }
 case_ranks_interpreter() { storm 2000 -smp 4 -ranks 2 -accel interp; }
 case_mpi() { mpi 2; storm 3000 -smp 4; }

@@ -31,12 +31,19 @@ struct fact {
 
 /* --- waiting --- */
 
+void ic_give_up(struct ic *ic)
+{
+    atomic_store_explicit(&ic->given_up, true, memory_order_release);
+    ic_wake(ic);
+}
+
 enum sim_status ic_wait(struct ic *ic, bool (*done)(struct ic *ic), uint64_t deadline_ns)
 {
     uint64_t now = sim_host_ns(), next_tick = now + IC_TICK_NS, quiet = now + SPIN_NS;
 
     for (;;) {
-        if (atomic_load_explicit(&ic->a_rank_is_lost, memory_order_acquire))
+        if (atomic_load_explicit(&ic->a_rank_is_lost, memory_order_acquire) ||
+            (atomic_load_explicit(&ic->given_up, memory_order_acquire) && !ic->leaving))
             return SIM_ERR_IO;
         if (done(ic))
             return SIM_OK;

@@ -132,6 +132,8 @@ struct ic {
     void *batch_end_opaque;
     void (*on_lost)(void *opaque, rank_t rank, const char *why);
     void *on_lost_opaque;
+    _Atomic bool given_up; /* collectives fail, except for leaving */
+    bool leaving;          /* in ic_stop */
     _Atomic bool a_rank_is_lost;
     _Atomic uint32_t nr_byes;
     bool disorderly; /* a start-up or stop timed out: the transport cannot end in an orderly way */

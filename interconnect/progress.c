@@ -226,6 +226,7 @@ static void say_bye(struct ic *ic)
 {
     uint64_t deadline = sim_host_ns() + ic->config.lost_after_ns;
 
+    ic->leaving = true;
     ic_broadcast(ic, IC_CONTROL_BYE, NULL, 0);
     enum sim_status status = ic_wait(ic, all_said_bye, deadline);
     if (status == SIM_INPROGRESS)

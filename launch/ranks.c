@@ -2,10 +2,12 @@
  * the picture. */
 #include "ranks.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
 
 #include "loader.h"
 #include "mem/dsm.h"
@@ -23,7 +25,8 @@ enum message_type {
     MSG_MMIO_DONE,
     MSG_WANT_END,
     MSG_END,
-    MSG_BOOT
+    MSG_BOOT,
+    MSG_ABORT
 };
 
 struct mmio_message {
@@ -75,6 +78,7 @@ struct ranks {
     struct machine_boot boot;
     _Atomic bool boot_came;
     _Atomic uint64_t decided; /* 0, or 1 + enum sim_end << 32 | code */
+    _Atomic int abort_code;   /* of the rank that could not go on; 0: none */
     _Atomic bool broken;      /* a rank was lost, or broke the protocol */
     bool started;
 };
@@ -108,6 +112,34 @@ static void on_protocol_failure(void *opaque, const char *why)
 {
     (void)why;
     break_run(opaque);
+}
+
+/* Another rank cannot go on: it has said why. */
+static void on_abort(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+    int32_t code;
+
+    (void)from;
+    if (len != sizeof code)
+        return;
+    memcpy(&code, data, sizeof code);
+    atomic_store_explicit(&r->abort_code, code, memory_order_relaxed);
+    ic_give_up(r->ic);
+    break_run(r);
+}
+
+void ranks_abort(struct ranks *r, int code)
+{
+    const int32_t told = code;
+
+    if (!failed(r) && r->started)
+        ic_broadcast(r->ic, MSG_ABORT, &told, sizeof told);
+}
+
+int ranks_abort_code(const struct ranks *r)
+{
+    return atomic_load_explicit(&r->abort_code, memory_order_relaxed);
 }
 
 static void on_want_end(void *opaque, rank_t from, const void *data, uint32_t len)
@@ -168,7 +200,7 @@ enum sim_end ranks_wait_end(struct ranks *r, int *code)
 
     if (!failed(r))
         return why;
-    *code = EXIT_CODE_RANK_LOST;
+    *code = ranks_abort_code(r) ? ranks_abort_code(r) : EXIT_CODE_RANK_LOST;
     return SIM_END_ERROR;
 }
 
@@ -402,7 +434,7 @@ static rank_t home_of(void *opaque, uint64_t page)
     return (rank_t)part_plan_home(r->plan, gpa >> GUEST_PAGE_BITS);
 }
 
-static void revoke(void *opaque, unsigned nr, const uint64_t page[], const uint8_t to[])
+static void revoke_pages(void *opaque, unsigned nr, const uint64_t page[], const uint8_t to[])
 {
     struct ranks *r = opaque;
     enum { BATCH = 64 };
@@ -436,7 +468,7 @@ static void granted(void *opaque, uint64_t page)
 }
 
 static const struct dsm_enforce_ops enforce_ops = {
-    .revoke = revoke, .granted = granted, .failed = on_protocol_failure};
+    .revoke = revoke_pages, .granted = granted, .failed = on_protocol_failure};
 
 /* --- agreement and plan --- */
 
@@ -446,17 +478,50 @@ static void fact(struct ic_fact *f, const char *name, const char *value)
     snprintf(f->value, sizeof f->value, "%s", value ? value : "none");
 }
 
+static bool hash_file(int fd, uint64_t *size, uint64_t *hash)
+{
+    enum { CHUNK = 1 << 20 };
+    XXH3_state_t *state = XXH3_createState();
+    uint8_t *buf = sim_zalloc(CHUNK);
+    ssize_t n;
+
+    *size = 0;
+    XXH3_64bits_reset(state);
+    while ((n = read(fd, buf, CHUNK)) > 0) {
+        XXH3_64bits_update(state, buf, (size_t)n);
+        *size += (uint64_t)n;
+    }
+    *hash = XXH3_64bits_digest(state);
+    sim_free(buf);
+    XXH3_freeState(state);
+    return n == 0;
+}
+
+/* The files' contents must agree, not their names: hosts mount them where they like. What the first rank cannot
+ * read it says when it loads. */
 static void fact_file(struct ic_fact *f, const char *name, const char *path)
 {
-    struct stat st;
+    int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    uint64_t size, hash;
 
     f->name = name;
-    if (!path)
-        snprintf(f->value, sizeof f->value, "none");
-    else if (stat(path, &st) < 0)
-        snprintf(f->value, sizeof f->value, "%.40s (cannot be read)", path);
+    if (fd >= 0 && hash_file(fd, &size, &hash))
+        snprintf(f->value, sizeof f->value, "%" PRIu64 " bytes with the hash %016" PRIx64, size, hash);
     else
-        snprintf(f->value, sizeof f->value, "%.40s, %lld bytes", path, (long long)st.st_size);
+        snprintf(f->value, sizeof f->value, path ? "none that can be read" : "none");
+    if (fd >= 0)
+        close(fd);
+}
+
+/* One message: every rank knows that there are too few harts, the first says it. */
+static enum sim_status check_harts(const struct ranks *r)
+{
+    if (r->config->dtb || r->config->smp >= (uint32_t)ic_nr_ranks(r->ic))
+        return SIM_OK;
+    if (ic_rank(r->ic) == 0)
+        sim_error("%d ranks need as many harts: -smp is %u (start fewer ranks, or give it more harts)",
+                  (int)ic_nr_ranks(r->ic), r->config->smp);
+    return SIM_ERR_INVALID;
 }
 
 static enum sim_status agree(struct ranks *r)
@@ -540,6 +605,8 @@ enum sim_status ranks_create(struct sim *sim, const struct config *config, struc
     sim_mutex_init(&r->lock, SIM_RANK_RANKS);
     ic_on_lost(ic, on_lost, r);
     enum sim_status status = agree(r);
+    if (status == SIM_OK)
+        status = check_harts(r);
     if (status == SIM_OK)
         status = introduce(r);
     if (status != SIM_OK) {
@@ -641,6 +708,7 @@ static void register_handlers(struct ranks *r)
         {MSG_WANT_END, "want-end", on_want_end},
         {MSG_END, "end", on_end},
         {MSG_BOOT, "boot", on_boot},
+        {MSG_ABORT, "abort", on_abort},
     };
 
     for (size_t i = 0; i < SIM_ARRAY_LEN(handlers); i++)

@@ -39,6 +39,11 @@ enum sim_status ranks_connect(struct ranks *r, struct machine *m) SIM_MUST_CHECK
 /* Loads (rank 0), and sets the harts of all ranks to where they start. Collective, executors stopped. */
 enum sim_status ranks_load(struct ranks *r) SIM_MUST_CHECK;
 
+/* This rank cannot go on, and has said why: the others end too, with `code`, and say nothing. Before
+ * ranks_disconnect. */
+void ranks_abort(struct ranks *r, int code);
+/* The code of another rank's abort; 0: none did. */
+int ranks_abort_code(const struct ranks *r);
 /* Blocks until all ranks end; every rank gets the same answer. Context: launch thread. */
 enum sim_end ranks_wait_end(struct ranks *r, int *code);
 /* After executors and I/O have stopped: says good-bye. Collective. */

@@ -578,8 +578,11 @@ static int run_machine(struct run *r)
     if (r->config->virtual_clock)
         sim_clock_init(&r->sim->clock, SIM_CLOCK_VIRTUAL);
     if (set_up_machine(r) != SIM_OK) {
+        code = r->ranks && ranks_abort_code(r->ranks) ? ranks_abort_code(r->ranks) : EXIT_CODE_USAGE;
+        if (r->ranks)
+            ranks_abort(r->ranks, code);
         tear_down(r);
-        return EXIT_CODE_USAGE;
+        return code;
     }
     enum sim_end why = SIM_END_ERROR;
     if (start(r) == SIM_OK)

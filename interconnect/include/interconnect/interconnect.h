@@ -107,6 +107,9 @@ int64_t ic_clock_offset_ns(const struct ic *ic, uint64_t *error_ns);
 /* Starts the progress thread: it polls while no other thread has for a while, sleeps when the rank is idle
  * (woken by a doorbell on one host), sends heartbeats and notices lost ranks. */
 enum sim_status ic_start(struct ic *ic) SIM_MUST_CHECK;
+/* The run ends for a reason that all ranks hear of: what waits in a collective here returns SIM_ERR_IO, also later
+ * ones. ic_stop stays orderly. Context: any, handlers too. */
+void ic_give_up(struct ic *ic);
 /* Says good-bye to all ranks, waits (bounded) for theirs, stops the progress thread. Afterwards silence of a
  * rank is no loss. Collective. */
 void ic_stop(struct ic *ic);

@@ -16,7 +16,7 @@ enum {
     PIECE_BYTES = 8192, /* small enough to pass as one eager message */
     GATHER_MAX = 64 << 20,
     SPIN_NS = 50000,
-    NAP_NS = 1000000,
+    NAP_NS = 10000000,
     FACT_NAME = 40
 };
 

@@ -17,6 +17,7 @@ enum {
     SPIN_NS = 20000,
     RESTLESS_NS = 50000, /* something is under way that only polls bring on */
     WATCH_NS = 1000000,
+    LOOK_MAX_NS = 8 * WATCH_NS,
     LAST_WORDS_NS = 200000000,
     FIRST_NAP_NS = 20000 /* doubles while nothing comes, up to nap_cap_ns */
 };
@@ -153,11 +154,24 @@ static void serve(struct ic *ic)
             quiet = sim_host_ns() + SPIN_NS;
 }
 
+/* A thread in ic_nap hears the bell itself: sleeps for a while, longer from time to time. */
+static bool others_nap(struct ic *ic, uint64_t *look_ns)
+{
+    if (!atomic_load_explicit(&ic->nappers, memory_order_relaxed)) {
+        *look_ns = WATCH_NS;
+        return false;
+    }
+    sim_thread_sleep(*look_ns);
+    if (*look_ns < LOOK_MAX_NS)
+        *look_ns *= 2;
+    return true;
+}
+
 static void *progress_main(void *arg)
 {
     struct ic *ic = arg;
     struct ic_bell *bell = own_bell(ic);
-    uint64_t next_tick = 0, nap_ns = FIRST_NAP_NS;
+    uint64_t next_tick = 0, nap_ns = FIRST_NAP_NS, look_ns = WATCH_NS;
     uint32_t polls = 0, rung = atomic_load_explicit(&bell->rung, memory_order_acquire);
 
     while (!atomic_load_explicit(&ic->progress_stop, memory_order_acquire)) {
@@ -167,9 +181,7 @@ static void *progress_main(void *arg)
             atomic_store_explicit(&ic->tick_due, true, memory_order_relaxed);
             next_tick = now + IC_TICK_NS;
         }
-        /* A thread in ic_nap hears the bell itself. */
-        if (atomic_load_explicit(&ic->nappers, memory_order_relaxed)) {
-            sim_thread_sleep(WATCH_NS);
+        if (others_nap(ic, &look_ns)) {
             rung = rung_now;
             continue;
         }

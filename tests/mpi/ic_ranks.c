@@ -169,8 +169,13 @@ static bool case_idle(struct rank *me)
     double cpu = cpu_seconds();
     nap_ns(3000000000);
     printf("%s: idle, %.2f %% CPU\n", ic_rank_name(me->ic, ic_rank(me->ic)), (cpu_seconds() - cpu) / 3 * 100);
+    if (!ic_rank(me->ic))
+        nap_ns(2000000000);
+    cpu = cpu_seconds();
     if (ic_barrier(me->ic) != SIM_OK)
         return false;
+    if (ic_rank(me->ic))
+        printf("%s: in a barrier, %.2f %% CPU\n", ic_rank_name(me->ic, ic_rank(me->ic)), (cpu_seconds() - cpu) / 2 * 100);
     if (!ic_rank(me->ic))
         ask_and_print(me, "an idle");
     return true;

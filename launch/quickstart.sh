@@ -8,6 +8,7 @@ cd "$top"
 build=${BUILD_DIR:-$top/build}
 guest=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/partita/guest
 harts=4
+ranks=${RANKS:-2} # the guest is one machine spread over this many
 
 bold "[1/4] packages"
 packages_install cmake ninja-build gcc libc6-dev pkg-config libfdt-dev libhwloc-dev libnuma-dev libopenmpi-dev openmpi-bin libslirp-dev libzstd-dev libxxhash-dev libjansson-dev \
@@ -27,18 +28,23 @@ build_program 2>&1 | tee "$build/quickstart.log" | show || {
   exit 1
 }
 
-bold "[3/4] guest: Debian 13 for riscv64"
+bold "[3/4] guest: Debian for riscv64"
 launch/guest/fetch.sh "$guest"
 
-bold "[4/4] run"
+bold "[4/4] run: one machine of $harts harts on $ranks ranks"
 action=poweroff
-limits=(--timeout 120)
+limits=(--timeout 300)
+launcher=() spread=(--ranks "$ranks")
 if [ -t 0 ] && [ -t 1 ]; then
+  # The keyboard is one process's: the ranks are threads of it.
   action=shell limits=()
   echo "  a shell of the guest follows; Ctrl-A x ends Partita"
+elif [ "$ranks" -gt 1 ] && command -v mpirun >/dev/null; then
+  launcher=(mpirun --oversubscribe --bind-to none -n "$ranks") spread=()
+  [ "$(id -u)" != 0 ] || export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
-command=("$build/partita" run -smp "$harts" -m 1G -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz"
-  -append "console=ttyS0 quiet act=$action" "${limits[@]}" "$@")
+command=("${launcher[@]}" "$build/partita" run "${spread[@]}" -smp "$harts" -m 1G -kernel "$guest/Image"
+  -initrd "$guest/initramfs.cpio.gz" -append "console=ttyS0 quiet act=$action" "${limits[@]}" "$@")
 printf ' '; printf ' %q' "${command[@]}"; echo
 if [ "$action" = shell ]; then exec "${command[@]}"; fi
 

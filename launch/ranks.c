@@ -734,6 +734,24 @@ static enum sim_status create_dsm(struct ranks *r)
     return SIM_OK;
 }
 
+/* "one machine on 2 ranks: harts 0-1 on rank 0 (host n1, pid 4711), ..." */
+static void say_plan(const struct ranks *r)
+{
+    char text[512];
+    size_t len = 0;
+
+    for (uint32_t i = 0; i < r->plan->nr_ranks && len < sizeof text; i++) {
+        const struct part_rank *rank = &r->plan->rank[i];
+        len += (size_t)snprintf(text + len, sizeof text - len, "%s hart%s %u", i ? "," : "",
+                                rank->nr_harts > 1 ? "s" : "", rank->first_hart);
+        if (rank->nr_harts > 1 && len < sizeof text)
+            len += (size_t)snprintf(text + len, sizeof text - len, "-%u", rank->first_hart + rank->nr_harts - 1);
+        if (len < sizeof text)
+            len += (size_t)snprintf(text + len, sizeof text - len, " on %s", ic_rank_name(r->ic, (rank_t)i));
+    }
+    sim_info("one machine on %u ranks:%s", r->plan->nr_ranks, text);
+}
+
 enum sim_status ranks_connect(struct ranks *r, struct machine *m)
 {
     struct sim *sim = r->sim;
@@ -752,7 +770,10 @@ enum sim_status ranks_connect(struct ranks *r, struct machine *m)
     sim->poll_interval_ns = ic_poll_interval_ns(r->ic);
     SIM_TRY(ic_start(r->ic));
     r->started = true;
-    return ic_barrier(r->ic);
+    SIM_TRY(ic_barrier(r->ic));
+    if (ic_rank(r->ic) == 0)
+        say_plan(r);
+    return SIM_OK;
 }
 
 static enum sim_status load_and_tell(struct ranks *r)

@@ -312,15 +312,28 @@ static const struct state_field aclint_hart_fields[] = {
     STATE_SCALAR(struct aclint_hart, STATE_U64, mtimecmp),
     STATE_END,
 };
+STATE_LAYOUT(aclint_hart, struct aclint_hart,
+              STATE_DERIVED(struct aclint_hart, aclint)
+              STATE_DERIVED(struct aclint_hart, soft_irq)
+              STATE_DERIVED(struct aclint_hart, timer_irq)
+              STATE_DERIVED(struct aclint_hart, timer) STATE_DERIVED(struct aclint_hart, mtip));
 static const struct state_desc aclint_hart_state = {
-    .name = "aclint-hart", .version = 1, .fields = aclint_hart_fields};
+    .name = "aclint-hart", .version = 1, .fields = aclint_hart_fields,
+    STATE_LAYOUT_OF(aclint_hart, struct aclint_hart)};
 static const struct state_field aclint_fields[] = {
     STATE_SCALAR(struct aclint, STATE_U64, offset),
     STATE_DYN_STRUCTS(struct aclint, hart, nr_harts, &aclint_hart_state),
     STATE_END,
 };
+STATE_LAYOUT(aclint, struct aclint,
+              STATE_DERIVED(struct aclint, dev) STATE_DERIVED(struct aclint, region)
+              STATE_DERIVED(struct aclint, sim) STATE_DERIVED(struct aclint, lock)
+              STATE_DERIVED(struct aclint, hz) STATE_DERIVED(struct aclint, time_moved)
+              STATE_DERIVED(struct aclint, time_opaque)
+              STATE_PADDING(struct aclint, nr_harts));
 static const struct state_desc aclint_state = {
-    .name = "aclint", .version = 1, .fields = aclint_fields, .post_load = aclint_post_load};
+    .name = "aclint", .version = 1, .fields = aclint_fields,
+    STATE_LAYOUT_OF(aclint, struct aclint), .post_load = aclint_post_load};
 static const struct device_ops aclint_ops = {
     .name = "aclint", .reset = aclint_reset, .destroy = aclint_destroy, .state = &aclint_state};
 

@@ -222,8 +222,13 @@ static const struct state_field rtc_fields[] = {
     STATE_SCALAR(struct rtc, STATE_U8, irq_enabled),
     STATE_END,
 };
+STATE_LAYOUT(rtc, struct rtc,
+              STATE_DERIVED(struct rtc, dev) STATE_DERIVED(struct rtc, region)
+              STATE_DERIVED(struct rtc, sim) STATE_DERIVED(struct rtc, lock)
+              STATE_DERIVED(struct rtc, irq) STATE_DERIVED(struct rtc, timer));
 static const struct state_desc rtc_state = {
-    .name = "goldfish-rtc", .version = 1, .fields = rtc_fields, .post_load = rtc_post_load};
+    .name = "goldfish-rtc", .version = 1, .fields = rtc_fields,
+    STATE_LAYOUT_OF(rtc, struct rtc), .post_load = rtc_post_load};
 static const struct device_ops rtc_ops = {
     .name = "goldfish-rtc", .reset = rtc_reset, .destroy = rtc_destroy, .state = &rtc_state};
 static const struct mem_ops rtc_mem_ops = {.read = rtc_read, .write = rtc_write, .max_size = 4};

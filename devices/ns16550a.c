@@ -367,8 +367,14 @@ static const struct state_field uart_fields[] = {
     STATE_ARRAY(struct uart, STATE_U8, fifo),   STATE_SCALAR(struct uart, STATE_U8, head),
     STATE_SCALAR(struct uart, STATE_U8, count), STATE_END,
 };
+STATE_LAYOUT(uart, struct uart,
+              STATE_DERIVED(struct uart, dev) STATE_DERIVED(struct uart, region)
+              STATE_DERIVED(struct uart, lock) STATE_DERIVED(struct uart, irq)
+              STATE_DERIVED(struct uart, chardev) STATE_DERIVED(struct uart, reg_shift)
+              STATE_DERIVED(struct uart, irq_level));
 static const struct state_desc uart_state = {
-    .name = "ns16550a", .version = 1, .fields = uart_fields, .post_load = uart_post_load};
+    .name = "ns16550a", .version = 1, .fields = uart_fields,
+    STATE_LAYOUT_OF(uart, struct uart), .post_load = uart_post_load};
 static const struct device_ops uart_ops = {
     .name = "ns16550a", .reset = uart_reset, .destroy = uart_destroy, .state = &uart_state};
 static const struct mem_ops uart_mem_ops = {.read = uart_read, .write = uart_write};

@@ -403,8 +403,11 @@ static const struct state_field plic_context_fields[] = {
     STATE_SCALAR(struct plic_context, STATE_U32, threshold),
     STATE_END,
 };
+STATE_LAYOUT(plic_context, struct plic_context,
+              STATE_DERIVED(struct plic_context, high) STATE_DERIVED(struct plic_context, irq));
 static const struct state_desc plic_context_state = {
-    .name = "plic-context", .version = 1, .fields = plic_context_fields};
+    .name = "plic-context", .version = 1, .fields = plic_context_fields,
+    STATE_LAYOUT_OF(plic_context, struct plic_context)};
 static const struct state_field plic_fields[] = {
     STATE_ARRAY(struct plic, STATE_U64, level),
     STATE_ARRAY(struct plic, STATE_U64, pending),
@@ -413,8 +416,14 @@ static const struct state_field plic_fields[] = {
     STATE_DYN_STRUCTS(struct plic, context, nr_contexts, &plic_context_state),
     STATE_END,
 };
+STATE_LAYOUT(plic, struct plic,
+              STATE_DERIVED(struct plic, dev) STATE_DERIVED(struct plic, region)
+              STATE_DERIVED(struct plic, lock) STATE_DERIVED(struct plic, nr_sources)
+              STATE_DERIVED(struct plic, of_priority) STATE_DERIVED(struct plic, context_words)
+              STATE_DERIVED(struct plic, enabled_at));
 static const struct state_desc plic_state = {
-    .name = "plic", .version = 1, .fields = plic_fields, .post_load = plic_post_load};
+    .name = "plic", .version = 1, .fields = plic_fields,
+    STATE_LAYOUT_OF(plic, struct plic), .post_load = plic_post_load};
 static const struct device_ops plic_ops = {
     .name = "plic", .reset = plic_reset, .destroy = plic_destroy, .state = &plic_state};
 

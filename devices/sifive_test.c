@@ -50,8 +50,12 @@ static void finisher_destroy(struct device *d)
 }
 
 static const struct state_field finisher_fields[] = {STATE_END};
+STATE_LAYOUT(finisher, struct finisher,
+              STATE_DERIVED(struct finisher, dev) STATE_DERIVED(struct finisher, sim)
+              STATE_DERIVED(struct finisher, region));
 static const struct state_desc finisher_state = {
-    .name = "sifive-test", .version = 1, .fields = finisher_fields};
+    .name = "sifive-test", .version = 1, .fields = finisher_fields,
+    STATE_LAYOUT_OF(finisher, struct finisher)};
 static const struct device_ops finisher_ops = {
     .name = "sifive-test", .destroy = finisher_destroy, .state = &finisher_state};
 

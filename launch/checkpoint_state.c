@@ -14,13 +14,19 @@ static const struct state_field machine_fields[] = {
     STATE_SCALAR(struct machine_state, STATE_U64, carry_ps),
     STATE_SCALAR(struct machine_state, STATE_U32, cursor),
     STATE_END};
+STATE_LAYOUT(machine, struct machine_state,
+              STATE_DERIVED(struct machine_state, drive));
 static const struct state_desc machine_desc = {
-    .name = "machine", .version = 1, .fields = machine_fields};
+    .name = "machine", .version = 1, .fields = machine_fields,
+    STATE_LAYOUT_OF(machine, struct machine_state)};
 
 static const struct state_field drive_fields[] = {STATE_SCALAR(struct drive_state, STATE_U64, size),
                                                   STATE_SCALAR(struct drive_state, STATE_U64, mtime_ns),
                                                   STATE_END};
-static const struct state_desc drive_desc = {.name = "drive", .version = 1, .fields = drive_fields};
+STATE_LAYOUT(drive, struct drive_state,
+             );
+static const struct state_desc drive_desc = {.name = "drive", .version = 1, .fields = drive_fields,
+    STATE_LAYOUT_OF(drive, struct drive_state)};
 
 /* --- the list --- */
 

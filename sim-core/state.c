@@ -203,3 +203,58 @@ enum sim_status state_load(const struct state_desc *desc, void *object, const ui
     *used = (size_t)(r.p - data);
     return desc->post_load ? desc->post_load(object) : SIM_OK;
 }
+
+/* --- coverage --- */
+
+/* Bytes that are nobody's stay 1. */
+static void mark(uint8_t *map, uint32_t size, uint32_t offset, uint64_t len)
+{
+    for (uint64_t i = offset; i < offset + len && i < size; i++)
+        map[i] = 0;
+}
+
+static void mark_field(const struct state_desc *desc, const struct state_field *f, uint8_t *map)
+{
+    if (f->nr_at) {
+        mark(map, desc->size, f->offset, sizeof(void *));
+        mark(map, desc->size, f->nr_at, sizeof(uint32_t));
+        return;
+    }
+    mark(map, desc->size, f->offset, (uint64_t)f->count * stride(f));
+}
+
+/* Padding is what a compiler that knows the type clears. */
+static void mark_padding(const struct state_desc *desc, uint8_t *map)
+{
+    uint8_t *object = sim_zalloc_aligned(64, sim_align_up(desc->size, 64));
+
+    memset(object, 0xff, desc->size);
+    desc->clear_padding(object);
+    for (uint32_t i = 0; i < desc->size; i++)
+        if (!object[i])
+            map[i] = 0;
+    sim_free(object);
+}
+
+bool state_uncovered(const struct state_desc *desc, uint32_t *offset, uint32_t *size)
+{
+    uint32_t from = *offset;
+
+    if (!desc->clear_padding) {
+        *offset = *size = 0;
+        return true;
+    }
+    uint8_t *map = sim_zalloc(desc->size + 1u);
+    memset(map, 1, desc->size); /* and a 0 behind the end */
+    for (const struct state_field *f = desc->fields; f->name; f++)
+        mark_field(desc, f, map);
+    for (const struct state_derived *d = desc->derived; d->name; d++)
+        mark(map, desc->size, d->offset, d->size);
+    mark_padding(desc, map);
+    while (from < desc->size && !map[from])
+        from++;
+    for (*offset = from, *size = 0; map[*offset + *size];)
+        ++*size;
+    sim_free(map);
+    return *size != 0;
+}

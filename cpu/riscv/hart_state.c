@@ -64,10 +64,34 @@ static enum sim_status post_load(void *object)
     return SIM_OK;
 }
 
+STATE_LAYOUT(hart, struct rv_hart,
+              STATE_DERIVED(struct rv_hart, tlb) STATE_DERIVED(struct rv_hart, code_tlb)
+              STATE_DERIVED(struct rv_hart, budget) STATE_DERIVED(struct rv_hart, mxcsr)
+              STATE_DERIVED(struct rv_hart, fp_on) STATE_DERIVED(struct rv_hart, res_addr)
+              STATE_DERIVED(struct rv_hart, res_value) STATE_DERIVED(struct rv_hart, res_size)
+              STATE_DERIVED(struct rv_hart, res_sc) STATE_DERIVED(struct rv_hart, host_sp)
+              STATE_DERIVED(struct rv_hart, jit_scratch)
+              STATE_DERIVED(struct rv_hart, cbo_zero_on) STATE_DERIVED(struct rv_hart, code_base)
+              STATE_DERIVED(struct rv_hart, trap_cause) STATE_DERIVED(struct rv_hart, stop_reason)
+              STATE_DERIVED(struct rv_hart, trap_tval) STATE_DERIVED(struct rv_hart, vcpu)
+              STATE_DERIVED(struct rv_hart, machine) STATE_DERIVED(struct rv_hart, isa)
+              STATE_DERIVED(struct rv_hart, hartid) STATE_DERIVED(struct rv_hart, exclusive)
+              STATE_DERIVED(struct rv_hart, mmio_step) STATE_DERIVED(struct rv_hart, holds_pages)
+              STATE_DERIVED(struct rv_hart, sbi) STATE_DERIVED(struct rv_hart, slice)
+              STATE_DERIVED(struct rv_hart, misa) STATE_DERIVED(struct rv_hart, mseccfg)
+              STATE_DERIVED(struct rv_hart, timer_pending) STATE_DERIVED(struct rv_hart, pmp)
+              STATE_DERIVED(struct rv_hart, nr_pmp) STATE_DERIVED(struct rv_hart, tlb_pool)
+              STATE_DERIVED(struct rv_hart, tlb_key) STATE_DERIVED(struct rv_hart, tlb_stamp)
+              STATE_DERIVED(struct rv_hart, walk_ram) STATE_DERIVED(struct rv_hart, decoded)
+              STATE_DERIVED(struct rv_hart, jit) STATE_DERIVED(struct rv_hart, req)
+              STATE_DERIVED(struct rv_hart, revokes_seen) STATE_DERIVED(struct rv_hart, acks_due)
+              STATE_DERIVED(struct rv_hart, polled_ns) STATE_DERIVED(struct rv_hart, count)
+              STATE_PADDING(struct rv_hart, nr_pmp) STATE_PADDING(struct rv_hart, acks_due));
 const struct state_desc rv_hart_state = {
     .name = "riscv-hart",
     .version = 1,
     .fields = fields,
+    STATE_LAYOUT_OF(hart, struct rv_hart),
     .pre_save = pre_save,
     .post_load = post_load,
 };

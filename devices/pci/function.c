@@ -197,5 +197,12 @@ static const struct state_field function_fields[] = {
     STATE_SUB(struct pci_function, msix, &pci_msix_state),
     STATE_END};
 
+STATE_LAYOUT(function, struct pci_function,
+              STATE_DERIVED(struct pci_function, ops) STATE_DERIVED(struct pci_function, host)
+              STATE_DERIVED(struct pci_function, space) STATE_DERIVED(struct pci_function, lock)
+              STATE_DERIVED(struct pci_function, slot)
+              STATE_DERIVED(struct pci_function, writable)
+              STATE_DERIVED(struct pci_function, initial) STATE_DERIVED(struct pci_function, bar));
 const struct state_desc pci_function_state = {
-    .name = "pci-function", .version = 1, .fields = function_fields, .post_load = function_post_load};
+    .name = "pci-function", .version = 1, .fields = function_fields,
+    STATE_LAYOUT_OF(function, struct pci_function), .post_load = function_post_load};

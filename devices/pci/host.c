@@ -224,8 +224,16 @@ static void host_pre_save(void *object)
 }
 
 static const struct state_field host_fields[] = {STATE_PLUGGED(struct pci_host, plugged), STATE_END};
+STATE_LAYOUT(host, struct pci_host,
+              STATE_DERIVED(struct pci_host, dev) STATE_DERIVED(struct pci_host, space)
+              STATE_DERIVED(struct pci_host, ecam) STATE_DERIVED(struct pci_host, window)
+              STATE_DERIVED(struct pci_host, irq) STATE_DERIVED(struct pci_host, lock)
+              STATE_DERIVED(struct pci_host, asserted) STATE_DERIVED(struct pci_host, slot)
+              STATE_DERIVED(struct pci_host, bridge_lock)
+              STATE_DERIVED(struct pci_host, bridge)); /* saved as what slot 0 has */
 static const struct state_desc host_state = {
-    .name = "pcie-host", .version = 1, .fields = host_fields, .pre_save = host_pre_save};
+    .name = "pcie-host", .version = 1, .fields = host_fields,
+    STATE_LAYOUT_OF(host, struct pci_host), .pre_save = host_pre_save};
 static const struct device_ops host_ops = {
     .name = "pcie-host", .reset = host_reset, .destroy = host_destroy, .state = &host_state};
 

@@ -160,8 +160,11 @@ static const struct state_field entry_fields[] = {
     STATE_SCALAR(struct pci_msix_entry, STATE_U32, data),
     STATE_SCALAR(struct pci_msix_entry, STATE_U32, control),
     STATE_END};
+STATE_LAYOUT(entry, struct pci_msix_entry,
+             );
 static const struct state_desc entry_state = {
-    .name = "msix-entry", .version = 1, .fields = entry_fields};
+    .name = "msix-entry", .version = 1, .fields = entry_fields,
+    STATE_LAYOUT_OF(entry, struct pci_msix_entry)};
 
 static enum sim_status msix_post_load(void *object)
 {
@@ -180,5 +183,10 @@ static const struct state_field msix_fields[] = {
     STATE_SCALAR(struct pci_msix, STATE_U32, firing),
     STATE_STRUCTS(struct pci_msix, entry, PCI_MSIX_MAX, &entry_state),
     STATE_END};
+STATE_LAYOUT(msix, struct pci_msix,
+              STATE_DERIVED(struct pci_msix, cap) STATE_DERIVED(struct pci_msix, bar)
+              STATE_DERIVED(struct pci_msix, nr) STATE_DERIVED(struct pci_msix, delivering)
+              STATE_DERIVED(struct pci_msix, again));
 const struct state_desc pci_msix_state = {
-    .name = "msix", .version = 1, .fields = msix_fields, .post_load = msix_post_load};
+    .name = "msix", .version = 1, .fields = msix_fields,
+    STATE_LAYOUT_OF(msix, struct pci_msix), .post_load = msix_post_load};

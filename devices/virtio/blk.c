@@ -304,8 +304,12 @@ static void blk_destroy(struct virtio_device *v)
 
 static const struct state_field blk_fields[] = {
     STATE_SUB(struct virtio_blk, v, &virtio_core_state), STATE_END};
+STATE_LAYOUT(blk, struct virtio_blk,
+              STATE_DERIVED(struct virtio_blk, b) STATE_DERIVED(struct virtio_blk, config)
+              STATE_DERIVED(struct virtio_blk, free));
 static const struct state_desc blk_state = {
-    .name = "virtio-blk", .version = 1, .fields = blk_fields};
+    .name = "virtio-blk", .version = 1, .fields = blk_fields,
+    STATE_LAYOUT_OF(blk, struct virtio_blk)};
 
 static const struct virtio_ops blk_ops = {.name = "virtio-blk",
                                           .id = VIRTIO_ID_BLOCK,

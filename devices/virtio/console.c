@@ -146,9 +146,13 @@ static const struct state_field console_fields[] = {
     STATE_SCALAR(struct virtio_console, STATE_U32, input_len),
     STATE_ARRAY(struct virtio_console, STATE_U8, input),
     STATE_END};
+STATE_LAYOUT(console, struct virtio_console,
+              STATE_DERIVED(struct virtio_console, c) STATE_DERIVED(struct virtio_console, chain)
+              STATE_PADDING(struct virtio_console, input));
 static const struct state_desc console_state = {.name = "virtio-console",
                                                 .version = 1,
                                                 .fields = console_fields,
+    STATE_LAYOUT_OF(console, struct virtio_console),
                                                 .post_load = console_post_load};
 
 static const struct virtio_ops console_ops = {.name = "virtio-console",

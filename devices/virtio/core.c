@@ -262,8 +262,13 @@ static const struct state_field queue_fields[] = {
     STATE_SCALAR(struct virtqueue, STATE_U16, published),
     STATE_END};
 
+STATE_LAYOUT(queue, struct virtqueue,
+              STATE_DERIVED(struct virtqueue, inflight) STATE_DERIVED(struct virtqueue, max_size)
+              STATE_DERIVED(struct virtqueue, desc) STATE_DERIVED(struct virtqueue, avail)
+              STATE_DERIVED(struct virtqueue, used) STATE_DERIVED(struct virtqueue, pinned));
 static const struct state_desc queue_state = {
-    .name = "virtqueue", .version = 1, .fields = queue_fields};
+    .name = "virtqueue", .version = 1, .fields = queue_fields,
+    STATE_LAYOUT_OF(queue, struct virtqueue)};
 
 static const struct state_field core_fields[] = {
     STATE_SCALAR(struct virtio_device, STATE_U64, accepted),
@@ -273,5 +278,22 @@ static const struct state_field core_fields[] = {
     STATE_STRUCTS(struct virtio_device, queue, VIRTIO_MAX_QUEUES, &queue_state),
     STATE_END};
 
+STATE_LAYOUT(core, struct virtio_device,
+              STATE_DERIVED(struct virtio_device, ops) STATE_DERIVED(struct virtio_device, sim)
+              STATE_DERIVED(struct virtio_device, lock) STATE_DERIVED(struct virtio_device, label)
+              STATE_DERIVED(struct virtio_device, space)
+              STATE_DERIVED(struct virtio_device, transport)
+              STATE_DERIVED(struct virtio_device, transport_opaque)
+              STATE_DERIVED(struct virtio_device, offered)
+              STATE_DERIVED(struct virtio_device, complained)
+              STATE_DERIVED(struct virtio_device, deferred)
+              STATE_DERIVED(struct virtio_device, resetting)
+              STATE_DERIVED(struct virtio_device, config)
+              STATE_DERIVED(struct virtio_device, config_size)
+              STATE_DERIVED(struct virtio_device, nr_queues)
+              STATE_DERIVED(struct virtio_device, pins) STATE_DERIVED(struct virtio_device, again)
+              STATE_DERIVED(struct virtio_device, again_timer)
+              STATE_PADDING(struct virtio_device, again));
 const struct state_desc virtio_core_state = {
-    .name = "virtio", .version = 1, .fields = core_fields, .post_load = core_post_load};
+    .name = "virtio", .version = 1, .fields = core_fields,
+    STATE_LAYOUT_OF(core, struct virtio_device), .post_load = core_post_load};

@@ -260,9 +260,14 @@ static const struct state_field mmio_fields[] = {
     STATE_PLUGGED(struct virtio_mmio, plugged),
     STATE_END};
 
+STATE_LAYOUT(mmio, struct virtio_mmio,
+              STATE_DERIVED(struct virtio_mmio, dev) STATE_DERIVED(struct virtio_mmio, space)
+              STATE_DERIVED(struct virtio_mmio, region) STATE_DERIVED(struct virtio_mmio, irq)
+              STATE_DERIVED(struct virtio_mmio, v));
 static const struct state_desc mmio_state = {.name = "virtio-mmio",
                                              .version = 1,
                                              .fields = mmio_fields,
+    STATE_LAYOUT_OF(mmio, struct virtio_mmio),
                                              .pre_save = mmio_pre_save,
                                              .post_load = mmio_post_load};
 

@@ -223,8 +223,15 @@ static const struct state_field net_fields[] = {
     STATE_SUB(struct virtio_net, v, &virtio_core_state),
     STATE_ARRAY(struct virtio_net, STATE_U8, config.mac),
     STATE_END};
+STATE_LAYOUT(net, struct virtio_net,
+              STATE_DERIVED(struct virtio_net, n) STATE_DERIVED(struct virtio_net, config.status)
+              STATE_DERIVED(struct virtio_net, tx) STATE_DERIVED(struct virtio_net, rx_first)
+              STATE_DERIVED(struct virtio_net, rx_more) STATE_DERIVED(struct virtio_net, control)
+              STATE_DERIVED(struct virtio_net, frame)
+              STATE_PADDING(struct virtio_net, frame));
 static const struct state_desc net_state = {
-    .name = "virtio-net", .version = 1, .fields = net_fields};
+    .name = "virtio-net", .version = 1, .fields = net_fields,
+    STATE_LAYOUT_OF(net, struct virtio_net)};
 
 static const struct virtio_ops net_ops = {.name = "virtio-net",
                                           .id = VIRTIO_ID_NET,

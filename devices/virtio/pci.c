@@ -399,9 +399,14 @@ static const struct state_field function_fields[] = {
     STATE_SCALAR(struct virtio_pci, STATE_U16, config_vector),
     STATE_PLUGGED(struct virtio_pci, plugged),
     STATE_END};
+STATE_LAYOUT(function, struct virtio_pci,
+              STATE_DERIVED(struct virtio_pci, v) STATE_DERIVED(struct virtio_pci, label)
+              STATE_DERIVED(struct virtio_pci, window)
+              STATE_PADDING(struct virtio_pci, window));
 static const struct state_desc function_state = {.name = "virtio-pci",
                                                  .version = 1,
                                                  .fields = function_fields,
+    STATE_LAYOUT_OF(function, struct virtio_pci),
                                                  .post_load = function_post_load};
 
 static const struct pci_function_ops function_ops = {.name = "virtio-pci",

@@ -90,8 +90,11 @@ static const struct state_field rng_fields[] = {
     STATE_SUB(struct virtio_rng, v, &virtio_core_state),
     STATE_SCALAR(struct virtio_rng, STATE_U64, seed),
     STATE_END};
+STATE_LAYOUT(rng, struct virtio_rng,
+              STATE_DERIVED(struct virtio_rng, chain));
 static const struct state_desc rng_state = {
-    .name = "virtio-rng", .version = 1, .fields = rng_fields};
+    .name = "virtio-rng", .version = 1, .fields = rng_fields,
+    STATE_LAYOUT_OF(rng, struct virtio_rng)};
 
 static const struct virtio_ops rng_ops = {.name = "virtio-rng",
                                           .id = VIRTIO_ID_RNG,

@@ -104,6 +104,16 @@ static inline void sim_guest_races_end(void)
 #endif
 }
 
+/* Zeroes the bytes of *p that belong to no member (state.h). Compilers without the builtin leave them. */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+#define SIM_CLEAR_PADDING(p) __builtin_clear_padding(p)
+#endif
+#endif
+#ifndef SIM_CLEAR_PADDING
+#define SIM_CLEAR_PADDING(p) ((void)(p))
+#endif
+
 /* a hint to the host that this thread spins */
 static inline void sim_cpu_relax(void)
 {

@@ -7,6 +7,7 @@
 #ifndef SIM_CORE_STATE_H
 #define SIM_CORE_STATE_H
 
+#include "sim-core/compiler.h"
 #include "sim-core/status.h"
 #include "sim-core/types.h"
 
@@ -29,6 +30,13 @@ struct state_field {
     uint32_t nr_at;
 };
 
+/* A member that is not saved: it follows from others or from the configuration, or means nothing while the world is
+ * frozen. */
+struct state_derived {
+    const char *name;
+    uint32_t offset, size;
+};
+
 struct state_desc {
     const char *name;
     uint32_t version;
@@ -37,6 +45,10 @@ struct state_desc {
      * have reached; it returns SIM_ERR_FORMAT after logging. Context: frozen world. */
     void (*pre_save)(void *object);
     enum sim_status (*post_load)(void *object);
+    /* STATE_LAYOUT: what state_uncovered goes by. */
+    uint32_t size;
+    const struct state_derived *derived; /* ends with name == NULL */
+    void (*clear_padding)(void *object);
 };
 
 /* What is plugged into a slot: its table and itself; both NULL while the slot is empty. Fullness is
@@ -54,7 +66,7 @@ struct state_object {
     {#member, offsetof(stype, member), STATE_STRUCT, 1, n, sizeof(((stype *)0)->member[0]), desc, 0}
 /* One nested struct. */
 #define STATE_SUB(stype, member, desc)                                                             \
-    {#member, offsetof(stype, member), STATE_STRUCT, 1, 1, 0, desc, 0}
+    {#member, offsetof(stype, member), STATE_STRUCT, 1, 1, sizeof(((stype *)0)->member), desc, 0}
 /* A `struct state_object` member, or an array of them: objects whose type the holder does not know. */
 #define STATE_PLUGGED(stype, member)                                                               \
     {#member, offsetof(stype, member), STATE_OBJECT, 1,                                            \
@@ -65,6 +77,19 @@ struct state_object {
 #define STATE_DYN_STRUCTS(stype, member, nr_member, desc)                                          \
     {#member, offsetof(stype, member), STATE_STRUCT, 1, 0, sizeof(*((stype *)0)->member), desc,    \
      offsetof(stype, nr_member)}
+/* The members of `stype` that are not saved, STATE_DERIVED(stype, member) each: before the desc, which then has
+ * STATE_LAYOUT_OF(name, stype). A test sees to it that each member is in one of the two lists. */
+#define STATE_LAYOUT(name, stype, ...)                                                             \
+    static void name##_clear_padding(void *object) { SIM_CLEAR_PADDING((stype *)object); }         \
+    static const struct state_derived name##_derived[] = {__VA_ARGS__ {NULL, 0, 0}}
+#define STATE_LAYOUT_OF(name, stype)                                                               \
+    .size = sizeof(stype), .derived = name##_derived, .clear_padding = name##_clear_padding
+#define STATE_DERIVED(stype, member)                                                               \
+    {#member, offsetof(stype, member), sizeof(((stype *)0)->member)},
+/* The bytes up to the next multiple of 8: gcc 12 does not know padding behind an array of structs that have some. */
+#define STATE_PADDING(stype, member)                                                               \
+    {"padding behind " #member, offsetof(stype, member) + sizeof(((stype *)0)->member),            \
+     -(offsetof(stype, member) + sizeof(((stype *)0)->member)) % 8},
 #define STATE_END {NULL, 0, 0, 0, 0, 0, NULL, 0}
 
 /* A growing byte buffer. */
@@ -81,5 +106,9 @@ void state_save(const struct state_desc *desc, void *object, struct state_buf *b
  * failure; the object is then unspecified and must be reset. */
 enum sim_status state_load(const struct state_desc *desc, void *object, const uint8_t *data,
                            size_t len, size_t *used) SIM_MUST_CHECK;
+
+/* The first bytes at or after *offset that are neither in the table, nor derived, nor padding; false: there are none. A desc
+ * without a layout is uncovered as a whole (*size 0, *offset 0). For tests. */
+bool state_uncovered(const struct state_desc *desc, uint32_t *offset, uint32_t *size);
 
 #endif

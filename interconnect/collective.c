@@ -205,9 +205,9 @@ static const char *value_of(const struct fact *facts, uint32_t bytes, const char
     return "nothing";
 }
 
-/* One rank's facts against rank 0's; only rank 0 says so, and only the first difference of a rank: one
- * that is of another version differs in everything. */
-static bool agrees(struct ic *ic, rank_t r, void **facts, const uint32_t *lens)
+/* One rank's facts against rank 0's, with a message if `loud`: about the first difference only, because one that
+ * is of another version differs in everything. */
+static bool agrees(struct ic *ic, rank_t r, void **facts, const uint32_t *lens, bool loud)
 {
     const struct fact *first = facts[0], *other = facts[r];
 
@@ -215,13 +215,13 @@ static bool agrees(struct ic *ic, rank_t r, void **facts, const uint32_t *lens)
         const char *theirs = value_of(other, lens[r], first[i].name);
         if (!strncmp(first[i].value, theirs, sizeof first[i].value))
             continue;
-        if (!ic->rank)
+        if (loud)
             sim_error("%.*s: %s has %.*s, %s has %.*s; all ranks must have the same", FACT_NAME,
                       first[i].name, ic_rank_name(ic, 0), (int)sizeof first[i].value,
                       first[i].value, ic_rank_name(ic, r), (int)sizeof first[i].value, theirs);
         return false;
     }
-    if (lens[r] != lens[0] && !ic->rank)
+    if (lens[r] != lens[0] && loud)
         sim_error("%s has %u facts to agree on, %s has %u", ic_rank_name(ic, 0),
                   (unsigned)(lens[0] / sizeof *first), ic_rank_name(ic, r),
                   (unsigned)(lens[r] / sizeof *first));
@@ -235,8 +235,8 @@ static enum sim_status compare_facts(struct ic *ic, const struct fact *facts, un
     enum sim_status status = ic_gather(ic, facts, (uint32_t)(nr * sizeof *facts), all, lens);
 
     if (status == SIM_OK) {
-        for (rank_t r = 1; r < ic->nr; r++)
-            if (!agrees(ic, r, all, lens))
+        for (rank_t r = 1; r < ic->nr && status == SIM_OK; r++)
+            if (!agrees(ic, r, all, lens, ic->rank == 0))
                 status = SIM_ERR_INVALID;
         ic_gather_free(ic, all);
     }

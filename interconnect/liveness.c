@@ -8,7 +8,7 @@
  * Silence counts from a rank's first heartbeat (its progress thread has started) to its good-bye. It is counted in
  * our ticks, not by the clock: who was stopped itself must not take the time for the others' silence.
  *
- * All ranks learn of a loss; the lowest one that is left logs it. */
+ * All ranks learn of a loss; the lowest one that is left logs it. Of silence each host warns once. */
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -149,13 +149,27 @@ static bool process_gone(const struct ic_peer *p)
     return p->pidfd >= 0 && poll(&fd, 1, 0) == 1;
 }
 
+static bool is_silent(struct ic *ic, const struct ic_peer *p)
+{
+    return p->silent_ns >= ic->config.warn_after_ns;
+}
+
+/* One warning from each host is enough. */
+static bool speaks_for_host(struct ic *ic)
+{
+    for (rank_t r = 0; r < ic->rank; r++)
+        if (ic_same_host(ic, r, ic->rank) && !is_lost(ic, r) && !is_silent(ic, &ic->peer[r]))
+            return false;
+    return true;
+}
+
 static void listen_to(struct ic *ic, struct ic_peer *p, uint64_t elapsed_ns)
 {
     char reason[IC_REASON];
 
     if (p->heard) {
         if (p->warned)
-            sim_info("%s is back", p->name);
+            sim_info("%s is back after %.1f s", p->name, (double)p->silent_ns / 1e9);
         p->heard = p->warned = false;
         p->silent_ns = 0;
         return;
@@ -169,7 +183,7 @@ static void listen_to(struct ic *ic, struct ic_peer *p, uint64_t elapsed_ns)
         /* Should it come back it must not go on alone. */
         struct lost_message m = lost_message(p->rank, reason);
         ic_send_urgent(ic, p->rank, IC_CONTROL_LOST, &m, sizeof m);
-    } else if (p->silent_ns >= ic->config.warn_after_ns && !p->warned) {
+    } else if (is_silent(ic, p) && !p->warned && speaks_for_host(ic)) {
         p->warned = true;
         sim_warn("nothing was heard of %s for %.1f s; waiting for it up to %.0f s", p->name,
                  (double)p->silent_ns / 1e9, (double)ic->config.lost_after_ns / 1e9);

@@ -84,7 +84,7 @@ uint64_t ic_poll_interval_ns(const struct ic *ic);
 void ic_set_batch_end(struct ic *ic, void (*fn)(void *opaque), void *opaque);
 
 /* Things all ranks must agree on, or whose values differ for a reason. Rank 0's are compared with
- * everybody's; a mismatch is logged once, naming both ranks and both values, and fails everywhere.
+ * everybody's; the first mismatch is logged once, naming both ranks and both values, and fails everywhere.
  * The interconnect adds its own: program version, message layout, byte order, page size. */
 struct ic_fact {
     const char *name; /* "kernel file" */

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "interconnect/interconnect.h"
 #include "sim-core/alloc.h"
@@ -60,6 +61,39 @@ static inline void *net_stop_main(void *arg)
 static inline void net_stop(struct net *n)
 {
     net_run(n, net_stop_main, n->ic, sizeof n->ic[0]);
+}
+
+/* --- what is logged --- */
+
+struct capture {
+    int saved;
+    FILE *file;
+};
+
+static inline void capture_begin(struct capture *c)
+{
+    c->file = tmpfile();
+    assert_non_null(c->file);
+    c->saved = dup(STDERR_FILENO);
+    dup2(fileno(c->file), STDERR_FILENO);
+}
+
+static inline void capture_end(struct capture *c)
+{
+    dup2(c->saved, STDERR_FILENO);
+    close(c->saved);
+}
+
+/* The number of lines that contain `text`. */
+static inline unsigned captured(struct capture *c, const char *text)
+{
+    char line[2048];
+    unsigned n = 0;
+
+    rewind(c->file);
+    while (fgets(line, sizeof line, c->file))
+        n += strstr(line, text) != NULL;
+    return n;
 }
 
 /* Polls all ranks until none has anything. */

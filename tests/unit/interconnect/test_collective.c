@@ -96,14 +96,21 @@ static void test_agree_on_the_same_facts(void **state)
 
 static void test_agree_fails_everywhere_when_one_differs(void **state)
 {
+    struct capture log;
     struct net n;
 
     (void)state;
     open_ranks(&n, 4, NULL);
-    rank[2].bad = true;
+    rank[2].bad = rank[3].bad = true;
+    capture_begin(&log);
     net_run(&n, agree_main, rank, sizeof rank[0]);
+    capture_end(&log);
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(rank[i].status, SIM_ERR_INVALID);
+    assert_int_equal(captured(&log, ""), 1);
+    assert_int_equal(captured(&log, "error: kernel file: rank 0 (host inproc"), 1);
+    assert_int_equal(captured(&log, "has Image, 5 bytes, rank 2 (host inproc"), 1);
+    fclose(log.file);
     net_close(&n);
 }
 
@@ -228,12 +235,19 @@ static void *lossy_main(void *arg)
 
 static void test_a_silent_rank_is_lost(void **state)
 {
+    struct capture log;
     struct net n;
 
     (void)state;
     atomic_store(&stuck, true);
     open_ranks(&n, 3, &impatient);
+    capture_begin(&log);
     net_run(&n, lossy_main, rank, sizeof rank[0]);
+    capture_end(&log);
+    assert_int_equal(captured(&log, "warning: nothing was heard of rank 2 (host"), 1);
+    assert_int_equal(captured(&log, "error: "), 1);
+    assert_int_equal(captured(&log, "error: rank 2 (host inproc"), 1);
+    fclose(log.file);
     for (unsigned i = 0; i < 3; i++) {
         assert_int_equal(rank[i].status, SIM_ERR_IO); /* rank 2 hears that it was given up */
         assert_int_equal(rank[i].lost, 1);
@@ -257,6 +271,7 @@ static void *pausing_main(void *arg)
         ic_send_small(me->ic, 1, IC_TYPE_TEST, NULL, 0);
         poll_for(me->ic, 1200000000);
         atomic_store(&stuck, false);
+        poll_for(me->ic, 600000000);
     }
     me->status = ic_barrier(me->ic);
     ic_stop(me->ic);
@@ -267,12 +282,18 @@ static void *pausing_main(void *arg)
 static void test_a_rank_may_come_back(void **state)
 {
     static const struct ic_config config = {.warn_after_ns = 500000000, .lost_after_ns = 20000000000u};
+    struct capture log;
     struct net n;
 
     (void)state;
     atomic_store(&stuck, true);
     open_ranks(&n, 2, &config);
+    capture_begin(&log);
     net_run(&n, pausing_main, rank, sizeof rank[0]);
+    capture_end(&log);
+    assert_int_equal(captured(&log, "warning: nothing was heard of rank 1 (host"), 1);
+    assert_int_equal(captured(&log, "partita: rank 1 (host"), 1); /* is back */
+    fclose(log.file);
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(rank[i].status, SIM_OK);
         assert_int_equal(rank[i].lost, 0);

@@ -34,6 +34,7 @@ enum sim_status jit_create(struct rv_machine *m, uint64_t cache_bytes, struct ji
     jit->ir = sim_new(struct ir_region);
     jit->alloc = sim_new(struct ir_alloc);
     jit->scan = sim_new(struct scan);
+    jit->quick = sim_zalloc_aligned(64, QUICK_SETS * sizeof *jit->quick);
     mem_set_code_ops(m->space, &jit_code_ops, jit);
     *out = jit;
     return SIM_OK;
@@ -56,6 +57,7 @@ void jit_destroy(struct jit *jit)
     sim_free(jit->ir);
     sim_free(jit->alloc);
     sim_free(jit->scan);
+    sim_free(jit->quick);
     sim_free(jit);
 }
 
@@ -140,15 +142,17 @@ static bool code_at_pc(struct rv_hart *h, gpa_t *gpa)
     return true;
 }
 
-/* The translation of the block at pc, made now if it is hot; NULL with GO_ON: interpret it. */
-static enum next find_code(struct jit *jit, struct rv_hart *h, struct jit_region **out)
+/* The translation of the block at pc and its entry, made now if it is hot; NULL with GO_ON: interpret
+ * it. */
+static enum next find_code(struct jit *jit, struct rv_hart *h, struct jit_region **out,
+                           const void **code)
 {
     gpa_t gpa;
 
     *out = NULL;
     if (!code_at_pc(h, &gpa))
         return GO_ON;
-    *out = jit_find(jit, h, gpa);
+    *out = jit_find(jit, h, gpa, code);
     if (*out)
         return GO_ON;
     _Atomic uint8_t *counter = jit_counter(jit, gpa);
@@ -158,6 +162,7 @@ static enum next find_code(struct jit *jit, struct rv_hart *h, struct jit_region
         return GO_ON;
     }
     switch (jit_translate(jit, h, out)) {
+    case JIT_TRANSLATED: *code = jit->cache.rx + (*out)->code.entry; break;
     case JIT_FULL: empty_cache(jit, h); return STOP;
     case JIT_NOT_NOW: atomic_store_explicit(counter, 1, memory_order_relaxed); break;
     default: break;
@@ -220,8 +225,9 @@ enum rv_stop_reason jit_run(struct rv_hart *h)
         h->jit = sim_new(struct jit_hart);
     while (!should_leave(h)) {
         struct jit_region *r;
+        const void *code;
 
-        if (find_code(jit, h, &r) == STOP)
+        if (find_code(jit, h, &r, &code) == STOP)
             return RV_STOP_NONE;
         if (!r) {
             from = NULL;
@@ -232,7 +238,6 @@ enum rv_stop_reason jit_run(struct rv_hart *h)
         if (from)
             jit_link(jit, from, r);
         from = NULL;
-        const void *code = jit->cache.rx + r->code.entry;
         remember(h, code);
         switch (run_code(jit, h, code)) {
         case IR_LEAVE_LINK:

@@ -7,7 +7,7 @@
  *   cache.c     code memory
  *
  * Locks: `lock` (SIM_RANK_JIT) serialises translators; `registry` (SIM_RANK_LEAF) guards pages, links
- * and deaths, also against DMA. Look-ups take none: regions are published by release stores and
+ * and deaths, also against DMA. Look-ups need none: regions are published by release stores and
  * freed only when every vCPU is stopped. */
 #ifndef CPU_JIT_PRIV_H
 #define CPU_JIT_PRIV_H
@@ -59,7 +59,20 @@ struct jit_page {
     bool translating;           /* do not unmark */
 };
 
+/* What look-ups ask for most: a few words instead of a region, most of which is not in the host's caches.
+ * The key is the code's gpa and the FP state it is wanted for; 0: empty. Written with the registry lock
+ * held, key last; read without: the key before and after. Never has a dead region. */
+struct jit_quick {
+    _Atomic uint64_t key;
+    _Atomic(struct jit_region *) region;
+    _Atomic(const void *) code;
+};
+struct jit_quick_set {
+    _Alignas(64) struct jit_quick way[2]; /* the newer first */
+};
+
 enum {
+    QUICK_SETS = 1 << 13,
     REGION_BUCKETS = 1 << 18,
     PAGE_BUCKETS = 1 << 12,
     COUNTERS = 1 << 18,
@@ -87,6 +100,7 @@ struct jit {
     /* Executions of blocks by the interpreter, by hash of gpa; harts add without care for each other.
      * It is the profile, and says where a translation can be at all: from the threshold on. */
     _Atomic uint8_t counter[COUNTERS];
+    struct jit_quick_set *quick;
     _Atomic(struct jit_region *) bucket[REGION_BUCKETS];
     struct jit_page *page[PAGE_BUCKETS];
     struct jit_region *graves; /* in no bucket any more; look-ups may still stand on them */
@@ -111,8 +125,10 @@ void jit_fill_target(struct ir_target *t);
 void jit_restore(struct rv_hart *h, const struct ir_site *site);
 
 /* --- registry.c --- */
-/* The living region for the code at gpa that suits the hart's FP state, or NULL. Lock-free. */
-struct jit_region *jit_find(struct jit *jit, const struct rv_hart *h, gpa_t gpa);
+/* The living region for the code at gpa that suits the hart's FP state, and its entry (RX) in *code; or
+ * NULL. Takes the registry lock only to note what it found. */
+struct jit_region *jit_find(struct jit *jit, const struct rv_hart *h, gpa_t gpa,
+                            const void **code);
 /* Page of gpa, made when it is new. Context: registry lock held. */
 struct jit_page *jit_page_get(struct jit *jit, gpa_t gpa);
 /* Sets the bits (offset / 2) of entries in the page where a new region at `entry` had better end: what

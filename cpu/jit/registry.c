@@ -24,14 +24,85 @@ static bool is_for(const struct jit_region *r, const struct rv_hart *h, gpa_t gp
     return !r->uses_fp || (r->fp_on == h->fp_on && r->frm == h->frm);
 }
 
-struct jit_region *jit_find(struct jit *jit, const struct rv_hart *h, gpa_t gpa)
-{
-    /* F1: pairs with F2 in jit_publish */
-    struct jit_region *r =
-        atomic_load_explicit(&jit->bucket[region_bucket(gpa)], memory_order_acquire);
+/* --- quick look-up --- */
 
+static struct jit_quick_set *quick_set(struct jit *jit, gpa_t gpa)
+{
+    return &jit->quick[(gpa >> 1) * 0x9e3779b97f4a7c15ull >> 40 & (QUICK_SETS - 1)];
+}
+
+static uint64_t quick_key(const struct rv_hart *h, gpa_t gpa)
+{
+    return (gpa | 1) ^ (uint64_t)(h->fp_on | h->frm << 1) << 58; /* a gpa has 56 bits */
+}
+
+static struct jit_region *quick_find(struct jit *jit, gpa_t gpa, uint64_t key, const void **code)
+{
+    struct jit_quick_set *set = quick_set(jit, gpa);
+
+    for (unsigned w = 0; w < 2; w++) {
+        struct jit_quick *q = &set->way[w];
+        /* Q1: pairs with Q2 in quick_put */
+        if (atomic_load_explicit(&q->key, memory_order_acquire) != key)
+            continue;
+        struct jit_region *r = atomic_load_explicit(&q->region, memory_order_relaxed);
+        *code = atomic_load_explicit(&q->code, memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&q->key, memory_order_relaxed) == key)
+            return r;
+    }
+    return NULL;
+}
+
+static void quick_put(struct jit_quick *q, uint64_t key, struct jit_region *r, const void *code)
+{
+    atomic_store_explicit(&q->key, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(&q->region, r, memory_order_relaxed);
+    atomic_store_explicit(&q->code, code, memory_order_relaxed);
+    /* Q2: pairs with Q1 */
+    atomic_store_explicit(&q->key, key, memory_order_release);
+}
+
+static void quick_note(struct jit *jit, gpa_t gpa, uint64_t key, struct jit_region *r,
+                       const void *code)
+{
+    struct jit_quick *way = quick_set(jit, gpa)->way;
+
+    sim_mutex_lock(&jit->registry);
+    if (!atomic_load_explicit(&r->dead, memory_order_relaxed)) {
+        quick_put(&way[1], atomic_load_explicit(&way[0].key, memory_order_relaxed),
+                  atomic_load_explicit(&way[0].region, memory_order_relaxed),
+                  atomic_load_explicit(&way[0].code, memory_order_relaxed));
+        quick_put(&way[0], key, r, code);
+    }
+    sim_mutex_unlock(&jit->registry);
+}
+
+static void quick_forget(struct jit *jit, const struct jit_region *r)
+{
+    struct jit_quick *way = quick_set(jit, r->gpa)->way;
+
+    for (unsigned w = 0; w < 2; w++)
+        if (atomic_load_explicit(&way[w].region, memory_order_relaxed) == r)
+            quick_put(&way[w], 0, NULL, NULL);
+}
+
+struct jit_region *jit_find(struct jit *jit, const struct rv_hart *h, gpa_t gpa, const void **code)
+{
+    uint64_t key = quick_key(h, gpa);
+    struct jit_region *r = quick_find(jit, gpa, key, code);
+
+    if (r)
+        return r;
+    /* F1: pairs with F2 in jit_publish */
+    r = atomic_load_explicit(&jit->bucket[region_bucket(gpa)], memory_order_acquire);
     while (r && !is_for(r, h, gpa))
         r = r->next;
+    if (!r)
+        return NULL;
+    *code = jit->cache.rx + r->code.entry;
+    quick_note(jit, gpa, key, r, *code);
     return r;
 }
 
@@ -77,6 +148,7 @@ void jit_publish(struct jit *jit, struct jit_region *r)
 static void kill_region(struct jit *jit, struct jit_region *r)
 {
     atomic_store_explicit(&r->dead, true, memory_order_relaxed);
+    quick_forget(jit, r);
     ir_host_kill_entry(jit->host, &r->code);
     for (struct ir_code_exit *x = r->incoming, *next; x; x = next) {
         next = x->next;
@@ -251,6 +323,9 @@ void jit_registry_clear(struct jit *jit)
 {
     free_list(jit->graves, true);
     jit->graves = NULL;
+    for (unsigned n = 0; n < QUICK_SETS; n++)
+        for (unsigned w = 0; w < 2; w++)
+            quick_put(&jit->quick[n].way[w], 0, NULL, NULL);
     for (unsigned n = 0; n < REGION_BUCKETS; n++) {
         struct jit_region *r = atomic_load_explicit(&jit->bucket[n], memory_order_relaxed);
         atomic_store_explicit(&jit->bucket[n], NULL, memory_order_relaxed);

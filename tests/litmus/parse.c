@@ -57,6 +57,8 @@ static int source_reg(const struct parser *p, const struct litmus_thread *t, cha
 {
     int reg = find_reg(p, c);
 
+    if (!c)
+        fail(p, "a register is missing");
     for (unsigned i = 0; i < t->nr_ops; i++)
         if (reg != NO_REG && t->op[i].dest == reg && takes_value(&t->op[i]))
             return reg;
@@ -87,6 +89,8 @@ static int variable(struct parser *p, char c)
 {
     int var = var_of(c);
 
+    if (!c)
+        fail(p, "a variable is missing");
     if (var < 0)
         fail(p, "'%c' is no variable: x y z w", c);
     p->test->vars |= 1u << var;
@@ -153,14 +157,18 @@ static void parse_address(struct parser *p, const struct litmus_thread *t, struc
         fail(p, "what is '%s'?", s);
 }
 
+/* .aq .rl .aqrl or nothing */
 static const char *parse_order(struct litmus_op *op, const char *s)
 {
+    const char *end = s + 1;
+
     if (*s != '.')
         return s;
-    op->aq = !strncmp(s, ".aq", 3);
-    s += op->aq ? 3 : 1;
-    op->rl = !strncmp(s, "rl", 2);
-    return op->rl ? s + 2 : s;
+    op->aq = !strncmp(end, "aq", 2);
+    end += op->aq ? 2 : 0;
+    op->rl = !strncmp(end, "rl", 2);
+    end += op->rl ? 2 : 0;
+    return end == s + 1 ? s : end;
 }
 
 static const char *parse_mnemonic(struct parser *p, struct litmus_op *op, const char *s)

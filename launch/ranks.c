@@ -378,8 +378,10 @@ static void ranks_nap(void *opaque, uint64_t max_ns)
     struct ranks *r = opaque;
     const struct ranks *outer = serving;
 
+    uint64_t held = dsm_patience_ns(r->dsm), limit = held < NAP_NS ? held : NAP_NS;
+
     serving = r;
-    ic_nap(r->ic, max_ns < NAP_NS ? max_ns : NAP_NS);
+    ic_nap(r->ic, max_ns < limit ? max_ns : limit);
     dsm_tick(r->dsm);
     serve_requests(r);
     serving = outer;

@@ -124,12 +124,16 @@ static void flush(struct dsm *d)
 
 void dsm_tick(struct dsm *d)
 {
-    if (SIM_LIKELY(!has_requests(d)))
-        return;
-    flush(d);
+    if (SIM_UNLIKELY(has_requests(d)))
+        flush(d);
+}
+
+uint64_t dsm_patience_ns(struct dsm *d)
+{
     if (!has_requests(d))
-        return;
-    sim_mutex_lock(&d->lock);
-    messages_send_tick(d);
-    sim_mutex_unlock(&d->lock);
+        return UINT64_MAX;
+    if (atomic_load_explicit(&d->kicked, memory_order_seq_cst))
+        return 0;
+    uint64_t now = dsm_now(d), next = atomic_load_explicit(&d->next_try, memory_order_relaxed);
+    return next == UINT64_MAX ? next : next > now ? next - now : 0; /* pinned: for ever */
 }

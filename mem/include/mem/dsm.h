@@ -95,6 +95,9 @@ void dsm_unpin(struct dsm *d, uint64_t page);
 /* Time passes: lets go what was held long enough. Called by ic's batch end and by pollers; one load when no
  * rank waits for a page of this one. Context: as ic_poll. */
 void dsm_tick(struct dsm *d);
+/* How long a thread that polls may sleep: until what is held longest must go, or for ever. Messages, pages
+ * that are let go early and pins that end wake it through the interconnect. Context: any. */
+uint64_t dsm_patience_ns(struct dsm *d);
 
 /* Hints: pages that will be read soon (sequential streams). Never waits. */
 void dsm_prefetch(struct dsm *d, uint64_t page, unsigned nr);

@@ -147,11 +147,18 @@ static inline void world_destroy(struct world *w)
     sim_free(w);
 }
 
-/* A message or a tick somewhere; false: nothing was under way. */
+/* A message somewhere, and ticks; false: nothing is under way, and nobody waits for time to pass.
+ */
 static inline bool world_step(struct world *w)
 {
+    bool busy = ic_inproc_step(w->net);
+
     w->now += 100;
-    return ic_inproc_step(w->net);
+    for (unsigned i = 0; i < w->nr_ranks; i++) {
+        busy |= dsm_patience_ns(w->rank[i].dsm) != UINT64_MAX;
+        dsm_tick(w->rank[i].dsm);
+    }
+    return busy;
 }
 
 #define world_fail(w, ...)                                                                         \

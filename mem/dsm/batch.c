@@ -10,6 +10,7 @@
 struct due {
     struct dsm_request request;
     uint8_t send; /* DO_SEND_S, DO_SEND_E, DO_ACK */
+    bool clean;
 };
 
 struct batch {
@@ -46,13 +47,14 @@ static void add(struct dsm *d, struct batch *b, struct dsm_record *r)
 {
     struct dsm_request request = r->request;
     const struct protocol_row *row = &protocol_rank[r->state][request.event];
+    bool clean = r->state == RANK_E && !record_is_written(d, r->page);
 
     rank_handle(d, r, (enum rank_event)request.event,
                 &(struct rank_input){.from = request.requester});
     if (row->known) {
         if (protocol_row_does(row, DO_REVOKE))
             add_revoke(d, b, r);
-        b->due[b->nr++] = (struct due){request, what_to_send(row)};
+        b->due[b->nr++] = (struct due){request, what_to_send(row), clean};
     }
     record_put(d, r);
 }
@@ -76,11 +78,13 @@ static void send(struct dsm *d, const struct due *due)
 {
     const struct dsm_request *q = &due->request;
 
+    const struct dsm_wire wire = {
+        .page = q->page, .requester = (uint16_t)q->requester, .acks = q->acks, .clean = due->clean};
+
     if (due->send == DO_ACK)
-        messages_send(d, q->requester, MSG_ACK, q->page, q->requester, 0);
+        messages_send(d, q->requester, MSG_ACK, wire);
     else
-        messages_send_page(d, q->requester, due->send == DO_SEND_S ? MSG_DATA_S : MSG_DATA_E,
-                           q->page, q->acks);
+        messages_send_page(d, q->requester, due->send == DO_SEND_S ? MSG_DATA_S : MSG_DATA_E, wire);
 }
 
 static bool flush_batch(struct dsm *d)

@@ -1,8 +1,9 @@
 /* Shared inside mem/dsm: what a rank knows of pages that something is going on with, and the
  * directory.
  *
- * Page word (4 bytes, one per page): enum dsm_state + 1 in the low bits (0: as at the start), above
- * it how often the page came. Read without a lock; written under the lock.
+ * Page word (4 bytes, one per page): enum dsm_state + 1 in the low bits (0: as at the start),
+ * whether it may have been written since it came exclusive, and how often it came. Read without a
+ * lock; written under the lock.
  *
  * Record: a page that is wanted, held, pinned, or asked for by others. From a hash table; goes when
  * nothing is left of it. Its state is the protocol's; a page without record is I, S or E as its
@@ -22,7 +23,8 @@ enum {
     DSM_BUCKETS = 1024,
     DSM_BATCH = 64, /* pages revoked at once */
     DSM_WORD_STATE = 3,
-    DSM_WORD_COUNT = 4 /* one transfer */
+    DSM_WORD_WRITTEN = 4,
+    DSM_WORD_COUNT = 8 /* one transfer */
 };
 
 /* A message as it travels; a body follows DATA unless the page is zero. */
@@ -30,7 +32,8 @@ struct dsm_wire {
     uint64_t page;
     uint16_t requester;
     uint16_t acks;
-    uint32_t unused;
+    uint8_t clean; /* DATA: the sender, exclusive, did not write. DONE: what DATA said */
+    uint8_t unused[3];
 };
 
 /* A FWD or INV that is waiting for its turn. */
@@ -46,6 +49,7 @@ struct dsm_record {
     struct dsm_record *next; /* of its bucket, or of the free ones */
     uint8_t state;           /* enum rank_state */
     bool acks_known;         /* DATA_E or GRANT has said how many */
+    bool clean;              /* DATA has said so */
     uint16_t acks_due, acks_got;
     uint32_t waiters; /* the first of the list, or DSM_NOBODY */
     uint32_t pinners; /* threads in dsm_pin */
@@ -78,9 +82,9 @@ struct dsm_entry {
     uint64_t sharers;
     uint16_t
         holder; /* XOR the home: owner, or a rank that surely has a copy; BX, BS: who is served */
-    uint8_t state; /* enum home_state */
-    uint8_t unused;
-    uint32_t queue; /* index of the last node, whose next is the first; 0: none */
+    uint8_t state;    /* enum home_state */
+    uint8_t migrates; /* the ranks read and then write it in turn */
+    uint32_t queue;   /* index of the last node, whose next is the first; 0: none */
 };
 _Static_assert(sizeof(struct dsm_entry) == 16, "16 bytes per page at its home");
 
@@ -159,6 +163,12 @@ struct dsm_record *record_get(struct dsm *d, uint64_t page);
 /* Lets it go if nothing is going on any more. */
 void record_put(struct dsm *d, struct dsm_record *r);
 void record_set_state(struct dsm *d, struct dsm_record *r, enum rank_state state);
+/* The exclusive page is about to be written. */
+void record_written(struct dsm *d, uint64_t page);
+static inline bool record_is_written(const struct dsm *d, uint64_t page)
+{
+    return atomic_load_explicit(&d->word[page], memory_order_relaxed) & DSM_WORD_WRITTEN;
+}
 void records_destroy(struct dsm *d);
 
 /* rank.c. `body`: what DATA brought; NULL: a page of zeros. */
@@ -174,15 +184,13 @@ void rank_receive(struct dsm *d, rank_t from, enum dsm_message type, const struc
                   const uint8_t *body);
 
 /* home.c */
-void home_receive(struct dsm *d, rank_t from, enum dsm_message type, uint64_t page);
+void home_receive(struct dsm *d, rank_t from, enum dsm_message type, const struct dsm_wire *wire);
 void home_destroy(struct dsm *d);
 
 /* messages.c */
 void messages_register(struct dsm *d);
-void messages_send(struct dsm *d, rank_t to, enum dsm_message type, uint64_t page, rank_t requester,
-                   unsigned acks);
-void messages_send_page(struct dsm *d, rank_t to, enum dsm_message type, uint64_t page,
-                        unsigned acks);
+void messages_send(struct dsm *d, rank_t to, enum dsm_message type, struct dsm_wire wire);
+void messages_send_page(struct dsm *d, rank_t to, enum dsm_message type, struct dsm_wire wire);
 void messages_handle_local(struct dsm *d);
 /* Makes the polling thread call dsm_tick, if it sleeps. */
 void messages_send_tick(struct dsm *d);

@@ -69,11 +69,8 @@ void request_add(struct dsm *d, struct dsm_record *r, const struct dsm_request *
     r->request_next = d->requests;
     d->requests = r;
     atomic_fetch_add_explicit(&d->nr_requests, 1, memory_order_relaxed);
-    /* The poll that brought it ends with dsm_tick; from the own home it may come on another thread.
-     */
+    /* The poll that brought it ends with dsm_tick. */
     atomic_store_explicit(&d->kicked, true, memory_order_seq_cst);
-    if (dsm_home(d, r->page) == d->me)
-        messages_send_tick(d);
 }
 
 static void note_hold(struct dsm *d, struct dsm_record *r)

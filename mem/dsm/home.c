@@ -14,7 +14,8 @@ struct home_input {
 
 typedef void action_fn(struct dsm *d, const struct home_input *in);
 
-static void home_handle(struct dsm *d, uint64_t page, enum home_event event, rank_t rank);
+static void home_handle(struct dsm *d, uint64_t page, enum home_event event, rank_t rank,
+                        bool clean);
 
 static rank_t holder_of(const struct dsm *d, const struct dsm_entry *e)
 {
@@ -45,6 +46,14 @@ static unsigned count_others(const struct dsm *d, const struct home_input *in)
 
 /* --- actions --- */
 
+static void send(struct dsm *d, rank_t to, enum dsm_message type, const struct home_input *in,
+                 unsigned acks)
+{
+    messages_send(d, to, type,
+                  (struct dsm_wire){
+                      .page = in->page, .requester = (uint16_t)in->rank, .acks = (uint16_t)acks});
+}
+
 static void do_nothing(struct dsm *d, const struct home_input *in)
 {
     (void)d, (void)in;
@@ -55,25 +64,25 @@ static void do_fwd_s(struct dsm *d, const struct home_input *in)
     /* The home's own copy is nearest. */
     bool mine = in->entry->state == HOME_BS && sharers_have(in->entry->sharers, d->me, d->group);
 
-    messages_send(d, mine ? d->me : in->holder, MSG_FWD_S, in->page, in->rank, 0);
+    send(d, mine ? d->me : in->holder, MSG_FWD_S, in, 0);
 }
 
 static void do_fwd_e(struct dsm *d, const struct home_input *in)
 {
-    messages_send(d, in->holder, MSG_FWD_E, in->page, in->rank, count_others(d, in));
+    send(d, in->holder, MSG_FWD_E, in, count_others(d, in));
 }
 
 /* An upgrade has no holder to spare: whoever holds it besides the requester is told to forget. */
 static void do_grant(struct dsm *d, const struct home_input *in)
 {
-    messages_send(d, in->rank, MSG_GRANT, in->page, in->rank, count_others(d, in));
+    send(d, in->rank, MSG_GRANT, in, count_others(d, in));
 }
 
 static void do_inv(struct dsm *d, const struct home_input *in)
 {
     for (rank_t rank = 0; rank < d->nr_ranks; rank++)
         if (is_other_sharer(d, in, rank))
-            messages_send(d, rank, MSG_INV, in->page, in->rank, 0);
+            send(d, rank, MSG_INV, in, 0);
 }
 
 static void do_share(struct dsm *d, const struct home_input *in)
@@ -149,7 +158,7 @@ static void do_next(struct dsm *d, const struct home_input *in)
         e->queue = 0;
     d->node[first].next = d->free_node;
     d->free_node = first;
-    home_handle(d, in->page, node.event, node.requester);
+    home_handle(d, in->page, node.event, node.requester, false);
 }
 
 static action_fn *const actions[HOME_DO_NR] = {
@@ -157,13 +166,33 @@ static action_fn *const actions[HOME_DO_NR] = {
     [HOME_DO_INV] = do_inv,     [HOME_DO_GRANT] = do_grant, [HOME_DO_SHARE] = do_share,
     [HOME_DO_OWN] = do_own,     [HOME_DO_QUEUE] = do_queue, [HOME_DO_NEXT] = do_next};
 
-/* GET_E of a rank that has the bytes is an upgrade: only it may keep its copy. */
+/* GET_E of a rank that has the bytes is an upgrade: only it may keep its copy. GET_S of a page that
+ * migrates will be followed by one. */
 static enum home_event refine(const struct dsm *d, const struct dsm_entry *e, enum home_event event,
                               rank_t rank)
 {
+    if (event == HOME_ON_GET_S && e->state == HOME_X && e->migrates)
+        return HOME_ON_GET_M;
     bool has = holder_of(d, e) == rank || sharers_have(e->sharers, rank, d->group);
 
     return event == HOME_ON_GET_E && e->state == HOME_S && has ? HOME_ON_UPGRADE : event;
+}
+
+/* A page migrates when of two sharers the one that came last wants to write (the other had written
+ * before). It ceases to when a rank gives it away unwritten, or others read it too. */
+static void learn(struct dsm *d, const struct home_input *in, bool clean)
+{
+    struct dsm_entry *e = in->entry;
+    bool two = __builtin_popcountll(e->sharers) == 2 && d->group == 1;
+
+    if (in->event == HOME_ON_UPGRADE)
+        e->migrates = two && holder_of(d, e) == in->rank;
+    else if (in->event == HOME_ON_DONE && clean)
+        e->migrates = false;
+    else if (in->event == HOME_ON_GET_S && e->state == HOME_S)
+        e->migrates = false;
+    else if (in->event == HOME_ON_GET_M)
+        d->stats.migrations++;
 }
 
 /* What the table cannot say: DONE is of the rank that is served, a GET not of the owner itself. */
@@ -175,7 +204,8 @@ static bool is_possible(const struct home_input *in)
            in->event == HOME_ON_UPGRADE;
 }
 
-static void home_handle(struct dsm *d, uint64_t page, enum home_event event, rank_t rank)
+static void home_handle(struct dsm *d, uint64_t page, enum home_event event, rank_t rank,
+                        bool clean)
 {
     struct dsm_entry *e = &d->dir[page];
     struct home_input in = {page, e, rank, holder_of(d, e), refine(d, e, event, rank)};
@@ -187,6 +217,7 @@ static void home_handle(struct dsm *d, uint64_t page, enum home_event event, ran
                  (unsigned long long)page, home_state_name[e->state]);
         return;
     }
+    learn(d, &in, clean);
     if (in.event == HOME_ON_UPGRADE)
         in.holder = rank;
     e->state = row->next;
@@ -194,12 +225,12 @@ static void home_handle(struct dsm *d, uint64_t page, enum home_event event, ran
         actions[row->action[i]](d, &in);
 }
 
-void home_receive(struct dsm *d, rank_t from, enum dsm_message type, uint64_t page)
+void home_receive(struct dsm *d, rank_t from, enum dsm_message type, const struct dsm_wire *wire)
 {
     static const enum home_event event[MSG_NR] = {
         [MSG_GET_S] = HOME_ON_GET_S, [MSG_GET_E] = HOME_ON_GET_E, [MSG_DONE] = HOME_ON_DONE};
 
-    home_handle(d, page, event[type], from);
+    home_handle(d, wire->page, event[type], from, wire->clean);
 }
 
 void home_destroy(struct dsm *d)

@@ -37,7 +37,7 @@ static void dispatch(struct dsm *d, rank_t from, enum dsm_message type, const st
                      const uint8_t *body)
 {
     if (for_home[type])
-        home_receive(d, from, type, wire->page);
+        home_receive(d, from, type, wire);
     else
         rank_receive(d, from, type, wire, body);
 }
@@ -87,11 +87,8 @@ void messages_register(struct dsm *d)
     ic_set_batch_end(d->config.ic, batch_end, d);
 }
 
-void messages_send(struct dsm *d, rank_t to, enum dsm_message type, uint64_t page, rank_t requester,
-                   unsigned acks)
+void messages_send(struct dsm *d, rank_t to, enum dsm_message type, struct dsm_wire wire)
 {
-    struct dsm_wire wire = {page, (uint16_t)requester, (uint16_t)acks, 0};
-
     if (to != d->me) {
         ic_send_small(d->config.ic, to, IC_TYPE_DSM + type, &wire, sizeof wire);
         return;
@@ -116,11 +113,9 @@ static bool is_zero(const uint8_t *page)
 }
 
 /* Context: the flushing thread, without the lock: nobody writes the page any more. */
-void messages_send_page(struct dsm *d, rank_t to, enum dsm_message type, uint64_t page,
-                        unsigned acks)
+void messages_send_page(struct dsm *d, rank_t to, enum dsm_message type, struct dsm_wire wire)
 {
-    struct dsm_wire wire = {page, (uint16_t)to, (uint16_t)acks, 0};
-    const uint8_t *bytes = d->config.bytes + (page << GUEST_PAGE_BITS);
+    const uint8_t *bytes = d->config.bytes + (wire.page << GUEST_PAGE_BITS);
     bool zero = is_zero(bytes);
 
     ic_send(d->config.ic, to, IC_TYPE_DSM + type, &wire, sizeof wire, bytes,

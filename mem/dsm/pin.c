@@ -18,6 +18,8 @@ bool pin_try(struct dsm *d, struct dsm_record *r, bool write)
     }
     if (!is_here(d, r->page, write))
         return false;
+    if (write)
+        record_written(d, r->page);
     r->pins++;
     return true;
 }

@@ -20,7 +20,9 @@ static void request(struct dsm *d, struct dsm_record *r, enum dsm_message type)
 {
     r->acks_known = false;
     r->acks_due = r->acks_got = 0;
-    messages_send(d, dsm_home(d, r->page), type, r->page, d->me, 0);
+    r->clean = false;
+    messages_send(d, dsm_home(d, r->page), type,
+                  (struct dsm_wire){.page = r->page, .requester = (uint16_t)d->me});
 }
 
 static void do_get_s(struct dsm *d, struct dsm_record *r, struct rank_input *in)
@@ -42,6 +44,7 @@ static void do_copy(struct dsm *d, struct dsm_record *r, struct rank_input *in)
     uint8_t *bytes = d->config.bytes + (r->page << GUEST_PAGE_BITS);
 
     d->stats.pages_in++;
+    r->clean = in->wire->clean;
     if (in->body)
         memcpy(bytes, in->body, GUEST_PAGE_SIZE);
     else
@@ -59,7 +62,9 @@ static void do_wake(struct dsm *d, struct dsm_record *r, struct rank_input *in)
 static void do_done(struct dsm *d, struct dsm_record *r, struct rank_input *in)
 {
     (void)in;
-    messages_send(d, dsm_home(d, r->page), MSG_DONE, r->page, d->me, 0);
+    messages_send(
+        d, dsm_home(d, r->page), MSG_DONE,
+        (struct dsm_wire){.page = r->page, .requester = (uint16_t)d->me, .clean = r->clean});
 }
 
 /* WAIT is done by the caller that has a waiter; REVOKE, SEND and ACK by the batch (batch.c). */
@@ -145,6 +150,12 @@ static bool is_enough(enum dsm_state state, bool write)
     return state >= (write ? DSM_EXCLUSIVE : DSM_SHARED);
 }
 
+/* The first write of an exclusive page is noted, which takes the lock. */
+static bool is_enough_at_once(const struct dsm *d, uint64_t page, bool write)
+{
+    return is_enough(dsm_page_state(d, page), write) && (!write || record_is_written(d, page));
+}
+
 /* A waiter in the middle of an instruction that has waited before keeps every page it finds. */
 static void keep(struct dsm *d, uint64_t page, struct dsm_waiter *w)
 {
@@ -169,6 +180,8 @@ static enum dsm_result acquire_locked(struct dsm *d, uint64_t page, bool write, 
     /* What the home had to say on the spot may be that the page is there. */
     messages_handle_local(d);
     bool enough = is_enough(dsm_page_state(d, page), write);
+    if (enough && write)
+        record_written(d, page);
     if (enough && w && atomic_load_explicit(&w->nr_holds, memory_order_relaxed))
         keep(d, page, w);
     r = record_find(d, page);
@@ -186,7 +199,7 @@ static bool holds_something(const struct dsm *d, uint32_t waiter)
 
 enum dsm_result dsm_acquire(struct dsm *d, uint64_t page, bool write, uint32_t waiter)
 {
-    if (is_enough(dsm_page_state(d, page), write) && !holds_something(d, waiter))
+    if (is_enough_at_once(d, page, write) && !holds_something(d, waiter))
         return DSM_OK;
     dsm_enter(d);
     enum dsm_result result = acquire_locked(d, page, write, waiter);

@@ -74,14 +74,29 @@ void record_set_state(struct dsm *d, struct dsm_record *r, enum rank_state state
 {
     bool came = visible[state] > visible[r->state];
     uint32_t word = atomic_load_explicit(&d->word[r->page], memory_order_relaxed);
-    uint32_t now = (word & ~(uint32_t)DSM_WORD_STATE) | (uint32_t)(visible[state] + 1);
+    uint32_t now =
+        (word & ~(uint32_t)(DSM_WORD_STATE | DSM_WORD_WRITTEN)) | (uint32_t)(visible[state] + 1);
 
+    /* Who asked to write will. */
+    if (state == RANK_E && r->state != RANK_IS && (came || (word & DSM_WORD_WRITTEN)))
+        now |= DSM_WORD_WRITTEN;
     r->state = (uint8_t)state;
     if (came && now < UINT32_MAX - DSM_WORD_COUNT)
         now += DSM_WORD_COUNT;
     /* R1: the bytes that came are there before anybody reads (A1 in dsm_page_state). */
     if (now != word)
         atomic_store_explicit(&d->word[r->page], now, memory_order_release);
+}
+
+void record_written(struct dsm *d, uint64_t page)
+{
+    if (record_is_written(d, page))
+        return;
+    /* A word of 0, as at the start, does not say that the page is exclusive. */
+    atomic_store_explicit(&d->word[page],
+                          atomic_load_explicit(&d->word[page], memory_order_relaxed) |
+                              (DSM_EXCLUSIVE + 1) | DSM_WORD_WRITTEN,
+                          memory_order_release);
 }
 
 static void free_chain(struct dsm_record *r)

@@ -41,6 +41,7 @@
 #define HOME_ON_GET_E 14
 #define HOME_ON_UPGRADE 15
 #define HOME_ON_DONE 16
+#define HOME_ON_GET_M 17
 
 #define NONE 0
 
@@ -163,7 +164,8 @@ inline count_others()
     :: P.home == HOME_##state && event_ == HOME_ON_##event -> P.home = HOME_##next; \
        HOME_DO_##a; HOME_DO_##b; HOME_DO_##c
 
-/* As home.c: refine, is_possible, the row. */
+/* As home.c: refine, is_possible, the row. Whether a page migrates is left open. */
+#define UPGRADES (event_ == HOME_ON_GET_E && P.home == HOME_S && (P.sharers & BIT(who)))
 inline home_event()
 {
     again = 1;
@@ -172,10 +174,11 @@ inline home_event()
         again = 0;
         old = P.holder;
         if
-        :: event_ == HOME_ON_GET_E && P.home == HOME_S && (P.sharers & BIT(who)) ->
+        :: UPGRADES ->
             event_ = HOME_ON_UPGRADE;
             old = who
-        :: else -> assert((event_ == HOME_ON_DONE) == (P.holder == who) || P.home >= HOME_BX)
+        :: event_ == HOME_ON_GET_S && P.home == HOME_X && P.holder != who -> event_ = HOME_ON_GET_M
+        :: !UPGRADES -> assert((event_ == HOME_ON_DONE) == (P.holder == who) || P.home >= HOME_BX)
         fi;
         if
 #include "protocol.def"

@@ -106,6 +106,7 @@ struct dsm_stats {
     uint64_t gets_shared, gets_exclusive;   /* requests sent by this rank */
     uint64_t pages_in, pages_out, zero_pages; /* bodies moved; pages known to be zero move no body */
     uint64_t invalidations, downgrades, revoke_batches;
+    uint64_t migrations;                    /* homes here: reads answered with the page exclusive */
     uint64_t held, hold_timeouts;           /* requests that met a held page */
     uint64_t wait_ns_total, waits;          /* from DSM_WAIT to granted */
 };

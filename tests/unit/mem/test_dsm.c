@@ -116,6 +116,32 @@ static void test_upgrade_moves_no_body(void **state)
     world_destroy(w);
 }
 
+/* Read and then written, by one rank after the other: the reader gets it exclusive at once. */
+static void test_page_that_migrates(void **state)
+{
+    struct world *w = world_create(1, 3, 1, 1);
+
+    (void)state;
+    get_and_retire(w, 1, 0, false);
+    get_and_retire(w, 1, 0, true);
+    get_and_retire(w, 2, 0, false);
+    assert_int_equal(state_of(w, 2, 0), DSM_EXCLUSIVE);
+    assert_int_equal(state_of(w, 1, 0), DSM_INVALID);
+    assert_int_equal(dsm_acquire(w->rank[2].dsm, 0, true, 0), DSM_OK);
+    get_and_retire(w, 1, 0, false);
+    assert_int_equal(state_of(w, 1, 0), DSM_EXCLUSIVE);
+    assert_int_equal(stats_of(w, 0).migrations, 2);
+    assert_int_equal(stats_of(w, 2).gets_exclusive, 0);
+    /* Rank 1 only reads: the next one still gets it exclusive, and then it is shared. */
+    get_and_retire(w, 2, 0, false);
+    assert_int_equal(state_of(w, 2, 0), DSM_EXCLUSIVE);
+    get_and_retire(w, 0, 0, false);
+    get_and_retire(w, 1, 0, false);
+    for (unsigned rank = 0; rank < 3; rank++)
+        assert_int_equal(state_of(w, rank, 0), DSM_SHARED);
+    world_destroy(w);
+}
+
 static void test_waiter_is_told(void **state)
 {
     struct world *w = world_create(1, 2, 2, 1);
@@ -377,7 +403,7 @@ static const struct lie lies[] = {
 static void tell_lie(struct world *w, const struct lie *lie)
 {
     static const uint8_t body[GUEST_PAGE_SIZE];
-    struct dsm_wire wire = {lie->page, lie->requester, 0, 0};
+    struct dsm_wire wire = {.page = lie->page, .requester = lie->requester};
     uint32_t len = lie->len ? lie->len : sizeof wire;
     uint32_t head = len < sizeof wire ? len : sizeof wire;
 
@@ -417,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_zero_pages_have_no_body),
         cmocka_unit_test(test_last_byte_makes_a_body),
         cmocka_unit_test(test_upgrade_moves_no_body),
+        cmocka_unit_test(test_page_that_migrates),
         cmocka_unit_test(test_waiter_is_told),
         cmocka_unit_test(test_waiter_gives_up),
         cmocka_unit_test(test_waiter_changes_its_mind),

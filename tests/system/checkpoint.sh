@@ -56,8 +56,8 @@ in_pieces() {
   while :; do
     sleep "$seconds"
     kill -TERM "$pid" 2>/dev/null
-    finish 0 85
-    [ "$code" = 85 ] || break
+    finish 0 85 143 # 143: a busy host had not come to our signal handlers yet; the image is as it was
+    [ "$code" != 0 ] || break
     begin restore "$store" --checkpoint-dir "$store" --keep 3 ${more[$((n % ${#more[@]}))]}
     n=$((n + 1))
     [ $n -lt 100 ] || fail "100 pieces, and the guest has not ended"

@@ -335,6 +335,117 @@ static void test_virtual_clock_completes_at_once(void **state)
 
 #define BLOCK_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* --- frozen drives --- */
+
+static bool perform(struct fixture *f, enum blockdev_op op, uint64_t at, void *data, size_t len)
+{
+    struct iovec iov = {data, len};
+    struct request r = {.io = {.op = op, .offset = at, .len = len, .iov = &iov, .nr_iov = 1, .done = done}};
+
+    blockdev_submit(f->b, &r.io);
+    blockdev_drain(f->b);
+    return atomic_load(&r.result) == 1;
+}
+
+/* Random writes, zeroings and reads of odd sizes against a copy in memory: the guest sees one disk, the file does not change;
+ * the commit makes it that disk. */
+static void test_frozen_drive_is_one_disk(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *want = malloc(SIZE), *file = malloc(SIZE), *buf = malloc(64 << 10);
+    unsigned seed = 4711, dirty = 0;
+
+    for (unsigned i = 0; i < SIZE; i++)
+        want[i] = (uint8_t)(i * 7 + i / 4096);
+    assert_int_equal(pwrite(f->fd, want, SIZE, 0), SIZE);
+    assert_int_equal(blockdev_freeze(f->b, "/tmp"), SIM_OK);
+    assert_true(blockdev_overlay_fd(f->b) >= 0);
+    for (unsigned n = 0; n < 3000; n++) {
+        seed = seed * 1103515245 + 12345;
+        uint64_t at = (seed >> 4) % (SIZE / 512) * 512;
+        size_t len = ((seed >> 20) % 40 + 1) * 512;
+        len = len < SIZE - at ? len : SIZE - at;
+        if (seed % 3 == 0) {
+            assert_true(perform(f, BLOCKDEV_READ, at, buf, len));
+            assert_memory_equal(buf, want + at, len);
+        } else if (seed % 7 == 0) {
+            assert_true(perform(f, BLOCKDEV_ZERO, at, buf, len));
+            memset(want + at, 0, len);
+        } else {
+            memset(buf, (int)(seed >> 8), len);
+            assert_true(perform(f, BLOCKDEV_WRITE, at, buf, len));
+            memcpy(want + at, buf, len);
+            assert_true(blockdev_overlay_has(f->b, at / 4096));
+        }
+    }
+    assert_true(perform(f, BLOCKDEV_FLUSH, 0, NULL, 0));
+    for (unsigned b = 0; b < SIZE / 4096; b++)
+        dirty += blockdev_overlay_take_dirty(f->b, b);
+    assert_true(dirty > 100);
+    assert_false(blockdev_overlay_take_dirty(f->b, 5));
+    assert_int_equal(pread(f->fd, file, SIZE, 0), SIZE);
+    for (unsigned i = 0; i < SIZE; i++)
+        assert_true(file[i] == (uint8_t)(i * 7 + i / 4096));
+    assert_int_equal(blockdev_commit(f->b), SIM_OK);
+    assert_int_equal(blockdev_overlay_fd(f->b), -1);
+    assert_int_equal(pread(f->fd, file, SIZE, 0), SIZE);
+    assert_memory_equal(file, want, SIZE);
+    free(want);
+    free(file);
+    free(buf);
+}
+
+/* The guard hears of a write before the old bytes go, and of nothing after it was removed. */
+struct first_write {
+    struct sim_guard guard;
+    struct fixture *f;
+    unsigned writes;
+    bool had_block;
+};
+
+static void note(struct sim_guard *g, uint64_t first, uint64_t nr, bool write)
+{
+    struct first_write *w = (struct first_write *)g;
+
+    assert_int_equal(first, 3);
+    assert_int_equal(nr, 1);
+    w->writes += write;
+    w->had_block = blockdev_overlay_has(w->f->b, 3);
+}
+
+static void test_guard_hears_before_the_write(void **state)
+{
+    struct fixture *f = *state;
+    struct first_write w = {.guard = {note}, .f = f};
+    uint8_t buf[512] = {1};
+
+    assert_int_equal(blockdev_freeze(f->b, "/tmp"), SIM_OK);
+    blockdev_set_guard(f->b, &w.guard);
+    assert_true(perform(f, BLOCKDEV_WRITE, 3 * 4096 + 512, buf, sizeof buf));
+    assert_int_equal(w.writes, 1);
+    assert_false(w.had_block);
+    blockdev_set_guard(f->b, NULL);
+    assert_true(perform(f, BLOCKDEV_WRITE, 3 * 4096, buf, sizeof buf));
+    assert_int_equal(w.writes, 1);
+}
+
+static void test_identity_changes_with_the_file(void **state)
+{
+    struct fixture *f = *state;
+    struct blockdev_identity a, b;
+    uint8_t buf[512] = {1};
+
+    assert_int_equal(blockdev_identify(f->b, &a), SIM_OK);
+    assert_int_equal(blockdev_freeze(f->b, "/tmp"), SIM_OK);
+    assert_true(perform(f, BLOCKDEV_WRITE, 0, buf, sizeof buf));
+    assert_int_equal(blockdev_identify(f->b, &b), SIM_OK);
+    assert_true(a.size == b.size && a.mtime_ns == b.mtime_ns);
+    usleep(20000); /* the file system's clock is coarse */
+    assert_int_equal(blockdev_commit(f->b), SIM_OK);
+    assert_int_equal(blockdev_identify(f->b, &b), SIM_OK);
+    assert_true(a.mtime_ns != b.mtime_ns);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +461,9 @@ int main(void)
         BLOCK_TEST(test_many_at_once),
         BLOCK_TEST(test_cancel_is_quick),
         BLOCK_TEST(test_virtual_clock_completes_at_once),
+        BLOCK_TEST(test_frozen_drive_is_one_disk),
+        BLOCK_TEST(test_guard_hears_before_the_write),
+        BLOCK_TEST(test_identity_changes_with_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

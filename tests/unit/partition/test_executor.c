@@ -299,6 +299,44 @@ static void test_executor_virtual_clock_jumps(void **state)
     stop(&f);
 }
 
+static int all_turns(struct fixture *f)
+{
+    int sum = 0;
+
+    for (unsigned i = 0; i < 4; i++)
+        sum += atomic_load(&f->c[i].turns);
+    return sum;
+}
+
+/* While paused nobody takes a turn, whatever happens; afterwards everything goes on. Also when it ends meanwhile. */
+static void test_pause_holds_everybody(void **state)
+{
+    struct fixture f = {0};
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++)
+        atomic_store(&f.c[i].work, INT32_MAX);
+    start(&f, 4, 2);
+    for (unsigned round = 0; round < 30; round++) {
+        executor_group_pause(f.group);
+        int before = all_turns(&f);
+        vcpu_kick(&f.c[round % 4].vcpu);
+        nanosleep(&(struct timespec){.tv_nsec = 300000}, NULL);
+        assert_int_equal(all_turns(&f), before);
+        assert_in_range(executor_group_cursor(f.group), 0, 3);
+        executor_group_resume(f.group);
+    }
+    assert_true(eventually(&f.c[0].turns, atomic_load(&f.c[0].turns) + 1));
+    executor_group_pause(f.group);
+    sim_request_end(f.sim, SIM_END_USER, 0);
+    executor_group_resume(f.group);
+    executor_group_stop(f.group);
+    executor_group_pause(f.group); /* nobody is left to wait for */
+    executor_group_resume(f.group);
+    executor_group_destroy(f.group);
+    sim_destroy(f.sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_executor_takes_over_waiting_vcpus),
         cmocka_unit_test(test_executor_runs_exclusive_alone),
         cmocka_unit_test(test_executor_virtual_clock_jumps),
+        cmocka_unit_test(test_pause_holds_everybody),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -119,12 +119,44 @@ static void test_virtual_timer_rearms_itself(void **state)
     sim_destroy(sim);
 }
 
+/* A stopped clock fires nothing; when it goes on, what was armed comes as much later, and what has fired does not come again. */
+static void test_timers_follow_a_stopped_clock(void **state)
+{
+    struct sim *sim = sim_with_clock(SIM_CLOCK_HOST);
+    struct shot early, late;
+
+    (void)state;
+    shot_init(&early, sim);
+    shot_init(&late, sim);
+    sim_timer_arm(early.timer, sim_clock_now(&sim->clock) + 1000000);
+    EVENTUALLY(early.count == 1);
+    vtime_t deadline = sim_clock_now(&sim->clock) + 30000000;
+    sim_timer_arm(late.timer, deadline);
+    sim_clock_stop(&sim->clock);
+    vtime_t then = sim_clock_now(&sim->clock);
+    sim_timers_shifted(sim);
+    poll(NULL, 0, 100);
+    assert_int_equal(sim_clock_now(&sim->clock), then);
+    assert_int_equal(late.count, 0);
+    sim_clock_go(&sim->clock);
+    sim_timers_shifted(sim);
+    assert_in_range(sim_clock_now(&sim->clock), then, then + 5000000000);
+    EVENTUALLY(late.count == 1);
+    assert_true(late.at >= deadline);
+    assert_int_equal(early.count, 1);
+    sim_io_stop(sim->io);
+    sim_timer_destroy(early.timer);
+    sim_timer_destroy(late.timer);
+    sim_destroy(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_host_timer),
         cmocka_unit_test(test_virtual_timers_run_by_deadline),
         cmocka_unit_test(test_virtual_timer_rearms_itself),
+        cmocka_unit_test(test_timers_follow_a_stopped_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,8 +56,11 @@ in_pieces() {
   while :; do
     sleep "$seconds"
     kill -TERM "$pid" 2>/dev/null
-    finish 0 85 143 # 143: a busy host had not come to our signal handlers yet; the image is as it was
+    finish 0 85 143
     [ "$code" != 0 ] || break
+    # A busy host had not come to our signal handlers yet: the image is as it was, and the next piece is longer.
+    if [ "$code" = 143 ]; then seconds=$(awk "BEGIN { print $seconds * 2 }"); fi
+    [ "$code$n" != 1430 ] || skip "the host is too slow to end the first piece with an image"
     begin restore "$store" --checkpoint-dir "$store" --keep 3 ${more[$((n % ${#more[@]}))]}
     n=$((n + 1))
     [ $n -lt 100 ] || fail "100 pieces, and the guest has not ended"
@@ -71,7 +74,7 @@ case_boot_in_pieces() {
   debian 3 act=poweroff --checkpoint-dir "$store" --checkpoint-incremental
   more=("--checkpoint-incremental" "--threads 1 --checkpoint-incremental" "--accel interp"
     "--accel jit --checkpoint-incremental")
-  in_pieces 1.5 "${command[@]}"
+  in_pieces 0.25 "${command[@]}"
   out_has '^BOOT-OK nproc=3'
   out_has 'reboot: Power down'
   healthy
@@ -87,9 +90,11 @@ case_deterministic() {
   mv "$work/out" "$work/whole"
   rm "$work/err"
   more=("--state-hash")
-  in_pieces 3 "${command[@]}" --checkpoint-dir "$store"
+  in_pieces 0.5 "${command[@]}" --checkpoint-dir "$store"
   cmp "$work/out" "$work/whole" || fail "another output"
-  [ "$(grep 'state hash' "$work/err")" = "$whole" ] || fail "another state: $whole, $(grep 'state hash' "$work/err")"
+  local last # of the piece that came to the end
+  last=$(grep 'state hash' "$work/err" | tail -n 1)
+  [ "$last" = "$whole" ] || fail "another state: $whole, $last"
 }
 
 # Writes files with fsync, then compares all their checksums, over and over.

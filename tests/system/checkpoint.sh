@@ -8,7 +8,7 @@ store=$work/store
 begin() {
   timeout -k 5 "$limit" "$partita" "$@" </dev/null >>"$work/out" 2>>"$work/err" &
   pid=$!
-  # timeout passes SIGTERM on; SIGKILL and SIGUSR1 must go to the program itself.
+  # Signals go to the program itself: timeout passes SIGTERM on twice (to it and to its group), and the second ends it.
   local tries=0
   until child=$(pgrep -P "$pid" -x partita) || [ $tries = 100 ]; do sleep 0.05; tries=$((tries + 1)); done
 }
@@ -55,7 +55,7 @@ in_pieces() {
   begin "$@"
   while :; do
     sleep "$seconds"
-    kill -TERM "$pid" 2>/dev/null
+    kill -TERM "$child" 2>/dev/null
     finish 0 85 143
     [ "$code" != 0 ] || break
     # A busy host had not come to our signal handlers yet: the image is as it was, and the next piece is longer.
@@ -107,7 +107,9 @@ mkdir -p /mnt; while [ ! -b /dev/vda ]; do usleep 10000; done
 mount -t ext4 /dev/vda /mnt || exit 1
 echo WRITING
 i=0
-while [ $i -lt 60 ]; do
+second() { cut -d. -f1 /proc/uptime; }
+end=$(($(second) + 6)) # of guest time, which stands still between an image and its restore
+while [ "$(second)" -lt $end ]; do
   dd if=/dev/urandom of=/mnt/f$((i % 12)) bs=64k count=$((i % 5 + 4)) conv=fsync 2>/dev/null || exit 1
   (cd /mnt && sha256sum f$((i % 12)) >sum$((i % 12)) && sync)
   i=$((i + 1))
@@ -199,7 +201,7 @@ case_damage() {
   debian 1 "quiet act=run" --checkpoint-dir "$store"
   begin "${command[@]}"
   sleep 2
-  kill -TERM "$pid"
+  kill -TERM "$child"
   finish 85
   local file=$store/000001/part-0000.data size at
   size=$(stat -c %s "$file")
@@ -215,6 +217,7 @@ case_damage() {
     cp "$work/good" "$file"
   done
   truncate -s -1 "$store/000001/part-0000.index"
+  : >"$work/out"
   : >"$work/err"
   begin restore "$store"
   finish 2
@@ -228,7 +231,7 @@ case_image_tool() {
   debian 2 "quiet act=run" --checkpoint-dir "$store" --checkpoint-every 700ms --keep 2 --checkpoint-incremental
   begin "${command[@]}"
   sleep 5
-  kill -TERM "$pid"
+  kill -TERM "$child"
   finish 85
   "$partita" image ls "$store" >"$work/out" || fail ls
   out_has ' on 0'

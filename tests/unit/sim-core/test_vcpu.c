@@ -36,8 +36,8 @@ static void *fake_main(void *arg)
 
     while (!f->stop) {
         vcpu_enter(&f->vcpu);
+        vcpu_clear_kick(&f->vcpu); /* may leave and come back */
         f->world->inside++;
-        vcpu_clear_kick(&f->vcpu);
         serve(f);
         while (f->stuck || (!f->vcpu.kick && !f->stop))
             f->rounds++;

@@ -205,12 +205,30 @@ static void checkpoint(struct client *c, json_t *arguments, json_t *id)
                  id);
 }
 
+static void move_hart(struct client *c, json_t *arguments, json_t *id)
+{
+    const json_t *hart = json_object_get(arguments, "hart"), *rank = json_object_get(arguments, "rank");
+    uint64_t pause_ns;
+
+    if (!json_is_integer(hart) || !json_is_integer(rank) || json_integer_value(hart) < 0 ||
+        json_integer_value(hart) > UINT32_MAX || json_integer_value(rank) < 0 ||
+        json_integer_value(rank) > UINT32_MAX) {
+        answer_error(c, "GenericError", "move-hart needs the arguments 'hart' and 'rank', numbers", id);
+        return;
+    }
+    if (c->control->ops->move_hart(c->control->opaque, (uint32_t)json_integer_value(hart),
+                                   (uint32_t)json_integer_value(rank), &pause_ns) != SIM_OK)
+        answer_error(c, "GenericError", "the hart was not moved; the emulator's messages say why", id);
+    else
+        answer_return(c, json_pack("{s:f}", "pause-ms", (double)pause_ns / 1e6), id);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct client *c, json_t *arguments, json_t *id);
 } commands[] = {
     {"query-status", query_status}, {"checkpoint", checkpoint}, {"stop", stop}, {"cont", cont},
-    {"quit", quit}, {"qmp_capabilities", nothing},
+    {"quit", quit}, {"move-hart", move_hart}, {"qmp_capabilities", nothing},
 };
 
 static void execute(struct client *c, json_t *request)

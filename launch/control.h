@@ -2,7 +2,8 @@
  *
  *   greeting {"QMP": ...} -> {"execute": NAME, "arguments": {...}, "id": ANY} -> {"return": {...}, "id": ANY}
  *                                                                          | {"error": {"class", "desc"}, "id": ANY}
- * Names: query-status, checkpoint {dir, incremental, stop}, stop, cont, quit, qmp_capabilities (nothing). The reply to
+ * Names: query-status, checkpoint {dir, incremental, stop}, stop, cont, quit, move-hart
+ * {hart, rank}, qmp_capabilities (nothing). The reply to
  * checkpoint comes when the image is complete; other commands are served meanwhile. */
 #ifndef LAUNCH_CONTROL_H
 #define LAUNCH_CONTROL_H
@@ -28,6 +29,8 @@ struct control_ops {
     void (*quit)(void *opaque);
     /* As checkpoint_start; SIM_ERR_UNSUPPORTED: this run cannot. */
     enum sim_status (*checkpoint)(void *opaque, const struct checkpoint_request *request);
+    /* Moves a hart to another rank; *pause_ns: how long all stood still. */
+    enum sim_status (*move_hart)(void *opaque, uint32_t hart, uint32_t rank, uint64_t *pause_ns);
     /* An image was made with `stop`: the run may end. */
     void (*stopped)(void *opaque);
 };

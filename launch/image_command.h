@@ -4,6 +4,8 @@
 
 /* SOCKET DIR [--incremental] [--stop]: asks a running machine for an image (control.h) and shows how far it is. */
 int checkpoint_command(int argc, char **argv);
+/* SOCKET COMMAND [NAME=VALUE...]: any command of control.h; prints the answer. */
+int control_command(int argc, char **argv);
 /* ls | show | verify | diff | prune | flatten */
 int image_command(int argc, char **argv);
 

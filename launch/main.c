@@ -72,6 +72,7 @@ static const struct {
     const char *help; /* NULL: another spelling */
 } commands[] = {
     {"run", command_run, "emulate a machine (partita run --help)"},
+    {"control", control_command, "give a command to a running machine (partita control --help)"},
     {"plan", command_plan, "show how a run would be spread over MPI ranks (partita plan --help)"},
     {"restore", command_restore, "go on with a machine from an image (partita restore --help)"},
     {"checkpoint", checkpoint_command, "make an image of a running machine: SOCKET DIR"},

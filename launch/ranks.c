@@ -14,20 +14,11 @@
 #include "partition/bind.h"
 #include "partition/plan.h"
 #include "placement.h"
+#include "ranks_priv.h"
 #include "run.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 #include "sim-core/vcpu.h"
-
-enum message_type {
-    MSG_VCPU = IC_TYPE_MACHINE,
-    MSG_MMIO,
-    MSG_MMIO_DONE,
-    MSG_WANT_END,
-    MSG_END,
-    MSG_BOOT,
-    MSG_ABORT
-};
 
 struct mmio_message {
     uint64_t id; /* of the requester, echoed */
@@ -60,35 +51,12 @@ struct mmio_request {
     struct mmio_request *next;
 };
 
-/* Owner: the launch thread. `waits` and `requests` are under `lock`. */
-struct ranks {
-    struct sim *sim;
-    const struct config *config;
-    struct ic *ic;
-    struct machine *machine;
-    struct mem_space *space;
-    struct part_topology **topology; /* of every rank */
-    struct part_plan *plan;
-    struct dsm *dsm;
-    struct sim_mutex lock;
-    struct mmio_wait *waits;
-    uint64_t next_id;
-    struct mmio_request *first, **last;
-    _Atomic uint32_t nr_requests;
-    struct machine_boot boot;
-    _Atomic bool boot_came;
-    _Atomic uint64_t decided; /* 0, or 1 + enum sim_end << 32 | code */
-    _Atomic int abort_code;   /* of the rank that could not go on; 0: none */
-    _Atomic bool broken;      /* a rank was lost, or broke the protocol */
-    bool started;
-};
-
 /* Identity only: the ranks whose requests this thread serves after its poll. */
 static _Thread_local const struct ranks *serving;
 
-static bool failed(struct ranks *r)
+static bool failed(const struct ranks *r)
 {
-    return atomic_load_explicit(&r->broken, memory_order_acquire);
+    return ranks_failed(r);
 }
 
 /* --- the end of the run --- */
@@ -373,7 +341,7 @@ static void ranks_wait(void *opaque, unsigned *spins)
         ic_nap(r->ic, NAP_NS);
 }
 
-static void ranks_nap(void *opaque, uint64_t max_ns)
+void ranks_nap(void *opaque, uint64_t max_ns)
 {
     struct ranks *r = opaque;
     const struct ranks *outer = serving;
@@ -398,15 +366,29 @@ static uint32_t rank_of(void *opaque, const struct vcpu *v)
 {
     const struct ranks *r = opaque;
 
-    return part_plan_hart(r->plan, v->index).rank;
+    return atomic_load_explicit(&r->owner[v->index], memory_order_relaxed);
 }
 
-static void ranks_post(void *opaque, const struct vcpu *target, const void *msg, uint32_t len)
+void ranks_send_locked(struct ranks *r, const struct vcpu *target, const void *msg, uint32_t len)
 {
-    struct ranks *r = opaque;
     const struct vcpu_message head = {target->index, len};
 
     ic_send(r->ic, (rank_t)rank_of(r, target), MSG_VCPU, &head, sizeof head, msg, len);
+}
+
+/* Under the lock: what leaves before a freeze holds the rest is under way before the freeze is announced, and a
+ * hart that comes here finds what was said before. */
+static void ranks_post(void *opaque, const struct vcpu *target, const void *msg, uint32_t len)
+{
+    struct ranks *r = opaque;
+
+    sim_mutex_lock(&r->lock);
+    bool here = !target->remote;
+    if (!here && !ranks_hold_locked(r, target, msg, len))
+        ranks_send_locked(r, target, msg, len);
+    sim_mutex_unlock(&r->lock);
+    if (here)
+        target->ops->deliver(r->sim->vcpus[target->index], r->sim->rank, msg, len);
 }
 
 static const struct sim_ranks_ops ranks_ops = {
@@ -605,6 +587,7 @@ enum sim_status ranks_create(struct sim *sim, const struct config *config, struc
     r->last = &r->first;
     r->topology = sim_new_array(struct part_topology *, (size_t)ic_nr_ranks(ic));
     sim_mutex_init(&r->lock, SIM_RANK_RANKS);
+    ranks_freeze_init(r);
     ic_on_lost(ic, on_lost, r);
     enum sim_status status = agree(r);
     if (status == SIM_OK)
@@ -632,6 +615,7 @@ void ranks_destroy(struct ranks *r)
     for (rank_t i = 0; i < ic_nr_ranks(r->ic); i++)
         part_topology_destroy(r->topology[i]);
     sim_free(r->topology);
+    ranks_freeze_fini(r);
     sim_mutex_fini(&r->lock);
     sim_free(r);
 }
@@ -641,8 +625,12 @@ enum sim_status ranks_plan(struct ranks *r, uint32_t nr_harts, const struct part
 {
     const struct placement_machine machine = {nr_harts, ram, nr_ram};
 
-    return placement_make(r->config, &machine, (const struct part_topology *const *)r->topology,
-                          (uint32_t)ic_nr_ranks(r->ic), &r->plan);
+    SIM_TRY(placement_make(r->config, &machine, (const struct part_topology *const *)r->topology,
+                           (uint32_t)ic_nr_ranks(r->ic), &r->plan));
+    r->owner = sim_zalloc(nr_harts * sizeof r->owner[0]);
+    for (uint32_t i = 0; i < nr_harts; i++)
+        atomic_init(&r->owner[i], part_plan_hart(r->plan, i).rank);
+    return SIM_OK;
 }
 
 const struct part_plan *ranks_get_plan(const struct ranks *r)
@@ -715,6 +703,7 @@ static void register_handlers(struct ranks *r)
 
     for (size_t i = 0; i < SIM_ARRAY_LEN(handlers); i++)
         ic_register(r->ic, handlers[i].type, handlers[i].name, handlers[i].fn, r);
+    ranks_freeze_register(r);
 }
 
 static enum sim_status create_dsm(struct ranks *r)

@@ -15,6 +15,7 @@
 #include "machine.h"
 #include "partition/plan.h"
 #include "sim-core/sim.h"
+#include "world.h"
 
 struct ranks;
 
@@ -48,6 +49,19 @@ int ranks_abort_code(const struct ranks *r);
 enum sim_end ranks_wait_end(struct ranks *r, int *code);
 /* After executors and I/O have stopped: says good-bye. Collective. */
 void ranks_disconnect(struct ranks *r);
+
+/* --- standing still together (ranks_freeze.c); rank 0 only, on the I/O thread --- */
+
+/* Returns when no hart of any rank runs and nothing is under way between them; they stay so until ranks_thaw, which
+ * is called in either case. Devices go on. SIM_ERR_IO: the run ends. */
+enum sim_status ranks_freeze(struct ranks *r) SIM_MUST_CHECK;
+void ranks_thaw(struct ranks *r);
+/* Moves a hart to another rank while all stand still; *pause_ns: for how long. SIM_ERR_INVALID (logged): there is no
+ * such hart or rank. */
+enum sim_status ranks_move_hart(struct ranks *r, uint32_t hart, uint32_t to, uint64_t *pause_ns) SIM_MUST_CHECK;
+uint32_t ranks_hart_rank(const struct ranks *r, uint32_t hart); /* where it runs now */
+/* How this rank's executors are paused. Before ranks_connect. */
+void ranks_set_world(struct ranks *r, struct world *world);
 
 /* What moved, for --stats; one line a rank, printed by each. */
 void ranks_print_stats(const struct ranks *r, FILE *out);

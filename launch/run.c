@@ -215,6 +215,16 @@ static enum sim_status control_checkpoint(void *opaque, const struct checkpoint_
     return r->checkpointer ? checkpoint_start(r->checkpointer, request) : SIM_ERR_UNSUPPORTED;
 }
 
+static enum sim_status control_move_hart(void *opaque, uint32_t hart, uint32_t rank, uint64_t *pause_ns)
+{
+    struct run *r = opaque;
+
+    if (r->ranks)
+        return ranks_move_hart(r->ranks, hart, rank, pause_ns);
+    sim_error("move-hart: the machine is on one rank only");
+    return SIM_ERR_UNSUPPORTED;
+}
+
 static void control_stopped(void *opaque)
 {
     want_end(opaque, SIM_END_USER, EXIT_CODE_CHECKPOINTED);
@@ -225,6 +235,7 @@ static const struct control_ops control_ops = {.status = control_status,
                                                .cont = control_cont,
                                                .quit = control_quit,
                                                .checkpoint = control_checkpoint,
+                                               .move_hart = control_move_hart,
                                                .stopped = control_stopped};
 
 /* What makes images and takes commands. Several ranks cannot make images yet. */
@@ -232,12 +243,14 @@ static enum sim_status start_checkpoints(struct run *r)
 {
     const struct config *c = r->config;
 
-    if (r->ranks && (c->checkpoint.dir || c->control)) {
-        sim_error("--checkpoint-dir and --control: a machine on several ranks cannot do that");
+    if (r->ranks && c->checkpoint.dir) {
+        if (r->first)
+            sim_error("--checkpoint-dir: a machine on several ranks cannot make images yet");
         return SIM_ERR_UNSUPPORTED;
     }
     if (r->ranks)
-        return SIM_OK;
+        return c->control && r->first ? control_create(r->sim, c->control, &control_ops, r, &r->control)
+                                      : SIM_OK;
     r->checkpointer = checkpointer_create(r->machine, &checkpointer_ops, r);
     if (r->restore)
         checkpointer_came_from(r->checkpointer, restore_image(r->restore));
@@ -332,6 +345,8 @@ static enum sim_status set_up_machine(struct run *r)
         SIM_TRY(expect_create(r->sim->io, c->expect, on_match, r, &r->expect));
     if (r->ic)
         SIM_TRY(ranks_create(r->sim, c, r->ic, &r->ranks));
+    if (r->ranks)
+        ranks_set_world(r->ranks, &r->world);
     SIM_TRY(machine_create(r->sim, c, r->ranks, &r->machine));
     if (r->ranks)
         SIM_TRY(ranks_connect(r->ranks, r->machine));

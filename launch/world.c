@@ -49,6 +49,22 @@ uint32_t world_cursor(struct world *w)
     return cursor;
 }
 
+void world_add(struct world *w, struct vcpu *v)
+{
+    sim_mutex_lock(&w->lock);
+    if (w->group)
+        executor_group_add(w->group, v);
+    sim_mutex_unlock(&w->lock);
+}
+
+void world_remove(struct world *w, struct vcpu *v)
+{
+    sim_mutex_lock(&w->lock);
+    if (w->group)
+        executor_group_remove(w->group, v);
+    sim_mutex_unlock(&w->lock);
+}
+
 void world_attach(struct world *w, struct executor_group *group)
 {
     sim_mutex_lock(&w->lock);

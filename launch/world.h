@@ -27,6 +27,10 @@ bool world_is_paused(struct world *w);
 /* executor_group_cursor, or 0. Context: paused. */
 uint32_t world_cursor(struct world *w);
 
+/* A vCPU comes to, or leaves, the executors, if there are any. Context: paused. */
+void world_add(struct world *w, struct vcpu *v);
+void world_remove(struct world *w, struct vcpu *v);
+
 /* The launch thread: executors have started; or are about to be stopped for good (a pause does not hold them back from
  * ending; there are no more of them for anybody). */
 void world_attach(struct world *w, struct executor_group *group);

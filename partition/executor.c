@@ -282,6 +282,37 @@ static bool must_park(const struct executor_group *g)
     return SIM_UNLIKELY(atomic_load_explicit(&g->pausing, memory_order_acquire));
 }
 
+void executor_group_add(struct executor_group *g, struct vcpu *v)
+{
+    struct executor *ex = &g->ex[0];
+
+    for (unsigned i = 1; i < g->nr; i++)
+        if (g->ex[i].nr < ex->nr)
+            ex = &g->ex[i];
+    sim_mutex_lock(&ex->lock);
+    ex->vcpus[ex->nr++] = v;
+    g->idle[v->index] = 0;
+    sim_mutex_unlock(&ex->lock);
+    atomic_store_explicit(&v->waker, &ex->waker, memory_order_seq_cst);
+    vcpu_kick(v);
+}
+
+static void remove_from(struct executor *ex, const struct vcpu *v)
+{
+    sim_mutex_lock(&ex->lock);
+    for (unsigned i = 0; i < ex->nr; i++)
+        if (ex->vcpus[i] == v)
+            ex->vcpus[i] = ex->vcpus[--ex->nr];
+    sim_mutex_unlock(&ex->lock);
+}
+
+void executor_group_remove(struct executor_group *g, struct vcpu *v)
+{
+    vcpu_detach_waker(v);
+    for (unsigned i = 0; i < g->nr; i++)
+        remove_from(&g->ex[i], v);
+}
+
 void executor_group_pause(struct executor_group *g)
 {
     sim_mutex_lock(&g->pause_lock);

@@ -164,6 +164,14 @@ bool rv_take_interrupt(struct rv_hart *h)
     return false;
 }
 
+/* A hart that left for another rank while its pins were written may have been saved before: the change follows
+ * it. (It is marked as remote, then saved; we write, then look at the mark.) */
+static void follow(struct rv_hart *h, uint32_t number, bool level)
+{
+    if (SIM_UNLIKELY(h->vcpu.remote))
+        rv_remote_line(h, number, level);
+}
+
 /* A rising line kicks the hart only if that may change what it does. A hart that is about to look
  * the other way stores mie or waiting first and reads irq_pins then, we do it in reverse. */
 static void drive_line(void *opaque, uint32_t number, bool level)
@@ -178,9 +186,12 @@ static void drive_line(void *opaque, uint32_t number, bool level)
     if (!level) {
         if (bit != MIP_SSIP)
             atomic_fetch_and_explicit(&h->irq_pins, ~bit, memory_order_seq_cst);
+        follow(h, number, level);
         return;
     }
-    if (atomic_fetch_or_explicit(&h->irq_pins, bit, memory_order_seq_cst) & bit)
+    bool was = atomic_fetch_or_explicit(&h->irq_pins, bit, memory_order_seq_cst) & bit;
+    follow(h, number, level);
+    if (was)
         return;
     if ((__atomic_load_n(&h->mie, __ATOMIC_SEQ_CST) & bit) ||
         __atomic_load_n(&h->waiting, __ATOMIC_SEQ_CST))

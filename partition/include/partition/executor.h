@@ -32,6 +32,9 @@ void executor_group_stop(struct executor_group *g);
  * any thread but an executor; one at a time; not while stop or destroy runs. */
 void executor_group_pause(struct executor_group *g);
 void executor_group_resume(struct executor_group *g);
+/* A vCPU of the sim comes to the executor that has the fewest, or leaves its own. Context: paused. */
+void executor_group_add(struct executor_group *g, struct vcpu *v);
+void executor_group_remove(struct executor_group *g, struct vcpu *v);
 /* The vCPU that had the last turn on the first executor. Context: paused or stopped. */
 uint32_t executor_group_cursor(const struct executor_group *g);
 void executor_group_destroy(struct executor_group *g);

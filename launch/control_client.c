@@ -1,8 +1,9 @@
-/* `partita checkpoint`: the client's side of control.h. */
+/* `partita checkpoint` and `partita control`: the client's side of control.h. */
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -203,6 +204,90 @@ int checkpoint_command(int argc, char **argv)
     if (c->fd >= 0)
         close(c->fd);
     sim_free(dir);
+    sim_free(c);
+    return code;
+}
+
+/* --- any command --- */
+
+static const char control_usage[] =
+    "Usage: partita control SOCKET COMMAND [NAME=VALUE...]\n"
+    "Gives a command to the machine that was started with --control SOCKET and prints its answer (JSON).\n\n"
+    "  query-status                 what it does\n"
+    "  stop, cont, quit             it stands still, goes on, ends\n"
+    "  move-hart hart=N rank=N      a hart of a machine on several ranks changes its rank\n";
+
+/* A number where it is one. */
+static bool add_argument(json_t *arguments, const char *word)
+{
+    const char *equals = strchr(word, '=');
+    char *end;
+
+    if (!equals || equals == word)
+        return false;
+    char *name = sim_asprintf("%.*s", (int)(equals - word), word);
+    long long number = strtoll(equals + 1, &end, 0);
+    bool numeric = equals[1] && !*end;
+    int error = json_object_set_new(arguments, name, numeric ? json_integer(number) : json_string(equals + 1));
+    sim_free(name);
+    return !error;
+}
+
+static int print_answer(const json_t *answer)
+{
+    const char *why = json_string_value(json_object_get(json_object_get(answer, "error"), "desc"));
+    const json_t *result = json_object_get(answer, "return");
+
+    if (!result) {
+        sim_error("control: %s", why ? why : "the machine's answer makes no sense");
+        return EXIT_CODE_NO_MATCH;
+    }
+    json_dumpf(result, stdout, JSON_SORT_KEYS);
+    putchar('\n');
+    return 0;
+}
+
+static int ask(struct client *c, json_t *request)
+{
+    int code = -1;
+
+    if (say(c, request) != SIM_OK)
+        return EXIT_CODE_NO_MATCH;
+    while (code < 0) {
+        bool gone;
+        json_t *answer = hear(c, POLL_MS, &gone);
+        if (gone) {
+            sim_error("control: the machine has gone without an answer");
+            return EXIT_CODE_NO_MATCH;
+        }
+        if (json_integer_value(json_object_get(answer, "id")) == ID_CHECKPOINT)
+            code = print_answer(answer);
+        json_decref(answer);
+    }
+    return code;
+}
+
+int control_command(int argc, char **argv)
+{
+    json_t *arguments = json_object();
+    bool good = argc >= 2 && argv[0][0] != '-';
+
+    for (int i = 2; i < argc && good; i++)
+        good = add_argument(arguments, argv[i]);
+    if (!good) {
+        bool help = argc == 1 && (is_flag(argv[0], "help") || is_flag(argv[0], "h"));
+        fputs(control_usage, help ? stdout : stderr);
+        json_decref(arguments);
+        return help ? 0 : EXIT_CODE_USAGE;
+    }
+    struct client *c = sim_new(struct client);
+    *c = (struct client){.socket = argv[0], .fd = -1};
+    int code = dial(c) != SIM_OK ? EXIT_CODE_USAGE
+                                 : ask(c, json_pack("{s:s, s:O, s:i}", "execute", argv[1], "arguments",
+                                                    arguments, "id", ID_CHECKPOINT));
+    json_decref(arguments);
+    if (c->fd >= 0)
+        close(c->fd);
     sim_free(c);
     return code;
 }

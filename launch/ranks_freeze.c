@@ -1,0 +1,361 @@
+/* All ranks of a machine standing still together, and what is done meanwhile: harts change their rank.
+ *
+ *   rank 0: FREEZE -> every rank: executors pause, messages to vCPUs are held, QUIET to all others
+ *           a rank that has everybody's QUIET knows that nothing is under way to it -> FROZEN -> rank 0
+ *   move:   MOVE (hart, new rank) to all -> the old rank saves the hart -> HART -> the new rank loads it -> MOVED
+ *   rank 0: THAW -> every rank: held messages leave for where their harts are now, executors go on
+ *
+ * Channels keep their order, so a QUIET comes after all that its sender sent before. Devices go on; what they
+ * tell harts is held. Pages move on demand: a hart that moves takes none along. */
+#include <string.h>
+
+#include "ranks_priv.h"
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+#include "sim-core/vcpu.h"
+
+struct move_message {
+    uint32_t hart, to;
+};
+
+struct hart_message {
+    uint32_t hart, len;
+    uint8_t state[];
+};
+
+void ranks_set_world(struct ranks *r, struct world *world)
+{
+    r->world = world;
+}
+
+void ranks_freeze_init(struct ranks *r)
+{
+    r->last_held = &r->held;
+}
+
+void ranks_freeze_fini(struct ranks *r)
+{
+    while (r->held) {
+        struct held_message *m = r->held;
+        r->held = m->next;
+        sim_free(m);
+    }
+    sim_free((void *)r->owner);
+}
+
+/* --- holding --- */
+
+bool ranks_hold_locked(struct ranks *r, const struct vcpu *target, const void *msg, uint32_t len)
+{
+    if (SIM_LIKELY(!r->holding))
+        return false;
+    struct held_message *m = sim_zalloc(sizeof *m + len);
+
+    m->target = target;
+    m->len = len;
+    memcpy(m->data, msg, len);
+    *r->last_held = m;
+    r->last_held = &m->next;
+    return true;
+}
+
+static void hold(struct ranks *r)
+{
+    sim_mutex_lock(&r->lock);
+    r->holding = true;
+    sim_mutex_unlock(&r->lock);
+}
+
+/* Those for harts of other ranks leave under the lock, so that nothing overtakes them; *own gets the rest. */
+static void let_go_locked(struct ranks *r, struct held_message **own)
+{
+    struct held_message *m = r->held;
+
+    while (m) {
+        struct held_message *next = m->next;
+        if (m->target->remote) {
+            ranks_send_locked(r, m->target, m->data, m->len);
+            sim_free(m);
+        } else {
+            m->next = NULL;
+            *own = m;
+            own = &m->next;
+        }
+        m = next;
+    }
+    r->held = NULL;
+    r->last_held = &r->held;
+    r->holding = false;
+}
+
+static void deliver(struct ranks *r, struct held_message *m)
+{
+    while (m) {
+        struct held_message *next = m->next;
+        m->target->ops->deliver(r->sim->vcpus[m->target->index], r->sim->rank, m->data, m->len);
+        sim_free(m);
+        m = next;
+    }
+}
+
+static void let_go(struct ranks *r)
+{
+    struct held_message *own = NULL;
+
+    sim_mutex_lock(&r->lock);
+    let_go_locked(r, &own);
+    sim_mutex_unlock(&r->lock);
+    deliver(r, own);
+}
+
+/* Takes out what is held for a hart. */
+static struct held_message *take_held_locked(struct ranks *r, const struct vcpu *v)
+{
+    struct held_message *taken = NULL, **last = &taken;
+
+    for (struct held_message **at = &r->held; *at;) {
+        struct held_message *m = *at;
+        if (m->target != v) {
+            at = &m->next;
+            continue;
+        }
+        *at = m->next;
+        m->next = NULL;
+        *last = m;
+        last = &m->next;
+    }
+    for (r->last_held = &r->held; *r->last_held; r->last_held = &(*r->last_held)->next)
+        ;
+    return taken;
+}
+
+/* The hart is here from now on. What was held for it comes first; later messages find it here. */
+static void arrive(struct ranks *r, struct vcpu *v)
+{
+    for (;;) {
+        sim_mutex_lock(&r->lock);
+        struct held_message *m = take_held_locked(r, v);
+        if (!m)
+            v->remote = false;
+        sim_mutex_unlock(&r->lock);
+        if (!m)
+            return;
+        deliver(r, m);
+    }
+}
+
+/* --- freezing --- */
+
+static void tell_frozen(struct ranks *r)
+{
+    uint32_t others = r->sim->nr_ranks - 1;
+
+    if (!atomic_load_explicit(&r->here, memory_order_seq_cst) ||
+        atomic_load_explicit(&r->quiet, memory_order_seq_cst) < r->freezes * others)
+        return;
+    /* Only one of the two that may see both says it. */
+    if (atomic_exchange_explicit(&r->here, false, memory_order_seq_cst))
+        ic_send_small(r->ic, 0, MSG_FROZEN, NULL, 0);
+}
+
+/* On the I/O thread, for executors are waited for. */
+static void freeze_here(void *opaque)
+{
+    struct ranks *r = opaque;
+
+    world_pause(r->world);
+    hold(r);
+    r->freezes++;
+    ic_broadcast(r->ic, MSG_QUIET, NULL, 0);
+    atomic_store_explicit(&r->here, true, memory_order_seq_cst);
+    tell_frozen(r);
+}
+
+static void on_freeze(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+
+    (void)data;
+    if (from == 0 && len == 0)
+        sim_io_post(r->sim->io, freeze_here, r);
+}
+
+static void on_quiet(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+
+    (void)from;
+    (void)data;
+    (void)len;
+    atomic_fetch_add_explicit(&r->quiet, 1, memory_order_seq_cst);
+    tell_frozen(r);
+}
+
+static void on_frozen(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+
+    (void)from;
+    (void)data;
+    (void)len;
+    atomic_fetch_add_explicit(&r->frozen, 1, memory_order_release);
+}
+
+static void thaw_here(void *opaque)
+{
+    struct ranks *r = opaque;
+
+    let_go(r);
+    world_resume(r->world);
+}
+
+static void on_thaw(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+
+    (void)data;
+    if (from == 0 && len == 0)
+        sim_io_post(r->sim->io, thaw_here, r);
+}
+
+/* Rank 0 waits, and serves its devices to harts that have to end their turn. */
+static bool await(struct ranks *r, _Atomic uint32_t *count, uint32_t n)
+{
+    while (atomic_load_explicit(count, memory_order_acquire) < n) {
+        if (ranks_failed(r) || sim_ending(r->sim))
+            return false;
+        ranks_nap(r, 1000000);
+    }
+    return true;
+}
+
+enum sim_status ranks_freeze(struct ranks *r)
+{
+    atomic_store_explicit(&r->frozen, 0, memory_order_relaxed);
+    ic_broadcast(r->ic, MSG_FREEZE, NULL, 0);
+    freeze_here(r);
+    return await(r, &r->frozen, r->sim->nr_ranks) ? SIM_OK : SIM_ERR_IO;
+}
+
+void ranks_thaw(struct ranks *r)
+{
+    ic_broadcast(r->ic, MSG_THAW, NULL, 0);
+    thaw_here(r);
+}
+
+/* --- moving a hart; all ranks are frozen --- */
+
+static void send_hart(struct ranks *r, struct vcpu *v, rank_t to)
+{
+    struct state_buf buf = {0};
+    struct hart_message head = {.hart = v->index};
+
+    mem_page_release(r->space, v->index);
+    v->remote = true;
+    sim_fence(); /* lines that are driven from now on follow it */
+    state_save(v->ops->state, rv_hart_state_object(v), &buf);
+    head.len = (uint32_t)buf.len;
+    world_remove(r->world, v);
+    ic_send(r->ic, to, MSG_HART, &head, sizeof head, buf.data, head.len);
+    state_buf_fini(&buf);
+}
+
+static void on_move(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+    struct move_message m;
+
+    if (from != 0 || len != sizeof m)
+        return;
+    memcpy(&m, data, sizeof m);
+    if (m.hart >= r->sim->nr_vcpus || m.to >= r->sim->nr_ranks)
+        return;
+    struct vcpu *v = r->sim->vcpus[m.hart];
+    atomic_store_explicit(&r->owner[m.hart], m.to, memory_order_relaxed);
+    if (!v->remote && m.to != r->sim->rank)
+        send_hart(r, v, (rank_t)m.to);
+}
+
+static void on_hart(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+    const struct hart_message *m = data;
+    size_t used;
+
+    if (len < sizeof *m || len != sizeof *m + m->len || m->hart >= r->sim->nr_vcpus ||
+        !r->sim->vcpus[m->hart]->remote) {
+        sim_warn("%s sent a broken hart of %u bytes", ic_rank_name(r->ic, from), len);
+        return;
+    }
+    struct vcpu *v = r->sim->vcpus[m->hart];
+    if (state_load(v->ops->state, rv_hart_state_object(v), m->state, m->len, &used) != SIM_OK) {
+        sim_request_end(r->sim, SIM_END_ERROR, 70);
+        return;
+    }
+    atomic_store_explicit(&r->owner[m->hart], r->sim->rank, memory_order_relaxed);
+    arrive(r, v);
+    world_add(r->world, v);
+    ic_send_small(r->ic, 0, MSG_MOVED, NULL, 0);
+}
+
+static void on_moved(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+
+    (void)from;
+    (void)data;
+    (void)len;
+    atomic_fetch_add_explicit(&r->moved, 1, memory_order_release);
+}
+
+static enum sim_status check_move(const struct ranks *r, uint32_t hart, uint32_t to)
+{
+    if (r->sim->rank == 0 && hart < r->sim->nr_vcpus && to < r->sim->nr_ranks)
+        return SIM_OK;
+    sim_error("move hart %u to rank %u: there are harts 0-%u and ranks 0-%u", hart, to,
+              r->sim->nr_vcpus - 1, r->sim->nr_ranks - 1);
+    return SIM_ERR_INVALID;
+}
+
+enum sim_status ranks_move_hart(struct ranks *r, uint32_t hart, uint32_t to, uint64_t *pause_ns)
+{
+    const struct move_message m = {hart, to};
+    uint64_t start = sim_host_ns();
+
+    *pause_ns = 0;
+    SIM_TRY(check_move(r, hart, to));
+    if (atomic_load_explicit(&r->owner[hart], memory_order_relaxed) == to)
+        return SIM_OK;
+    enum sim_status status = ranks_freeze(r);
+    if (status == SIM_OK) {
+        atomic_store_explicit(&r->moved, 0, memory_order_relaxed);
+        ic_broadcast(r->ic, MSG_MOVE, &m, sizeof m);
+        ic_send_small(r->ic, 0, MSG_MOVE, &m, sizeof m);
+        status = await(r, &r->moved, 1) ? SIM_OK : SIM_ERR_IO;
+    }
+    ranks_thaw(r);
+    *pause_ns = sim_host_ns() - start;
+    return status;
+}
+
+uint32_t ranks_hart_rank(const struct ranks *r, uint32_t hart)
+{
+    return atomic_load_explicit(&r->owner[hart], memory_order_relaxed);
+}
+
+void ranks_freeze_register(struct ranks *r)
+{
+    static const struct {
+        enum message_type type;
+        const char *name;
+        ic_handler_fn *fn;
+    } handlers[] = {
+        {MSG_FREEZE, "freeze", on_freeze}, {MSG_QUIET, "quiet", on_quiet},
+        {MSG_FROZEN, "frozen", on_frozen}, {MSG_THAW, "thaw", on_thaw},
+        {MSG_MOVE, "move", on_move},       {MSG_HART, "hart", on_hart},
+        {MSG_MOVED, "moved", on_moved},
+    };
+
+    for (size_t i = 0; i < SIM_ARRAY_LEN(handlers); i++)
+        ic_register(r->ic, handlers[i].type, handlers[i].name, handlers[i].fn, r);
+}

@@ -1,0 +1,83 @@
+/* Shared by ranks*.c: message types and one rank's state. */
+#ifndef LAUNCH_RANKS_PRIV_H
+#define LAUNCH_RANKS_PRIV_H
+
+#include "mem/dsm.h"
+#include "ranks.h"
+#include "world.h"
+
+enum message_type {
+    MSG_VCPU = IC_TYPE_MACHINE,
+    MSG_MMIO,
+    MSG_MMIO_DONE,
+    MSG_WANT_END,
+    MSG_END,
+    MSG_BOOT,
+    MSG_ABORT,
+    MSG_FREEZE,
+    MSG_QUIET,
+    MSG_FROZEN,
+    MSG_THAW,
+    MSG_MOVE,
+    MSG_HART,
+    MSG_MOVED
+};
+
+/* A message to a vCPU that waits for the end of a freeze. */
+struct held_message {
+    struct held_message *next;
+    const struct vcpu *target;
+    uint32_t len;
+    uint8_t data[];
+};
+
+/* Owner: the launch thread. `waits`, requests and held messages are under `lock`. */
+struct ranks {
+    struct sim *sim;
+    const struct config *config;
+    struct ic *ic;
+    struct machine *machine;
+    struct mem_space *space;
+    struct part_topology **topology; /* of every rank */
+    struct part_plan *plan;
+    struct dsm *dsm;
+    struct sim_mutex lock;
+    struct mmio_wait *waits;
+    uint64_t next_id;
+    struct mmio_request *first, **last;
+    _Atomic uint32_t nr_requests;
+    struct machine_boot boot;
+    _Atomic bool boot_came;
+    _Atomic uint64_t decided; /* 0, or 1 + enum sim_end << 32 | code */
+    _Atomic int abort_code;   /* of the rank that could not go on; 0: none */
+    _Atomic bool broken;      /* a rank was lost, or broke the protocol */
+    bool started;
+
+    /* ranks_freeze.c */
+    struct world *world;
+    _Atomic uint32_t *owner; /* by hart: the rank that runs it; changes while all ranks are frozen */
+    bool holding;            /* vCPU messages wait in `held` (lock) */
+    struct held_message *held, **last_held;
+    _Atomic uint32_t quiet;  /* QUIETs that came, ever */
+    uint32_t freezes;        /* of this rank, ever (I/O thread) */
+    _Atomic uint32_t frozen; /* rank 0: ranks that stand still */
+    _Atomic bool here;       /* this rank has stopped and said so */
+    _Atomic uint32_t moved;  /* rank 0: the hart has arrived */
+};
+
+/* ranks.c: serves accesses of other ranks while it waits for something to arrive. Context: no device locks. */
+void ranks_nap(void *ranks, uint64_t max_ns);
+static inline bool ranks_failed(const struct ranks *r)
+{
+    return atomic_load_explicit(&r->broken, memory_order_acquire);
+}
+
+/* ranks_freeze.c */
+void ranks_freeze_init(struct ranks *r);
+void ranks_freeze_fini(struct ranks *r);
+void ranks_freeze_register(struct ranks *r);
+/* Keeps the message for after the freeze, or says no. Context: lock held. */
+void ranks_send_locked(struct ranks *r, const struct vcpu *target, const void *msg, uint32_t len);
+bool ranks_hold_locked(struct ranks *r, const struct vcpu *target, const void *msg, uint32_t len);
+
+#endif

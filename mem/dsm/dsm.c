@@ -51,6 +51,8 @@ enum sim_status dsm_create(const struct dsm_config *config, struct dsm **out)
         d->config.hold_ns = 200 * 1000;
     if (!d->config.hold_max_ns)
         d->config.hold_max_ns = 1000 * 1000;
+    if (d->config.hold_max_ns < d->config.hold_ns)
+        d->config.hold_max_ns = d->config.hold_ns;
     sim_mutex_init(&d->lock, SIM_RANK_DSM);
     sim_cond_init(&d->arrived);
     enum sim_status status = map_tables(d);

@@ -21,7 +21,8 @@ enum {
     DSM_WAITERS = UINT16_MAX + 1,
     DSM_WAITER_CHUNK = 256,
     DSM_BUCKETS = 1024,
-    DSM_BATCH = 64, /* pages revoked at once */
+    DSM_PATIENT = 256, /* pages whose hold is longer than usual */
+    DSM_BATCH = 64,    /* pages revoked at once */
     DSM_WORD_STATE = 3,
     DSM_WORD_WRITTEN = 4,
     DSM_WORD_COUNT = 8 /* one transfer */
@@ -77,12 +78,19 @@ struct dsm_waiter {
     struct dsm_hold hold[DSM_HOLDS];
 };
 
+/* A page whose holds ended too early: the next one is longer. Forgotten when another page needs the
+ * place. */
+struct dsm_patience {
+    uint64_t page;
+    uint8_t doublings;
+};
+
 /* The home's view of a page. All zeros: exclusive at its home. */
 struct dsm_entry {
     uint64_t sharers;
     uint16_t
-        holder; /* XOR the home: owner, or a rank that surely has a copy; BX, BS: who is served */
-    uint8_t state;    /* enum home_state */
+        holder;    /* XOR the home: owner or a rank that surely has a copy; BX, BS: who is served */
+    uint8_t state; /* enum home_state */
     uint8_t migrates; /* the ranks read and then write it in turn */
     uint32_t queue;   /* index of the last node, whose next is the first; 0: none */
 };
@@ -132,6 +140,7 @@ struct dsm {
     bool tick_sent;
     uint64_t last_hold_id;
     uint64_t jitter;
+    struct dsm_patience patience[DSM_PATIENT]; /* by a hash of the page */
 
     struct dsm_local *local; /* messages to itself, handled before the lock is let go */
     unsigned nr_local, cap_local;
@@ -211,6 +220,8 @@ bool pin_try(struct dsm *d, struct dsm_record *r, bool write);
 /* hold.c: requests of other ranks that wait */
 void hold_start(struct dsm *d, struct dsm_record *r);
 void hold_break(struct dsm *d, struct dsm_record *r);
+/* The last waiter that held the page had its turn. */
+void hold_served(struct dsm *d, struct dsm_record *r);
 /* Something that kept the page here is gone. */
 void hold_released(struct dsm *d, struct dsm_record *r);
 void request_add(struct dsm *d, struct dsm_record *r, const struct dsm_request *request);

@@ -3,6 +3,7 @@
  *   request_add -> [held, pinned: stays in d->requests] -> requests_take (batch.c)
  *   retired, unpin -> hold_released -> kick; hold_ns over -> the next dsm_tick
  *
+ * A hold lasts hold_ns, and twice as long each time it was too short, up to hold_max_ns.
  * Two ranks that hold what the other wants get out of it by time, which differs from rank to rank
  * and from hold to hold. */
 #include "dsm_priv.h"
@@ -14,15 +15,50 @@ static uint64_t with_jitter(struct dsm *d, uint64_t base)
     return base + (base / 2 * (d->jitter >> 48) >> 16);
 }
 
+static struct dsm_patience *patience_of(struct dsm *d, uint64_t page)
+{
+    return &d->patience[page % DSM_PATIENT];
+}
+
+static uint64_t hold_ns(struct dsm *d, uint64_t page)
+{
+    const struct dsm_patience *p = patience_of(d, page);
+    uint64_t ns = d->config.hold_ns << (p->page == page ? p->doublings : 0);
+
+    return ns < d->config.hold_max_ns ? ns : d->config.hold_max_ns;
+}
+
+/* A page that came and went without a use came for nothing: next time it may wait for twice as
+ * long. */
+static void grow_patience(struct dsm *d, uint64_t page)
+{
+    struct dsm_patience *p = patience_of(d, page);
+
+    if (p->page != page)
+        *p = (struct dsm_patience){.page = page};
+    if (hold_ns(d, page) < d->config.hold_max_ns)
+        p->doublings++;
+}
+
+void hold_served(struct dsm *d, struct dsm_record *r)
+{
+    struct dsm_patience *p = patience_of(d, r->page);
+
+    if (p->page == r->page && p->doublings)
+        p->doublings--;
+}
+
 void hold_start(struct dsm *d, struct dsm_record *r)
 {
-    r->hold_until = dsm_now(d) + with_jitter(d, d->config.hold_ns);
+    r->hold_until = dsm_now(d) + with_jitter(d, hold_ns(d, r->page));
 }
 
 void hold_break(struct dsm *d, struct dsm_record *r)
 {
-    if (r->holds)
+    if (r->holds) {
         d->stats.hold_timeouts++;
+        grow_patience(d, r->page);
+    }
     r->holds = 0;
     r->hold_id = ++d->last_hold_id;
     r->hold_until = 0;

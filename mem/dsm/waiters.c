@@ -116,7 +116,8 @@ static void end_hold(struct dsm *d, struct dsm_waiter *w, unsigned i)
     atomic_store_explicit(&w->nr_holds, (uint8_t)last, memory_order_relaxed);
     if (!r || r->hold_id != hold.id)
         return;
-    r->holds--;
+    if (!--r->holds)
+        hold_served(d, r);
     hold_released(d, r);
     record_put(d, r);
 }

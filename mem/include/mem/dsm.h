@@ -59,7 +59,7 @@ struct dsm_config {
     const struct dsm_enforce_ops *ops;
     void *opaque;
     uint64_t hold_ns;      /* how long a granted page waits for its access to retire; 0 = 200 us */
-    uint64_t hold_max_ns;  /* the same for a page that bounces; 0 = 1 ms */
+    uint64_t hold_max_ns;  /* the same for a page whose holds were too short; 0 = 1 ms */
     /* The clock of holds; NULL: sim_host_ns. Tests that step messages by hand step time as well. */
     uint64_t (*now)(void *opaque);
 };

@@ -130,6 +130,7 @@ static inline struct world *world_create(uint64_t seed, unsigned nr_ranks, unsig
                                     .ops = &world_ops,
                                     .opaque = r,
                                     .hold_ns = 2000,
+                                    .hold_max_ns = 16000,
                                     .now = world_now};
         assert_int_equal(dsm_create(&config, &r->dsm), SIM_OK);
     }

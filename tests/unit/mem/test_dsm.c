@@ -230,6 +230,40 @@ static void test_hold_times_out(void **state)
     world_destroy(w);
 }
 
+/* How long rank 1 keeps page 0 when its waiter does nothing. */
+static uint64_t time_held(struct world *w)
+{
+    get_and_retire(w, 0, 0, true);
+    arrive(w, 0);
+    uint64_t begin = w->now;
+    assert_int_equal(dsm_acquire(w->rank[0].dsm, 0, true, 0), DSM_WAIT);
+    settle(w);
+    assert_int_equal(state_of(w, 0, 0), DSM_EXCLUSIVE);
+    dsm_retired(w->rank[0].dsm, 0);
+    return w->now - begin;
+}
+
+/* hold_ns is 2000 here, hold_max_ns 16000; both and up to a half. */
+static void test_holds_grow_when_they_time_out(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 2);
+
+    (void)state;
+    assert_in_range(time_held(w), 1500, 4000);
+    for (unsigned i = 0; i < 3; i++)
+        time_held(w);
+    assert_in_range(time_held(w), 15000, 26000);
+    /* Each use shortens the next one. */
+    for (unsigned i = 0; i < 8; i++) {
+        arrive(w, 0);
+        assert_int_equal(dsm_acquire(w->rank[1].dsm, 0, true, 0), DSM_OK);
+        dsm_retired(w->rank[1].dsm, 0);
+        get_and_retire(w, 0, 0, true);
+    }
+    assert_in_range(time_held(w), 1500, 4000);
+    world_destroy(w);
+}
+
 /* Rank 1 has page 0 and wants page 2, rank 0 the other way round. */
 static void test_two_that_hold_what_the_other_wants(void **state)
 {
@@ -449,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_waiter_changes_its_mind),
         cmocka_unit_test(test_page_is_held_until_retired),
         cmocka_unit_test(test_hold_times_out),
+        cmocka_unit_test(test_holds_grow_when_they_time_out),
         cmocka_unit_test(test_two_that_hold_what_the_other_wants),
         cmocka_unit_test(test_pinned_page_stays),
         cmocka_unit_test(test_readers_of_a_pinned_shared_page),

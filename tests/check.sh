@@ -23,14 +23,15 @@ packages_perf="python3 libc6-dev-riscv64-cross"
 
 # step TITLE COMMAND... : runs it with its output in a log; counts and shows a failure. For builds.
 step() {
-  local title=$1 log start=$SECONDS
+  local title=$1 log code=0 start=$SECONDS
   shift
   log=$(mktemp)
-  if "$@" >"$log" 2>&1; then
+  "$@" >"$log" 2>&1 || code=$?
+  if [ $code = 0 ]; then
     echo "$title: done ($((SECONDS - start)) s)"
   else
     tail -n 60 "$log"
-    echo "$title: FAILED (exit code $?)"
+    echo "$title: FAILED (exit code $code)"
     failed=$((failed + 1))
     rm -f "$log"
     return 1

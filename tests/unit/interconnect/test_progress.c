@@ -53,8 +53,9 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The median time from question to answer when neither side polls, or only the asker does. */
-static uint64_t median_answer_ns(struct net *n, unsigned to, bool poll)
+/* The third fastest of nine times from question to answer when neither side polls, or only the asker does: a busy host
+ * delays most of them, and without the bell hardly three would be fast by chance. */
+static uint64_t good_answer_ns(struct net *n, unsigned to, bool poll)
 {
     enum { ASKS = 9 };
     uint64_t took[ASKS];
@@ -69,7 +70,7 @@ static uint64_t median_answer_ns(struct net *n, unsigned to, bool poll)
         took[i] = sim_host_ns() - begin;
     }
     qsort(took, ASKS, sizeof took[0], by_value);
-    return took[ASKS / 2];
+    return took[ASKS / 4];
 }
 
 /* Without the bell an idle rank would look after some 100 ms. The bound is for a busy host. */
@@ -79,8 +80,8 @@ static void test_progress_answers_though_nobody_polls(void **state)
 
     (void)state;
     start(&n, 2);
-    assert_true(median_answer_ns(&n, 1, false) < BOUND_NS);
-    assert_true(median_answer_ns(&n, 1, true) < BOUND_NS);
+    assert_true(good_answer_ns(&n, 1, false) < BOUND_NS);
+    assert_true(good_answer_ns(&n, 1, true) < BOUND_NS);
     stop(&n);
 }
 
@@ -116,7 +117,7 @@ static void test_progress_takes_over_from_one_that_rests(void **state)
         for (uint64_t end = sim_host_ns() + 2000000; sim_host_ns() < end; sim_thread_yield())
             ic_poll(n.ic[1]);
         ic_rest(n.ic[1]);
-        assert_true(median_answer_ns(&n, 1, true) < BOUND_NS);
+        assert_true(good_answer_ns(&n, 1, true) < BOUND_NS);
     }
     stop(&n);
 }

@@ -272,6 +272,7 @@ static void pcie(struct tree *t, const struct config *config)
 
     begin_at(t, "pci", 0x30000000);
     str(t, "compatible", "pci-host-ecam-generic");
+    numa_node(t, config, 0); /* where the devices are: the first rank */
     str(t, "device_type", "pci");
     u32(t, "#address-cells", 3);
     u32(t, "#size-cells", 2);

@@ -30,6 +30,7 @@ case_numa() {
   boot 0 4 "nomods" -numa node,cpus=0-1,mem=256M -numa node,cpus=2-3,mem=768M -numa dist,src=0,dst=1,val=25
   out_has '^BOOT-OK nproc=4 '
   out_has 'smp: Brought up 2 nodes, 4 CPUs'
+  out_lacks 'Unknown NUMA node'
   out_has 'node   1: .mem 0x0000000090000000-0x00000000bfffffff'
   healthy
 }

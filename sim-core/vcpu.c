@@ -3,9 +3,16 @@
 
 #include "sim-core/log.h"
 
-void vcpu_kick(struct vcpu *v)
+static void set_kick(struct vcpu *v)
 {
     atomic_store_explicit(&v->kick, 1, memory_order_seq_cst);
+    if (v->ops && v->ops->interrupt)
+        v->ops->interrupt(v);
+}
+
+void vcpu_kick(struct vcpu *v)
+{
+    set_kick(v);
     /* K1: announced before the waker is read; pairs with K2 */
     atomic_fetch_add_explicit(&v->kicking, 1, memory_order_seq_cst);
     struct vcpu_waker *w = atomic_load_explicit(&v->waker, memory_order_seq_cst);
@@ -78,7 +85,7 @@ void vcpu_wait(struct vcpu *self, struct vcpu *target, bool (*served)(struct vcp
     if (target == self)
         return;
     /* W1: the request and the kick are visible before we look at running; pairs with E1 */
-    atomic_store_explicit(&target->kick, 1, memory_order_seq_cst);
+    set_kick(target);
     if (!atomic_load_explicit(&target->running, memory_order_seq_cst))
         return;
     if (was_running)
@@ -102,7 +109,7 @@ void sim_exclusive_begin(struct sim *sim, struct vcpu *self)
     /* X2: the kicks come after it; pairs with C1 */
     for (uint32_t i = 0; i < sim->nr_vcpus; i++)
         if (sim->vcpus[i] != self)
-            atomic_store_explicit(&sim->vcpus[i]->kick, 1, memory_order_seq_cst);
+            set_kick(sim->vcpus[i]);
     for (uint32_t i = 0; i < sim->nr_vcpus; i++)
         while (sim->vcpus[i] != self &&
                atomic_load_explicit(&sim->vcpus[i]->running, memory_order_seq_cst))

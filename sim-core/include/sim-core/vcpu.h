@@ -45,6 +45,9 @@ struct vcpu_ops {
     bool (*has_work)(struct vcpu *v);
     /* Guest time at which an idle vCPU's own timer makes it runnable, or VTIME_NEVER. */
     vtime_t (*deadline)(struct vcpu *v);
+    /* Makes a vCPU that is in guest code look at `kick`, which has been set. NULL: guest code does so by itself.
+     * Context: any thread. */
+    void (*interrupt)(struct vcpu *v);
     void (*destroy)(struct vcpu *v);
     /* A message that sim_ranks_ops.post of another rank sent to this vCPU. A malformed one is ignored
      * (logged once). Context: the polling thread; may wait for running vCPUs to pass a safepoint. */

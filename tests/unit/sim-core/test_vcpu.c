@@ -102,6 +102,44 @@ static void test_kick_sets_the_flag_and_wakes(void **state)
     world_fini(&w);
 }
 
+/* Guest code that looks at nothing by itself (KVM) is told of every kick, after it was set. */
+static unsigned interrupts;
+
+static void count_interrupt(struct vcpu *v)
+{
+    assert_int_equal(v->kick, 1);
+    interrupts++;
+    v->running = 0; /* it leaves guest code at once */
+}
+
+static bool is_not_served(struct vcpu *v, void *opaque)
+{
+    (void)v, (void)opaque;
+    return false;
+}
+
+static void test_kicks_interrupt_guest_code(void **state)
+{
+    static const struct vcpu_ops ops = {.name = "deaf", .interrupt = count_interrupt};
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    interrupts = 0;
+    w.f[0].vcpu.ops = &ops;
+    vcpu_kick(&w.f[0].vcpu);
+    assert_int_equal(interrupts, 1);
+    w.f[0].vcpu.running = 1;
+    w.f[0].vcpu.kick = 0;
+    vcpu_wait(NULL, &w.f[0].vcpu, is_not_served, NULL);
+    assert_int_equal(interrupts, 2);
+    w.f[0].vcpu.running = 1;
+    sim_exclusive_begin(w.sim, NULL);
+    sim_exclusive_end(w.sim);
+    assert_int_equal(interrupts, 3);
+    world_fini(&w);
+}
+
 static bool is_served(struct vcpu *v, void *opaque)
 {
     (void)opaque;
@@ -355,6 +393,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kick_sets_the_flag_and_wakes),
+        cmocka_unit_test(test_kicks_interrupt_guest_code),
         cmocka_unit_test(test_wait_for_a_stopped_vcpu_returns),
         cmocka_unit_test(test_wait_for_running_vcpus),
         cmocka_unit_test(test_mutual_waits_end),

@@ -1,0 +1,95 @@
+/* Inside the folder: a VM and its vCPUs as the files here see them. */
+#ifndef HKVM_PRIV_H
+#define HKVM_PRIV_H
+
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+#include "kvm/hkvm.h"
+
+enum {
+    HKVM_MAX_MSRS = 256,
+    HKVM_MAX_CPUID = 128,
+    HKVM_XSAVE_BYTES = 4096 /* KVM_GET_XSAVE; the CPUID policy leaves nothing out that needs more */
+};
+
+/* A vCPU at rest, as KVM's ioctls carry it: layouts are linux/kvm.h's for x86. Read by pre_save, written by
+ * post_load. */
+struct hkvm_regs_state {
+    uint64_t regs[sizeof(struct kvm_regs) / 8]; /* rax..r15, rip, rflags */
+    uint8_t sregs[sizeof(struct kvm_sregs)];
+    uint8_t xsave[HKVM_XSAVE_BYTES];
+    uint8_t xcrs[sizeof(struct kvm_xcrs)];
+    uint8_t lapic[sizeof(struct kvm_lapic_state)];
+    uint8_t events[sizeof(struct kvm_vcpu_events)];
+    uint8_t debugregs[sizeof(struct kvm_debugregs)];
+    uint32_t mp_state;
+    uint32_t nr_msrs;
+    uint32_t msr_index[HKVM_MAX_MSRS];
+    uint64_t msr_value[HKVM_MAX_MSRS];
+    uint32_t nr_cpuid;
+    uint32_t cpuid[HKVM_MAX_CPUID][10]; /* struct kvm_cpuid_entry2 */
+};
+
+/* Owner: the executor that has the vCPU; launch while there is none. Lifetime: the machine's. */
+struct hkvm_vcpu {
+    struct vcpu vcpu; /* first */
+    struct hkvm_machine *m;
+    uint32_t apic_id;
+    int fd;
+    struct kvm_run *run; /* shared with the kernel */
+    size_t run_bytes;
+    bool io_pending;     /* the exit's access is finished by entering once more */
+    int thread;          /* whose the slice timer is */
+    timer_t slice;
+    bool has_slice;
+    _Atomic int in_guest; /* the thread that is inside KVM_RUN or about to be; 0: none. Read by interrupt() */
+    struct hkvm_regs_state state, initial;
+};
+
+/* Owner: launch. Lines are driven by any thread. Lifetime: the machine's. */
+struct hkvm_machine {
+    struct sim *sim;
+    struct mem_space *space;
+    uint32_t nr_vcpus, nr_added;
+    struct hkvm_vcpu **vcpu;
+    int kvm, vm;
+    uint32_t nr_msrs; /* of the host's list of MSRs that are state */
+    uint32_t msr[HKVM_MAX_MSRS];
+    struct hkvm_vm_state {
+        uint8_t irqchip[3][512];
+        uint8_t pit[sizeof(struct kvm_pit_state2)];
+        uint64_t clock_ns; /* kvmclock */
+    } state, initial;
+};
+
+static inline struct hkvm_vcpu *hkvm_vcpu_of(struct vcpu *v)
+{
+    return (struct hkvm_vcpu *)v;
+}
+
+/* probe.c: the descriptor of /dev/kvm, checked; -1: *out says why not. */
+int hkvm_open(struct hkvm_report *out);
+
+/* vcpu.c */
+extern const struct vcpu_ops hkvm_vcpu_ops;
+enum sim_status hkvm_vcpu_create(struct hkvm_machine *m, uint32_t apic_id, struct hkvm_vcpu **out) SIM_MUST_CHECK;
+void hkvm_vcpu_destroy(struct hkvm_vcpu *h);
+
+/* exits.c: what the last KVM_RUN came back for. False: run() ends with *why. */
+bool hkvm_exit(struct hkvm_vcpu *h, enum vcpu_exit *why);
+/* Ends the run with one message that shows where the vCPU stands. */
+void hkvm_broken(struct hkvm_vcpu *h, const char *fmt, ...) SIM_PRINTF(2, 3);
+
+/* cpuid.c: what the guest is told of its CPU; the same for each vCPU but for its APIC id. */
+enum sim_status hkvm_cpuid_set(struct hkvm_vcpu *h) SIM_MUST_CHECK;
+
+/* state.c */
+extern const struct state_desc hkvm_vcpu_state;
+enum sim_status hkvm_vcpu_get(struct hkvm_vcpu *h, struct hkvm_regs_state *s) SIM_MUST_CHECK;
+enum sim_status hkvm_vcpu_set(struct hkvm_vcpu *h, const struct hkvm_regs_state *s) SIM_MUST_CHECK;
+enum sim_status hkvm_vm_get(struct hkvm_machine *m, struct hkvm_vm_state *s) SIM_MUST_CHECK;
+enum sim_status hkvm_vm_set(struct hkvm_machine *m, const struct hkvm_vm_state *s) SIM_MUST_CHECK;
+
+#endif

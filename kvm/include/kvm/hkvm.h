@@ -1,0 +1,99 @@
+/* vCPUs on the host's KVM: the third kind behind sim-core's vcpu_ops, for x86-64 machines on x86-64 hosts.
+ *
+ *   struct mem_space (RAM)  -> memory slots            vcpu->ops->run -> KVM_RUN -> exit -> mem_mmio_*
+ *   irq_line of a device    -> KVM_IRQ_LINE            vcpu_kick      -> a signal ends KVM_RUN
+ *
+ * PIC, IOAPIC, PIT and local APICs are KVM's own. I/O ports are a window of the memory space, so that devices
+ * need not know which kind of access reached them: port P is at HKVM_PORT_WINDOW + P, where no x86 CPU can address
+ * memory.
+ *
+ * Everything is decided by opening /dev/kvm, creating a VM and asking for capabilities, never by CPU flags: a KVM
+ * without svm or vmx exists (and cannot do everything: README.md). Where this program was built without KVM every
+ * function is there, and says so. */
+#ifndef KVM_HKVM_H
+#define KVM_HKVM_H
+
+#include "mem/space.h"
+#include "sim-core/irq.h"
+#include "sim-core/vcpu.h"
+
+#define HKVM_PORT_WINDOW (1ull << 56)
+
+enum {
+    HKVM_NR_PORTS = 0x10000,
+    HKVM_MAX_VCPUS = 254, /* 8-bit APIC ids */
+    HKVM_NR_GSIS = 24     /* pins of the IOAPIC; the lowest 16 reach the PIC too */
+};
+
+/* --- what this host can do --- */
+
+enum hkvm_state {
+    HKVM_WORKS,
+    HKVM_NOT_BUILT, /* another architecture, or no linux/kvm.h */
+    HKVM_MISSING,   /* no /dev/kvm */
+    HKVM_REFUSED,   /* it does not open, or creates no VM */
+    HKVM_LACKING    /* a capability is missing that nothing replaces */
+};
+
+struct hkvm_report {
+    enum hkvm_state state;
+    char why[200];            /* one sentence; empty when it works */
+    bool interprets_ring0;    /* guest kernels run in KVM's instruction emulator: slow, and not all of them */
+    uint32_t max_vcpus;
+    /* Capabilities that are of use when there; name NULL ends the list. */
+    struct hkvm_capability {
+        const char *name, *use;
+        bool needed, there;
+    } cap[24];
+};
+
+/* Opens /dev/kvm and makes a VM of no memory, which is gone when this returns. Logs nothing. Context: any; may block. */
+void hkvm_probe(struct hkvm_report *out);
+
+/* --- a machine --- */
+
+struct hkvm_machine;
+
+struct hkvm_config {
+    struct sim *sim;
+    struct mem_space *space; /* RAM sealed; borrowed */
+    uint32_t nr_vcpus;       /* 1..HKVM_MAX_VCPUS: CPUID tells the topology */
+};
+
+/* VM, memory slots, interrupt controllers, PIT. Logs why not. Context: launch. */
+enum sim_status hkvm_machine_create(const struct hkvm_config *config, struct hkvm_machine **out) SIM_MUST_CHECK;
+/* With its vCPUs. Executors have stopped. NULL is allowed. */
+void hkvm_machine_destroy(struct hkvm_machine *m);
+/* Adds the next vCPU to the simulation; its index in the machine is its APIC id. The first one is the boot CPU, the
+ * others wait for INIT and SIPI. The machine owns it. */
+enum sim_status hkvm_machine_add_vcpu(struct hkvm_machine *m, struct vcpu **out) SIM_MUST_CHECK;
+/* Everything of KVM as after power-on: vCPUs, interrupt controllers, PIT. Executors stopped. */
+enum sim_status hkvm_machine_reset(struct hkvm_machine *m) SIM_MUST_CHECK;
+
+/* A pin of the IOAPIC (below 16: and of the PIC). No line when `gsi` is none of them. */
+struct irq_line hkvm_machine_irq(struct hkvm_machine *m, uint32_t gsi);
+
+/* --- where the boot CPU begins --- */
+
+struct hkvm_entry {
+    enum hkvm_entry_mode {
+        HKVM_ENTRY_LONG,     /* 64-bit, paging on with the tables at cr3 (Linux' 64-bit boot protocol) */
+        HKVM_ENTRY_PROTECTED /* 32-bit flat, paging off (PVH) */
+    } mode;
+    gpa_t rip;
+    gpa_t cr3; /* HKVM_ENTRY_LONG */
+    gpa_t gdt; /* HKVM_GDT_BYTES of RAM that get the descriptors */
+    uint64_t rbx, rsi; /* PVH: start_info in rbx. Linux: boot_params in rsi */
+};
+enum { HKVM_GDT_BYTES = 40 };
+
+/* Context: executors not running. SIM_ERR_RANGE (logged) when gdt is not RAM. */
+enum sim_status hkvm_vcpu_boot(struct vcpu *v, const struct hkvm_entry *entry) SIM_MUST_CHECK;
+
+/* --- saved state: the vCPU's is vcpu->ops->state --- */
+
+void *hkvm_vcpu_state_object(struct vcpu *v);
+/* Interrupt controllers, PIT, clock. To be loaded before the vCPUs'. */
+const struct state_desc *hkvm_machine_state_desc(void);
+
+#endif

@@ -1,0 +1,177 @@
+/* A VM: memory slots from the machine's RAM, KVM's interrupt controllers, and the lines that lead to them. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "hkvm_priv.h"
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+
+/* Three pages that KVM needs on Intel hosts for real mode, and one for its identity map: below the BIOS at the end of 4
+ * GiB, where no machine has RAM. */
+enum { IDENTITY_MAP = 0xfffbc000, TSS = 0xfffbd000 };
+
+static enum sim_status failed(const char *what)
+{
+    sim_error("KVM: %s: %m", what);
+    return SIM_ERR_IO;
+}
+
+/* --- setting up --- */
+
+static enum sim_status add_slots(struct hkvm_machine *m)
+{
+    const struct mem_region *r;
+    uint32_t slot = 0;
+
+    for (unsigned i = 0; (r = mem_nth(m->space, i)); i++) {
+        struct kvm_userspace_memory_region k = {.slot = slot,
+                                                .guest_phys_addr = r->base,
+                                                .memory_size = r->size,
+                                                .userspace_addr = (uintptr_t)(m->space->vram + r->ram_offset)};
+        if (r->ops)
+            continue;
+        if (ioctl(m->vm, KVM_SET_USER_MEMORY_REGION, &k) < 0) {
+            sim_error("KVM: RAM of 0x%llx bytes at 0x%llx is refused: %m", (unsigned long long)r->size,
+                      (unsigned long long)r->base);
+            return SIM_ERR_IO;
+        }
+        slot++;
+    }
+    return SIM_OK;
+}
+
+static enum sim_status add_irqchips(struct hkvm_machine *m)
+{
+    struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
+    __u64 identity = IDENTITY_MAP;
+
+    if (ioctl(m->vm, KVM_CHECK_EXTENSION, KVM_CAP_SET_IDENTITY_MAP_ADDR) > 0 &&
+        ioctl(m->vm, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0)
+        return failed("KVM_SET_IDENTITY_MAP_ADDR");
+    if (ioctl(m->vm, KVM_CHECK_EXTENSION, KVM_CAP_SET_TSS_ADDR) > 0 &&
+        ioctl(m->vm, KVM_SET_TSS_ADDR, (unsigned long)(uint32_t)TSS) < 0)
+        return failed("KVM_SET_TSS_ADDR");
+    if (ioctl(m->vm, KVM_CREATE_IRQCHIP, 0) < 0)
+        return failed("KVM_CREATE_IRQCHIP");
+    if (ioctl(m->vm, KVM_CREATE_PIT2, &pit) < 0)
+        return failed("KVM_CREATE_PIT2");
+    return SIM_OK;
+}
+
+/* The MSRs that belong to a vCPU's state: the host's KVM lists them. */
+static enum sim_status list_msrs(struct hkvm_machine *m)
+{
+    struct {
+        struct kvm_msr_list head;
+        __u32 index[HKVM_MAX_MSRS];
+    } list = {.head.nmsrs = HKVM_MAX_MSRS};
+
+    if (ioctl(m->kvm, KVM_GET_MSR_INDEX_LIST, &list) < 0)
+        return failed("KVM_GET_MSR_INDEX_LIST");
+    m->nr_msrs = list.head.nmsrs;
+    memcpy(m->msr, list.index, m->nr_msrs * sizeof m->msr[0]);
+    return SIM_OK;
+}
+
+static enum sim_status set_up(struct hkvm_machine *m)
+{
+    m->vm = ioctl(m->kvm, KVM_CREATE_VM, 0);
+    if (m->vm < 0)
+        return failed("KVM_CREATE_VM");
+    SIM_TRY(add_irqchips(m));
+    SIM_TRY(add_slots(m));
+    SIM_TRY(list_msrs(m));
+    return hkvm_vm_get(m, &m->initial);
+}
+
+static enum sim_status check_config(const struct hkvm_config *config, const struct hkvm_report *host)
+{
+    uint32_t max = host->max_vcpus < HKVM_MAX_VCPUS ? host->max_vcpus : HKVM_MAX_VCPUS;
+
+    if (config->nr_vcpus >= 1 && config->nr_vcpus <= max)
+        return SIM_OK;
+    sim_error("KVM: a machine has 1 to %u vCPUs here, not %u", max, config->nr_vcpus);
+    return SIM_ERR_RANGE;
+}
+
+enum sim_status hkvm_machine_create(const struct hkvm_config *config, struct hkvm_machine **out)
+{
+    struct hkvm_report host;
+    int kvm = hkvm_open(&host);
+
+    if (kvm < 0) {
+        sim_error("KVM is not available: %s", host.why);
+        return SIM_ERR_UNSUPPORTED;
+    }
+    struct hkvm_machine *m = sim_new(struct hkvm_machine);
+
+    *m = (struct hkvm_machine){
+        .sim = config->sim, .space = config->space, .nr_vcpus = config->nr_vcpus, .kvm = kvm, .vm = -1};
+    m->vcpu = sim_new_array(struct hkvm_vcpu *, config->nr_vcpus);
+    enum sim_status status = check_config(config, &host);
+    if (status == SIM_OK)
+        status = set_up(m);
+    if (status != SIM_OK) {
+        hkvm_machine_destroy(m);
+        return status;
+    }
+    *out = m;
+    return SIM_OK;
+}
+
+void hkvm_machine_destroy(struct hkvm_machine *m)
+{
+    if (!m)
+        return;
+    for (uint32_t i = 0; i < m->nr_added; i++)
+        hkvm_vcpu_destroy(m->vcpu[i]);
+    if (m->vm >= 0)
+        close(m->vm);
+    close(m->kvm);
+    sim_free(m->vcpu);
+    sim_free(m);
+}
+
+enum sim_status hkvm_machine_add_vcpu(struct hkvm_machine *m, struct vcpu **out)
+{
+    struct hkvm_vcpu *h;
+
+    SIM_BUG_ON(m->nr_added == m->nr_vcpus, "more than %u vCPUs", m->nr_vcpus);
+    SIM_TRY(hkvm_vcpu_create(m, m->nr_added, &h));
+    m->vcpu[m->nr_added++] = h;
+    sim_add_vcpu(m->sim, &h->vcpu);
+    *out = &h->vcpu;
+    return SIM_OK;
+}
+
+/* kvmclock goes on: a reset does not turn time back. */
+enum sim_status hkvm_machine_reset(struct hkvm_machine *m)
+{
+    struct hkvm_vm_state s;
+
+    SIM_TRY(hkvm_vm_get(m, &s));
+    uint64_t now = s.clock_ns;
+    s = m->initial;
+    s.clock_ns = now;
+    SIM_TRY(hkvm_vm_set(m, &s));
+    for (uint32_t i = 0; i < m->nr_added; i++)
+        SIM_TRY(hkvm_vcpu_set(m->vcpu[i], &m->vcpu[i]->initial));
+    return SIM_OK;
+}
+
+/* --- interrupt lines --- */
+
+static void set_line(void *opaque, uint32_t number, bool level)
+{
+    struct hkvm_machine *m = opaque;
+    struct kvm_irq_level k = {.irq = number, .level = level};
+
+    if (ioctl(m->vm, KVM_IRQ_LINE, &k) < 0)
+        sim_error("KVM_IRQ_LINE %u: %m", number);
+}
+
+struct irq_line hkvm_machine_irq(struct hkvm_machine *m, uint32_t gsi)
+{
+    return gsi < HKVM_NR_GSIS ? (struct irq_line){set_line, m, gsi} : (struct irq_line){0};
+}

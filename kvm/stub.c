@@ -1,0 +1,66 @@
+/* Where there is no KVM for this program: another architecture, or headers of the kernel that lack linux/kvm.h. */
+#include <string.h>
+
+#include "kvm/hkvm.h"
+#include "sim-core/log.h"
+
+#define NOT_BUILT "this program was built without KVM: it needs an x86-64 host and linux/kvm.h"
+
+void hkvm_probe(struct hkvm_report *out)
+{
+    *out = (struct hkvm_report){.state = HKVM_NOT_BUILT, .why = NOT_BUILT};
+}
+
+static enum sim_status refuse(void)
+{
+    sim_error("-accel kvm: " NOT_BUILT);
+    return SIM_ERR_UNSUPPORTED;
+}
+
+enum sim_status hkvm_machine_create(const struct hkvm_config *config, struct hkvm_machine **out)
+{
+    (void)config, (void)out;
+    return refuse();
+}
+
+void hkvm_machine_destroy(struct hkvm_machine *m)
+{
+    (void)m;
+}
+
+enum sim_status hkvm_machine_add_vcpu(struct hkvm_machine *m, struct vcpu **out)
+{
+    (void)m, (void)out;
+    return refuse();
+}
+
+enum sim_status hkvm_machine_reset(struct hkvm_machine *m)
+{
+    (void)m;
+    return refuse();
+}
+
+struct irq_line hkvm_machine_irq(struct hkvm_machine *m, uint32_t gsi)
+{
+    (void)m, (void)gsi;
+    return (struct irq_line){0};
+}
+
+enum sim_status hkvm_vcpu_boot(struct vcpu *v, const struct hkvm_entry *entry)
+{
+    (void)v, (void)entry;
+    return refuse();
+}
+
+void *hkvm_vcpu_state_object(struct vcpu *v)
+{
+    return v;
+}
+
+const struct state_desc *hkvm_machine_state_desc(void)
+{
+    static const struct state_field none[] = {STATE_END};
+    static const struct state_desc desc = {.name = "kvm", .version = 1, .fields = none};
+
+    return &desc;
+}

@@ -1,0 +1,234 @@
+/* Guests are saved in the middle and restored into new VMs again and again, and end as if nothing had been. */
+#include "kvm_fixture.h"
+
+#include "hkvm_priv.h"
+
+/* --- the moves --- */
+
+static void save(struct fixture *f, struct state_buf *buf)
+{
+    state_save(hkvm_machine_state_desc(), f->m, buf);
+    state_save(f->v->ops->state, hkvm_vcpu_state_object(f->v), buf);
+}
+
+static void load(struct fixture *f, const struct state_buf *buf)
+{
+    size_t used, more;
+
+    assert_int_equal(state_load(hkvm_machine_state_desc(), f->m, buf->data, buf->len, &used), SIM_OK);
+    assert_int_equal(state_load(f->v->ops->state, hkvm_vcpu_state_object(f->v), buf->data + used, buf->len - used, &more),
+                     SIM_OK);
+    assert_int_equal(used + more, buf->len);
+}
+
+static void copy_registers(struct registers *to, const struct registers *from)
+{
+    to->data = from->data;
+    to->nr_writes = from->nr_writes;
+    memcpy(to->write, from->write, sizeof to->write);
+}
+
+/* From one machine into a new one, as another process would. */
+static void move_on(struct fixture *from, struct fixture *to)
+{
+    struct state_buf buf = {0};
+
+    save(from, &buf);
+    fixture_init(to, 1);
+    memcpy(to->space->ram, from->space->ram, RAM_SIZE);
+    copy_registers(&to->memory, &from->memory);
+    to->memory.kicked = from->memory.kicked ? to->v : NULL;
+    load(to, &buf);
+    state_buf_fini(&buf);
+    fixture_fini(from);
+}
+
+/* Runs to the end, in a new machine for each turn; how many there were. */
+static unsigned run_and_move(struct fixture f[2], unsigned *last)
+{
+    unsigned moves = 0;
+
+    for (; moves < 1000; moves++) {
+        f[moves % 2].v->ops->run(f[moves % 2].v, 20000000);
+        if (sim_ending(f[moves % 2].sim))
+            break;
+        move_on(&f[moves % 2], &f[(moves + 1) % 2]);
+    }
+    *last = moves % 2;
+    return moves;
+}
+
+/* --- a computation in ring 3, in integer and vector registers --- */
+
+enum { ROUNDS = 100000000 };
+#define SEED 0x9e3779b97f4a7c15
+
+GUEST_CODE(compute, "  mov $100000000, %r8; movabs $0x9e3779b97f4a7c15, %r9\n" TO_RING3
+                    "  mov %r9, %rax; movq %r9, %xmm0; movq %r9, %xmm1\n"
+                    "2: mov %rax, %rdx; shl $13, %rdx; xor %rdx, %rax; mov %rax, %rdx; shr $7, %rdx; xor %rdx, %rax\n"
+                    "  mov %rax, %rdx; shl $17, %rdx; xor %rdx, %rax; paddq %xmm1, %xmm0; dec %r8; jnz 2b\n"
+                    "  movq %xmm0, %rdx; xor %rdx, %rax; mov %rax, 8(%rsi)\n"
+                    "3: jmp 3b\n");
+
+static uint64_t checksum(void)
+{
+    uint64_t x = SEED, sum = SEED;
+
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        sum += SEED;
+    }
+    return x ^ sum;
+}
+
+static void test_computation_survives_moves(void **state)
+{
+    struct fixture f[2];
+    unsigned last;
+
+    (void)state;
+    fixture_init(&f[0], 1);
+    BOOT(&f[0], compute);
+    assert_true(run_and_move(f, &last) >= 2);
+    assert_true(f[last].memory.end == checksum());
+    fixture_fini(&f[last]);
+}
+
+/* --- accesses: each exactly once, wherever a turn ended --- */
+
+GUEST_CODE(counting, "  xor %eax, %eax\n" TO_RING3 "  xor %eax, %eax\n"
+                     "2: mov (%rsi), %ebx; add %ebx, %eax; mov %eax, (%rsi); cmp $30, %eax; jb 2b\n"
+                     "  mov %eax, 8(%rsi)\n");
+
+static void test_accesses_under_way_are_finished(void **state)
+{
+    struct fixture f[2];
+    unsigned last;
+
+    (void)state;
+    fixture_init(&f[0], 1);
+    f[0].memory.data = 1;
+    f[0].memory.kicked = f[0].v;
+    BOOT(&f[0], counting);
+    assert_true(run_and_move(f, &last) >= 60);
+    assert_int_equal(f[last].memory.end, 30);
+    assert_int_equal(f[last].memory.nr_writes, 31);
+    for (unsigned i = 0; i < 30; i++)
+        assert_int_equal(f[last].memory.write[i].value, i + 1);
+    fixture_fini(&f[last]);
+}
+
+/* --- what an image may bring --- */
+
+static void test_impossible_counts_are_refused(void **state)
+{
+    struct fixture f;
+    struct state_buf buf = {0};
+    struct state_desc plain = hkvm_vcpu_state;
+    size_t used;
+
+    (void)state;
+    fixture_init(&f, 1);
+    struct hkvm_vcpu *h = hkvm_vcpu_of(f.v);
+    plain.pre_save = NULL;
+    h->state = h->initial;
+    h->state.nr_msrs = HKVM_MAX_MSRS + 1;
+    state_save(&plain, h, &buf);
+    assert_int_equal(state_load(f.v->ops->state, h, buf.data, buf.len, &used), SIM_ERR_FORMAT);
+    buf.len = 0;
+    h->state = h->initial;
+    h->state.nr_cpuid = HKVM_MAX_CPUID + 1;
+    state_save(&plain, h, &buf);
+    assert_int_equal(state_load(f.v->ops->state, h, buf.data, buf.len, &used), SIM_ERR_FORMAT);
+    state_buf_fini(&buf);
+    fixture_fini(&f);
+}
+
+/* An MSR that this host's KVM refuses: a value that means something is an error, nothing is not. */
+static void test_unknown_msrs(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_init(&f, 1);
+    struct hkvm_vcpu *h = hkvm_vcpu_of(f.v);
+    h->state = h->initial;
+    h->state.msr_index[0] = 0x7fffff;
+    h->state.msr_value[0] = 0;
+    assert_int_equal(hkvm_vcpu_set(h, &h->state), SIM_OK);
+    h->state.msr_value[0] = 1;
+    assert_int_equal(hkvm_vcpu_set(h, &h->state), SIM_ERR_FORMAT);
+    fixture_fini(&f);
+}
+
+/* Time goes on from where it was: the TSC of a guest that was saved long ago on another host, and kvmclock while the
+ * image lay on a disk. (A TSC less than a second away from the present one would be taken for an attempt to
+ * synchronize, which is what the other vCPUs' are.) */
+static uint64_t *msr(struct hkvm_regs_state *s, uint32_t index)
+{
+    for (uint32_t i = 0; i < s->nr_msrs; i++)
+        if (s->msr_index[i] == index)
+            return &s->msr_value[i];
+    fail_msg("MSR 0x%x is not part of the state", index);
+    return NULL;
+}
+
+static void test_kvmclock_goes_on(void **state)
+{
+    struct fixture f;
+    struct hkvm_vm_state vm;
+
+    (void)state;
+    fixture_init(&f, 1);
+    assert_int_equal(hkvm_vm_get(f.m, &vm), SIM_OK);
+    uint64_t then = vm.clock_ns;
+    sim_thread_sleep(300000000);
+    assert_int_equal(hkvm_vm_set(f.m, &vm), SIM_OK);
+    assert_int_equal(hkvm_vm_get(f.m, &vm), SIM_OK);
+    assert_true(vm.clock_ns >= then && vm.clock_ns - then < 200000000);
+    fixture_fini(&f);
+}
+
+static void test_tsc_goes_on(void **state)
+{
+    enum { MSR_TSC = 0x10 };
+    const uint64_t then = 1ull << 50;
+    struct fixture f;
+
+    (void)state;
+    fixture_init(&f, 1);
+    struct hkvm_vcpu *h = hkvm_vcpu_of(f.v);
+    uint64_t second = (uint64_t)ioctl(h->fd, KVM_GET_TSC_KHZ, 0) * 1000;
+    h->state = h->initial;
+    *msr(&h->state, MSR_TSC) = then;
+    assert_int_equal(hkvm_vcpu_set(h, &h->state), SIM_OK);
+    assert_int_equal(hkvm_vcpu_get(h, &h->state), SIM_OK);
+    uint64_t now = *msr(&h->state, MSR_TSC);
+    fixture_fini(&f);
+    if (now < then) {
+        printf("SKIP: this host's KVM takes no TSC from us: guests see the host's\n");
+        skip();
+    }
+    assert_true(now - then < second / 5);
+}
+
+static int run(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_computation_survives_moves),
+        cmocka_unit_test(test_accesses_under_way_are_finished),
+        cmocka_unit_test(test_impossible_counts_are_refused),
+        cmocka_unit_test(test_unknown_msrs),
+        cmocka_unit_test(test_kvmclock_goes_on),
+        cmocka_unit_test(test_tsc_goes_on),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return run_or_skip(run);
+}

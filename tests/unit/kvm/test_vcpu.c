@@ -1,0 +1,197 @@
+/* Running: accesses, budgets, kicks, interrupt lines, ends. */
+#include "kvm_fixture.h"
+
+/* --- accesses --- */
+
+GUEST_CODE(accesses, "  mov (%rsi), %eax; inc %eax; mov %eax, (%rsi)\n"      /* 4 bytes of memory */
+                     "  movb $0x77, 1(%rsi); movw $0x1122, 2(%rsi)\n"
+                     "  movabs $0x1122334455667788, %rax; mov %rax, (%rsi)\n"
+                     "  mov $0xe000, %edx; in %dx, %eax; inc %eax; out %eax, %dx\n" /* 4 bytes of ports */
+                     "  in %dx, %al; out %al, %dx; mov $0xe002, %edx; mov $0x4142, %ax; out %ax, %dx\n"
+                     "  mov 0x2000(%rsi), %ebx; mov $0x1000, %edx; in %dx, %ax\n"  /* nobody is there */
+                     "  mov %ebx, 4(%rsi); mov %ax, 4(%rsi); movl $5, 8(%rsi)\n");
+
+static void assert_written(const struct registers *r, unsigned n, uint64_t offset, unsigned size, uint64_t value)
+{
+    assert_true(n < r->nr_writes);
+    assert_int_equal(r->write[n].offset, offset);
+    assert_int_equal(r->write[n].size, size);
+    assert_int_equal(r->write[n].value, value);
+}
+
+static void test_accesses_reach_regions(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_init(&f, 1);
+    f.memory.data = 0x01020304;
+    f.ports.data = 0xa0b0c0d0;
+    BOOT(&f, accesses);
+    run_to_end(&f);
+    assert_written(&f.memory, 0, 0, 4, 0x01020305);
+    assert_written(&f.memory, 1, 1, 1, 0x77);
+    assert_written(&f.memory, 2, 2, 2, 0x1122);
+    assert_written(&f.memory, 3, 0, 8, 0x1122334455667788);
+    assert_written(&f.ports, 0, 0, 4, 0xa0b0c0d1);
+    assert_written(&f.ports, 1, 0, 1, 0xd0);
+    assert_written(&f.ports, 2, 2, 2, 0x4142);
+    assert_written(&f.memory, 4, 4, 4, 0xffffffff);
+    assert_written(&f.memory, 5, 4, 2, 0xffff);
+    assert_int_equal(f.memory.end, 5);
+    fixture_fini(&f);
+}
+
+GUEST_CODE(strings, "  mov $0x7f000, %rsp; lea 2f(%rip), %rsi; mov $0xe000, %edx; mov $5, %ecx; cld; rep outsb\n"
+                    "  mov $0x20000, %edi; mov $3, %ecx; rep insw; mov $0xe008, %edx; mov 0x20004, %ax; out %ax, %dx\n"
+                    "2: .ascii \"hello\"\n");
+
+static void test_string_accesses_come_one_by_one(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_init(&f, 1);
+    f.ports.data = 0x1234;
+    BOOT(&f, strings);
+    run_to_end(&f);
+    for (unsigned i = 0; i < 5; i++)
+        assert_written(&f.ports, i, 0, 1, (uint64_t)"hello"[i]);
+    assert_int_equal(f.ports.nr_reads, 3);
+    assert_int_equal(f.ports.end, 0x1234);
+    fixture_fini(&f);
+}
+
+/* --- leaving guest code --- */
+
+GUEST_CODE(spin, TO_RING3 "  jmp 1b\n");
+
+static void test_run_comes_back_when_the_budget_is_used(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_init(&f, 1);
+    BOOT(&f, spin);
+    for (unsigned i = 0; i < 5; i++) {
+        uint64_t begin = sim_host_ns();
+        assert_int_equal(f.v->ops->run(f.v, 20000000), VCPU_EXIT_BUDGET);
+        assert_true(sim_host_ns() - begin >= 15000000 || i == 0);
+        assert_int_equal(f.v->running, 0);
+    }
+    fixture_fini(&f);
+}
+
+static void *run_long(void *arg)
+{
+    struct fixture *f = arg;
+
+    while (!sim_ending(f->sim))
+        f->v->ops->run(f->v, 3600000000000ull); /* an hour: only kicks end it */
+    return NULL;
+}
+
+/* It has left guest code, and may be back there: what was asked of it is done on its way. */
+static bool has_looked(struct vcpu *v, void *opaque)
+{
+    (void)opaque;
+    return !atomic_load_explicit(&v->kick, memory_order_seq_cst);
+}
+
+static void test_kicks_get_a_vcpu_out_of_guest_code(void **state)
+{
+    struct fixture f;
+    struct sim_thread thread;
+
+    (void)state;
+    fixture_init(&f, 1);
+    BOOT(&f, spin);
+    assert_int_equal(sim_thread_start(&thread, "vcpu", run_long, &f), SIM_OK);
+    for (unsigned i = 0; i < 200; i++) {
+        vcpu_wait(NULL, f.v, has_looked, NULL);
+        sim_exclusive_begin(f.sim, NULL);
+        assert_int_equal(f.v->running, 0);
+        sim_exclusive_end(f.sim);
+        if (i % 16 == 0)
+            sim_thread_sleep(1000000);
+    }
+    sim_request_end(f.sim, SIM_END_USER, 0);
+    sim_thread_join(&thread);
+    fixture_fini(&f);
+}
+
+GUEST_CODE(triple_fault, "  ud2\n");
+
+static void test_triple_fault_is_a_reset(void **state)
+{
+    struct fixture f;
+    int code;
+
+    (void)state;
+    fixture_init(&f, 1);
+    BOOT(&f, triple_fault);
+    run_to_end(&f);
+    assert_int_equal(sim_wait_end(f.sim, &code), SIM_END_RESET);
+    assert_int_equal(hkvm_machine_reset(f.m), SIM_OK);
+    sim_clear_end(f.sim);
+    BOOT(&f, accesses);
+    run_to_end(&f);
+    assert_int_equal(f.memory.end, 5);
+    fixture_fini(&f);
+}
+
+/* --- interrupts --- */
+
+/* The PICs at vectors 0x20 and 0x28, only line 4 open; a gate for 0x24 whose handler ends the run. */
+GUEST_CODE(line, "  mov $0x7f000, %rsp; lea 93f(%rip), %rax; mov $0x20000, %edi\n"
+                 "  movw %ax, 0x240(%rdi); movw $0x10, 0x242(%rdi); movw $0x8e00, 0x244(%rdi)\n"
+                 "  shr $16, %rax; movw %ax, 0x246(%rdi); movq $0, 0x248(%rdi)\n"
+                 "  lidt 94f(%rip)\n"
+                 "  mov $0x11, %al; out %al, $0x20; out %al, $0xa0; mov $0x20, %al; out %al, $0x21\n"
+                 "  mov $0x28, %al; out %al, $0xa1; mov $4, %al; out %al, $0x21; mov $2, %al; out %al, $0xa1\n"
+                 "  mov $1, %al; out %al, $0x21; out %al, $0xa1; mov $0xef, %al; out %al, $0x21\n"
+                 "  mov $0xff, %al; out %al, $0xa1\n"
+                 "  movl $1, (%rsi)\n"                         /* ready */
+                 "92: sti; hlt; jmp 92b\n"
+                 "93: movl $7, 8(%rsi); hlt\n"
+                 "94: .word 0xfff; .quad 0x20000\n");
+
+static void test_lines_wake_a_halted_vcpu(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_init(&f, 1);
+    BOOT(&f, line);
+    struct irq_line irq = hkvm_machine_irq(f.m, 4);
+    for (unsigned i = 0; i < 1000 && !f.memory.nr_writes; i++)
+        f.v->ops->run(f.v, 0);
+    assert_written(&f.memory, 0, 0, 4, 1);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(f.v->ops->run(f.v, 0), VCPU_EXIT_BUDGET); /* it sleeps */
+    irq_set(&irq, true);
+    run_to_end(&f);
+    assert_int_equal(f.memory.end, 7);
+    irq_set(&irq, false);
+    assert_null(hkvm_machine_irq(f.m, HKVM_NR_GSIS).set);
+    fixture_fini(&f);
+}
+
+static int run(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_accesses_reach_regions),
+        cmocka_unit_test(test_string_accesses_come_one_by_one),
+        cmocka_unit_test(test_run_comes_back_when_the_budget_is_used),
+        cmocka_unit_test(test_kicks_get_a_vcpu_out_of_guest_code),
+        cmocka_unit_test(test_triple_fault_is_a_reset),
+        cmocka_unit_test(test_lines_wake_a_halted_vcpu),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return run_or_skip(run);
+}

@@ -508,6 +508,28 @@ static enum sim_status check_harts(const struct ranks *r)
     return SIM_ERR_INVALID;
 }
 
+/* What a machine on several ranks cannot do. */
+static enum sim_status check_options(const struct ranks *r)
+{
+    const struct config *c = r->config;
+    const struct {
+        bool wrong;
+        const char *why;
+    } rules[] = {
+        {c->virtual_clock, "--clock virtual counts the instructions of one thread: it needs a run on one rank"},
+        {c->checkpoint.dir, "--checkpoint-dir: a machine on several ranks cannot make images yet"},
+    };
+
+    for (size_t i = 0; i < SIM_ARRAY_LEN(rules); i++) {
+        if (!rules[i].wrong)
+            continue;
+        if (ic_rank(r->ic) == 0)
+            sim_error("%s", rules[i].why);
+        return SIM_ERR_UNSUPPORTED;
+    }
+    return SIM_OK;
+}
+
 static enum sim_status agree(struct ranks *r)
 {
     const struct config *c = r->config;
@@ -592,6 +614,8 @@ enum sim_status ranks_create(struct sim *sim, const struct config *config, struc
     enum sim_status status = agree(r);
     if (status == SIM_OK)
         status = check_harts(r);
+    if (status == SIM_OK)
+        status = check_options(r);
     if (status == SIM_OK)
         status = introduce(r);
     if (status != SIM_OK) {
@@ -788,7 +812,7 @@ static enum sim_status await_boot(struct ranks *r)
     return SIM_OK;
 }
 
-/* A rank that cannot load tells the others by leaving: they hear of a lost rank. */
+/* What the first rank cannot load it says; the others hear of it by ranks_abort. */
 enum sim_status ranks_load(struct ranks *r)
 {
     SIM_TRY(ic_barrier(r->ic)); /* all executors stand still, all harts are reset */

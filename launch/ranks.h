@@ -35,6 +35,12 @@ unsigned ranks_nr_executors(const struct ranks *r);
 bool ranks_binds(const struct ranks *r);
 void ranks_bind_executor(void *ranks, unsigned executor); /* executor_config.on_start */
 
+/* Around what every rank sets up by itself (machine_create): messages meanwhile are kept, and at the end each that
+ * several ranks have is written once. ranks_set_up_end is collective: a rank that failed makes all fail, with the
+ * status of the first that did. Context: launch thread. */
+void ranks_set_up_begin(struct ranks *r);
+enum sim_status ranks_set_up_end(struct ranks *r, enum sim_status status) SIM_MUST_CHECK;
+
 /* Joins the machine's memory and harts with the other ranks' and starts the interconnect. Collective. */
 enum sim_status ranks_connect(struct ranks *r, struct machine *m) SIM_MUST_CHECK;
 /* Loads (rank 0), and sets the harts of all ranks to where they start. Collective, executors stopped. */

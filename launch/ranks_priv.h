@@ -4,6 +4,7 @@
 
 #include "mem/dsm.h"
 #include "ranks.h"
+#include "sim-core/log.h"
 #include "world.h"
 
 enum message_type {
@@ -52,6 +53,7 @@ struct ranks {
     _Atomic int abort_code;   /* of the rank that could not go on; 0: none */
     _Atomic bool broken;      /* a rank was lost, or broke the protocol */
     bool started;
+    struct sim_log_kept kept; /* ranks_set_up.c: messages while this rank sets up */
 
     /* ranks_freeze.c */
     struct world *world;

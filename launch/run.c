@@ -238,16 +238,11 @@ static const struct control_ops control_ops = {.status = control_status,
                                                .move_hart = control_move_hart,
                                                .stopped = control_stopped};
 
-/* What makes images and takes commands. Several ranks cannot make images yet. */
+/* What makes images and takes commands. Several ranks cannot make images yet (ranks.c says so). */
 static enum sim_status start_checkpoints(struct run *r)
 {
     const struct config *c = r->config;
 
-    if (r->ranks && c->checkpoint.dir) {
-        if (r->first)
-            sim_error("--checkpoint-dir: a machine on several ranks cannot make images yet");
-        return SIM_ERR_UNSUPPORTED;
-    }
     if (r->ranks)
         return c->control && r->first ? control_create(r->sim, c->control, &control_ops, r, &r->control)
                                       : SIM_OK;
@@ -345,9 +340,14 @@ static enum sim_status set_up_machine(struct run *r)
         SIM_TRY(expect_create(r->sim->io, c->expect, on_match, r, &r->expect));
     if (r->ic)
         SIM_TRY(ranks_create(r->sim, c, r->ic, &r->ranks));
-    if (r->ranks)
+    if (r->ranks) {
         ranks_set_world(r->ranks, &r->world);
-    SIM_TRY(machine_create(r->sim, c, r->ranks, &r->machine));
+        ranks_set_up_begin(r->ranks);
+    }
+    enum sim_status status = machine_create(r->sim, c, r->ranks, &r->machine);
+    if (r->ranks)
+        status = ranks_set_up_end(r->ranks, status);
+    SIM_TRY(status);
     if (r->ranks)
         SIM_TRY(ranks_connect(r->ranks, r->machine));
     return load(r);
@@ -431,6 +431,17 @@ static enum sim_status restart(struct run *r)
     return start_executors(r);
 }
 
+/* This rank cannot go on: ends the others, too. The exit code: `code`, or that of the rank that gave up first. */
+static int give_up(struct run *r, int code)
+{
+    if (!r->ranks)
+        return code;
+    if (ranks_abort_code(r->ranks))
+        return ranks_abort_code(r->ranks);
+    ranks_abort(r->ranks, code);
+    return code;
+}
+
 static enum sim_end wait_for_end(struct run *r, int *code)
 {
     for (;;) {
@@ -438,7 +449,7 @@ static enum sim_end wait_for_end(struct run *r, int *code)
         if (why != SIM_END_RESET || r->config->no_reboot)
             return why;
         if (restart(r) != SIM_OK) {
-            *code = EXIT_CODE_USAGE; /* a file of the command line has gone or changed */
+            *code = give_up(r, EXIT_CODE_USAGE); /* a file of the command line has gone or changed */
             return SIM_END_ERROR;
         }
     }
@@ -593,15 +604,15 @@ static int run_machine(struct run *r)
     if (r->config->virtual_clock)
         sim_clock_init(&r->sim->clock, SIM_CLOCK_VIRTUAL);
     if (set_up_machine(r) != SIM_OK) {
-        code = r->ranks && ranks_abort_code(r->ranks) ? ranks_abort_code(r->ranks) : EXIT_CODE_USAGE;
-        if (r->ranks)
-            ranks_abort(r->ranks, code);
+        code = give_up(r, EXIT_CODE_USAGE);
         tear_down(r);
         return code;
     }
     enum sim_end why = SIM_END_ERROR;
     if (start(r) == SIM_OK)
         why = wait_for_end(r, &code);
+    else
+        code = give_up(r, code);
     stop(r);
     settle_drives(r, why, code);
     code = exit_code(r, why, code);

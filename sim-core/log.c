@@ -14,6 +14,35 @@
 static void (*bug_handlers[4])(void);
 static unsigned nr_bug_handlers;
 
+static _Thread_local struct sim_log_kept *keeping;
+
+/* Is the line taken care of? */
+static bool keep(const char *line, size_t len)
+{
+    struct sim_log_kept *k = keeping;
+
+    if (!k)
+        return false;
+    if (len < sizeof k->text - k->len) {
+        memcpy(k->text + k->len, line, len);
+        k->len += len;
+        k->text[k->len] = 0;
+    }
+    return !k->write_too;
+}
+
+void sim_log_keep(struct sim_log_kept *kept)
+{
+    kept->len = 0;
+    kept->text[0] = 0;
+    keeping = kept;
+}
+
+void sim_log_keep_end(void)
+{
+    keeping = NULL;
+}
+
 static void emit(const char *kind, const char *fmt, va_list ap)
 {
     char line[2048];
@@ -27,7 +56,7 @@ static void emit(const char *kind, const char *fmt, va_list ap)
     if (len > sizeof line - 2)
         len = sizeof line - 2;
     line[len++] = '\n';
-    if (write(STDERR_FILENO, line, len) < 0) {
+    if (!keep(line, len) && write(STDERR_FILENO, line, len) < 0) {
         /* stderr is gone: there is nobody left to tell */
     }
     errno = saved;
@@ -70,6 +99,7 @@ void sim_bug(const char *file, int line, const char *cond, const char *fmt, ...)
     char text[1024];
     va_list ap;
 
+    keeping = NULL; /* said in any case */
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);

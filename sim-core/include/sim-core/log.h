@@ -2,6 +2,9 @@
 #ifndef SIM_CORE_LOG_H
 #define SIM_CORE_LOG_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "sim-core/compiler.h"
 
 /* "partita: error: ..." / "partita: warning: ..." / "partita: ...". A trailing newline is added.
@@ -9,6 +12,17 @@
 void sim_error(const char *fmt, ...) SIM_PRINTF(1, 2);
 void sim_warn(const char *fmt, ...) SIM_PRINTF(1, 2);
 void sim_info(const char *fmt, ...) SIM_PRINTF(1, 2);
+
+/* What this thread logs from here on is also appended to `kept` (a string; lines that do not fit are left out), and is
+ * written only when `write_too`. sim_log_keep_end ends that. For ranks that find the same thing wrong: one of them says
+ * it. Context: any; not nested. */
+struct sim_log_kept {
+    size_t len;
+    bool write_too;
+    char text[2048];
+};
+void sim_log_keep(struct sim_log_kept *kept);
+void sim_log_keep_end(void);
 
 /* Reports a bug of Partita with its place and aborts with exit code 70 (EX_SOFTWARE) after running
  * the handlers registered with sim_at_bug(). */

@@ -184,6 +184,11 @@ void ic_broadcast(struct ic *ic, unsigned type, const void *head, uint32_t len)
             ic_send_small(ic, r, type, head, len);
 }
 
+uint32_t ic_backlog(const struct ic *ic)
+{
+    return atomic_load_explicit(&ic->backlog, memory_order_relaxed);
+}
+
 bool ic_send_urgent(struct ic *ic, rank_t to, unsigned type, const void *head, uint32_t len)
 {
     struct ic_parts m = {

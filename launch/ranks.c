@@ -312,7 +312,19 @@ static void on_mmio(void *opaque, rank_t from, const void *data, uint32_t len)
 
 /* --- the seam of sim-core --- */
 
-enum { SPINS = 300, NAP_NS = 1000000 };
+enum { SPINS = 300, NAP_NS = 1000000, CROWD = 2048 };
+
+static void ranks_wait(void *opaque, unsigned *spins);
+
+/* A guest that floods others with interrupts goes at their pace: what waits to leave needs memory, and pages wait
+ * behind it. */
+static void await_room(struct ranks *r)
+{
+    unsigned spins = 0;
+
+    while (ic_backlog(r->ic) > CROWD / 2 && !ranks_failed(r) && !sim_ending(r->sim))
+        ranks_wait(r, &spins);
+}
 
 static void ranks_poll(void *opaque)
 {
@@ -324,6 +336,8 @@ static void ranks_poll(void *opaque)
     dsm_tick(r->dsm);
     serve_requests(r);
     serving = outer;
+    if (SIM_UNLIKELY(ic_backlog(r->ic) > CROWD))
+        await_room(r);
 }
 
 static void ranks_wait(void *opaque, unsigned *spins)

@@ -351,13 +351,37 @@ static enum sbi_error sbi_susp(struct sbi_call *c)
     return SBI_SUCCESS;
 }
 
+/* --- inside and outside ---
+ * On several ranks a call may wait for others (fences, the console's memory and device), and they for this hart:
+ * it does not count as running meanwhile. */
+
+static void go_out(struct rv_hart *h)
+{
+    if (h->machine->sim->ranks)
+        vcpu_leave(&h->vcpu);
+}
+
+/* Guest code may go on at once, and pages may have been revoked meanwhile without a kick. */
+static void come_in(struct rv_hart *h)
+{
+    if (!h->machine->sim->ranks)
+        return;
+    vcpu_enter(&h->vcpu);
+    rv_requests_serve(h);
+}
+
 /* --- Legacy extensions (chapter 5): the error is the only return value --- */
 
-/* The mask is read through the caller's address space; NULL means all harts. */
+/* The mask is read through the caller's address space, so inside (rv_sbi_ecall); NULL means all harts. */
 static bool legacy_mask(struct sbi_call *c, struct rv_hart_mask *mask)
 {
     *mask = (struct rv_hart_mask){0, c->arg[0] ? 0 : UINT64_MAX};
-    return !c->arg[0] || rv_load(c->h, c->arg[0], 8, &mask->bits);
+    if (!c->arg[0])
+        return true;
+    come_in(c->h);
+    bool ok = rv_load(c->h, c->arg[0], 8, &mask->bits);
+    go_out(c->h);
+    return ok;
 }
 
 static enum sbi_error legacy_fence(struct sbi_call *c, uint64_t eid)
@@ -439,19 +463,10 @@ static enum rv_exec serve(struct rv_hart *h)
     return c.next;
 }
 
-/* On several ranks a call may wait for others (fences, the console's memory and device), and they for this
- * hart: it does not count as running meanwhile. Only the legacy mask is read through the hart's TLB. */
 enum rv_exec rv_sbi_ecall(struct rv_hart *h)
 {
-    bool outside = h->machine->sim->ranks && h->x[17] > 8;
-
-    if (outside)
-        vcpu_leave(&h->vcpu);
+    go_out(h);
     enum rv_exec next = serve(h);
-    if (outside) {
-        vcpu_enter(&h->vcpu);
-        /* Guest code may go on at once, and pages may have been revoked meanwhile without a kick. */
-        rv_requests_serve(h);
-    }
+    come_in(h);
     return next;
 }

@@ -58,6 +58,8 @@ static inline void ic_send_small(struct ic *ic, rank_t to, unsigned type, const 
 {
     ic_send(ic, to, type, head, len, NULL, 0);
 }
+/* Messages that wait to leave, to all ranks together. Context: any; exact only for a moment. */
+uint32_t ic_backlog(const struct ic *ic);
 /* To all ranks but this one. */
 void ic_broadcast(struct ic *ic, unsigned type, const void *head, uint32_t len);
 

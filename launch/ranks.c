@@ -255,7 +255,6 @@ static struct mmio_request *take_request(struct ranks *r)
         r->first = q->next;
         if (!r->first)
             r->last = &r->first;
-        atomic_fetch_sub_explicit(&r->nr_requests, 1, memory_order_relaxed);
     }
     sim_mutex_unlock(&r->lock);
     return q;
@@ -279,6 +278,7 @@ static void serve_request(struct ranks *r, struct mmio_request *q)
     m->result = (uint16_t)result;
     ic_send_small(r->ic, q->from, MSG_MMIO_DONE, m, sizeof *m);
     sim_free(q);
+    atomic_fetch_sub_explicit(&r->nr_requests, 1, memory_order_release); /* S1: pairs with S2 */
 }
 
 static void serve_requests(void *opaque)
@@ -723,6 +723,14 @@ static void on_boot(void *opaque, rank_t from, const void *data, uint32_t len)
     atomic_store_explicit(&r->boot_came, true, memory_order_release);
 }
 
+static void on_settled(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+
+    (void)from, (void)data, (void)len;
+    atomic_fetch_add_explicit(&r->settled, 1, memory_order_release);
+}
+
 static void register_handlers(struct ranks *r)
 {
     static const struct {
@@ -737,6 +745,7 @@ static void register_handlers(struct ranks *r)
         {MSG_END, "end", on_end},
         {MSG_BOOT, "boot", on_boot},
         {MSG_ABORT, "abort", on_abort},
+        {MSG_SETTLED, "settled", on_settled},
     };
 
     for (size_t i = 0; i < SIM_ARRAY_LEN(handlers); i++)
@@ -803,6 +812,33 @@ enum sim_status ranks_connect(struct ranks *r, struct machine *m)
     if (ic_rank(r->ic) == 0)
         say_plan(r);
     return SIM_OK;
+}
+
+/* One round: all that the others sent before it has come. */
+static enum sim_status settle_once(struct ranks *r)
+{
+    uint32_t due = ++r->settling * (r->sim->nr_ranks - 1);
+    unsigned spins = 0;
+
+    ic_broadcast(r->ic, MSG_SETTLED, NULL, 0);
+    while (atomic_load_explicit(&r->settled, memory_order_acquire) < due) {
+        if (ranks_failed(r))
+            return SIM_ERR_IO;
+        ranks_wait(r, &spins);
+    }
+    return SIM_OK;
+}
+
+/* The first round brings the last requests, the second their answers. */
+enum sim_status ranks_settle(struct ranks *r)
+{
+    SIM_TRY(settle_once(r));
+    /* S2: the I/O thread may be at one; pairs with S1 */
+    while (atomic_load_explicit(&r->nr_requests, memory_order_acquire)) {
+        serve_requests(r);
+        sim_thread_yield();
+    }
+    return settle_once(r);
 }
 
 static enum sim_status load_and_tell(struct ranks *r)

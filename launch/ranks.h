@@ -43,6 +43,9 @@ enum sim_status ranks_set_up_end(struct ranks *r, enum sim_status status) SIM_MU
 
 /* Joins the machine's memory and harts with the other ranks' and starts the interconnect. Collective. */
 enum sim_status ranks_connect(struct ranks *r, struct machine *m) SIM_MUST_CHECK;
+/* Executors have stopped on all ranks when this returns, and nothing of the guest's is under way: what is reset then
+ * stays as it is. Collective, executors stopped. Context: launch thread. */
+enum sim_status ranks_settle(struct ranks *r) SIM_MUST_CHECK;
 /* Loads (rank 0), and sets the harts of all ranks to where they start. Collective, executors stopped. */
 enum sim_status ranks_load(struct ranks *r) SIM_MUST_CHECK;
 

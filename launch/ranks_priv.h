@@ -21,7 +21,8 @@ enum message_type {
     MSG_THAW,
     MSG_MOVE,
     MSG_HART,
-    MSG_MOVED
+    MSG_MOVED,
+    MSG_SETTLED
 };
 
 /* A message to a vCPU that waits for the end of a freeze. */
@@ -46,7 +47,9 @@ struct ranks {
     struct mmio_wait *waits;
     uint64_t next_id;
     struct mmio_request *first, **last;
-    _Atomic uint32_t nr_requests;
+    _Atomic uint32_t nr_requests; /* queued, or being served */
+    uint32_t settling;            /* rounds of ranks_settle, ever */
+    _Atomic uint32_t settled;     /* SETTLEDs that came, ever */
     struct machine_boot boot;
     _Atomic bool boot_came;
     _Atomic uint64_t decided; /* 0, or 1 + enum sim_end << 32 | code */

@@ -412,6 +412,9 @@ static enum sim_status reset_and_load(struct run *r)
 {
     if (r->restore) /* memory is written next, and all of it is the guest's own from here on */
         SIM_TRY(restore_finish(r->restore));
+    if (r->ranks)
+        SIM_TRY(ranks_settle(r->ranks));
+    sim_clear_end(r->sim); /* another rank may run and ask for the next one before we do */
     machine_reset(r->machine);
     return r->ranks ? ranks_load(r->ranks) : loader_load(r->machine);
 }
@@ -423,7 +426,6 @@ static enum sim_status restart(struct run *r)
     enum sim_status status = reset_and_load(r);
     world_end_change(&r->world);
     SIM_TRY(status);
-    sim_clear_end(r->sim);
     /* What the host side asked for meanwhile was cleared, too. */
     uint64_t wanted = atomic_load_explicit(&r->wanted, memory_order_seq_cst);
     if (wanted)

@@ -361,13 +361,15 @@ static void go_out(struct rv_hart *h)
         vcpu_leave(&h->vcpu);
 }
 
-/* Guest code may go on at once, and pages may have been revoked meanwhile without a kick. */
+/* Guest code may go on at once, and pages may have been revoked meanwhile without a kick. But a hart that has just
+ * stopped may have been started again: that waits for the run loop, or its new pc would be moved past an ECALL. */
 static void come_in(struct rv_hart *h)
 {
     if (!h->machine->sim->ranks)
         return;
     vcpu_enter(&h->vcpu);
-    rv_requests_serve(h);
+    if (!h->stopped)
+        rv_requests_serve(h);
 }
 
 /* --- Legacy extensions (chapter 5): the error is the only return value --- */

@@ -1,0 +1,222 @@
+#!/usr/bin/env bash
+# Bad weather for a machine on several ranks: ranks that die, stop or differ, files and memory that are not there. Each
+# ends within seconds, with one message that names what is wrong, and leaves no process.
+. "$(dirname "$0")/lib.sh"
+
+need_mpi() {
+  need mpirun
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+}
+mpirun="mpirun --oversubscribe --bind-to none"
+
+# Our own lines on stderr: mpirun adds a page of its own.
+messages() { grep -a '^partita: ' "$work/err" | grep -av ': one machine on '; }
+# message REGEX : the only message matches
+message() {
+  [ "$(messages | wc -l)" = 1 ] || fail "not exactly one message"
+  messages | grep -qE -- "$1" || fail "no message like: $1"
+}
+
+# refused CODE REGEX COMMAND... : ends within 25 s (MPI's own start takes some), one message
+refused() {
+  local want=$1 regex=$2 code=0 start=$SECONDS
+  shift 2
+  timeout -k 5 60 "$@" </dev/null >"$work/out" 2>"$work/err" || code=$?
+  [ "$code" = "$want" ] || fail "exit code $code instead of $want: $*"
+  [ $((SECONDS - start)) -le 25 ] || fail "it took $((SECONDS - start)) s: $*"
+  message "$regex"
+}
+# Wrong in every rank, or in one: over ranks of one process and over processes.
+refused_by_all() {
+  local want=$1 regex=$2
+  shift 2
+  refused "$want" "$regex" "$partita" run --ranks 2 "$@"
+  # shellcheck disable=SC2086 # words
+  refused "$want" "$regex" $mpirun -n 2 "$partita" run "$@"
+}
+
+case_no_kernel() { need_mpi; refused_by_all 2 "'/nonexistent'" -smp 2 -kernel /nonexistent; }
+case_no_drive() { need_mpi; refused_by_all 2 "drive '/nonexistent'" -smp 2 --demo -drive file=/nonexistent; }
+case_broken_tree() {
+  need_mpi
+  head -c 1000 /dev/zero >"$work/tree"
+  refused_by_all 2 'device tree .* is broken' -dtb "$work/tree" -kernel "$work/tree"
+}
+case_no_memory() {
+  need_mpi
+  # shellcheck disable=SC2086 # words
+  refused 2 'cannot map 512 MiB of guest memory' $mpirun -n 1 "$partita" run -smp 2 -m 512M --demo \
+    : -n 1 bash -c "ulimit -v 400000; exec $partita run -smp 2 -m 512M --demo"
+  messages | grep -qE '^partita: rank 1 \(host .*, pid [0-9]+\): error: ' || fail "the rank is not named"
+}
+case_options() {
+  need_mpi
+  refused_by_all 2 '--clock virtual' -smp 2 --demo --clock virtual
+  refused_by_all 2 '--checkpoint-dir' -smp 2 --demo --checkpoint-dir "$work/images"
+}
+case_more_ranks_than_harts() {
+  need_mpi
+  # shellcheck disable=SC2086 # words
+  refused 2 '3 ranks need as many harts: -smp is 2' $mpirun -n 3 "$partita" run -smp 2 --demo
+}
+
+# differing REGEX OPTION... -- OPTION... : rank 0 has the first options, rank 1 the second
+differing() {
+  local regex=$1 first=()
+  shift
+  while [ "$1" != -- ]; do first+=("$1"); shift; done
+  shift
+  # shellcheck disable=SC2086 # words
+  refused 2 "$regex" $mpirun -n 1 "$partita" run "${first[@]}" : -n 1 "$partita" run "$@"
+}
+both='rank 0 \(host .*, pid [0-9]+\) has .*, rank 1 \(host .*, pid [0-9]+\) has'
+case_other_options() {
+  need_mpi
+  differing "-smp: $both" --demo -smp 2 -- --demo -smp 3
+  differing "-m: $both" --demo -smp 2 -m 64M -- --demo -smp 2 -m 128M
+  differing "-append: $both" --demo -smp 2 -append a -- --demo -smp 2 -append b
+}
+case_other_kernel() {
+  need_mpi
+  build_guest spin
+  cp "$work/spin.elf" "$work/first"
+  cp "$work/spin.elf" "$work/second"
+  printf x >>"$work/second"
+  differing "kernel file: $both" -smp 2 -bios none -kernel "$work/first" -- -smp 2 -bios none -kernel "$work/second"
+}
+case_other_version() {
+  need_mpi
+  local version
+  version=$("$partita" --version | cut -d' ' -f2)
+  sed "s/${version//./\\.}/${version%?}x/g" "$partita" >"$work/other"
+  chmod +x "$work/other"
+  [ "$("$work/other" --version)" = "partita ${version%?}x" ] || skip "the version cannot be changed in the binary"
+  # shellcheck disable=SC2086 # words
+  refused 2 "program version: $both" $mpirun -n 1 "$partita" run --demo -smp 2 : -n 1 "$work/other" run --demo -smp 2
+}
+
+# --- ranks that die or stop while a guest runs ---
+
+# start RANKS WORDS REGEX : Debian's kernel over RANKS processes, until its output has the REGEX; $job, $pids by rank
+start() {
+  local nr=$1 words=$2 regex=$3 i
+  need_mpi
+  need_guest
+  # shellcheck disable=SC2086 # words
+  timeout -k 5 "$limit" $mpirun -n "$nr" sh -c 'echo "$OMPI_COMM_WORLD_RANK $$" >>'"$work/pids"'; exec "$@"' sh \
+    "$partita" run -smp "$nr" -m 512M -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" \
+    -append "console=ttyS0 nomods $words" </dev/null >"$work/out" 2>"$work/err" &
+  job=$!
+  for ((i = 0; i < 1200; i++)); do
+    grep -qa "$regex" "$work/out" && break
+    kill -0 "$job" 2>/dev/null || fail "the run ended before '$regex'"
+    sleep 0.1
+  done
+  [ "$i" -lt 1200 ] || fail "no '$regex' within 120 s"
+  mapfile -t pids < <(sort -n "$work/pids" | cut -d' ' -f2)
+}
+
+# all_gone SECONDS : job and ranks end; $code is the job's
+all_gone() {
+  local i pid left
+  for ((i = 0; i < $1 * 10; i++)); do
+    left=
+    for pid in "$job" "${pids[@]}"; do ! kill -0 "$pid" 2>/dev/null || left=$pid; done
+    [ -n "$left" ] || break
+    sleep 0.1
+  done
+  [ -z "$left" ] || { kill -9 "$job" "${pids[@]}" 2>/dev/null; fail "process $left is still there after $1 s"; }
+  code=0
+  wait "$job" || code=$?
+}
+
+# killed RANKS RANK WORDS REGEX
+killed() {
+  start "$1" "$3" "$4"
+  kill -9 "${pids[$2]}"
+  all_gone 20
+  [ "$code" != 0 ] || fail "exit code 0"
+  # mpirun ends the others too, and may be faster than their message.
+  [ "$(messages | wc -l)" -le 1 ] || fail "more than one message"
+  [ -z "$(messages)" ] || message "rank $2 \(host .*, pid ${pids[$2]}\) is lost: its process ended"
+}
+case_killed_first_booting() { killed 2 0 '' 'Linux version'; }
+case_killed_last_booting() { killed 3 2 '' 'Linux version'; }
+case_killed_first_idle() { killed 2 0 'quiet act=idle' BOOT-OK; }
+case_killed_last_idle() { killed 3 2 'quiet act=idle' BOOT-OK; }
+# mpirun told to leave the others alone: ours notice and say so.
+case_killed_unnoticed() {
+  mpirun+=" --enable-recovery"
+  start 2 'quiet act=idle' BOOT-OK
+  kill -9 "${pids[1]}"
+  all_gone 20
+  message "rank 1 \(host .*, pid ${pids[1]}\) is lost: its process ended"
+}
+
+case_stopped() {
+  start 2 '' 'Linux version'
+  kill -STOP "${pids[1]}"
+  sleep 5
+  kill -CONT "${pids[1]}"
+  all_gone 150
+  [ "$code" = 0 ] || fail "exit code $code"
+  out_has '^BOOT-OK nproc=2 '
+  [ "$(messages | grep -cE "warning: nothing was heard of rank 1 \(host .*, pid ${pids[1]}\)")" = 1 ] || fail "not one warning"
+  messages | grep -qE "rank 1 \(host .*, pid ${pids[1]}\) is back" || fail "it is not said to be back"
+}
+
+# ended SIGNAL RANK : one rank is told to end, all do, with its code
+ended() {
+  start 2 'quiet act=idle' BOOT-OK
+  kill "-$1" "${pids[$2]}"
+  all_gone 20
+  [ "$code" = $((128 + $(kill -l "$1"))) ] || fail "exit code $code after SIG$1"
+  [ -z "$(messages)" ] || fail "a message"
+}
+case_sigterm_first() { ended TERM 0; }
+case_sigterm_other() { ended TERM 1; }
+case_sigint_other() { ended INT 1; }
+case_sigterm_launcher() {
+  start 2 'quiet act=idle' BOOT-OK
+  kill -TERM "$job" # timeout passes it on to mpirun
+  all_gone 20
+  [ "$code" != 0 ] || fail "exit code 0"
+}
+
+# The kernel file goes away before the guest resets itself: all ranks end.
+case_kernel_gone_at_reset() {
+  need_guest
+  local code=0 i
+  cp "$guest/Image" "$work/kernel"
+  timeout -k 5 100 "$partita" run --ranks 2 -smp 2 -m 512M -kernel "$work/kernel" -initrd "$guest/initramfs.cpio.gz" \
+    -append "console=ttyS0 nomods quiet act=reboot" </dev/null >"$work/out" 2>"$work/err" &
+  for ((i = 0; i < 900; i++)); do
+    ! grep -qa BOOT-OK "$work/out" || break
+    sleep 0.1
+  done
+  rm "$work/kernel"
+  wait $! || code=$?
+  [ "$code" = 2 ] || fail "exit code $code"
+  message "-kernel '.*/kernel'"
+}
+
+# --- exit codes through mpirun ---
+
+# The finisher's word from hart 1, which runs on rank 1.
+case_finisher_elsewhere() {
+  need_mpi
+  local code=0
+  build_guest finisher_last
+  # shellcheck disable=SC2086 # words
+  timeout -k 5 60 $mpirun -n 2 "$partita" run -smp 2 -m 16M -bios none -kernel "$work/finisher_last.elf" </dev/null \
+    >"$work/out" 2>"$work/err" || code=$?
+  [ "$code" = 7 ] || fail "exit code $code instead of 7"
+}
+case_timeout() {
+  need_mpi
+  build_guest spin
+  # shellcheck disable=SC2086 # words
+  refused 124 'timeout' $mpirun -n 2 "$partita" run -smp 2 -m 16M -bios none -kernel "$work/spin.elf" -timeout 2
+}
+
+main "$@"

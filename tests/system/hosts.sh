@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# One machine on several hosts, made of network namespaces of this one (tests/mpi/hosts.sh): TCP between them. Root only.
+. "$(dirname "$0")/lib.sh"
+
+hosts=$here/../mpi/hosts.sh
+
+need_hosts() {
+  local code=0 reason
+  reason=$("$hosts" 1 1 true) || code=$?
+  [ "$code" != 77 ] || { echo "$reason"; exit 77; }
+}
+
+# on HOSTS RANKS OPTION... : runs to exit code 0
+on() {
+  local code=0
+  need_hosts
+  timeout -k 5 "$limit" "$hosts" "$1" "$2" "$partita" run "${@:3}" </dev/null >"$work/out" 2>"$work/err" || code=$?
+  [ "$code" = 0 ] || fail "exit code $code"
+}
+
+# Debian's kernel; the first host has two ranks when there are three on two hosts
+boot_on() {
+  need_guest
+  on "$1" "$2" -smp "$3" -m 512M -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" -append "console=ttyS0 nomods"
+  out_has "^BOOT-OK nproc=$3 "
+  out_has 'reboot: Power down'
+  healthy
+}
+
+case_demo2() { on 2 2 --demo -smp 4; out_has 'primes below 1,000,000: right'; }
+case_demo3() { on 3 3 --demo -smp 3; out_has 'primes below 1,000,000: right'; }
+case_boot2() { boot_on 2 2 2; }
+case_boot_mixed() { boot_on 2 3 5; }
+
+# The link goes down in the middle of a run: named within the 30 s of silence that a rank has, and all end.
+case_link_down() {
+  need_hosts
+  build_guest spin
+  local job i code=0
+  HOSTS_READY=$work/ready timeout -k 5 120 "$hosts" 2 2 "$partita" run -smp 2 -m 16M -bios none -kernel "$work/spin.elf" \
+    </dev/null >"$work/out" 2>"$work/err" &
+  job=$!
+  for ((i = 0; i < 300; i++)); do
+    ! grep -qa 'one machine on 2 ranks' "$work/err" || break
+    sleep 0.1
+  done
+  sleep 2 # heartbeats
+  $(cat "$work/ready")2 ip link set veth1 down
+  for ((i = 0; i < 600; i++)); do
+    kill -0 $job 2>/dev/null || break
+    sleep 0.1
+  done
+  [ "$i" -lt 600 ] || fail "it goes on 60 s after the link went down"
+  wait $job || code=$?
+  [ "$code" != 0 ] || fail "exit code 0"
+  err_has '^partita: error: rank [01] \(host node[12], pid [0-9]+\) is lost: '
+}
+
+main "$@"

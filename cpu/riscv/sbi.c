@@ -257,7 +257,6 @@ static enum sbi_error end_run(struct sbi_call *c, enum sim_end why, int code)
 {
     sim_request_end(c->h->machine->sim, why, code);
     c->h->stop_reason = RV_STOP_WFI;
-    c->h->waiting = 1;
     c->next = RV_STOP;
     return SBI_SUCCESS;
 }

@@ -205,12 +205,78 @@ def run_boot(found, args):
     return good
 
 
-PARTS = {"bare": run_bare, "linux": run_linux, "boot": run_boot, "smp": run_smp}
+def over_ranks(command, ranks, how):
+    """The command on several ranks: threads of one process, or processes under mpirun."""
+    if how == "process":
+        return ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks)] + command
+    return command + ["--ranks", str(ranks)]
+
+
+def parallel_ranks(partita, how, args):
+    """Two harts that share nothing, each on a rank of its own, against one hart."""
+    for name in ["int_matrix", "int_vm", "fp_matmul"]:
+        extra = ["-m", "256M", "-bios", "none", "-kernel", f"{PERF_DIR}/bare-{name}.elf"]
+        one = measure({"partita": partita}, extra, args.repeats)["partita"]
+        two = measure({"partita": over_ranks(partita, 2, how)}, ["-smp", "2"] + extra, args.repeats)["partita"]
+        single = median(one, lambda x: x.ns.get((name, 0)))
+        slowest = median(two, lambda x: max(x.ns.values()) if len(x.ns) == 2 else None)
+        scale = 2 * single / slowest if single and slowest else None
+        print(f"{name + ' 2 ranks':28}{how:10}{text(scale, '.2f'):>8}  times the throughput of 1 rank", flush=True)
+
+
+def boot_ranks(partita, how, args):
+    """Debian to BOOT-OK with 4 harts: 2 ranks with an executor each against 1 rank with 2 executors."""
+    command = linux_command(GUEST_DIR + "/initramfs.cpio.gz", 4, "nomods")
+    one = measure({"partita": partita}, command + ["-threads", "2"], args.repeats)["partita"]
+    two = measure({"partita": over_ranks(partita, 2, how)}, command, args.repeats)["partita"]
+    single, spread = median(one, lambda x: x.boot), median(two, lambda x: x.boot)
+    print(f"{'boot, 4 harts':28}{how:10}{text(ratio(spread, single), '.2f'):>8}  times the wall time of 1 rank "
+          f"({text(spread, '.2f')} s, {text(single, '.2f')} s)", flush=True)
+
+
+def threads_ranks(partita, how, args):
+    """Kernels inside Linux, 2 harts: over 2 ranks against 1 rank with 2 executors."""
+    names = ["os_thread", "os_pipe", "os_fork", "os_mmap"]
+    command = linux_command(linux_initramfs(), 2, f"quiet act=run perf={','.join(names)}")
+    one = measure({"partita": partita}, command + ["-threads", "2"], args.repeats)["partita"]
+    two = measure({"partita": over_ranks(partita, 2, how)}, command, args.repeats)["partita"]
+    for name in names:
+        single, spread = (median(s, lambda x: x.ns.get((name, 0))) for s in (one, two))
+        print(f"{name + ', 2 harts':28}{how:10}{text(ratio(single, spread), '.2f'):>8}  times the speed of 1 rank",
+              flush=True)
+
+
+def transfer_ranks():
+    """Page transfers between two ranks beside raw MPI, when those programs were built."""
+    program = os.path.join(os.path.dirname(os.environ["PARTITA"]), "tests/perf/dsm_transfer")
+    if os.access(program, os.X_OK):
+        subprocess.run(["timeout", "120", "mpirun", "--oversubscribe", "-n", "2", program], check=False)
+    else:
+        print(f"dsm_transfer was not built ({program})")
+
+
+def run_ranks(found, args):
+    """Partita alone: what spreading one machine over two ranks costs and brings."""
+    partita = found.get("partita")
+    if not partita:
+        return True
+    os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    print("\nOne machine on two ranks of one host (at most 2 busy threads)")
+    for how in ("thread", "process") if shutil.which("mpirun") else ("thread",):
+        parallel_ranks(partita, how, args)
+        boot_ranks(partita, how, args)
+        threads_ranks(partita, how, args)
+    if shutil.which("mpirun"):
+        transfer_ranks()
+    return True
+
+
+PARTS = {"bare": run_bare, "linux": run_linux, "boot": run_boot, "smp": run_smp, "ranks": run_ranks}
 
 
 def main():
     parser = argparse.ArgumentParser(prog="tests/perf/run.sh", description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", help="bare, linux, boot, smp (default: all)")
+    parser.add_argument("parts", nargs="*", help="bare, linux, boot, smp, ranks (default: all)")
     parser.add_argument("-n", "--repeats", type=int, default=3)
     parser.add_argument("--only", type=re.compile, default=re.compile(""), help="kernels whose name matches")
     parser.add_argument("--skip", action="append", default=[], choices=["qemu", "partita"])

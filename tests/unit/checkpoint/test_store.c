@@ -1,4 +1,5 @@
 /* Stores: one writer, full disks, writers that die, pruning. */
+#include "sim-core/lock.h"
 #include "store_fixture.h"
 
 static const struct plan some = {0, 200, 1, 1};
@@ -121,11 +122,32 @@ static void write_for_ever(struct store_fixture *f, unsigned n)
     _exit(11);
 }
 
+static void write_one(struct store_fixture *f, unsigned n)
+{
+    struct ckpt_store *s;
+
+    (void)n;
+    if (ckpt_store_open(f->store, &s) != SIM_OK || write_image(s, NULL, &some, 1, NULL) != SIM_OK)
+        _exit(10);
+}
+
+/* How long a process takes here and now (sanitizers, a busy host) to start and write one image, microseconds. */
+static unsigned one_image_us(const struct store_fixture *f)
+{
+    struct store_fixture other = *f;
+    uint64_t start = sim_host_ns();
+
+    snprintf(other.store, sizeof other.store, "%.60s/timing", f->dir);
+    assert_int_equal(in_child(write_one, &other, 0), 0);
+    return (unsigned)((sim_host_ns() - start) / 1000) + 1;
+}
+
 /* SIGKILL at random instants of writing and pruning: what the store says is complete is whole. */
 static void test_killed_writers_leave_whole_images(void **state)
 {
     struct store_fixture *f = *state;
     unsigned seed = 12345, complete = 0;
+    const unsigned one = one_image_us(f);
 
     for (unsigned round = 0; round < 12; round++) {
         pid_t pid = fork();
@@ -134,7 +156,7 @@ static void test_killed_writers_leave_whole_images(void **state)
             write_for_ever(f, 0);
         }
         seed = seed * 1103515245 + 12345;
-        usleep(1000 + (seed >> 8) % 60000);
+        usleep((seed >> 8) % (4 * one));
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
         struct ckpt_ref *ref;

@@ -1,13 +1,9 @@
-/* The ranks of one machine: agreement, plan, coherent memory, and messages for what crosses over. ranks.h has
- * the picture. */
+/* The ranks of one machine: how a rank is set up, joined with the others, loaded and ended, and the seams through
+ * which the folders below reach other ranks. ranks.h has the picture; ranks_*.c have what stands by itself. */
 #include "ranks.h"
 
-#include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-#include <xxhash.h>
 
 #include "loader.h"
 #include "mem/dsm.h"
@@ -20,14 +16,6 @@
 #include "sim-core/log.h"
 #include "sim-core/vcpu.h"
 
-struct mmio_message {
-    uint64_t id; /* of the requester, echoed */
-    uint64_t gpa, value;
-    uint32_t size;
-    uint16_t write;
-    uint16_t result; /* enum mem_result */
-};
-
 struct vcpu_message {
     uint32_t vcpu, len;
     uint8_t data[];
@@ -36,28 +24,6 @@ struct vcpu_message {
 struct end_message {
     int32_t why, code;
 };
-
-/* An access that this rank waits for, on the stack of the thread that does. */
-struct mmio_wait {
-    struct mmio_message m;
-    _Atomic bool done;
-    struct mmio_wait *next;
-};
-
-/* An access that another rank waits for. */
-struct mmio_request {
-    struct mmio_message m;
-    rank_t from;
-    struct mmio_request *next;
-};
-
-/* Identity only: the ranks whose requests this thread serves after its poll. */
-static _Thread_local const struct ranks *serving;
-
-static bool failed(const struct ranks *r)
-{
-    return ranks_failed(r);
-}
 
 /* --- the end of the run --- */
 
@@ -101,7 +67,7 @@ void ranks_abort(struct ranks *r, int code)
 {
     const int32_t told = code;
 
-    if (!failed(r) && r->started)
+    if (!ranks_failed(r) && r->started)
         ic_broadcast(r->ic, MSG_ABORT, &told, sizeof told);
 }
 
@@ -153,7 +119,7 @@ static enum sim_end obey(struct ranks *r, int *code)
     unsigned spins = 0;
 
     ic_send_small(r->ic, 0, MSG_WANT_END, &m, sizeof m);
-    while (!(decided = atomic_load_explicit(&r->decided, memory_order_acquire)) && !failed(r))
+    while (!(decided = atomic_load_explicit(&r->decided, memory_order_acquire)) && !ranks_failed(r))
         r->sim->ranks->wait(r, &spins);
     if (!decided)
         return why;
@@ -166,148 +132,10 @@ enum sim_end ranks_wait_end(struct ranks *r, int *code)
 {
     enum sim_end why = ic_rank(r->ic) == 0 ? decide(r, code) : obey(r, code);
 
-    if (!failed(r))
+    if (!ranks_failed(r))
         return why;
     *code = ranks_abort_code(r) ? ranks_abort_code(r) : EXIT_CODE_RANK_LOST;
     return SIM_END_ERROR;
-}
-
-/* --- devices of another rank --- */
-
-static void add_wait(struct ranks *r, struct mmio_wait *w)
-{
-    sim_mutex_lock(&r->lock);
-    w->m.id = ++r->next_id;
-    w->next = r->waits;
-    r->waits = w;
-    sim_mutex_unlock(&r->lock);
-}
-
-static void remove_wait(struct ranks *r, struct mmio_wait *w)
-{
-    sim_mutex_lock(&r->lock);
-    for (struct mmio_wait **at = &r->waits; *at; at = &(*at)->next)
-        if (*at == w) {
-            *at = w->next;
-            break;
-        }
-    sim_mutex_unlock(&r->lock);
-}
-
-static enum mem_result ask(struct ranks *r, struct mmio_wait *w)
-{
-    unsigned spins = 0;
-
-    add_wait(r, w);
-    ic_send_small(r->ic, (rank_t)r->plan->device_rank, MSG_MMIO, &w->m, sizeof w->m);
-    while (!atomic_load_explicit(&w->done, memory_order_acquire) && !failed(r) && !sim_ending(r->sim))
-        r->sim->ranks->wait(r, &spins);
-    remove_wait(r, w);
-    /* At the end of a run nobody looks at the value. */
-    return atomic_load_explicit(&w->done, memory_order_acquire) ? (enum mem_result)w->m.result : MEM_OK;
-}
-
-static enum mem_result remote_read(void *opaque, gpa_t gpa, unsigned size, uint64_t *value)
-{
-    struct mmio_wait w = {.m = {.gpa = gpa, .size = size}};
-    enum mem_result result = ask(opaque, &w);
-
-    *value = w.m.value;
-    return result;
-}
-
-static enum mem_result remote_write(void *opaque, gpa_t gpa, unsigned size, uint64_t value)
-{
-    struct mmio_wait w = {.m = {.gpa = gpa, .size = size, .write = 1, .value = value}};
-
-    return ask(opaque, &w);
-}
-
-static const struct mem_remote_ops remote_ops = {.read = remote_read, .write = remote_write};
-
-static void on_mmio_done(void *opaque, rank_t from, const void *data, uint32_t len)
-{
-    struct ranks *r = opaque;
-    struct mmio_message m;
-
-    (void)from;
-    if (len != sizeof m)
-        return;
-    memcpy(&m, data, sizeof m);
-    sim_mutex_lock(&r->lock);
-    for (struct mmio_wait *w = r->waits; w; w = w->next)
-        if (w->m.id == m.id) {
-            w->m.value = m.value;
-            w->m.result = m.result;
-            atomic_store_explicit(&w->done, true, memory_order_release);
-            break;
-        }
-    sim_mutex_unlock(&r->lock);
-}
-
-/* --- and ours, for others --- */
-
-static struct mmio_request *take_request(struct ranks *r)
-{
-    sim_mutex_lock(&r->lock);
-    struct mmio_request *q = r->first;
-    if (q) {
-        r->first = q->next;
-        if (!r->first)
-            r->last = &r->first;
-    }
-    sim_mutex_unlock(&r->lock);
-    return q;
-}
-
-static bool is_access(const struct mmio_message *m)
-{
-    return (m->size == 1 || m->size == 2 || m->size == 4 || m->size == 8) &&
-           !(m->gpa & (m->size - 1));
-}
-
-static void serve_request(struct ranks *r, struct mmio_request *q)
-{
-    struct mmio_message *m = &q->m;
-    enum mem_result result = MEM_FAULT;
-
-    if (is_access(m) && m->write)
-        result = mem_mmio_write(r->space, m->gpa, m->size, m->value);
-    else if (is_access(m))
-        result = mem_mmio_read(r->space, m->gpa, m->size, &m->value);
-    m->result = (uint16_t)result;
-    ic_send_small(r->ic, q->from, MSG_MMIO_DONE, m, sizeof *m);
-    sim_free(q);
-    atomic_fetch_sub_explicit(&r->nr_requests, 1, memory_order_release); /* S1: pairs with S2 */
-}
-
-static void serve_requests(void *opaque)
-{
-    struct ranks *r = opaque;
-    struct mmio_request *q;
-
-    while (atomic_load_explicit(&r->nr_requests, memory_order_acquire) && (q = take_request(r)))
-        serve_request(r, q);
-}
-
-/* Devices have locks, and whoever polls may hold one: the access waits for a thread that holds none. */
-static void on_mmio(void *opaque, rank_t from, const void *data, uint32_t len)
-{
-    struct ranks *r = opaque;
-    struct mmio_request *q;
-
-    if (len != sizeof q->m)
-        return;
-    q = sim_new(struct mmio_request);
-    memcpy(&q->m, data, sizeof q->m);
-    q->from = from;
-    sim_mutex_lock(&r->lock);
-    *r->last = q;
-    r->last = &q->next;
-    atomic_fetch_add_explicit(&r->nr_requests, 1, memory_order_release);
-    sim_mutex_unlock(&r->lock);
-    if (serving != r)
-        sim_io_post(r->sim->io, serve_requests, r);
 }
 
 /* --- the seam of sim-core --- */
@@ -329,13 +157,11 @@ static void await_room(struct ranks *r)
 static void ranks_poll(void *opaque)
 {
     struct ranks *r = opaque;
-    const struct ranks *outer = serving;
+    const struct ranks *outer = ranks_serve_begin(r);
 
-    serving = r;
     ic_poll(r->ic);
     dsm_tick(r->dsm);
-    serve_requests(r);
-    serving = outer;
+    ranks_serve_end(r, outer);
     if (SIM_UNLIKELY(ic_backlog(r->ic) > CROWD))
         await_room(r);
 }
@@ -358,15 +184,12 @@ static void ranks_wait(void *opaque, unsigned *spins)
 void ranks_nap(void *opaque, uint64_t max_ns)
 {
     struct ranks *r = opaque;
-    const struct ranks *outer = serving;
-
+    const struct ranks *outer = ranks_serve_begin(r);
     uint64_t held = dsm_patience_ns(r->dsm), limit = held < NAP_NS ? held : NAP_NS;
 
-    serving = r;
     ic_nap(r->ic, max_ns < limit ? max_ns : limit);
     dsm_tick(r->dsm);
-    serve_requests(r);
-    serving = outer;
+    ranks_serve_end(r, outer);
 }
 
 static void ranks_wake(void *opaque)
@@ -468,150 +291,6 @@ static void granted(void *opaque, uint64_t page)
 static const struct dsm_enforce_ops enforce_ops = {
     .revoke = revoke_pages, .granted = granted, .failed = on_protocol_failure};
 
-/* --- agreement and plan --- */
-
-static void fact(struct ic_fact *f, const char *name, const char *value)
-{
-    f->name = name;
-    snprintf(f->value, sizeof f->value, "%s", value ? value : "none");
-}
-
-static bool hash_file(int fd, uint64_t *size, uint64_t *hash)
-{
-    enum { CHUNK = 1 << 20 };
-    XXH3_state_t *state = XXH3_createState();
-    uint8_t *buf = sim_zalloc(CHUNK);
-    ssize_t n;
-
-    *size = 0;
-    XXH3_64bits_reset(state);
-    while ((n = read(fd, buf, CHUNK)) > 0) {
-        XXH3_64bits_update(state, buf, (size_t)n);
-        *size += (uint64_t)n;
-    }
-    *hash = XXH3_64bits_digest(state);
-    sim_free(buf);
-    XXH3_freeState(state);
-    return n == 0;
-}
-
-/* The files' contents must agree, not their names: hosts mount them where they like. What the first rank cannot
- * read it says when it loads. */
-static void fact_file(struct ic_fact *f, const char *name, const char *path)
-{
-    int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
-    uint64_t size, hash;
-
-    f->name = name;
-    if (fd >= 0 && hash_file(fd, &size, &hash))
-        snprintf(f->value, sizeof f->value, "%" PRIu64 " bytes with the hash %016" PRIx64, size, hash);
-    else
-        snprintf(f->value, sizeof f->value, path ? "none that can be read" : "none");
-    if (fd >= 0)
-        close(fd);
-}
-
-/* One message: every rank knows that there are too few harts, the first says it. */
-static enum sim_status check_harts(const struct ranks *r)
-{
-    if (r->config->dtb || r->config->smp >= (uint32_t)ic_nr_ranks(r->ic))
-        return SIM_OK;
-    if (ic_rank(r->ic) == 0)
-        sim_error("%d ranks need as many harts: -smp is %u (start fewer ranks, or give it more harts)",
-                  (int)ic_nr_ranks(r->ic), r->config->smp);
-    return SIM_ERR_INVALID;
-}
-
-/* What a machine on several ranks cannot do. */
-static enum sim_status check_options(const struct ranks *r)
-{
-    const struct config *c = r->config;
-    const struct {
-        bool wrong;
-        const char *why;
-    } rules[] = {
-        {c->virtual_clock, "--clock virtual counts the instructions of one thread: it needs a run on one rank"},
-        {c->checkpoint.dir, "--checkpoint-dir: a machine on several ranks cannot make images yet"},
-    };
-
-    for (size_t i = 0; i < SIM_ARRAY_LEN(rules); i++) {
-        if (!rules[i].wrong)
-            continue;
-        if (ic_rank(r->ic) == 0)
-            sim_error("%s", rules[i].why);
-        return SIM_ERR_UNSUPPORTED;
-    }
-    return SIM_OK;
-}
-
-static enum sim_status agree(struct ranks *r)
-{
-    const struct config *c = r->config;
-    struct ic_fact facts[8];
-    char number[32];
-
-    snprintf(number, sizeof number, "%u", c->smp);
-    fact(&facts[0], "-smp", number);
-    snprintf(number, sizeof number, "%" PRIu64 " MiB", c->memory >> 20);
-    fact(&facts[1], "-m", number);
-    fact(&facts[2], "-cpu", c->cpu);
-    fact(&facts[3], "-bios", c->bios);
-    fact(&facts[4], "-append", c->append);
-    fact_file(&facts[5], "kernel file", c->kernel);
-    fact_file(&facts[6], "initrd file", c->initrd);
-    fact_file(&facts[7], "device tree file", c->dtb);
-    return ic_agree(r->ic, facts, SIM_ARRAY_LEN(facts));
-}
-
-/* What every rank tells every other: its clock's zero, then its topology. */
-struct introduction {
-    uint64_t host_base_ns;
-    uint8_t topology[];
-};
-
-static enum sim_status read_introduction(struct ranks *r, rank_t rank, const void *data, uint32_t len)
-{
-    const struct introduction *in = data;
-
-    if (len < sizeof *in) {
-        sim_error("%s introduced itself with %u bytes", ic_rank_name(r->ic, rank), len);
-        return SIM_ERR_FORMAT;
-    }
-    if (rank == 0)
-        r->sim->clock.host_base_ns =
-            in->host_base_ns - (uint64_t)ic_clock_offset_ns(r->ic, NULL);
-    return part_topology_decode(ic_rank_name(r->ic, rank), in->topology, len - sizeof *in,
-                                &r->topology[rank]);
-}
-
-static enum sim_status introduce(struct ranks *r)
-{
-    struct part_topology *own;
-    rank_t nr = ic_nr_ranks(r->ic);
-    uint8_t *bytes;
-    size_t len;
-
-    SIM_TRY(part_topology_read(NULL, &own));
-    part_topology_encode(own, &bytes, &len);
-    part_topology_destroy(own);
-    struct introduction *mine = sim_zalloc(sizeof *mine + len);
-    mine->host_base_ns = r->sim->clock.host_base_ns;
-    memcpy(mine->topology, bytes, len);
-    sim_free(bytes);
-    void **all = sim_new_array(void *, (size_t)nr);
-    uint32_t *lens = sim_new_array(uint32_t, (size_t)nr);
-    enum sim_status status = ic_gather(r->ic, mine, (uint32_t)(sizeof *mine + len), all, lens);
-    bool gathered = status == SIM_OK;
-    for (rank_t i = 0; status == SIM_OK && i < nr; i++)
-        status = read_introduction(r, i, all[i], lens[i]);
-    if (gathered)
-        ic_gather_free(r->ic, all);
-    sim_free(lens);
-    sim_free(all);
-    sim_free(mine);
-    return status;
-}
-
 enum sim_status ranks_create(struct sim *sim, const struct config *config, struct ic *ic,
                              struct ranks **out)
 {
@@ -620,18 +299,12 @@ enum sim_status ranks_create(struct sim *sim, const struct config *config, struc
     r->sim = sim;
     r->config = config;
     r->ic = ic;
-    r->last = &r->first;
+    ranks_mmio_init(r);
     r->topology = sim_new_array(struct part_topology *, (size_t)ic_nr_ranks(ic));
     sim_mutex_init(&r->lock, SIM_RANK_RANKS);
     ranks_freeze_init(r);
     ic_on_lost(ic, on_lost, r);
-    enum sim_status status = agree(r);
-    if (status == SIM_OK)
-        status = check_harts(r);
-    if (status == SIM_OK)
-        status = check_options(r);
-    if (status == SIM_OK)
-        status = introduce(r);
+    enum sim_status status = ranks_agree(r);
     if (status != SIM_OK) {
         ranks_destroy(r);
         return status;
@@ -642,12 +315,9 @@ enum sim_status ranks_create(struct sim *sim, const struct config *config, struc
 
 void ranks_destroy(struct ranks *r)
 {
-    struct mmio_request *q;
-
     if (!r)
         return;
-    while ((q = take_request(r)))
-        sim_free(q);
+    ranks_mmio_fini(r);
     dsm_destroy(r->dsm);
     part_plan_destroy(r->plan);
     for (rank_t i = 0; i < ic_nr_ranks(r->ic); i++)
@@ -739,8 +409,6 @@ static void register_handlers(struct ranks *r)
         ic_handler_fn *fn;
     } handlers[] = {
         {MSG_VCPU, "vcpu", on_vcpu},
-        {MSG_MMIO, "mmio", on_mmio},
-        {MSG_MMIO_DONE, "mmio-done", on_mmio_done},
         {MSG_WANT_END, "want-end", on_want_end},
         {MSG_END, "end", on_end},
         {MSG_BOOT, "boot", on_boot},
@@ -750,6 +418,7 @@ static void register_handlers(struct ranks *r)
 
     for (size_t i = 0; i < SIM_ARRAY_LEN(handlers); i++)
         ic_register(r->ic, handlers[i].type, handlers[i].name, handlers[i].fn, r);
+    ranks_mmio_register(r);
     ranks_freeze_register(r);
 }
 
@@ -768,7 +437,7 @@ static enum sim_status create_dsm(struct ranks *r)
     SIM_TRY(dsm_create(&config, &r->dsm));
     mem_set_dsm(r->space, r->dsm);
     if (!ranks_has_devices(r))
-        mem_set_remote(r->space, &remote_ops, r);
+        mem_set_remote(r->space, &ranks_remote_ops, r);
     return SIM_OK;
 }
 
@@ -835,7 +504,7 @@ enum sim_status ranks_settle(struct ranks *r)
     SIM_TRY(settle_once(r));
     /* S2: the I/O thread may be at one; pairs with S1 */
     while (atomic_load_explicit(&r->nr_requests, memory_order_acquire)) {
-        serve_requests(r);
+        ranks_serve_end(r, ranks_serve_begin(r));
         sim_thread_yield();
     }
     return settle_once(r);
@@ -853,7 +522,7 @@ static enum sim_status await_boot(struct ranks *r)
     unsigned spins = 0;
 
     while (!atomic_load_explicit(&r->boot_came, memory_order_acquire)) {
-        if (failed(r))
+        if (ranks_failed(r))
             return SIM_ERR_IO;
         ranks_wait(r, &spins);
     }
@@ -883,45 +552,3 @@ void ranks_disconnect(struct ranks *r)
     mem_set_remote(r->space, NULL, NULL);
 }
 
-/* --- figures --- */
-
-static void print_hot_pages(const struct ranks *r, FILE *out)
-{
-    struct dsm_hot_page hot[16];
-    unsigned n = dsm_hottest(r->dsm, hot, SIM_ARRAY_LEN(hot));
-
-    fprintf(out, "rank %d:   hottest pages", (int)ic_rank(r->ic));
-    for (unsigned i = 0; i < n; i++)
-        fprintf(out, "%s %#" PRIx64 " (%u)", i ? "," : "", mem_page_gpa(r->space, hot[i].page),
-                hot[i].transfers);
-    fputc('\n', out);
-}
-
-void ranks_print_stats(const struct ranks *r, FILE *out)
-{
-    struct ic_counter counters[IC_TYPES];
-    struct dsm_stats s;
-    uint64_t messages = 0, bytes = 0;
-
-    if (!r->dsm)
-        return;
-    dsm_get_stats(r->dsm, &s);
-    ic_counters(r->ic, counters);
-    for (unsigned i = 0; i < IC_TYPES; i++) {
-        messages += counters[i].sent;
-        bytes += counters[i].sent_bytes;
-    }
-    fprintf(out,
-            "rank %d: pages in %" PRIu64 ", out %" PRIu64 " (%" PRIu64 " zero), invalidations %" PRIu64
-            ", downgrades %" PRIu64 " in %" PRIu64 " batches; held %" PRIu64 " (%" PRIu64
-            " timed out); waited %.3f s in %" PRIu64 " waits; sent %" PRIu64 " messages, %.1f MiB\n",
-            (int)ic_rank(r->ic), s.pages_in, s.pages_out, s.zero_pages, s.invalidations, s.downgrades,
-            s.revoke_batches, s.held, s.hold_timeouts, (double)s.wait_ns_total / 1e9, s.waits, messages,
-            (double)bytes / (1 << 20));
-    print_hot_pages(r, out);
-    for (unsigned i = 0; i < IC_TYPES; i++)
-        if (counters[i].sent || counters[i].received)
-            fprintf(out, "rank %d:   %-16s sent %" PRIu64 ", received %" PRIu64 "\n",
-                    (int)ic_rank(r->ic), counters[i].name ? counters[i].name : "?", counters[i].sent,
-                    counters[i].received);
-}

@@ -77,12 +77,26 @@ static inline bool ranks_failed(const struct ranks *r)
     return atomic_load_explicit(&r->broken, memory_order_acquire);
 }
 
+/* ranks_agree.c: collective */
+enum sim_status ranks_agree(struct ranks *r) SIM_MUST_CHECK;
+
+/* ranks_mmio.c */
+extern const struct mem_remote_ops ranks_remote_ops; /* of a rank without devices */
+void ranks_mmio_init(struct ranks *r);
+void ranks_mmio_fini(struct ranks *r);
+void ranks_mmio_register(struct ranks *r);
+/* Between the two the thread polls, and afterwards serves accesses of other ranks that came. Nests. Context: no
+ * device locks. */
+const struct ranks *ranks_serve_begin(struct ranks *r);
+void ranks_serve_end(struct ranks *r, const struct ranks *outer);
+
 /* ranks_freeze.c */
 void ranks_freeze_init(struct ranks *r);
 void ranks_freeze_fini(struct ranks *r);
 void ranks_freeze_register(struct ranks *r);
-/* Keeps the message for after the freeze, or says no. Context: lock held. */
+/* ranks.c: to the rank that runs the vCPU now. Context: lock held. */
 void ranks_send_locked(struct ranks *r, const struct vcpu *target, const void *msg, uint32_t len);
+/* Keeps the message for after the freeze, or says no. Context: lock held. */
 bool ranks_hold_locked(struct ranks *r, const struct vcpu *target, const void *msg, uint32_t len);
 
 #endif

@@ -748,6 +748,10 @@ int run_restored(const struct config *config, struct restore *restore)
     struct run r = {
         .config = config, .first = true, .signals_are_ours = true, .restore = restore};
 
+    if (ic_mpi_wanted()) {
+        sim_error("restore: images are restored on one rank; start it without mpirun");
+        return EXIT_CODE_USAGE;
+    }
     return run_machine(&r);
 }
 

@@ -1,0 +1,46 @@
+/* What moved between the ranks: --stats. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "ranks_priv.h"
+
+static void print_hot_pages(const struct ranks *r, FILE *out)
+{
+    struct dsm_hot_page hot[16];
+    unsigned n = dsm_hottest(r->dsm, hot, SIM_ARRAY_LEN(hot));
+
+    fprintf(out, "rank %d:   hottest pages", (int)ic_rank(r->ic));
+    for (unsigned i = 0; i < n; i++)
+        fprintf(out, "%s %#" PRIx64 " (%u)", i ? "," : "", mem_page_gpa(r->space, hot[i].page),
+                hot[i].transfers);
+    fputc('\n', out);
+}
+
+void ranks_print_stats(const struct ranks *r, FILE *out)
+{
+    struct ic_counter counters[IC_TYPES];
+    struct dsm_stats s;
+    uint64_t messages = 0, bytes = 0;
+
+    if (!r->dsm)
+        return;
+    dsm_get_stats(r->dsm, &s);
+    ic_counters(r->ic, counters);
+    for (unsigned i = 0; i < IC_TYPES; i++) {
+        messages += counters[i].sent;
+        bytes += counters[i].sent_bytes;
+    }
+    fprintf(out,
+            "rank %d: pages in %" PRIu64 ", out %" PRIu64 " (%" PRIu64 " zero), invalidations %" PRIu64
+            ", downgrades %" PRIu64 " in %" PRIu64 " batches; held %" PRIu64 " (%" PRIu64
+            " timed out); waited %.3f s in %" PRIu64 " waits; sent %" PRIu64 " messages, %.1f MiB\n",
+            (int)ic_rank(r->ic), s.pages_in, s.pages_out, s.zero_pages, s.invalidations, s.downgrades,
+            s.revoke_batches, s.held, s.hold_timeouts, (double)s.wait_ns_total / 1e9, s.waits, messages,
+            (double)bytes / (1 << 20));
+    print_hot_pages(r, out);
+    for (unsigned i = 0; i < IC_TYPES; i++)
+        if (counters[i].sent || counters[i].received)
+            fprintf(out, "rank %d:   %-16s sent %" PRIu64 ", received %" PRIu64 "\n",
+                    (int)ic_rank(r->ic), counters[i].name ? counters[i].name : "?", counters[i].sent,
+                    counters[i].received);
+}

@@ -136,7 +136,9 @@ struct rv_hart {
     struct rv_requests req;
     _Atomic uint64_t revokes_seen; /* of machine->revoke: done by this hart */
     _Atomic uint32_t acks_due;     /* remote fences of this hart that other ranks have not answered */
-    uint64_t polled_ns;
+    uint64_t polled_ns;            /* the last look at messages of other ranks */
+    uint32_t ranks_chunk;          /* instructions until the next */
+    bool chunk_used_up;            /* the last chunk was ended by its budget alone */
 
     struct {
         uint64_t tlb_fills, tlb_flushes, interp_insns, jit_insns, traps, interrupts, mmio;

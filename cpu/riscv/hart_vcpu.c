@@ -7,8 +7,13 @@
 
 enum {
     EXCLUSIVE_INSNS = 64,
-    RANKS_INSNS = 8192, /* between two looks at messages of other ranks */
-    HELD_INSNS = 256    /* while a page is held for us that others may want */
+    HELD_INSNS = 256, /* while a page is held for us that others may want */
+    /* Between two looks at messages of other ranks: as many instructions as take some microseconds. A look costs about
+     * 0.1 us; whoever asks for a page waits half the span. */
+    RANKS_INSNS_MIN = 4096,
+    RANKS_INSNS_MAX = 1 << 16,
+    RANKS_SHORT_NS = 3000,
+    RANKS_LONG_NS = 10000
 };
 
 /* Folds what was charged into h->insns and grants `budget` more. */
@@ -48,20 +53,31 @@ static uint64_t chunk_size(const struct rv_hart *h)
 {
     if (SIM_LIKELY(!h->machine->sim->ranks))
         return RV_TIMER_INSNS;
-    return h->holds_pages ? HELD_INSNS : RANKS_INSNS;
+    return h->holds_pages ? HELD_INSNS : h->ranks_chunk;
+}
+
+/* A chunk that was used up took ns: the next one shall take between short and long. */
+static void fit_chunk(struct rv_hart *h, uint64_t ns)
+{
+    if (ns < RANKS_SHORT_NS && h->ranks_chunk < RANKS_INSNS_MAX)
+        h->ranks_chunk *= 2;
+    else if (ns > RANKS_LONG_NS && h->ranks_chunk > RANKS_INSNS_MIN)
+        h->ranks_chunk /= 2;
 }
 
 /* Handlers may wait for every running vCPU, so this one does not count meanwhile. */
 static void poll_ranks(struct rv_hart *h)
 {
     struct sim *sim = h->machine->sim;
+    uint64_t now = sim_host_ns(), since = now - h->polled_ns;
 
-    if (sim->poll_interval_ns) {
-        uint64_t now = sim_host_ns();
-        if (now - h->polled_ns < sim->poll_interval_ns)
-            return;
-        h->polled_ns = now;
-    }
+    if (!h->ranks_chunk)
+        h->ranks_chunk = RANKS_INSNS_MIN;
+    if (h->chunk_used_up)
+        fit_chunk(h, since);
+    if (since < sim->poll_interval_ns)
+        return;
+    h->polled_ns = now;
     vcpu_leave(&h->vcpu);
     sim_poll(sim);
     vcpu_enter(&h->vcpu);
@@ -94,10 +110,10 @@ static void release_pages(struct rv_hart *h)
  * Returns true with *why when run() is over. */
 static bool run_once(struct rv_hart *h, uint64_t *left, enum vcpu_exit *why)
 {
-    uint64_t most = chunk_size(h), chunk = *left < most ? *left : most;
-
     if (h->machine->sim->ranks)
         poll_ranks(h);
+    uint64_t most = chunk_size(h), chunk = *left < most ? *left : most;
+
     /* Cleared before looking: a kick after this makes the engine leave again. */
     vcpu_clear_kick(&h->vcpu);
     rv_requests_serve(h);
@@ -117,6 +133,7 @@ static bool run_once(struct rv_hart *h, uint64_t *left, enum vcpu_exit *why)
     if (reason == RV_STOP_MMIO)
         reason = step_mmio(h);
     uint64_t used = (uint64_t)(h->slice - h->budget);
+    h->chunk_used_up = used >= chunk && !h->holds_pages;
     *left = used < *left ? *left - used : 0;
     if (h->holds_pages && used)
         release_pages(h);

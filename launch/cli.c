@@ -241,6 +241,11 @@ static enum sim_status apply_bind(struct cli *cli, const char *option, const cha
     return SIM_OK;
 }
 
+static enum sim_status apply_rebalance(struct cli *cli, const char *option, const char *value)
+{
+    return parse_bool(option, value, &cli->config->rebalance);
+}
+
 static enum sim_status apply_timeout(struct cli *cli, const char *option, const char *value)
 {
     return parse_duration(option, value, &cli->config->timeout_ns);
@@ -402,6 +407,8 @@ static const struct cli_option options[] = {
      "seed=S[,delay=TIME]: their messages come late, at random", CALL(apply_ranks)},
     {"bind", "on|off", "bind the threads of ranks to cores of their own, where there\n"
      "are enough (default: under mpirun)", CALL(apply_bind)},
+    {"rebalance", "on|off", "harts move to ranks where they wait less or find an idle core\n"
+     "(default: off)", CALL(apply_rebalance)},
     {"harts-per-rank", "N,N,...", "harts of each rank (default: by its cores)",
      CALL(apply_harts_per_rank)},
     {"clock", "host|virtual", "guest time: the host's, or counted instructions",

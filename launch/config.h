@@ -89,6 +89,7 @@ struct config {
     unsigned ranks;                   /* logical ranks in this process, 0 or 1: one, or as started by mpirun */
     uint32_t message_seed;            /* of such ranks, for tests. 0: messages arrive at once */
     uint64_t message_delay_ns;        /* else each after a random time up to this */
+    bool rebalance;                   /* harts of several ranks move by themselves */
     enum config_bind bind;            /* executors of ranks to cores */
     uint32_t *harts_per_rank;         /* the user's own distribution over ranks */
     unsigned nr_harts_per_rank;       /* 0: by the ranks' cores */

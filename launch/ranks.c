@@ -318,6 +318,7 @@ void ranks_destroy(struct ranks *r)
     if (!r)
         return;
     ranks_mmio_fini(r);
+    ranks_load_destroy(r);
     dsm_destroy(r->dsm);
     part_plan_destroy(r->plan);
     for (rank_t i = 0; i < ic_nr_ranks(r->ic); i++)
@@ -419,6 +420,7 @@ static void register_handlers(struct ranks *r)
     for (size_t i = 0; i < SIM_ARRAY_LEN(handlers); i++)
         ic_register(r->ic, handlers[i].type, handlers[i].name, handlers[i].fn, r);
     ranks_mmio_register(r);
+    ranks_load_register(r);
     ranks_freeze_register(r);
 }
 

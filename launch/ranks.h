@@ -72,6 +72,11 @@ uint32_t ranks_hart_rank(const struct ranks *r, uint32_t hart); /* where it runs
 /* How this rank's executors are paused. Before ranks_connect. */
 void ranks_set_world(struct ranks *r, struct world *world);
 
+/* Measures the ranks' harts and moves them where they wait less or find an idle core (ranks_load.c), until it is stopped.
+ * Context: launch thread; started after ranks_connect, stopped when the I/O loop has been. */
+void ranks_load_start(struct ranks *r);
+void ranks_load_stop(struct ranks *r);
+
 /* What moved, for --stats; one line a rank, printed by each. */
 void ranks_print_stats(const struct ranks *r, FILE *out);
 

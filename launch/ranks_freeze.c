@@ -155,7 +155,7 @@ static void tell_frozen(struct ranks *r)
         return;
     /* Only one of the two that may see both says it. */
     if (atomic_exchange_explicit(&r->here, false, memory_order_seq_cst))
-        ic_send_small(r->ic, 0, MSG_FROZEN, NULL, 0);
+        ic_send_small(r->ic, 0, MSG_FROZEN, &r->freezes, sizeof r->freezes);
 }
 
 /* On the I/O thread, for executors are waited for. */
@@ -195,10 +195,15 @@ static void on_frozen(void *opaque, rank_t from, const void *data, uint32_t len)
 {
     struct ranks *r = opaque;
 
+    uint32_t freeze;
+
     (void)from;
-    (void)data;
-    (void)len;
-    atomic_fetch_add_explicit(&r->frozen, 1, memory_order_release);
+    if (len != sizeof freeze)
+        return;
+    memcpy(&freeze, data, sizeof freeze);
+    /* A freeze that was given up may be answered late. */
+    if (freeze == atomic_load_explicit(&r->freeze, memory_order_acquire))
+        atomic_fetch_add_explicit(&r->frozen, 1, memory_order_release);
 }
 
 static void thaw_here(void *opaque)
@@ -232,6 +237,7 @@ static bool await(struct ranks *r, _Atomic uint32_t *count, uint32_t n)
 enum sim_status ranks_freeze(struct ranks *r)
 {
     atomic_store_explicit(&r->frozen, 0, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->freeze, 1, memory_order_release);
     ic_broadcast(r->ic, MSG_FREEZE, NULL, 0);
     freeze_here(r);
     return await(r, &r->frozen, r->sim->nr_ranks) ? SIM_OK : SIM_ERR_IO;

@@ -22,7 +22,8 @@ enum message_type {
     MSG_MOVE,
     MSG_HART,
     MSG_MOVED,
-    MSG_SETTLED
+    MSG_SETTLED,
+    MSG_LOAD
 };
 
 /* A message to a vCPU that waits for the end of a freeze. */
@@ -58,6 +59,9 @@ struct ranks {
     bool started;
     struct sim_log_kept kept; /* ranks_set_up.c: messages while this rank sets up */
 
+    struct ranks_load *load; /* ranks_load.c; NULL: not balanced */
+    uint64_t hart_moves;     /* that balancing made */
+
     /* ranks_freeze.c */
     struct world *world;
     _Atomic uint32_t *owner; /* by hart: the rank that runs it; changes while all ranks are frozen */
@@ -65,7 +69,8 @@ struct ranks {
     struct held_message *held, **last_held;
     _Atomic uint32_t quiet;  /* QUIETs that came, ever */
     uint32_t freezes;        /* of this rank, ever (I/O thread) */
-    _Atomic uint32_t frozen; /* rank 0: ranks that stand still */
+    _Atomic uint32_t freeze; /* rank 0: the number of the last one */
+    _Atomic uint32_t frozen; /* rank 0: ranks that stand still in it */
     _Atomic bool here;       /* this rank has stopped and said so */
     _Atomic uint32_t moved;  /* rank 0: the hart has arrived */
 };
@@ -89,6 +94,11 @@ void ranks_mmio_register(struct ranks *r);
  * device locks. */
 const struct ranks *ranks_serve_begin(struct ranks *r);
 void ranks_serve_end(struct ranks *r, const struct ranks *outer);
+
+/* ranks_load.c: balancing. Registered always; started when the run starts, stopped before its end, on the launch thread;
+ * destroyed when nothing is handled any more. */
+void ranks_load_register(struct ranks *r);
+void ranks_load_destroy(struct ranks *r);
 
 /* ranks_freeze.c */
 void ranks_freeze_init(struct ranks *r);

@@ -38,6 +38,8 @@ void ranks_print_stats(const struct ranks *r, FILE *out)
             s.revoke_batches, s.held, s.hold_timeouts, (double)s.wait_ns_total / 1e9, s.waits, messages,
             (double)bytes / (1 << 20));
     print_hot_pages(r, out);
+    if (r->hart_moves)
+        fprintf(out, "rank %d:   balancing moved %" PRIu64 " harts\n", (int)ic_rank(r->ic), r->hart_moves);
     for (unsigned i = 0; i < IC_TYPES; i++)
         if (counters[i].sent || counters[i].received)
             fprintf(out, "rank %d:   %-16s sent %" PRIu64 ", received %" PRIu64 "\n",

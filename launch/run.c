@@ -399,6 +399,8 @@ static enum sim_status start(struct run *r)
         sim_io_timer_arm(r->timeout, r->start_ns + r->config->timeout_ns);
     }
     SIM_TRY(start_checkpoints(r));
+    if (r->ranks && r->config->rebalance)
+        ranks_load_start(r->ranks);
     SIM_TRY(sim_io_start(r->sim->io));
     if (r->restore)
         restore_go(r->restore);
@@ -482,8 +484,10 @@ static void stop(struct run *r)
     if (r->checkpointer)
         checkpointer_close(r->checkpointer);
     sim_io_stop(r->sim->io);
-    if (r->ranks)
+    if (r->ranks) {
+        ranks_load_stop(r->ranks);
         ranks_disconnect(r->ranks);
+    }
     flush_outputs(r);
     terminal_destroy(r->terminal);
     r->terminal = NULL;
@@ -503,8 +507,10 @@ static void tear_down(struct run *r)
     checkpointer_destroy(r->checkpointer);
     control_destroy(r->control);
     restore_close(r->restore);
-    if (r->ranks)
+    if (r->ranks) {
+        ranks_load_stop(r->ranks);
         ranks_disconnect(r->ranks);
+    }
     if (r->machine)
         machine_destroy(r->machine);
     ranks_destroy(r->ranks);

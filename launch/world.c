@@ -6,10 +6,12 @@ void world_init(struct world *w)
     *w = (struct world){0};
     sim_mutex_init(&w->lock, SIM_RANK_LAUNCH);
     sim_cond_init(&w->changed);
+    sim_mutex_init(&w->group_lock, SIM_RANK_WORLD);
 }
 
 void world_fini(struct world *w)
 {
+    sim_mutex_fini(&w->group_lock);
     sim_cond_fini(&w->changed);
     sim_mutex_fini(&w->lock);
 }
@@ -51,24 +53,31 @@ uint32_t world_cursor(struct world *w)
 
 void world_add(struct world *w, struct vcpu *v)
 {
-    sim_mutex_lock(&w->lock);
+    sim_mutex_lock(&w->group_lock);
     if (w->group)
         executor_group_add(w->group, v);
-    sim_mutex_unlock(&w->lock);
+    sim_mutex_unlock(&w->group_lock);
 }
 
 void world_remove(struct world *w, struct vcpu *v)
 {
-    sim_mutex_lock(&w->lock);
+    sim_mutex_lock(&w->group_lock);
     if (w->group)
         executor_group_remove(w->group, v);
-    sim_mutex_unlock(&w->lock);
+    sim_mutex_unlock(&w->group_lock);
+}
+
+static void set_group(struct world *w, struct executor_group *group)
+{
+    sim_mutex_lock(&w->group_lock);
+    w->group = group;
+    sim_mutex_unlock(&w->group_lock);
 }
 
 void world_attach(struct world *w, struct executor_group *group)
 {
     sim_mutex_lock(&w->lock);
-    w->group = group;
+    set_group(w, group);
     if (w->paused)
         executor_group_pause(group);
     sim_mutex_unlock(&w->lock);
@@ -79,7 +88,7 @@ void world_detach(struct world *w)
     sim_mutex_lock(&w->lock);
     if (w->group && w->paused)
         executor_group_resume(w->group); /* they find that the simulation ends */
-    w->group = NULL;
+    set_group(w, NULL);
     sim_mutex_unlock(&w->lock);
 }
 

@@ -12,6 +12,7 @@
 struct world {
     struct sim_mutex lock;
     struct sim_cond changed;
+    struct sim_mutex group_lock; /* `group` is written under both locks, so that either is enough to read it */
     struct executor_group *group; /* NULL: nothing runs */
     unsigned paused;              /* how often */
     bool changing;                /* the launch thread rebuilds the machine */
@@ -27,7 +28,8 @@ bool world_is_paused(struct world *w);
 /* executor_group_cursor, or 0. Context: paused. */
 uint32_t world_cursor(struct world *w);
 
-/* A vCPU comes to, or leaves, the executors, if there are any. Context: paused. */
+/* A vCPU comes to, or leaves, the executors, if there are any. Context: paused; any thread, locks of rank below
+ * SIM_RANK_WORLD may be held. */
 void world_add(struct world *w, struct vcpu *v);
 void world_remove(struct world *w, struct vcpu *v);
 

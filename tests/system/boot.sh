@@ -22,6 +22,27 @@ case_smp2() { boot_smp 2; }
 case_smp4() { boot_smp 4; }
 case_smp8() { boot_smp 8; }
 
+# Processes that talk all the time, then processes that only compute: over ranks they should come together and spread.
+case_balanced() {
+  need_guest
+  mkdir "$work/overlay"
+  cat >"$work/overlay/run" <<'RUN'
+dd if=/dev/urandom of=/tmp/blob bs=1M count=2 2>/dev/null
+n=0; while [ $n -lt 40 ]; do dd if=/tmp/blob bs=4k 2>/dev/null | sha256sum; n=$((n + 1)); done >/tmp/talk
+for i in 1 2 3 4; do
+  (for n in 1 2 3 4 5 6 7 8 9 10; do sha256sum /tmp/blob; done | cut -c-64 >/tmp/s$i) &
+done
+wait
+[ "$(cat /tmp/talk | cut -c-64 | cat - /tmp/s? | sort | uniq -c | sed 's/^ *//;s/ .*//')" = 80 ] && echo SUMS-OK
+RUN
+  "$top/launch/guest/initramfs.sh" "$guest" "$work/initrd" "$work/overlay"
+  partita_run 0 -smp 4 -m 1G -kernel "$guest/Image" -initrd "$work/initrd" -append "console=ttyS0 quiet nomods act=run" --stats
+  out_has '^SUMS-OK'
+  out_has 'reboot: Power down'
+  healthy
+  [ -z "${BALANCE:-}" ] || err_has 'balancing moved [0-9]+ harts'
+}
+
 # More harts than host threads of any kind.
 case_smp32() { boot_smp 32; }
 

@@ -8,8 +8,8 @@ guest=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/partita/guest
 work=$(mktemp -d "${TMPDIR:-/tmp}/partita-test.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 limit=${LIMIT:-200} # seconds after which a run counts as hung
-# RANKS=N: the same runs over N logical ranks of one process; MPI_RANKS=N: over N processes.
-ranks=${RANKS:+--ranks $RANKS}
+# RANKS=N: the same runs over N logical ranks of one process; MPI_RANKS=N: over N processes. BALANCE=on: harts may move.
+ranks=${RANKS:+--ranks $RANKS}${BALANCE:+ -rebalance $BALANCE}
 launcher=
 if [ -n "${MPI_RANKS:-}" ]; then
   command -v mpirun >/dev/null || { echo "SKIP: mpirun is not installed"; exit 77; }

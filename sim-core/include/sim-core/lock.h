@@ -26,6 +26,7 @@ enum sim_lock_rank {
     SIM_RANK_DSM = 82,       /* mem: coherence state of one rank */
     SIM_RANK_RANKS = 83,     /* launch: accesses that cross ranks */
     SIM_RANK_INTERCONNECT = 85, /* interconnect: outboxes */
+    SIM_RANK_WORLD = 88,     /* launch: which executors there are, for harts that come and go in handlers */
     SIM_RANK_EXECUTOR = 90,  /* partition: sleeping and waking */
     SIM_RANK_TIMER = 92,     /* sim-core: guest-time timers */
     SIM_RANK_IO = 95,        /* sim-core: the I/O loop's list of posted work */

@@ -1,14 +1,10 @@
-/* ELF64 RISC-V executables: header and program headers, each value checked before it is used. */
+/* ELF64 executables: header and program headers, each value checked before it is used. */
 #include "elf_image.h"
 
 #include <elf.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-#ifndef EM_RISCV
-#define EM_RISCV 243
-#endif
 
 bool elf_is_elf(const struct input_file *f)
 {
@@ -23,7 +19,7 @@ static const char *machine_name(unsigned machine)
     static const struct {
         unsigned machine;
         const char *name;
-    } names[] = {{EM_386, "i386"},       {EM_X86_64, "x86-64"}, {EM_ARM, "Arm"},
+    } names[] = {{EM_RISCV, "RISC-V"}, {EM_386, "i386"},       {EM_X86_64, "x86-64"}, {EM_ARM, "Arm"},
                  {EM_AARCH64, "AArch64"}, {EM_PPC64, "PowerPC"}, {EM_MIPS, "MIPS"},
                  {EM_S390, "S/390"},      {258, "LoongArch"}};
 
@@ -48,12 +44,12 @@ static enum sim_status check_ident(const struct input_file *f, const Elf64_Ehdr 
     return SIM_OK;
 }
 
-static enum sim_status check_header(const struct input_file *f, const Elf64_Ehdr *h)
+static enum sim_status check_header(const struct input_file *f, const Elf64_Ehdr *h, uint16_t machine)
 {
     SIM_TRY(check_ident(f, h));
-    if (h->e_machine != EM_RISCV) {
-        input_file_error(f, "is an ELF for %s (e_machine %u), not for RISC-V",
-                         machine_name(h->e_machine), h->e_machine);
+    if (h->e_machine != machine) {
+        input_file_error(f, "is an ELF for %s (e_machine %u), not for %s", machine_name(h->e_machine),
+                         h->e_machine, machine_name(machine));
         return SIM_ERR_FORMAT;
     }
     if (h->e_type != ET_EXEC && h->e_type != ET_DYN) {
@@ -135,7 +131,7 @@ static enum sim_status add_segment(const struct input_file *f, struct elf_image 
     return SIM_OK;
 }
 
-enum sim_status elf_read(const struct input_file *f, struct elf_image *out)
+enum sim_status elf_read(const struct input_file *f, uint16_t machine, struct elf_image *out)
 {
     Elf64_Ehdr h;
     struct elf_image image = {0};
@@ -146,7 +142,7 @@ enum sim_status elf_read(const struct input_file *f, struct elf_image *out)
         return SIM_ERR_FORMAT;
     }
     SIM_TRY(input_file_read(f, 0, &h, sizeof h));
-    SIM_TRY(check_header(f, &h));
+    SIM_TRY(check_header(f, &h, machine));
     if (h.e_phoff > f->size || f->size - h.e_phoff < (uint64_t)h.e_phnum * sizeof(Elf64_Phdr)) {
         input_file_error(f, "is cut short: %u program headers at %#" PRIx64 ", the file has %#"
                             PRIx64 " bytes", h.e_phnum, (uint64_t)h.e_phoff, f->size);

@@ -1,4 +1,4 @@
-/* ELF64 RISC-V executables: what is to be put where. Reads headers only; the file is hostile. */
+/* ELF64 executables: what is to be put where. Reads headers only; the file is hostile. */
 #ifndef LAUNCH_ELF_IMAGE_H
 #define LAUNCH_ELF_IMAGE_H
 
@@ -24,7 +24,8 @@ struct elf_image {
 };
 
 bool elf_is_elf(const struct input_file *f);
-enum sim_status elf_read(const struct input_file *f, struct elf_image *out) SIM_MUST_CHECK;
+/* `machine`: EM_RISCV, EM_X86_64; another one's file is refused. */
+enum sim_status elf_read(const struct input_file *f, uint16_t machine, struct elf_image *out) SIM_MUST_CHECK;
 /* Moves a position-independent image so that it begins at `base`. */
 void elf_move(struct elf_image *image, gpa_t base);
 

@@ -1,6 +1,7 @@
 /* Puts firmware, kernel, initrd and device tree into RAM and starts the harts. See loader.h. */
 #include "loader.h"
 
+#include <elf.h>
 #include <endian.h>
 #include <inttypes.h>
 #include <libfdt.h>
@@ -12,6 +13,7 @@
 #include "elf_image.h"
 #include "fdt_walk.h"
 #include "input_file.h"
+#include "layout.h"
 #include "linux_image.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
@@ -23,17 +25,9 @@ enum { A2 = 12 };
 static const uint64_t kernel_align = 2 * MIB;
 static const uint64_t fdt_slack = 64 << 10; /* firmware grows the tree in place */
 
-/* What lies where, to see overlaps. */
-struct placed {
-    const char *name;
-    gpa_t base;
-    uint64_t size;
-};
-
 struct loader {
     struct machine *m;
-    struct placed *placed;
-    unsigned nr_placed;
+    struct layout layout;
     gpa_t firmware_entry, kernel_entry;
     gpa_t firmware_end;
     gpa_t kernel_low, kernel_high;
@@ -63,86 +57,6 @@ bool loader_wants_sbi(const struct config *config)
     return !config->bios || strcmp(config->bios, "default") == 0;
 }
 
-/* --- places --- */
-
-static bool in_ram(const struct loader *l, gpa_t base, uint64_t size)
-{
-    return base + size >= base && mem_ram_ptr(l->m->space, base, size ? size : 1);
-}
-
-static const struct placed *overlapping(const struct loader *l, gpa_t base, uint64_t size)
-{
-    for (unsigned i = 0; i < l->nr_placed; i++)
-        if (base < l->placed[i].base + l->placed[i].size && l->placed[i].base < base + size)
-            return &l->placed[i];
-    return NULL;
-}
-
-static bool is_free(const struct loader *l, gpa_t base, uint64_t size)
-{
-    return in_ram(l, base, size) && !overlapping(l, base, size);
-}
-
-static void occupy(struct loader *l, const char *name, gpa_t base, uint64_t size)
-{
-    l->placed = sim_realloc(l->placed, (l->nr_placed + 1) * sizeof l->placed[0]);
-    l->placed[l->nr_placed++] = (struct placed){name, base, size};
-}
-
-/* The lowest aligned place from `from` on where nothing lies; is it RAM? is another question. */
-static gpa_t lowest_free(const struct loader *l, gpa_t from, uint64_t size, uint64_t align)
-{
-    const struct placed *other;
-    gpa_t base = sim_align_up(from, align);
-
-    while ((other = overlapping(l, base, size)) && other->base + other->size > base)
-        base = sim_align_up(other->base + other->size, align);
-    return base;
-}
-
-/* The highest one below `top`, with `before` bytes free in front of it as well. */
-static gpa_t highest_free(const struct loader *l, gpa_t top, uint64_t before, uint64_t size,
-                          uint64_t align)
-{
-    const struct placed *other;
-    gpa_t base = sim_align_down(top - size, align);
-
-    while (before + size < top && (other = overlapping(l, base - before, before + size))) {
-        top = other->base;
-        base = sim_align_down(top - size, align);
-    }
-    return base;
-}
-
-/* Can f have [base, base+size)? Says why not. */
-static enum sim_status check_place(const struct loader *l, const struct input_file *f, gpa_t base,
-                                   uint64_t size)
-{
-    const struct placed *other = overlapping(l, base, size);
-    const struct machine *m = l->m;
-
-    if (!in_ram(l, base, size)) {
-        input_file_error(f, "does not fit: it needs %#" PRIx64 " to %#" PRIx64 ", RAM is %#" PRIx64
-                            " to %#" PRIx64 " (-m sets its size)",
-                         base, base + size, m->ram_base, m->ram_base + m->ram_size);
-        return SIM_ERR_RANGE;
-    }
-    if (other) {
-        input_file_error(f, "overlaps %s: %#" PRIx64 "+%#" PRIx64 " and %#" PRIx64 "+%#" PRIx64,
-                         other->name, base, size, other->base, other->size);
-        return SIM_ERR_RANGE;
-    }
-    return SIM_OK;
-}
-
-static enum sim_status reserve(struct loader *l, const struct input_file *f, gpa_t base,
-                               uint64_t size)
-{
-    SIM_TRY(check_place(l, f, base, size));
-    occupy(l, f->option, base, size);
-    return SIM_OK;
-}
-
 /* --- what the tree keeps for others: /reserved-memory and the header's list --- */
 
 static enum sim_status keep_reserved_node(struct loader *l, const struct fdt_walk *walk, int node)
@@ -153,7 +67,7 @@ static enum sim_status keep_reserved_node(struct loader *l, const struct fdt_wal
     SIM_TRY(fdt_walk_reg(walk, node, &reg, &n)); /* none: the guest chooses the place itself */
     for (unsigned i = 0; i < n; i++)
         if (reg[i].size)
-            occupy(l, fdt_walk_name(walk, node), reg[i].base, reg[i].size);
+            layout_occupy(&l->layout, fdt_walk_name(walk, node), reg[i].base, reg[i].size);
     sim_free(reg);
     return SIM_OK;
 }
@@ -169,7 +83,7 @@ static enum sim_status keep_reserved(struct loader *l)
 
     for (int i = 0; i < fdt_num_mem_rsv(fdt); i++)
         if (fdt_get_mem_rsv(fdt, i, &base, &size) == 0 && size)
-            occupy(l, "memory that the device tree reserves", base, size);
+            layout_occupy(&l->layout, "memory that the device tree reserves", base, size);
     if (parent < 0)
         return SIM_OK;
     fdt_walk_init(&walk, fdt);
@@ -180,134 +94,33 @@ static enum sim_status keep_reserved(struct loader *l)
     return status;
 }
 
-/* --- copying; the place is RAM --- */
-
-static enum sim_status copy_file(struct loader *l, const struct input_file *f, uint64_t offset,
-                                 gpa_t to, uint64_t len)
-{
-    while (len) {
-        uint64_t piece = len;
-        void *p = mem_dma_map(l->m->space, to, &piece, true);
-        SIM_BUG_ON(!p && !mem_is_distributed(l->m->space), "loader: %#" PRIx64 " is no RAM", to);
-        if (!p)
-            return SIM_ERR_IO; /* a rank was lost: said already */
-        mem_dma_before_write(l->m->space, to, piece);
-        enum sim_status status = input_file_read(f, offset, p, piece);
-        mem_dma_written(l->m->space, to, piece);
-        mem_dma_unmap(l->m->space, to, piece);
-        SIM_TRY(status);
-        offset += piece;
-        to += piece;
-        len -= piece;
-    }
-    return SIM_OK;
-}
-
-/* Fresh RAM is zero and should stay unallocated; after a guest reset it is not. */
-static void zero(struct loader *l, gpa_t to, uint64_t len)
-{
-    static const uint8_t zeroes[GUEST_PAGE_SIZE];
-
-    while (len) {
-        uint64_t piece = GUEST_PAGE_SIZE - to % GUEST_PAGE_SIZE;
-        piece = piece < len ? piece : len;
-        void *p = mem_dma_map(l->m->space, to, &piece, true);
-        SIM_BUG_ON(!p && !mem_is_distributed(l->m->space), "loader: %#" PRIx64 " is no RAM", to);
-        if (!p)
-            return;
-        if (memcmp(p, zeroes, piece) != 0) {
-            mem_dma_before_write(l->m->space, to, piece);
-            memset(p, 0, piece);
-            mem_dma_written(l->m->space, to, piece);
-        }
-        mem_dma_unmap(l->m->space, to, piece);
-        to += piece;
-        len -= piece;
-    }
-}
-
-static enum sim_status put(struct loader *l, gpa_t to, const void *data, uint64_t len)
-{
-    if (mem_write(l->m->space, to, data, len) == MEM_OK)
-        return SIM_OK;
-    sim_error("cannot write %" PRIu64 " bytes to guest memory at %#" PRIx64, len, to);
-    return SIM_ERR_RANGE;
-}
-
-/* --- one executable file --- */
-
-struct program {
-    gpa_t entry, low, high;
-};
-
-/* Reserved as a whole before any byte is written; pieces of one file were compared by elf_read. */
-static enum sim_status reserve_segments(struct loader *l, const struct input_file *f,
-                                        const struct elf_image *image)
-{
-    for (unsigned i = 0; i < image->nr; i++)
-        SIM_TRY(check_place(l, f, image->segment[i].addr, image->segment[i].mem_size));
-    for (unsigned i = 0; i < image->nr; i++)
-        occupy(l, f->option, image->segment[i].addr, image->segment[i].mem_size);
-    return SIM_OK;
-}
-
-static enum sim_status load_elf(struct loader *l, const struct input_file *f, gpa_t base,
-                                struct program *out)
-{
-    struct elf_image image;
-
-    SIM_TRY(elf_read(f, &image));
-    if (image.position_independent && !in_ram(l, image.low, image.high - image.low))
-        elf_move(&image, base);
-    elf_drop_header(&image, l->m->ram_base);
-    SIM_TRY(reserve_segments(l, f, &image));
-    /* All are zeroed before any is filled: one's BSS may lie where another's bytes go. */
-    for (unsigned i = 0; i < image.nr; i++)
-        zero(l, image.segment[i].addr, image.segment[i].mem_size);
-    for (unsigned i = 0; i < image.nr; i++) {
-        const struct elf_segment *s = &image.segment[i];
-        SIM_TRY(copy_file(l, f, s->offset, s->addr, s->file_size));
-    }
-    *out = (struct program){image.entry, image.low, image.high};
-    return SIM_OK;
-}
-
-static enum sim_status load_raw(struct loader *l, const struct input_file *f, gpa_t base,
-                                uint64_t mem_size, struct program *out)
-{
-    SIM_TRY(reserve(l, f, base, mem_size));
-    SIM_TRY(copy_file(l, f, 0, base, f->size));
-    *out = (struct program){base, base, base + mem_size};
-    return SIM_OK;
-}
-
 /* `base` is where files go that do not say it themselves. A Linux Image says its distance from the
  * start of RAM; firmware may already be there, then base counts. */
 static enum sim_status load_program(struct loader *l, const struct input_file *f, gpa_t base,
-                                    struct program *out)
+                                    struct layout_program *out)
 {
     struct linux_image image;
     bool is_image;
 
     if (elf_is_elf(f))
-        return load_elf(l, f, base, out);
+        return layout_load_elf(&l->layout, f, EM_RISCV, base, out);
     SIM_TRY(linux_image_check_packing(f));
     SIM_TRY(linux_image_read(f, &is_image, &image));
     if (!is_image)
-        return load_raw(l, f, base, f->size, out);
+        return layout_load_raw(&l->layout, f, base, f->size, out);
     if (l->m->builtin_sbi && image.text_offset % GUEST_PAGE_SIZE == 0 &&
-        is_free(l, l->m->ram_base + image.text_offset, image.image_size))
+        layout_is_free(&l->layout, l->m->ram_base + image.text_offset, image.image_size))
         base = l->m->ram_base + image.text_offset;
     else
-        base = lowest_free(l, base, image.image_size, kernel_align); /* they run anywhere */
-    return load_raw(l, f, base, image.image_size, out);
+        base = layout_lowest_free(&l->layout, base, image.image_size, kernel_align); /* they run anywhere */
+    return layout_load_raw(&l->layout, f, base, image.image_size, out);
 }
 
 static enum sim_status load_firmware(struct loader *l)
 {
     const char *path = l->m->config->bios;
     struct input_file f;
-    struct program p;
+    struct layout_program p;
 
     SIM_TRY(input_file_open("-bios", path, &f));
     enum sim_status status = load_program(l, &f, l->m->ram_base, &p);
@@ -353,7 +166,7 @@ static enum sim_status load_kernel(struct loader *l)
 {
     const struct config *c = l->m->config;
     struct input_file f;
-    struct program p;
+    struct layout_program p;
 
     if (!c->kernel && !c->demo)
         return SIM_OK;
@@ -384,16 +197,16 @@ static enum sim_status place_initrd(struct loader *l, const struct input_file *f
         sim_align_down(l->info - f->size, GUEST_PAGE_SIZE),
         sim_align_up(l->fdt + fdt_slack, kernel_align),
         sim_align_up(l->kernel_high, GUEST_PAGE_SIZE),
-        lowest_free(l, l->kernel_high, f->size, GUEST_PAGE_SIZE),
-        highest_free(l, m->ram_base + m->ram_size, 0, f->size, GUEST_PAGE_SIZE),
-        lowest_free(l, m->ram_base, f->size, GUEST_PAGE_SIZE),
+        layout_lowest_free(&l->layout, l->kernel_high, f->size, GUEST_PAGE_SIZE),
+        layout_highest_free(&l->layout, m->ram_base + m->ram_size, 0, f->size, GUEST_PAGE_SIZE),
+        layout_lowest_free(&l->layout, m->ram_base, f->size, GUEST_PAGE_SIZE),
     };
 
     for (size_t i = 0; i < SIM_ARRAY_LEN(places); i++) {
-        if (is_free(l, places[i], f->size)) {
+        if (layout_is_free(&l->layout, places[i], f->size)) {
             l->initrd = places[i];
             l->initrd_size = f->size;
-            return reserve(l, f, places[i], f->size);
+            return layout_reserve(&l->layout, f, places[i], f->size);
         }
     }
     input_file_error(f, "its %" PRIu64 " KiB do not fit into RAM beside the kernel (-m sets RAM)",
@@ -409,7 +222,7 @@ static enum sim_status load_initrd(struct loader *l)
     SIM_TRY(input_file_open("-initrd", l->m->config->initrd, &f));
     status = place_initrd(l, &f);
     if (status == SIM_OK)
-        status = copy_file(l, &f, 0, l->initrd, l->initrd_size);
+        status = layout_copy_file(&l->layout, &f, 0, l->initrd, l->initrd_size);
     input_file_close(&f);
     return status;
 }
@@ -492,12 +305,12 @@ static enum sim_status place_fdt(struct loader *l)
     for (size_t i = 0; i < 2 * nr; i++) {
         uint64_t align = alignments[i % nr];
         gpa_t fdt = i < nr ? sim_align_down(top - size, align)
-                           : highest_free(l, top, GUEST_PAGE_SIZE, size, align);
+                           : layout_highest_free(&l->layout, top, GUEST_PAGE_SIZE, size, align);
         gpa_t info = fdt - GUEST_PAGE_SIZE;
-        if (size < top && is_free(l, info, GUEST_PAGE_SIZE + size)) {
+        if (size < top && layout_is_free(&l->layout, info, GUEST_PAGE_SIZE + size)) {
             l->fdt = fdt;
             l->info = info;
-            occupy(l, "the device tree", info, GUEST_PAGE_SIZE + size);
+            layout_occupy(&l->layout, "the device tree", info, GUEST_PAGE_SIZE + size);
             return SIM_OK;
         }
     }
@@ -508,7 +321,7 @@ static enum sim_status place_fdt(struct loader *l)
 
 static enum sim_status copy_fdt(struct loader *l)
 {
-    return put(l, l->fdt, l->m->fdt, fdt_totalsize(l->m->fdt));
+    return layout_put(&l->layout, l->fdt, l->m->fdt, fdt_totalsize(l->m->fdt));
 }
 
 /* --- starting --- */
@@ -523,7 +336,7 @@ static enum sim_status copy_info(struct loader *l)
         .boot_hart = htole64(l->m->boot_hartid),
     };
 
-    return put(l, l->info, &info, sizeof info);
+    return layout_put(&l->layout, l->info, &info, sizeof info);
 }
 
 static void start_hart(struct machine *m, uint64_t hartid)
@@ -605,9 +418,10 @@ enum sim_status loader_load(struct machine *m)
     enum sim_status status;
 
     l->m = m;
+    l->layout = (struct layout){.space = m->space, .ram_base = m->ram_base, .ram_size = m->ram_size};
     status = load(l);
     mem_settle(m->space);
-    sim_free(l->placed);
+    layout_fini(&l->layout);
     sim_free(l);
     return status;
 }

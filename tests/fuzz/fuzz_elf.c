@@ -1,4 +1,5 @@
 /* ELF files and Linux Image headers: whatever is accepted lies within file and address space. */
+#include <elf.h>
 #include <stdlib.h>
 
 #include "elf_image.h"
@@ -25,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool is_image;
 
     input_file_from_memory("fuzz", data, size, &f);
-    if (elf_is_elf(&f) && elf_read(&f, &image) == SIM_OK) {
+    if (elf_is_elf(&f) && elf_read(&f, EM_RISCV, &image) == SIM_OK) {
         check_elf(&image, size);
         elf_drop_header(&image, 0x80000000);
         check_elf(&image, size);

@@ -17,7 +17,7 @@ static enum sim_status read_bytes(const void *data, size_t size, struct elf_imag
     struct input_file f;
 
     input_file_from_memory("t.elf", data, size, &f);
-    return elf_read(&f, out);
+    return elf_read(&f, EM_RISCV, out);
 }
 
 static void test_elf_reads_segments(void **state)

@@ -129,15 +129,15 @@ case $level in
     check_ci
     ;;
   quick)
-    packages_install $packages_build || exit $?
+    packages_install $packages_build $packages_mpi || exit $?
     check_gcc -L 'unit|isa'
     ;;
   san)
-    packages_install $packages_build || exit $?
+    packages_install $packages_build $packages_mpi || exit $?
     check_sanitizers
     ;;
   fuzz)
-    packages_install $packages_build $packages_clang || exit $?
+    packages_install $packages_build $packages_mpi $packages_clang || exit $?
     check_fuzzers "${FUZZ_SECONDS:-30}"
     ;;
   rootfs)

@@ -15,17 +15,19 @@
 
 static int command_run(int argc, char **argv)
 {
+    struct sim_log_kept said;
     struct config config;
 
+    run_reads_command_line(&said);
     switch (cli_parse_run(argc, argv, &config)) {
     case CLI_DONE:
         return 0;
     case CLI_BAD:
-        return EXIT_CODE_USAGE;
+        return run_refused(&said);
     case CLI_RUN:
         break;
     }
-    int code = run_config(&config);
+    int code = run_config(&config, &said);
     config_fini(&config);
     return code;
 }
@@ -108,7 +110,7 @@ static const char *command_name(unsigned i)
     return i < SIM_ARRAY_LEN(commands) ? commands[i].name : NULL;
 }
 
-static int unknown_command(const char *word)
+static void say_unknown(const char *word)
 {
     const char *near = nearest_word(word, command_name);
 
@@ -118,7 +120,15 @@ static int unknown_command(const char *word)
         sim_error("unknown command '%s': did you mean '%s'?", word, near);
     else
         sim_error("unknown command '%s' (partita --help lists them)", word);
-    return EXIT_CODE_USAGE;
+}
+
+static int unknown_command(const char *word)
+{
+    struct sim_log_kept said;
+
+    run_reads_command_line(&said);
+    say_unknown(word);
+    return run_refused(&said);
 }
 
 /* A standard descriptor that is closed would be given to the next file opened (a drive!). */

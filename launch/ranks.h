@@ -14,10 +14,15 @@
 #include "interconnect/interconnect.h"
 #include "machine.h"
 #include "partition/plan.h"
+#include "sim-core/log.h"
 #include "sim-core/sim.h"
 #include "world.h"
 
 struct ranks;
+
+/* The first thing that ranks do together: what each said while it read its command line, and how that ended. What
+ * several say is written once; a rank that failed makes all fail. Collective; context: launch thread. */
+enum sim_status ranks_meet(struct ic *ic, enum sim_status status, const struct sim_log_kept *said) SIM_MUST_CHECK;
 
 /* Agrees with the other ranks on what they run. Collective; context: launch thread. `ic` stays the caller's. */
 enum sim_status ranks_create(struct sim *sim, const struct config *config, struct ic *ic,

@@ -643,11 +643,26 @@ static int run_one_rank(const struct config *config)
     return run_machine(&r);
 }
 
-static int run_mpi_rank(const struct config *config)
+/* NULL: MPI does not start, which was said, or ranks have failed at their command lines. */
+static struct ic *meet_ranks(enum sim_status status, const struct sim_log_kept *said)
 {
-    struct run r = {.config = config, .signals_are_ours = true};
+    struct ic *ic;
 
-    if (ic_mpi_create(&(struct ic_config){0}, &r.ic) != SIM_OK)
+    if (ic_mpi_create(&(struct ic_config){0}, &ic) != SIM_OK) {
+        sim_log_write_kept(said);
+        return NULL;
+    }
+    if (ranks_meet(ic, status, said) == SIM_OK)
+        return ic;
+    ic_destroy(ic);
+    return NULL;
+}
+
+static int run_mpi_rank(const struct config *config, const struct sim_log_kept *said)
+{
+    struct run r = {.config = config, .signals_are_ours = true, .ic = meet_ranks(SIM_OK, said)};
+
+    if (!r.ic)
         return EXIT_CODE_USAGE;
     r.first = ic_rank(r.ic) == 0;
     int code = run_machine(&r);
@@ -711,10 +726,11 @@ static int run_logical_ranks(const struct config *config)
     return code;
 }
 
-static int run_ranks(const struct config *config)
+static int run_ranks(const struct config *config, const struct sim_log_kept *said)
 {
     if (ic_mpi_wanted() && config->ranks <= 1)
-        return run_mpi_rank(config);
+        return run_mpi_rank(config, said);
+    sim_log_write_kept(said);
     return config->ranks > 1 ? run_logical_ranks(config) : run_one_rank(config);
 }
 
@@ -761,11 +777,29 @@ int run_restored(const struct config *config, struct restore *restore)
     return run_machine(&r);
 }
 
-int run_config(const struct config *config)
+void run_reads_command_line(struct sim_log_kept *said)
 {
+    *said = (struct sim_log_kept){0};
+    if (ic_mpi_wanted())
+        sim_log_keep(said);
+}
+
+int run_refused(const struct sim_log_kept *said)
+{
+    struct ic *ic;
+
+    sim_log_keep_end();
+    if (ic_mpi_wanted() && (ic = meet_ranks(SIM_ERR_INVALID, said)))
+        ic_destroy(ic);
+    return EXIT_CODE_USAGE;
+}
+
+int run_config(const struct config *config, const struct sim_log_kept *said)
+{
+    sim_log_keep_end();
     if (config->dump_config) {
         config_dump(config, stdout);
         return 0;
     }
-    return config->dump_dtb ? dump_dtb(config) : run_ranks(config);
+    return config->dump_dtb ? dump_dtb(config) : run_ranks(config, said);
 }

@@ -3,6 +3,7 @@
 #define LAUNCH_RUN_H
 
 #include "config.h"
+#include "sim-core/log.h"
 
 /* sysexits' and the shell's conventions; everything else is the guest's. */
 enum {
@@ -15,8 +16,13 @@ enum {
     EXIT_CODE_SIGNAL = 128    /* + signal number */
 };
 
+/* Every rank of a run under mpirun reads the same command line: what this thread says of it from here on is kept (alone
+ * it is written at once). Ended by one of the next two, which let one rank say it. Context: the main thread. */
+void run_reads_command_line(struct sim_log_kept *said);
 /* Runs (or dumps the tree, when asked to). Context: the main thread. */
-int run_config(const struct config *config);
+int run_config(const struct config *config, const struct sim_log_kept *said);
+/* There is nothing to run: the command line is wrong. Returns the exit code. */
+int run_refused(const struct sim_log_kept *said);
 
 struct restore;
 /* Goes on with a restored machine, which this takes over. */

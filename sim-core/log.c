@@ -43,6 +43,13 @@ void sim_log_keep_end(void)
     keeping = NULL;
 }
 
+void sim_log_write_kept(const struct sim_log_kept *kept)
+{
+    if (kept->len && write(STDERR_FILENO, kept->text, kept->len) < 0) {
+        /* nobody is left to tell */
+    }
+}
+
 static void emit(const char *kind, const char *fmt, va_list ap)
 {
     char line[2048];

@@ -35,6 +35,27 @@ refused_by_all() {
   refused "$want" "$regex" $mpirun -n 2 "$partita" run "$@"
 }
 
+# Each rank reads its command line, before it has met the others.
+case_command_line() {
+  need_mpi
+  # shellcheck disable=SC2086 # words
+  refused 2 "^partita: error: unknown option '-nonsense'" $mpirun -n 3 "$partita" run --demo -smp 3 -nonsense
+  # shellcheck disable=SC2086 # words
+  refused 2 "^partita: error: unknown command 'rnu'" $mpirun -n 3 "$partita" rnu --demo
+  # shellcheck disable=SC2086 # words
+  refused 2 '^partita: rank 1 \(host .*, pid [0-9]+\): error: -smp .*nonsense' $mpirun -n 1 "$partita" run --demo -smp 2 \
+    : -n 1 "$partita" run --demo -smp nonsense
+}
+# A warning is no refusal, and also written once.
+case_command_line_warns() {
+  need_mpi
+  local code=0
+  # shellcheck disable=SC2086 # words
+  timeout -k 5 100 $mpirun -n 2 "$partita" run --demo -smp 2 -rtc base=2020-01-01 </dev/null >"$work/out" 2>"$work/err" || code=$?
+  [ "$code" = 0 ] || fail "exit code $code"
+  message 'warning: -rtc base=2020-01-01 has no effect'
+}
+
 case_no_kernel() { need_mpi; refused_by_all 2 "'/nonexistent'" -smp 2 -kernel /nonexistent; }
 case_no_drive() { need_mpi; refused_by_all 2 "drive '/nonexistent'" -smp 2 --demo -drive file=/nonexistent; }
 case_broken_tree() {

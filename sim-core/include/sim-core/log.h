@@ -23,6 +23,8 @@ struct sim_log_kept {
 };
 void sim_log_keep(struct sim_log_kept *kept);
 void sim_log_keep_end(void);
+/* Writes what was kept. */
+void sim_log_write_kept(const struct sim_log_kept *kept);
 
 /* Reports a bug of Partita with its place and aborts with exit code 70 (EX_SOFTWARE) after running
  * the handlers registered with sim_at_bug(). */

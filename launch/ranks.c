@@ -206,7 +206,7 @@ static uint32_t rank_of(void *opaque, const struct vcpu *v)
     return atomic_load_explicit(&r->owner[v->index], memory_order_relaxed);
 }
 
-void ranks_send_locked(struct ranks *r, const struct vcpu *target, const void *msg, uint32_t len)
+void ranks_send_to_vcpu(struct ranks *r, const struct vcpu *target, const void *msg, uint32_t len)
 {
     const struct vcpu_message head = {target->index, len};
 
@@ -222,15 +222,26 @@ static void ranks_post(void *opaque, const struct vcpu *target, const void *msg,
     sim_mutex_lock(&r->lock);
     bool here = !target->remote;
     if (!here && !ranks_hold_locked(r, target, msg, len))
-        ranks_send_locked(r, target, msg, len);
+        ranks_send_to_vcpu(r, target, msg, len);
     sim_mutex_unlock(&r->lock);
     if (here)
         target->ops->deliver(r->sim->vcpus[target->index], r->sim->rank, msg, len);
 }
 
+/* Its hart is in the middle of a turn, so it is not moved before it has this. */
+static void ranks_answer(void *opaque, const struct vcpu *target, const void *msg, uint32_t len)
+{
+    struct ranks *r = opaque;
+
+    if (target->remote)
+        ranks_send_to_vcpu(r, target, msg, len);
+    else
+        target->ops->deliver(r->sim->vcpus[target->index], r->sim->rank, msg, len);
+}
+
 static const struct sim_ranks_ops ranks_ops = {
     .poll = ranks_poll, .wait = ranks_wait, .nap = ranks_nap, .wake = ranks_wake,
-    .post = ranks_post, .rank_of = rank_of};
+    .post = ranks_post, .answer = ranks_answer, .rank_of = rank_of};
 
 static void on_vcpu(void *opaque, rank_t from, const void *data, uint32_t len)
 {

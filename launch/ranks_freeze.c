@@ -74,7 +74,7 @@ static void let_go_locked(struct ranks *r, struct held_message **own)
     while (m) {
         struct held_message *next = m->next;
         if (m->target->remote) {
-            ranks_send_locked(r, m->target, m->data, m->len);
+            ranks_send_to_vcpu(r, m->target, m->data, m->len);
             sim_free(m);
         } else {
             m->next = NULL;

@@ -104,8 +104,8 @@ void ranks_load_destroy(struct ranks *r);
 void ranks_freeze_init(struct ranks *r);
 void ranks_freeze_fini(struct ranks *r);
 void ranks_freeze_register(struct ranks *r);
-/* ranks.c: to the rank that runs the vCPU now. Context: lock held. */
-void ranks_send_locked(struct ranks *r, const struct vcpu *target, const void *msg, uint32_t len);
+/* ranks.c: to the rank that runs the vCPU now. Under the lock where the order with other messages counts. */
+void ranks_send_to_vcpu(struct ranks *r, const struct vcpu *target, const void *msg, uint32_t len);
 /* Keeps the message for after the freeze, or says no. Context: lock held. */
 bool ranks_hold_locked(struct ranks *r, const struct vcpu *target, const void *msg, uint32_t len);
 

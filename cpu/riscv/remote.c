@@ -160,7 +160,8 @@ static void on_fence(struct rv_hart *h, const struct message *m)
     const struct message done = {.kind = MSG_FENCE_DONE, .hart = m->hart};
 
     fence_here(h->machine, m);
-    post(h->machine->harts[m->hart], &done);
+    struct sim *sim = h->machine->sim;
+    sim->ranks->answer(sim->ranks_opaque, &h->machine->harts[m->hart]->vcpu, &done, sizeof done);
 }
 
 static void on_line(struct rv_hart *h, const struct message *m)

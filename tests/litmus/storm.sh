@@ -25,6 +25,25 @@ case_ranks_interpreter() { storm 2000 -smp 4 -ranks 2 -accel interp; }
 case_mpi() { mpi 2; storm 3000 -smp 4; }
 case_mpi_uneven() { mpi 3; storm 2000 -smp 4; }
 
+# move_harts : round and round over two ranks while the machine runs; the moves are in $work/moves
+move_harts() {
+  local hart rank
+  until [ -S "$work/socket" ]; do sleep 0.1; done
+  for rank in 0 1 0 1 0 1 0 1 0 1; do
+    for hart in 0 1 2 3; do
+      "$partita" control "$work/socket" move-hart "hart=$hart" "rank=$rank" 2>/dev/null || return 0
+      sleep 0.05
+    done
+  done >"$work/moves"
+}
+# A hart that waits for the others' fences ends its turn when they have been told to stand still.
+case_ranks_moving() {
+  move_harts &
+  limit=60 storm 20000 -smp 4 -ranks 2 --control "$work/socket"
+  wait
+  [ "$(grep -c pause-ms "$work/moves")" -ge 5 ] || fail "fewer than five moves"
+}
+
 # Without remote fences a stale load (20), store (21) or instruction (23) must be seen.
 fails() {
   local got=0

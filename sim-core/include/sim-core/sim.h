@@ -30,6 +30,9 @@ struct sim_ranks_ops {
     void (*wake)(void *opaque); /* ends all naps of this rank. Context: any */
     /* Sends `msg` to the rank that runs vCPU `target`, where its ops->deliver gets it. Context: any. */
     void (*post)(void *opaque, const struct vcpu *target, const void *msg, uint32_t len);
+    /* The same for what a vCPU waits for in the middle of a turn: it leaves also while other messages are held back
+     * until such turns have ended (launch/ranks_freeze.c). */
+    void (*answer)(void *opaque, const struct vcpu *target, const void *msg, uint32_t len);
     /* Which rank runs the vCPU, and the number of ranks. */
     uint32_t (*rank_of)(void *opaque, const struct vcpu *target);
 };

@@ -37,7 +37,7 @@ static void post(void *opaque, const struct vcpu *target, const void *msg, uint3
 }
 
 static const struct sim_ranks_ops wire = {
-    .poll = nothing, .wait = no_answer, .post = post, .rank_of = rank_of};
+    .poll = nothing, .wait = no_answer, .post = post, .answer = post, .rank_of = rank_of};
 
 static bool is_remote(void *opaque, uint32_t index)
 {

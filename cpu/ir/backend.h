@@ -27,7 +27,9 @@ struct ir_target {
     int32_t tlb;
     uint8_t tlb_set_bits, tlb_ways;
     int32_t tlb_entry, tlb_tag_r, tlb_tag_w, tlb_addend;
-    int32_t tlb_slots; /* {tag, addend}, one for each of the accesses in turn */
+    /* Arrays of words, a slot for each of the accesses in turn (riscv/tlb.h). They are dealt out in ten equal
+     * parts: accesses of one slot touch equally many bytes and want one permission. */
+    int32_t tlb_slot_limit, tlb_slot_lo, tlb_slot_addend;
     uint32_t tlb_nr_slots;
     /* Jump cache: inside the structure `code_tlb` points to; entries {pc, code} */
     int32_t code_tlb, jc;
@@ -36,6 +38,8 @@ struct ir_target {
     bool (*load)(void *state, uint64_t va, const void *site);
     bool (*store)(void *state, uint64_t va, const void *site);
     bool (*exec)(void *state, const void *site); /* true: go on; false: leave */
+    /* The slot is to have this page as well, which has the slot's addend, or only this page. */
+    void (*widen)(void *state, uint64_t page, uint64_t slot, unsigned headroom, bool write);
 };
 
 /* Why translated code was left; the return value of ir_backend.enter. */

@@ -107,6 +107,13 @@ static bool help_store(void *state, uint64_t va, const void *site)
     return true;
 }
 
+static void help_widen(void *state, uint64_t page, uint64_t slot, unsigned headroom, bool write)
+{
+    struct rv_hart *h = state;
+
+    rv_tlb_widen_slot(h->tlb, (unsigned)slot, page, headroom, write);
+}
+
 /* --- the interpreter's functions --- */
 
 /* Flags gathered by the host's FPU become visible to CSR instructions. */
@@ -202,7 +209,9 @@ void jit_fill_target(struct ir_target *t)
     t->tlb_tag_r = offsetof(struct rv_tlb_entry, tag_r);
     t->tlb_tag_w = offsetof(struct rv_tlb_entry, tag_w);
     t->tlb_addend = offsetof(struct rv_tlb_entry, addend);
-    t->tlb_slots = offsetof(struct rv_tlb, recent);
+    t->tlb_slot_limit = offsetof(struct rv_tlb, slots.limit);
+    t->tlb_slot_lo = offsetof(struct rv_tlb, slots.lo);
+    t->tlb_slot_addend = offsetof(struct rv_tlb, slots.addend);
     t->tlb_nr_slots = RV_TLB_SLOTS;
     t->code_tlb = STATE(code_tlb);
     t->jc = offsetof(struct rv_tlb, jc);
@@ -210,4 +219,5 @@ void jit_fill_target(struct ir_target *t)
     t->load = help_load;
     t->store = help_store;
     t->exec = help_exec;
+    t->widen = help_widen;
 }

@@ -234,6 +234,9 @@ void rv_tlb_revoke(struct rv_hart *h, gpa_t gpa_page, bool write_only);
 /* The fetch entry, or the entry, of page va is about to be replaced (mem.c). */
 void rv_tlb_fetch_displaced(struct rv_tlb *t, uint64_t va);
 void rv_tlb_entry_displaced(struct rv_tlb *t, uint64_t va);
+/* A slot whose range has the addend of the entry for `page` that permits the access takes that page in, if
+ * there are such entries for all pages between them; else it has only this page from now on. */
+void rv_tlb_widen_slot(struct rv_tlb *t, unsigned slot, uint64_t page, unsigned headroom, bool write);
 /* An entry or fetch entry for the page of gpa is being filled. */
 void rv_tlb_note_gpa(struct rv_tlb *t, gpa_t gpa);
 /* Forgets jump-cache entries (all contexts): code was invalidated. */

@@ -56,16 +56,15 @@ static void clear_entry(struct rv_tlb_entry *e)
 
 static void clear_slots(struct rv_tlb *t)
 {
-    for (unsigned i = 0; i < RV_TLB_SLOTS; i++)
-        t->recent[i].tag = RV_TLB_INVALID;
+    memset(t->slots.limit, 0, sizeof t->slots.limit);
     memset(t->slot_filter, 0, sizeof t->slot_filter);
 }
 
 static void clear_slots_of(struct rv_tlb *t, uint64_t va)
 {
     for (unsigned i = 0; i < RV_TLB_SLOTS; i++)
-        if (t->recent[i].tag == va)
-            t->recent[i].tag = RV_TLB_INVALID;
+        if (va - t->slots.lo[i] < t->slots.limit[i])
+            t->slots.limit[i] = 0;
 }
 
 static void clear_entries(struct rv_tlb *t)
@@ -324,6 +323,33 @@ void rv_tlb_fetch_displaced(struct rv_tlb *t, uint64_t va)
 void rv_tlb_entry_displaced(struct rv_tlb *t, uint64_t va)
 {
     filter_add(t->slot_filter, RV_TLB_SLOT_FILTER_BITS, va);
+}
+
+/* --- slots --- */
+
+/* Is there an entry for page va that permits the access and continues a range with this addend? */
+static bool continues(const struct rv_tlb *t, uint64_t va, uint64_t addend, bool write)
+{
+    const struct rv_tlb_entry *set = t->set[va >> GUEST_PAGE_BITS & (RV_TLB_SETS - 1)];
+
+    for (unsigned w = 0; w < RV_TLB_WAYS; w++)
+        if ((write ? set[w].tag_w : set[w].tag_r) == va)
+            return set[w].addend == addend;
+    return false;
+}
+
+void rv_tlb_widen_slot(struct rv_tlb *t, unsigned slot, uint64_t page, unsigned headroom, bool write)
+{
+    enum { MAX_GAP = 1 << 20 };
+    uint64_t lo = t->slots.lo[slot], end = lo + t->slots.limit[slot] + headroom;
+    bool below = page < lo;
+    uint64_t from = below ? page : end, to = below ? lo : page + GUEST_PAGE_SIZE;
+    bool whole = to - from <= MAX_GAP;
+
+    for (uint64_t va = from; whole && va != to; va += GUEST_PAGE_SIZE)
+        whole = continues(t, va, t->slots.addend[slot], write);
+    t->slots.lo[slot] = whole && !below ? lo : page;
+    t->slots.limit[slot] = (whole ? (below ? end : to) - t->slots.lo[slot] : GUEST_PAGE_SIZE) - headroom;
 }
 
 /* --- revoking --- */

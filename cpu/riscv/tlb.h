@@ -38,14 +38,17 @@ struct rv_tlb_entry {
 #define RV_TLB_GLOBAL 2u
 #define RV_TLB_SHIFT(info) ((unsigned)((info) >> 4 & 63))
 
-/* The page an instruction of translated code hit last: one slot per load (even) or store (odd), dealt
- * out by the translator, looked at before the set. A slot is a copy of an entry's tag_r or tag_w and its
- * addend, so whatever takes an entry or its write permission away clears the slots of its page. A slot
- * may outlive the entry that a fill displaced: slot_filter has the pages of displaced entries. */
-#define RV_TLB_SLOTS 256u
+/* Where an instruction of translated code hit last: slots, dealt out by the translator, looked at before the
+ * set. A slot is a range of neighbouring pages with one addend, all of which had an entry that permits the
+ * access: address - lo < limit is a hit, aligned or not. The limit is the range's size less the bytes
+ * behind the first one that the accesses of the slot may touch; 0: an empty slot. Whatever takes an entry
+ * or its write permission away clears the slots that have its page. A slot may outlive the entry that a
+ * fill displaced: slot_filter has the pages of displaced entries. */
+#define RV_TLB_SLOTS 640u
 #define RV_TLB_SLOT_FILTER_BITS 512
-struct rv_tlb_slot {
-    uint64_t tag, addend;
+struct rv_tlb_slots {
+    uint64_t limit[RV_TLB_SLOTS]; /* together: clearing them clears the slots */
+    uint64_t lo[RV_TLB_SLOTS], addend[RV_TLB_SLOTS];
 };
 
 /* Jump cache: guest pc -> translated code, valid in this context only. Index (pc >> 1) & mask. */
@@ -79,7 +82,7 @@ struct rv_tlb_key {
 
 struct rv_tlb {
     struct rv_tlb_entry set[RV_TLB_SETS][RV_TLB_WAYS];
-    struct rv_tlb_slot recent[RV_TLB_SLOTS];
+    struct rv_tlb_slots slots;
     struct rv_jc_entry jc[RV_JC_SIZE];
     struct rv_fetch_entry fetch[RV_FETCH_SIZE];
     /* key: the hart has it as well, in tlb_key[slot], which is what lookups read */

@@ -161,6 +161,7 @@ struct cold *emit_cold(struct emit *e, enum cold_kind kind)
     c->block = (uint16_t)e->block;
     c->index = (uint16_t)e->index;
     c->dirty = e->dirty;
+    c->slot = NO_SLOT;
     return c;
 }
 

@@ -119,7 +119,9 @@ static bool same_memory(struct opnd a, struct opnd b)
            a.mem.disp == b.mem.disp;
 }
 
-/* place op= value, the place in memory: a global, or a spilled temp that took over a source's slot */
+/* place op= value, the place in memory: a global, or a spilled temp that took over a source's slot. All 64
+ * bits are written, those nobody looks at too: a later load of 64 bits could not be forwarded from a
+ * store of 32. */
 static bool alu_in_memory(struct emit *e, const struct ir_insn *i)
 {
     struct opnd d = emit_opnd(e, i->dst), a = emit_opnd(e, i->src[0]), b = emit_opnd(e, i->src[1]);
@@ -127,9 +129,9 @@ static bool alu_in_memory(struct emit *e, const struct ir_insn *i)
     if ((i->type == IR_I32 && !i->low) || !same_memory(d, a) || b.place == IN_MEM)
         return false;
     if (b.place == IN_REG)
-        x86_rm(&e->a, alu_opcode(i->op) - 2, width(i), b.reg, d.mem); /* op rm, reg */
+        x86_rm(&e->a, alu_opcode(i->op) - 2, 1, b.reg, d.mem); /* op rm, reg */
     else if (b.value == (int32_t)b.value)
-        x86_mi(&e->a, alu_opcode(i->op), width(i), d.mem, (int32_t)b.value);
+        x86_mi(&e->a, alu_opcode(i->op), 1, d.mem, (int32_t)b.value);
     else
         return false;
     return true;

@@ -1,12 +1,13 @@
 /* Guest memory: the inline soft-TLB hit, its misses, windows, atomics, and calls of the
  * interpreter's functions.
  *
- *   lea rcx, [base + imm] | and rcx, page and alignment | cmp rcx, [r15 + slot] | jne cold
- *   mov rcx, [r15 + slot + 8] | op [rcx + base + imm]
- *   cold: the set of four ways (found: slot filled, back with rcx = addend), else C with the site
+ *   lea rcx, [base + imm] | sub rcx, [r15 + slot's lo] | cmp rcx, [r15 + slot's limit] | jae cold
+ *   mov rcx, [r15 + slot's addend] | op [rcx + base + imm]
+ *   cold: the set of four ways (found: slot filled or widened, back with rcx = addend), else C with the site
  *
- * The slot belongs to the access: an instruction mostly stays in a page for a while, and then the
- * host address does not wait for the set to be looked up. Atomics look at the set's way 0. */
+ * The slot belongs to the access: an instruction mostly stays in a page, or in pages that are neighbours in
+ * the host too, and then the host address does not wait for the set to be looked up. Atomics look at the
+ * set's way 0. */
 #include "x86_priv.h"
 
 enum { PAGE_MASK_LOW = ~0xfff };
@@ -127,29 +128,44 @@ static struct x86_mem operand(struct emit *e, const struct access *m)
     return x86_at_index(RCX, RAX, 0, 0);
 }
 
-/* Deals out the slots in turn: even ones for loads, odd ones for stores, since a slot that several
- * accesses share stands for one permission. */
-static int32_t new_slot(struct emit *e, bool write)
+/* Deals out the slots in turn; several accesses may share one. Returns 8 * slot. */
+static int32_t new_slot(struct emit *e, bool write, unsigned size)
 {
-    uint32_t n = (2 * e->host->next_slot[write]++ + write) % e->t->tlb_nr_slots;
+    uint32_t of_kind = e->t->tlb_nr_slots / (2 * NR_SLOT_SIZES);
+    uint32_t n = e->host->next_slot[write][size]++ % of_kind;
 
-    return e->t->tlb_slots + 16 * (int32_t)n;
+    return 8 * (int32_t)((write * NR_SLOT_SIZES + size) * of_kind + n);
 }
 
-/* rcx = address + `more`, with the bits of `mask` */
-static void masked_to_rcx(struct emit *e, const struct access *m, int32_t more, int32_t mask)
+static struct x86_mem slot_lo(const struct emit *e, int32_t slot)
+{
+    return x86_at(R_TLB, e->t->tlb_slot_lo + slot);
+}
+
+static struct x86_mem slot_limit(const struct emit *e, int32_t slot)
+{
+    return x86_at(R_TLB, e->t->tlb_slot_limit + slot);
+}
+
+static struct x86_mem slot_addend(const struct emit *e, int32_t slot)
+{
+    return x86_at(R_TLB, e->t->tlb_slot_addend + slot);
+}
+
+/* rcx = position of the address in the slot's range; the flags say whether it is there (below). */
+static void compare_with_slot(struct emit *e, const struct access *m, int32_t slot)
 {
     struct opnd b = emit_opnd(e, m->base);
-    int32_t disp = m->imm + more;
 
-    if (b.place == IN_REG && disp) {
-        x86_rm(&e->a, X86_LEA, 1, RCX, x86_at(b.reg, disp));
+    if (b.place == IN_REG && m->imm) {
+        x86_rm(&e->a, X86_LEA, 1, RCX, x86_at(b.reg, m->imm));
     } else {
         emit_move_to(e, RCX, m->base);
-        if (disp)
-            x86_ri(&e->a, X86_ADD, 1, RCX, disp);
+        if (m->imm)
+            x86_ri(&e->a, X86_ADD, 1, RCX, m->imm);
     }
-    x86_ri(&e->a, X86_AND, 1, RCX, mask);
+    x86_rm(&e->a, X86_SUB, 1, RCX, slot_lo(e, slot));
+    x86_rm(&e->a, X86_CMP, 1, RCX, slot_limit(e, slot));
 }
 
 /* Compares with the access's slot; on a hit rcx = addend. Constants have their set anyway. */
@@ -159,25 +175,19 @@ static void check(struct emit *e, const struct access *m, struct cold *c)
         check_way0(e, m, c);
         return;
     }
-    c->slot = new_slot(e, m->write);
-    masked_to_rcx(e, m, 0, tag_mask(m));
-    x86_rm(&e->a, X86_CMP, 1, RCX, x86_at(R_TLB, c->slot));
-    c->from[0] = x86_jcc(&e->a, X86_NE);
-    x86_load(&e->a, RCX, x86_at(R_TLB, c->slot + 8));
+    c->slot = new_slot(e, m->write, (unsigned)__builtin_ctz(m->size));
+    compare_with_slot(e, m, c->slot);
+    c->from[0] = x86_jcc(&e->a, X86_AE);
+    x86_load(&e->a, RCX, slot_addend(e, c->slot));
     c->back = e->a.p;
 }
 
-/* The rest of a slot's check, out of line. */
-static void find_in_set(struct emit *e, const struct access *m, const struct cold *c)
+/* The rest of a slot's check, out of line: the flags say whether rcx = addend. */
+static void find_in_set(struct emit *e, const struct access *m, const struct cold *c, unsigned size)
 {
     address_to_rax(e, m);
-    emit_call(e, e->rt->find[m->write][__builtin_ctz(m->size)]);
-    uint8_t *miss = x86_jcc(&e->a, X86_NE);
-    x86_store(&e->a, x86_at(R_TLB, c->slot), RAX);
-    x86_store(&e->a, x86_at(R_TLB, c->slot + 8), RCX);
-    emit_jmp_to(e, c->back);
-    if (!e->a.overflow)
-        x86_patch(miss, e->a.p);
+    x86_mov_imm(&e->a, RCX, c->slot);
+    emit_call(e, e->rt->find[m->write][size]);
 }
 
 /* ---- windows ---- */
@@ -194,39 +204,52 @@ static struct access window_access(const struct emit *e, const struct ir_insn *i
     return (struct access){w->base, w->min, 1, w->write};
 }
 
-/* One check for [base + min, base + end): the pages of both ends are the slot's. */
+/* One check for [base + min, base + end): the slot leaves room behind its range for most windows; the
+ * last byte of longer ones is looked at as well. */
 static void open_window(struct emit *e, const struct ir_insn *i)
 {
     const struct ir_window *w = &e->r->window[i->window - 1];
     struct access m = window_access(e, i);
     struct opnd b = emit_opnd(e, w->base);
     struct cold *c = emit_cold(e, COLD_WINDOW);
+    int32_t more = w->end - w->min - 1 - WINDOW_HEADROOM;
 
-    c->slot = new_slot(e, m.write);
-    masked_to_rcx(e, &m, 0, PAGE_MASK_LOW);
-    x86_rm(&e->a, X86_CMP, 1, RCX, x86_at(R_TLB, c->slot));
-    c->from[0] = x86_jcc(&e->a, X86_NE);
+    c->slot = new_slot(e, m.write, SLOT_WINDOW);
+    compare_with_slot(e, &m, c->slot);
+    c->from[0] = x86_jcc(&e->a, X86_AE);
+    if (more > 0) {
+        x86_ri(&e->a, X86_ADD, 1, RCX, more);
+        x86_rm(&e->a, X86_CMP, 1, RCX, slot_limit(e, c->slot));
+        c->from[1] = x86_jcc(&e->a, X86_AE);
+    }
+    x86_load(&e->a, RCX, slot_addend(e, c->slot));
     c->back = e->a.p;
-    masked_to_rcx(e, &m, w->end - w->min - 1, PAGE_MASK_LOW);
-    x86_rm(&e->a, X86_CMP, 1, RCX, x86_at(R_TLB, c->slot));
-    c->cross = x86_jcc(&e->a, X86_NE);
     unsigned t = emit_dst(e, w->temp, RCX);
-    x86_load(&e->a, t, x86_at(R_TLB, c->slot + 8));
-    if (b.place == IN_REG)
-        x86_rr(&e->a, X86_ADD, 1, t, b.reg);
-    else
-        x86_rm(&e->a, X86_ADD, 1, t, b.mem);
+    if (b.place == IN_REG) {
+        x86_rm(&e->a, X86_LEA, 1, t, x86_at_index(RCX, b.reg, 0, 0));
+    } else {
+        x86_rm(&e->a, X86_ADD, 1, RCX, b.mem);
+        x86_mov(&e->a, t, RCX);
+    }
     emit_put(e, w->temp, t);
 }
 
 void emit_cold_window(struct emit *e, const struct cold *c)
 {
     const struct ir_insn *i = &e->r->insn[c->index];
+    const struct ir_window *w = &e->r->window[i->window - 1];
     struct access m = window_access(e, i);
 
-    find_in_set(e, &m, c);
-    if (!e->a.overflow)
-        x86_patch(c->cross, e->a.p);
+    find_in_set(e, &m, c, SLOT_WINDOW);
+    uint8_t *miss = x86_jcc(&e->a, X86_NE);
+    address_to_rax(e, &m);
+    x86_ri(&e->a, X86_AND, 0, RAX, 0xfff);
+    x86_ri(&e->a, X86_CMP, 0, RAX, 4096 - (w->end - w->min));
+    uint8_t *at = x86_jcc(&e->a, X86_BE);
+    if (!e->a.overflow) {
+        x86_patch(at, c->back);
+        x86_patch(miss, e->a.p);
+    }
     emit_slow_copy(e, c->block, c->index, c->dirty);
 }
 
@@ -284,17 +307,16 @@ static void load_fp(struct emit *e, const struct ir_insn *i, struct x86_mem m)
 {
     struct opnd d = emit_opnd(e, i->dst);
 
-    if (d.place != IN_REG) {
-        load_int(e, (enum ir_mem)i->aux, RAX, m);
-        put_fp_bits(e, (enum ir_mem)i->aux, i->dst);
+    if (d.place != IN_REG && i->aux == IR_MF64) {
+        load_int(e, IR_MF64, RAX, m);
+        put_fp_bits(e, IR_MF64, i->dst);
         return;
     }
-    if (i->aux == IR_MF64) {
-        x86_rm(&e->a, X86_MOVSD_LOAD, 0, d.reg, m);
-    } else {
-        x86_rm(&e->a, X86_MOVSS_LOAD, 0, d.reg, m);
-        emit_rip(e, X86_ORPD, 0, d.reg, e->rt->k_box);
-    }
+    unsigned x = emit_fdst(e, i->dst, XMM0);
+    x86_rm(&e->a, i->aux == IR_MF64 ? X86_MOVSD_LOAD : X86_MOVSS_LOAD, 0, x, m);
+    if (i->aux == IR_MF32)
+        emit_rip(e, X86_ORPD, 0, x, e->rt->k_box);
+    emit_fput(e, i->dst, x);
 }
 
 static bool is_fp_kind(unsigned kind)
@@ -410,10 +432,14 @@ void emit_cold_mem(struct emit *e, const struct cold *c)
     const struct ir_insn *i = &e->r->insn[c->index];
     struct access a = access_of(e, i);
 
-    if (c->slot)
-        find_in_set(e, &a, c);
-    else
+    if (c->slot != NO_SLOT) {
+        find_in_set(e, &a, c, (unsigned)__builtin_ctz(a.size));
+        uint8_t *at = x86_jcc(&e->a, X86_E);
+        if (!e->a.overflow)
+            x86_patch(at, c->back);
+    } else {
         probe_other_ways(e, &a, c->back);
+    }
     if (i->op == IR_LOAD)
         slow_load(e, i, &a);
     else if (i->op == IR_STORE)

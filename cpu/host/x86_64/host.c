@@ -11,7 +11,7 @@
 #include "sim-core/alloc.h"
 #include "x86_priv.h"
 
-enum { CHUNK = 4096, PROMOTE_MASK = 0x0f };
+enum { CHUNK = 4096, PROMOTE_MASK = 0x0f, WIDEN_MASK = 0x0f };
 
 /* ---- features ---- */
 
@@ -217,31 +217,126 @@ static uint8_t *emit_probe(struct ir_host *h, struct x86_asm *a, int32_t tag)
     return at;
 }
 
-/* In: rax = address. Out: zero flag: found in one of the ways, rax = tag, rcx = addend. */
-static uint8_t *emit_find(struct ir_host *h, struct x86_asm *a, bool write, unsigned log2_size)
+/* The set of the page in rsi to rdx. */
+static void set_to_rdx(struct ir_host *h, struct x86_asm *a)
 {
     const struct ir_target *t = &h->target;
     unsigned set_shift = (unsigned)__builtin_ctz((unsigned)t->tlb_entry * t->tlb_ways);
-    int32_t tag = write ? t->tlb_tag_w : t->tlb_tag_r;
-    uint8_t *at = a->p;
 
     if (h->features & X86_HAS_BMI2) {
-        x86_rorx(a, 0, RCX, RAX, 12 - set_shift);
+        x86_rorx(a, 0, RDX, RSI, 12 - set_shift);
     } else {
-        x86_mov32(a, RCX, RAX);
-        x86_shift_i(a, X86_SHR_N, 0, RCX, 12 - set_shift);
+        x86_mov32(a, RDX, RSI);
+        x86_shift_i(a, X86_SHR_N, 0, RDX, 12 - set_shift);
     }
-    x86_ri(a, X86_AND, 0, RCX, (int32_t)(((1u << t->tlb_set_bits) - 1) << set_shift));
-    x86_ri(a, X86_AND, 1, RAX, ~0xfff | (int32_t)((1u << log2_size) - 1));
-    x86_rm(a, X86_CMP, 1, RAX, x86_at_index(R_TLB, RCX, 0, tag));
+    x86_ri(a, X86_AND, 0, RDX, (int32_t)(((1u << t->tlb_set_bits) - 1) << set_shift));
+}
+
+/* target.widen(state, rsi = page, rcx = 8 * slot); all registers but rcx and rdx stay. */
+static void emit_widen(struct ir_host *h, struct x86_asm *a, unsigned headroom, bool write)
+{
+    x86_push(a, RAX);
+    save_all(h, a, true);
+    x86_rm(a, X86_LEA, 1, RDI, x86_at(R_STATE, -STATE_BIAS));
+    x86_mov(a, RDX, RCX);
+    x86_shift_i(a, X86_SHR_N, 1, RDX, 3);
+    x86_mov_imm(a, RCX, headroom);
+    x86_mov_imm(a, R8, write);
+    x86_mov_imm(a, RAX, (int64_t)(intptr_t)h->target.widen);
+    x86_call_reg(a, RAX);
+    restore_all(h, a, true);
+    x86_pop(a, RAX);
+}
+
+/* The slot takes in the page: rsi = page, rax = its addend, rcx = 8 * slot; rdx is free. Neighbours of
+ * the range it has are easy; pages farther away are looked into now and then (by the low bits of the
+ * budget), since there may be nothing to find; mostly they displace it. */
+static void emit_fill_slot(struct ir_host *h, struct x86_asm *a, unsigned headroom, bool write)
+{
+    const struct ir_target *t = &h->target;
+    struct x86_mem limit = x86_at_index(R_TLB, RCX, 0, t->tlb_slot_limit);
+    struct x86_mem lo = x86_at_index(R_TLB, RCX, 0, t->tlb_slot_lo);
+    struct x86_mem addend = x86_at_index(R_TLB, RCX, 0, t->tlb_slot_addend);
+    uint8_t *replace[3], *done[4];
+
+    x86_rm(a, X86_CMP, 1, RAX, addend);
+    replace[0] = x86_jcc(a, X86_NE);
+    x86_load(a, RDX, limit);
+    x86_rr(a, X86_TEST, 1, RDX, RDX);
+    replace[1] = x86_jcc(a, X86_E);
+    x86_rm(a, X86_ADD, 1, RDX, lo);
+    x86_ri(a, X86_ADD, 1, RDX, (int32_t)headroom); /* the range's end */
+    x86_rr(a, X86_CMP, 1, RDX, RSI);
+    uint8_t *no = x86_jcc(a, X86_NE);
+    x86_mi(a, X86_ADD, 1, limit, 4096);
+    done[0] = x86_jmp(a);
+    x86_patch(no, a->p);
+    x86_rm(a, X86_LEA, 1, RDX, x86_at(RSI, 4096));
+    x86_rm(a, X86_CMP, 1, RDX, lo);
+    no = x86_jcc(a, X86_NE);
+    x86_store(a, lo, RSI);
+    x86_mi(a, X86_ADD, 1, limit, 4096);
+    done[1] = x86_jmp(a);
+    x86_patch(no, a->p);
+    x86_mov(a, RDX, RSI);
+    x86_rm(a, X86_SUB, 1, RDX, lo);
+    x86_rm(a, X86_CMP, 1, RDX, limit);
+    done[2] = x86_jcc(a, X86_B); /* there already: the access touched the range's end */
+    x86_test_ri(a, 0, R_BUDGET, WIDEN_MASK);
+    replace[2] = x86_jcc(a, X86_NE);
+    emit_widen(h, a, headroom, write);
+    done[3] = x86_jmp(a);
+    for (unsigned n = 0; n < SIM_ARRAY_LEN(replace); n++)
+        x86_patch(replace[n], a->p);
+    x86_store(a, lo, RSI);
+    x86_store(a, addend, RAX);
+    x86_store_imm(a, 8, limit, (int32_t)(4096 - headroom));
+    for (unsigned n = 0; n < SIM_ARRAY_LEN(done); n++)
+        x86_patch(done[n], a->p);
+}
+
+/* In: rax = address, rcx = 8 * slot. Out: zero flag: the page is in one of the ways, and all `size` bytes
+ * in it; then rcx = addend, and the slot has the page. Changes rax. */
+static uint8_t *emit_find(struct ir_host *h, struct x86_asm *a, bool write, unsigned size,
+                          unsigned headroom)
+{
+    const struct ir_target *t = &h->target;
+    int32_t tag = write ? t->tlb_tag_w : t->tlb_tag_r;
+    uint8_t *at = a->p, *crosses = NULL;
+
+    x86_push(a, RDX);
+    x86_push(a, RSI);
+    x86_mov(a, RSI, RAX);
+    if (size > 1) {
+        x86_mov32(a, RDX, RAX);
+        x86_ri(a, X86_AND, 0, RDX, 0xfff);
+        x86_ri(a, X86_CMP, 0, RDX, (int32_t)(4096 - size));
+        crosses = x86_jcc(a, X86_A);
+    }
+    x86_ri(a, X86_AND, 1, RSI, ~0xfff);
+    set_to_rdx(h, a);
+    x86_rm(a, X86_CMP, 1, RSI, x86_at_index(R_TLB, RDX, 0, tag));
     uint8_t *other = x86_jcc(a, X86_NE);
-    x86_load(a, RCX, x86_at_index(R_TLB, RCX, 0, t->tlb_addend));
+    x86_load(a, RAX, x86_at_index(R_TLB, RDX, 0, t->tlb_addend));
+    uint8_t *fill = a->p;
+    emit_fill_slot(h, a, headroom, write);
+    x86_mov(a, RCX, RAX);
+    x86_rr(a, X86_CMP, 0, RAX, RAX); /* zero flag */
+    uint8_t *out = a->p;
+    x86_pop(a, RSI);
+    x86_pop(a, RDX);
     x86_ret(a);
     x86_patch(other, a->p);
-    x86_push(a, RAX);
+    x86_push(a, RCX);
+    x86_mov(a, RAX, RSI);
+    x86_mov(a, RCX, RDX);
     x86_patch(x86_call(a), write ? h->rt.probe_w : h->rt.probe_r);
-    x86_pop(a, RAX);
-    x86_ret(a);
+    x86_mov(a, RAX, RCX);
+    x86_pop(a, RCX);
+    x86_patch(x86_jcc(a, X86_E), fill);
+    x86_patch(x86_jmp(a), out);
+    if (crosses)
+        x86_patch(crosses, out);
     return at;
 }
 
@@ -307,9 +402,10 @@ void x86_emit_runtime(struct ir_host *h, struct x86_asm *a)
     emit_poll(h, a);
     h->rt.probe_r = emit_probe(h, a, h->target.tlb_tag_r);
     h->rt.probe_w = emit_probe(h, a, h->target.tlb_tag_w);
-    for (unsigned size = 0; size < 4; size++) {
-        h->rt.find[0][size] = emit_find(h, a, false, size);
-        h->rt.find[1][size] = emit_find(h, a, true, size);
+    for (unsigned write = 0; write < 2; write++) {
+        for (unsigned log2 = 0; log2 < SLOT_WINDOW; log2++)
+            h->rt.find[write][log2] = emit_find(h, a, write, 1u << log2, (1u << log2) - 1);
+        h->rt.find[write][SLOT_WINDOW] = emit_find(h, a, write, 1, WINDOW_HEADROOM);
     }
     for (int fp = 0; fp < 2; fp++) {
         h->rt.load[fp] = emit_helper(h, a, (const void *)h->target.load, true, fp, leave);

@@ -26,11 +26,14 @@ enum x86_feature {
     X86_HAS_AVX512 = 1 << 6 /* F, DQ, VL */
 };
 
+/* What the accesses of a slot touch: 1, 2, 4 or 8 bytes (its log2), or WINDOW_HEADROOM bytes and one. */
+enum { SLOT_WINDOW = 4, NR_SLOT_SIZES, WINDOW_HEADROOM = 63 };
+
 /* Addresses in the RW view; code refers to them relative to itself. */
 struct x86_runtime {
     uint8_t *enter, *leave_lookup, *leave_link, *leave_budget, *poll;
     uint8_t *probe_r, *probe_w;
-    uint8_t *find[2][4]; /* [write][log2 size] */
+    uint8_t *find[2][NR_SLOT_SIZES]; /* [write][slot size] */
     /* [0]: saves the integer registers only, [1]: the FP registers too */
     uint8_t *load[2], *store[2], *exec[2];
     /* constants, 16 bytes each */
@@ -45,7 +48,7 @@ struct ir_host {
     struct ir_regfile regfile;
     struct x86_runtime rt;
     uint32_t host_mxcsr;
-    uint32_t next_slot[2]; /* of the soft TLB's slots: loads, stores */
+    uint32_t next_slot[2][NR_SLOT_SIZES]; /* of the soft TLB's slots: [write] */
     struct emit *emit; /* working storage of ir_host_emit */
 };
 
@@ -59,14 +62,14 @@ enum cold_kind {
     COLD_FIX         /* load a constant into an FP register */
 };
 
+enum { NO_SLOT = -1 };
 struct cold {
     uint8_t kind;
     uint8_t reg;        /* COLD_FIX */
     uint16_t block, index;
     uint64_t dirty;
     uint8_t *from[2];   /* displacements of jumps that come here */
-    uint8_t *cross;     /* COLD_WINDOW: the other end is elsewhere */
-    int32_t slot;       /* COLD_MEM, COLD_WINDOW: offset of the slot in the soft TLB, or 0 */
+    int32_t slot;       /* COLD_MEM, COLD_WINDOW: 8 * slot of the soft TLB, or NO_SLOT */
     const uint8_t *back;
     const uint8_t *done;
     const uint8_t *constant;

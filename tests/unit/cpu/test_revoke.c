@@ -108,15 +108,17 @@ static void test_fetch_entries_go(void **state)
 static void test_slots_go(void **state)
 {
     struct rig *r = *state;
-    struct rv_tlb_slot *slot = &r->h->tlb->recent[0];
+    struct rv_tlb_slots *slots = &r->h->tlb->slots;
 
     fill(r->h, 0x1000, PAGE_A);
-    *slot = (struct rv_tlb_slot){0x1000, rv_tlb_way0(r->h, 0x1000)->addend};
+    slots->lo[0] = 0x1000;
+    slots->addend[0] = rv_tlb_way0(r->h, 0x1000)->addend;
+    slots->limit[0] = 4096 - 7;
     for (unsigned i = 1; i <= RV_TLB_WAYS; i++) /* the same set */
         fill(r->h, 0x1000 + (uint64_t)i * RV_TLB_SETS * 4096, PAGE_B);
-    assert_int_equal(slot->tag, 0x1000);
+    assert_int_equal(slots->limit[0], 4096 - 7);
     revoke(r, PAGE_A, false);
-    assert_int_equal(slot->tag, RV_TLB_INVALID);
+    assert_int_equal(slots->limit[0], 0);
 }
 
 /* A hart that has not looked for longer than the log reaches back forgets everything. */

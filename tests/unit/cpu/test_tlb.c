@@ -314,7 +314,14 @@ static void test_a_fence_takes_the_jumps_of_its_pages_only(void **state)
 /* Fills a slot as translated code does. */
 static void put_slot(struct rv_hart *h, unsigned n, gva_t page)
 {
-    h->tlb->recent[n] = (struct rv_tlb_slot){page, rv_tlb_way0(h, page)->addend};
+    h->tlb->slots.lo[n] = page;
+    h->tlb->slots.addend[n] = rv_tlb_way0(h, page)->addend;
+    h->tlb->slots.limit[n] = 4096 - 7;
+}
+
+static bool slot_has(const struct rv_hart *h, unsigned n, gva_t page)
+{
+    return page - h->tlb->slots.lo[n] < h->tlb->slots.limit[n];
 }
 
 static void test_slots_go_with_their_page(void **state)
@@ -334,13 +341,43 @@ static void test_slots_go_with_their_page(void **state)
     /* the first page's entry was displaced by now: its slot goes all the same */
     assert_int_not_equal(h->tlb->set[1][RV_TLB_WAYS - 1].tag_r, 0x1000);
     fence(h, 0x1000, 4096, RV_ASID_ANY);
-    assert_int_equal(h->tlb->recent[6].tag, RV_TLB_INVALID);
+    assert_false(slot_has(h, 6, 0x1000));
     fence(h, 0x1000 + step, 4096, RV_ASID_ANY);
-    assert_int_equal(h->tlb->recent[8].tag, RV_TLB_INVALID);
-    assert_int_equal(h->tlb->recent[10].tag, 0x1000 + 2 * step);
-    assert_int_equal(h->tlb->recent[4].tag, 0x5000);
+    assert_false(slot_has(h, 8, 0x1000 + step));
+    assert_true(slot_has(h, 10, 0x1000 + 2 * step));
+    assert_true(slot_has(h, 4, 0x5000));
     fence(h, 0, UINT64_MAX, RV_ASID_ANY);
-    assert_int_equal(h->tlb->recent[4].tag, RV_TLB_INVALID);
+    assert_false(slot_has(h, 4, 0x5000));
+}
+
+/* A slot takes in neighbours of one addend that have entries with its permission, and nothing else. */
+static void test_slots_widen_over_neighbours(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+
+    for (unsigned i = 0; i < 4; i++)
+        pt_map(&t_, 0x10000 + i * 4096, PAGE_A + i * 4096, 0, i == 1 ? V | R | A : RWXAD);
+    pt_map(&t_, 0x14000, PAGE_A, 0, RWXAD); /* elsewhere in the host */
+    for (unsigned i = 0; i <= 4; i++)
+        load(h, 0x10000 + i * 4096);
+    put_slot(h, 4, 0x10000);
+    rv_tlb_widen_slot(h->tlb, 4, 0x13000, 7, false);
+    assert_int_equal(h->tlb->slots.lo[4], 0x10000);
+    assert_int_equal(h->tlb->slots.limit[4], 4 * 4096 - 7);
+    rv_tlb_widen_slot(h->tlb, 4, 0x14000, 7, false);
+    assert_int_equal(h->tlb->slots.lo[4], 0x14000);
+    assert_int_equal(h->tlb->slots.limit[4], 4096 - 7);
+    put_slot(h, 5, 0x12000);
+    rv_tlb_widen_slot(h->tlb, 5, 0x10000, 7, false); /* downwards */
+    assert_int_equal(h->tlb->slots.lo[5], 0x10000);
+    assert_int_equal(h->tlb->slots.limit[5], 3 * 4096 - 7);
+    put_slot(h, 6, 0x10000);
+    rv_tlb_widen_slot(h->tlb, 6, 0x12000, 7, true); /* page 1 is read-only */
+    assert_int_equal(h->tlb->slots.lo[6], 0x12000);
+    /* a fence for a page in the middle takes the whole range */
+    fence(h, 0x11000, 4096, RV_ASID_ANY);
+    assert_false(slot_has(h, 5, 0x10000));
+    assert_true(slot_has(h, 6, 0x12000));
 }
 
 static void test_flush_jumps(void **state)
@@ -457,6 +494,7 @@ int main(void)
         TEST(test_jump_cache_goes_with_a_displaced_fetch_entry),
         TEST(test_a_fence_takes_the_jumps_of_its_pages_only),
         TEST(test_slots_go_with_their_page),
+        TEST(test_slots_widen_over_neighbours),
         TEST(test_flush_jumps),
         TEST(test_write_protect_is_by_physical_page),
         TEST(test_stores_to_code_pages_are_reported),

@@ -67,8 +67,10 @@ static void make_target(void)
     target.tlb_entry = 32;
     target.tlb_tag_w = 8;
     target.tlb_addend = 16;
-    target.tlb_slots = 1 << 15;
-    target.tlb_nr_slots = 2;
+    target.tlb_slot_limit = 1 << 15;
+    target.tlb_slot_lo = target.tlb_slot_limit + 8 * 10;
+    target.tlb_slot_addend = target.tlb_slot_lo + 8 * 10;
+    target.tlb_nr_slots = 10;
     target.jc_bits = 4;
     target.load = target.store = no_memory;
     target.exec = no_exec;

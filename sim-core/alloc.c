@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "sim-core/log.h"
 
@@ -30,6 +31,19 @@ void *sim_zalloc_aligned(size_t align, size_t size)
     if (posix_memalign(&p, align, size ? size : 1))
         p = NULL;
     return memset(checked(p, size), 0, size);
+}
+
+void *sim_zalloc_pages(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return checked(p == MAP_FAILED ? NULL : p, size);
+}
+
+void sim_free_pages(void *p, size_t size)
+{
+    if (p)
+        munmap(p, size);
 }
 
 void *sim_realloc(void *p, size_t size)

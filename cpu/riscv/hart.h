@@ -126,12 +126,14 @@ struct rv_hart {
     struct rv_tlb *tlb_pool[RV_TLB_CONTEXTS];
     struct rv_tlb_key tlb_key[RV_TLB_CONTEXTS]; /* of tlb_pool; kept together: searched on each trap */
     uint64_t tlb_stamp;
+    uint64_t waits; /* how often it had nothing to do: rv_tlb_trim */
     struct { /* the RAM region the last page walk read from; RAM regions never go away */
         gpa_t base;
         uint64_t size;
         uint8_t *host;
     } walk_ram;
     struct rv_insn *decoded; /* the interpreter's decode cache */
+    uint32_t decoded_mask;
     struct jit_hart *jit;    /* NULL until jit_run */
     struct rv_requests req;
     _Atomic uint64_t revokes_seen; /* of machine->revoke: done by this hart */
@@ -159,6 +161,8 @@ struct rv_machine {
     _Atomic uint64_t time_offset; /* rv_machine_set_time_offset */
     struct rv_hart **harts; /* by index; hartids need not be dense */
     uint32_t nr_harts;
+    struct sim_mutex spare_lock;
+    struct rv_tlb *spare_tlb; /* contexts that no hart has; under spare_lock */
     struct rv_revoke_log { /* revoke.c; written by the polling thread */
         struct rv_revoke {
             gpa_t gpa;
@@ -225,6 +229,11 @@ void rv_cbo_sync(struct rv_hart *h);
 /* Selects h->tlb and h->code_tlb for the current privilege, satp and mstatus. Call after any change
  * of those. */
 void rv_tlb_select(struct rv_hart *h);
+/* The hart has nothing to do: gives the machine what contexts it did without for some waits. */
+void rv_tlb_trim(struct rv_hart *h);
+/* Context: the machine goes. */
+void rv_tlb_free(struct rv_hart *h);
+void rv_tlb_free_spares(struct rv_machine *m);
 void rv_tlb_flush_all(struct rv_hart *h);
 void rv_tlb_flush_range(struct rv_hart *h, const struct rv_fence_range *r);
 void rv_tlb_write_protect(struct rv_hart *h, uint64_t gpa_page);

@@ -122,8 +122,10 @@ static bool run_once(struct rv_hart *h, uint64_t *left, enum vcpu_exit *why)
         return true;
     rv_timer_update(h);
     *why = VCPU_EXIT_IDLE;
-    if (idle(h))
+    if (idle(h)) {
+        rv_tlb_trim(h);
         return true;
+    }
     *why = VCPU_EXIT_BUDGET;
     if (!*left)
         return true;
@@ -213,8 +215,7 @@ static void hart_destroy(struct vcpu *v)
 {
     struct rv_hart *h = rv_hart_of(v);
 
-    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++)
-        sim_free(h->tlb_pool[i]);
+    rv_tlb_free(h);
     sim_free(h->decoded);
     sim_mutex_fini(&h->req.lock);
     sim_free(h);

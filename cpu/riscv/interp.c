@@ -8,13 +8,22 @@
 #include "mem.h"
 #include "sim-core/alloc.h"
 
-enum { DECODE_CACHE = 2048, KICK_INTERVAL = 1024 };
+/* Beside the JIT only cold code comes here: a small cache does, and there are as many as harts. */
+enum { DECODE_CACHE = 2048, DECODE_CACHE_COLD = 256, KICK_INTERVAL = 1024 };
+
+static SIM_COLD void create_cache(struct rv_hart *h)
+{
+    uint32_t size = h->machine->jit ? DECODE_CACHE_COLD : DECODE_CACHE;
+
+    h->decoded = sim_new_array(struct rv_insn, size);
+    h->decoded_mask = size - 1;
+}
 
 static const struct rv_insn *decode(struct rv_hart *h, uint32_t raw)
 {
     if (SIM_UNLIKELY(!h->decoded))
-        h->decoded = sim_new_array(struct rv_insn, DECODE_CACHE);
-    struct rv_insn *i = &h->decoded[h->pc >> 1 & (DECODE_CACHE - 1)];
+        create_cache(h);
+    struct rv_insn *i = &h->decoded[h->pc >> 1 & h->decoded_mask];
 
     if (SIM_UNLIKELY(i->raw != raw || !i->len))
         rv_decode(raw, &h->isa, i);

@@ -1,6 +1,7 @@
 /* The soft TLB's contexts: selecting one per translation regime, and flushing.
  *
  *   satp, privilege, SUM, MXR, MPRV --rv_tlb_select--> h->tlb (data), h->code_tlb (fetch, jumps)
+ *   a hart that waits --rv_tlb_trim--> contexts it has not used for some waits are for any hart of the machine
  *   sfence.vma, remote fences --rv_tlb_flush_range--> entries of the matching contexts
  *
  * Filling is mem.c's. A context keeps entries of its own (satp, ...) only, so a flush by ASID goes by
@@ -20,8 +21,8 @@ static void clear_jumps(struct rv_tlb *t)
 {
     if (!t->jc_used)
         return;
-    for (unsigned i = 0; i < RV_JC_SIZE; i++)
-        t->jc[i] = (struct rv_jc_entry){RV_JC_EMPTY, NULL};
+    memset(t->jc, 0, sizeof t->jc);
+    t->jc[0].pc = RV_JC_EMPTY;
     memset(t->jc_filter, 0, sizeof t->jc_filter);
     t->jc_lo = UINT64_MAX;
     t->jc_hi = 0;
@@ -87,13 +88,62 @@ static void clear_context(struct rv_tlb *t)
     clear_jumps(t);
 }
 
-static struct rv_tlb *new_context(struct rv_hart *h, unsigned slot)
+/* --- contexts that no hart has --- */
+
+static struct rv_tlb *take_spare(struct rv_machine *m)
 {
-    struct rv_tlb *t = sim_zalloc_aligned(64, sizeof *t);
+    sim_mutex_lock(&m->spare_lock);
+    struct rv_tlb *t = m->spare_tlb;
+    if (t)
+        m->spare_tlb = t->next_spare;
+    sim_mutex_unlock(&m->spare_lock);
+    return t;
+}
+
+static void give_spare(struct rv_hart *h, unsigned slot)
+{
+    struct rv_machine *m = h->machine;
+    struct rv_tlb *t = h->tlb_pool[slot];
+
+    h->tlb_pool[slot] = NULL;
+    h->tlb_key[slot].mode = RV_TLB_NO_MODE;
+    sim_mutex_lock(&m->spare_lock);
+    t->next_spare = m->spare_tlb;
+    m->spare_tlb = t;
+    sim_mutex_unlock(&m->spare_lock);
+}
+
+static struct rv_tlb *alloc_context(void)
+{
+    struct rv_tlb *t = sim_zalloc_pages(sizeof *t);
 
     clear_entries(t);
-    t->jc_used = 1;
-    clear_jumps(t);
+    t->jc[0].pc = RV_JC_EMPTY;
+    t->jc_lo = UINT64_MAX;
+    return t;
+}
+
+void rv_tlb_free_spares(struct rv_machine *m)
+{
+    for (struct rv_tlb *t = m->spare_tlb, *next; t; t = next) {
+        next = t->next_spare;
+        sim_free_pages(t, sizeof *t);
+    }
+    m->spare_tlb = NULL;
+}
+
+void rv_tlb_free(struct rv_hart *h)
+{
+    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++)
+        sim_free_pages(h->tlb_pool[i], sizeof *h->tlb_pool[i]);
+}
+
+static struct rv_tlb *new_context(struct rv_hart *h, unsigned slot)
+{
+    struct rv_tlb *t = take_spare(h->machine);
+
+    if (!t)
+        t = alloc_context();
     t->slot = (uint8_t)slot;
     h->tlb_pool[slot] = t;
     h->tlb_key[slot].mode = RV_TLB_NO_MODE;
@@ -110,23 +160,29 @@ static bool key_is(const struct rv_hart *h, unsigned slot, const struct rv_tlb_k
     return h->tlb_key[slot].satp == key->satp && h->tlb_key[slot].mode == key->mode;
 }
 
-/* A free slot, an emptied context, or the least recently used one. */
+static bool in_use(const struct rv_hart *h, const struct rv_tlb *t)
+{
+    return t == h->tlb || t == h->code_tlb;
+}
+
+/* An emptied context, one for a free slot, or the least recently used one. */
 static struct rv_tlb *recycle(struct rv_hart *h)
 {
     struct rv_tlb *oldest = NULL;
+    unsigned free_slot = RV_TLB_CONTEXTS;
 
-    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
+    for (unsigned i = RV_TLB_CONTEXTS; i-- > 0;) {
         struct rv_tlb *t = h->tlb_pool[i];
         if (!t)
-            return new_context(h, i);
-        if (t == h->tlb || t == h->code_tlb)
+            free_slot = i;
+        else if (in_use(h, t))
             continue;
-        if (!valid(h, i))
+        else if (!valid(h, i))
             return t;
-        if (!oldest || t->last_used < oldest->last_used)
+        else if (!oldest || t->last_used < oldest->last_used)
             oldest = t;
     }
-    return oldest;
+    return free_slot < RV_TLB_CONTEXTS ? new_context(h, free_slot) : oldest;
 }
 
 static struct rv_tlb *make_context(struct rv_hart *h, const struct rv_tlb_key *key)
@@ -152,7 +208,20 @@ static struct rv_tlb *find_context(struct rv_hart *h, const struct rv_tlb_key *k
     if (!t)
         t = make_context(h, key);
     t->last_used = ++h->tlb_stamp;
+    t->last_wait = h->waits;
     return t;
+}
+
+enum { KEEP_WAITS = 8 };
+
+void rv_tlb_trim(struct rv_hart *h)
+{
+    h->waits++;
+    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
+        const struct rv_tlb *t = h->tlb_pool[i];
+        if (t && !in_use(h, t) && (!valid(h, i) || h->waits - t->last_wait > KEEP_WAITS))
+            give_spare(h, i);
+    }
 }
 
 static uint64_t translating_satp(const struct rv_hart *h, uint64_t priv)
@@ -189,7 +258,7 @@ void rv_tlb_select(struct rv_hart *h)
 /* A context in use is emptied; another one only loses its key and is emptied when reused. */
 static void drop_context(struct rv_hart *h, struct rv_tlb *t)
 {
-    if (t == h->tlb || t == h->code_tlb)
+    if (in_use(h, t))
         clear_context(t);
     else
         h->tlb_key[t->slot].mode = RV_TLB_NO_MODE;

@@ -51,7 +51,8 @@ struct rv_tlb_slots {
     uint64_t lo[RV_TLB_SLOTS], addend[RV_TLB_SLOTS];
 };
 
-/* Jump cache: guest pc -> translated code, valid in this context only. Index (pc >> 1) & mask. */
+/* Jump cache: guest pc -> translated code, valid in this context only. Index (pc >> 1) & mask. Zeros are an empty
+ * one but for the first entry, where pc 0 would look: an unused cache has no memory of the host. */
 struct rv_jc_entry {
     uint64_t pc; /* RV_JC_EMPTY: odd, matches nothing */
     const void *code;
@@ -104,6 +105,8 @@ struct rv_tlb {
      * revoked page that is not in it needs no search. */
     uint64_t gpa_filter[RV_GPA_FILTER_BITS / 64];
     uint64_t last_used; /* LRU stamp */
+    uint64_t last_wait; /* the hart's count of waits when it was last used */
+    struct rv_tlb *next_spare;
 };
 
 #endif

@@ -18,6 +18,10 @@ char *sim_asprintf(const char *fmt, ...) SIM_PRINTF(1, 2);
 /* Zeroed memory or NULL; logs nothing. */
 void *sim_try_alloc(size_t size) SIM_MUST_CHECK;
 void sim_free(void *p); /* NULL is allowed */
+/* Zeroed memory in whole pages, page-aligned; never NULL. The host gives each page when it is first written: large
+ * structures of which little is used cost little. Free with sim_free_pages and the same size. Context: any. */
+void *sim_zalloc_pages(size_t size);
+void sim_free_pages(void *p, size_t size); /* NULL is allowed */
 
 #define sim_new(type) ((type *)sim_zalloc(sizeof(type)))
 #define sim_new_array(type, n) ((type *)sim_zalloc(sizeof(type) * (size_t)(n)))

@@ -476,6 +476,60 @@ static void test_flush_all(void **state)
     assert_true(faults(h, 0x1000));
 }
 
+static unsigned count_contexts(const struct rv_hart *h)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++)
+        n += h->tlb_pool[i] != NULL;
+    return n;
+}
+
+/* What a hart has not used for some waits goes to whoever needs a context next, without what it knew. */
+static void test_tlb_contexts_go_to_other_harts(void **state)
+{
+    struct rig *r = *state;
+    struct rv_isa isa = rig_isa();
+    struct rv_hart *other = rig_add_hart(r, &isa);
+
+    pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
+    use_asid(r->h, 7);
+    (void)load(r->h, 0x1000);
+    put_jump(r->h->tlb, 0x1010);
+    struct rv_tlb *left = r->h->tlb;
+    use_asid(r->h, 8);
+    rv_tlb_trim(r->h);
+    assert_true(count_contexts(r->h) >= 2); /* it may need it again soon */
+    for (unsigned i = 0; i < 20; i++)
+        rv_tlb_trim(r->h);
+    assert_int_equal(count_contexts(r->h), 1);
+    assert_ptr_not_equal(r->h->tlb, left);
+
+    other->priv = RV_S;
+    for (unsigned asid = 1; other->tlb != left && asid < 8; asid++)
+        use_asid(other, asid);
+    assert_ptr_equal(other->tlb, left);
+    assert_false(has_jump(left, 0x1010));
+    assert_int_equal(rv_tlb_way0(other, 0x1000)->tag_r, RV_TLB_INVALID);
+    use_asid(r->h, 7);
+    assert_ptr_not_equal(r->h->tlb, left);
+    (void)load(r->h, 0x1000);
+}
+
+/* A process that has gone leaves a context without a key: it is used before a new one is made. */
+static void test_tlb_emptied_context_is_used_first(void **state)
+{
+    struct rig *r = *state;
+
+    pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
+    (void)load(r->h, 0x1000);
+    use_asid(r->h, 2);
+    fence(r->h, 0, UINT64_MAX, RV_ASID_ANY);
+    unsigned before = count_contexts(r->h);
+    use_asid(r->h, 3);
+    assert_int_equal(count_contexts(r->h), before);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -499,6 +553,8 @@ int main(void)
         TEST(test_write_protect_is_by_physical_page),
         TEST(test_stores_to_code_pages_are_reported),
         TEST(test_flush_all),
+        TEST(test_tlb_contexts_go_to_other_harts),
+        TEST(test_tlb_emptied_context_is_used_first),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,6 +65,14 @@ static bool to_block(const struct ckpt_pager *p, uint64_t local, uint64_t *block
     return false;
 }
 
+/* Others' blocks come from their ranks. */
+static bool is_ours(const struct ckpt_pager *p, uint64_t local)
+{
+    const struct ckpt_source *t = &p->config.target;
+
+    return !t->owns || t->owns(t->opaque, local);
+}
+
 /* --- readers --- */
 
 static struct idle_reader *get_reader(struct ckpt_pager *p)
@@ -143,7 +151,7 @@ static void install_extent(struct ckpt_pager *p, const struct ckpt_extent *e, co
     uint64_t local, first = 0;
 
     for (uint64_t i = 0; i < e->nr; i++) {
-        bool mine = to_local(p, e->block + i, &local) && claim(p, local);
+        bool mine = to_local(p, e->block + i, &local) && is_ours(p, local) && claim(p, local);
         if (n && (!mine || local != first + n)) {
             install(p, first, n, data + (i - n) * FORMAT_BLOCK);
             n = 0;
@@ -200,13 +208,13 @@ static void await(struct ckpt_pager *p, uint64_t local)
     }
 }
 
-/* The extent with data for the local block; nr_extents: the block is zero, or not the image's business. */
+/* The extent with data for the local block; nr_extents: the block is zero, or not the image's (or our) business. */
 static size_t find(const struct ckpt_pager *p, uint64_t local)
 {
     const struct ckpt_space *s = p->space;
     uint64_t block;
 
-    if (!to_block(p, local, &block))
+    if (!is_ours(p, local) || !to_block(p, local, &block))
         return s->nr_extents;
     size_t i = ckpt_space_search(s, block);
     bool has_data = i < s->nr_extents && s->extent[i].block <= block && s->extent[i].file != CKPT_ZERO;
@@ -246,7 +254,7 @@ static bool all_present(struct ckpt_pager *p, const struct ckpt_extent *e)
     uint64_t local;
 
     for (uint64_t i = 0; i < e->nr; i++)
-        if (to_local(p, e->block + i, &local) && !bitmap_get(p->present, local))
+        if (to_local(p, e->block + i, &local) && is_ours(p, local) && !bitmap_get(p->present, local))
             return false;
     return true;
 }

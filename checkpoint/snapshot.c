@@ -77,26 +77,26 @@ static const struct ckpt_range *range_of(const struct ckpt_source *source, uint6
     return NULL;
 }
 
-/* Is the block to be saved? It has been claimed; its dirty mark is cleared. */
+/* Is the block to be saved? It has been claimed; its dirty mark is cleared, unless the block and its mark are
+ * another's. */
 static bool wanted(struct ckpt_snapshot *s, uint64_t local)
 {
-    bool dirty = s->source.take_dirty(s->source.opaque, local);
-
     if (s->source.owns && !s->source.owns(s->source.opaque, local))
         return false;
+    bool dirty = s->source.take_dirty(s->source.opaque, local);
     return dirty || !s->incremental;
 }
 
 /* --- the guests' side --- */
 
-static void put_aside(struct ckpt_snapshot *s, uint64_t local)
+static void put_aside(struct ckpt_snapshot *s, uint64_t local, bool may_wait)
 {
     struct aside *a = sim_zalloc(sizeof *a);
 
     a->local = local;
     read_blocks(s, local, 1, a->data);
     sim_mutex_lock(&s->lock);
-    while (s->nr_aside >= ASIDE_MAX && !s->released)
+    while (may_wait && s->nr_aside >= ASIDE_MAX && !s->released)
         sim_cond_wait(&s->room, &s->lock);
     a->next = s->aside;
     s->aside = a;
@@ -114,7 +114,7 @@ static void await(struct ckpt_snapshot *s, uint64_t local)
     }
 }
 
-static void before_block(struct ckpt_snapshot *s, uint64_t local)
+static void before_block(struct ckpt_snapshot *s, uint64_t local, bool may_wait)
 {
     uint64_t bit = 1ull << (local % 64);
 
@@ -125,7 +125,7 @@ static void before_block(struct ckpt_snapshot *s, uint64_t local)
         return;
     }
     if (wanted(s, local))
-        put_aside(s, local);
+        put_aside(s, local, may_wait);
     atomic_fetch_or_explicit(&s->done[local / 64], bit, memory_order_release);
 }
 
@@ -134,7 +134,21 @@ static void before(struct sim_guard *g, uint64_t first, uint64_t nr, bool write)
     struct ckpt_snapshot *s = (struct ckpt_snapshot *)g;
 
     for (uint64_t i = 0; write && i < nr; i++)
-        before_block(s, first + i);
+        before_block(s, first + i, true);
+}
+
+/* What another rank had at the cut it saves itself; what leaves is saved by us, as if it were written. */
+static void moves(struct sim_guard *g, uint64_t local, bool comes)
+{
+    struct ckpt_snapshot *s = (struct ckpt_snapshot *)g;
+    uint64_t bit = 1ull << (local % 64);
+
+    if (!comes)
+        before_block(s, local, false);
+    else if (bitmap_claim(s->claimed, local / 64, bit))
+        atomic_fetch_or_explicit(&s->done[local / 64], bit, memory_order_release);
+    else
+        await(s, local);
 }
 
 /* --- the reader's side --- */
@@ -262,6 +276,7 @@ enum sim_status ckpt_snapshot_begin(const struct ckpt_source *source, bool incre
     struct ckpt_snapshot *s = sim_new(struct ckpt_snapshot);
 
     s->guard.before = before;
+    s->guard.moves = moves;
     s->source = *source;
     s->incremental = incremental;
     s->nr_words = (source->nr_blocks + WORD_BLOCKS - 1) / WORD_BLOCKS;

@@ -276,6 +276,8 @@ static void revoke_pages(void *opaque, unsigned nr, const uint64_t page[], const
     for (unsigned done = 0, n; done < nr; done += n) {
         n = nr - done < BATCH ? nr - done : BATCH;
         for (unsigned i = 0; i < n; i++) {
+            /* A page that is still in an image comes from there before it leaves. */
+            sim_guard_before(&r->space->guard, page[done + i] << GUEST_PAGE_BITS, GUEST_PAGE_SIZE, false);
             gpa[i] = mem_page_gpa(r->space, page[done + i]);
             write_only[i] = to[done + i] == DSM_SHARED;
         }
@@ -299,8 +301,35 @@ static void granted(void *opaque, uint64_t page)
     }
 }
 
-static const struct dsm_enforce_ops enforce_ops = {
-    .revoke = revoke_pages, .granted = granted, .failed = on_protocol_failure};
+/* --- for a checkpoint, which saves each page once (mem/dsm.h) --- */
+
+static void page_moves(void *opaque, uint64_t page, bool keeps)
+{
+    const struct ranks *r = opaque;
+
+    sim_guard_moves(&r->space->guard, page, keeps);
+}
+
+static bool take_mark(void *opaque, uint64_t page)
+{
+    const struct ranks *r = opaque;
+
+    return mem_take_dirty(r->space, page << GUEST_PAGE_BITS);
+}
+
+static void put_mark(void *opaque, uint64_t page)
+{
+    const struct ranks *r = opaque;
+
+    mem_put_dirty(r->space, page << GUEST_PAGE_BITS);
+}
+
+static const struct dsm_enforce_ops enforce_ops = {.revoke = revoke_pages,
+                                                   .granted = granted,
+                                                   .failed = on_protocol_failure,
+                                                   .moves = page_moves,
+                                                   .take_mark = take_mark,
+                                                   .put_mark = put_mark};
 
 enum sim_status ranks_create(struct sim *sim, const struct config *config, struct ic *ic,
                              struct ranks **out)

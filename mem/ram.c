@@ -163,6 +163,11 @@ bool mem_take_dirty(struct mem_space *s, uint64_t ram_offset)
     return true;
 }
 
+void mem_put_dirty(struct mem_space *s, uint64_t ram_offset)
+{
+    atomic_fetch_or_explicit(mem_page_state(s, ram_offset), MEM_PAGE_DIRTY, memory_order_seq_cst);
+}
+
 gpa_t mem_page_gpa(struct mem_space *s, uint64_t page)
 {
     uint64_t off = page << GUEST_PAGE_BITS;

@@ -10,7 +10,7 @@
 struct due {
     struct dsm_request request;
     uint8_t send; /* DO_SEND_S, DO_SEND_E, DO_ACK */
-    bool clean;
+    bool clean, kept; /* `kept`: until now, by this rank */
 };
 
 struct batch {
@@ -47,14 +47,14 @@ static void add(struct dsm *d, struct batch *b, struct dsm_record *r)
 {
     struct dsm_request request = r->request;
     const struct protocol_row *row = &protocol_rank[r->state][request.event];
-    bool clean = r->state == RANK_E && !record_is_written(d, r->page);
+    bool clean = r->state == RANK_E && !record_is_written(d, r->page), kept = dsm_keeps(d, r->page);
 
     rank_handle(d, r, (enum rank_event)request.event,
                 &(struct rank_input){.from = request.requester});
     if (row->known) {
         if (protocol_row_does(row, DO_REVOKE))
             add_revoke(d, b, r);
-        b->due[b->nr++] = (struct due){request, what_to_send(row), clean};
+        b->due[b->nr++] = (struct due){request, what_to_send(row), clean, kept && !dsm_keeps(d, r->page)};
     }
     record_put(d, r);
 }
@@ -74,12 +74,22 @@ static void collect(struct dsm *d, struct batch *b)
     dsm_leave(d);
 }
 
+/* The mark goes with the page to who keeps it now. Nobody sets it any more: the revoke is over. */
+static bool take_mark(struct dsm *d, const struct due *due)
+{
+    return due->kept && d->config.ops->take_mark &&
+           d->config.ops->take_mark(d->config.opaque, due->request.page);
+}
+
 static void send(struct dsm *d, const struct due *due)
 {
     const struct dsm_request *q = &due->request;
 
-    const struct dsm_wire wire = {
-        .page = q->page, .requester = (uint16_t)q->requester, .acks = q->acks, .clean = due->clean};
+    const struct dsm_wire wire = {.page = q->page,
+                                  .requester = (uint16_t)q->requester,
+                                  .acks = q->acks,
+                                  .clean = due->clean,
+                                  .marked = take_mark(d, due)};
 
     if (due->send == DO_ACK)
         messages_send(d, q->requester, MSG_ACK, wire);

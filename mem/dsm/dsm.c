@@ -171,6 +171,22 @@ enum dsm_state dsm_page_state(const struct dsm *d, uint64_t page)
     return dsm_home(d, page) == d->me ? DSM_EXCLUSIVE : DSM_INVALID;
 }
 
+bool dsm_keeps(const struct dsm *d, uint64_t page)
+{
+    enum dsm_state state = dsm_page_state(d, page);
+    uint32_t word = atomic_load_explicit(&d->word[page], memory_order_relaxed);
+
+    return state == DSM_EXCLUSIVE || (state == DSM_SHARED && word & DSM_WORD_KEEPER);
+}
+
+bool dsm_is_settled(struct dsm *d)
+{
+    sim_mutex_lock(&d->lock);
+    bool settled = !d->nr_coming;
+    sim_mutex_unlock(&d->lock);
+    return settled;
+}
+
 void dsm_get_stats(const struct dsm *d, struct dsm_stats *out)
 {
     struct dsm *mine = (struct dsm *)d; /* only the lock changes */

@@ -2,7 +2,8 @@
  * directory.
  *
  * Page word (4 bytes, one per page): enum dsm_state + 1 in the low bits (0: as at the start),
- * whether it may have been written since it came exclusive, and how often it came. Read without a
+ * whether it may have been written since it came exclusive, whether this sharer keeps it (dsm_keeps), and how
+ * often it came. Read without a
  * lock; written under the lock.
  *
  * Record: a page that is wanted, held, pinned, or asked for by others. From a hash table; goes when
@@ -25,7 +26,8 @@ enum {
     DSM_BATCH = 64,    /* pages revoked at once */
     DSM_WORD_STATE = 3,
     DSM_WORD_WRITTEN = 4,
-    DSM_WORD_COUNT = 8 /* one transfer */
+    DSM_WORD_KEEPER = 8, /* shared: of the sharers, the one that was exclusive last */
+    DSM_WORD_COUNT = 16  /* one transfer */
 };
 
 /* A message as it travels; a body follows DATA unless the page is zero. */
@@ -34,7 +36,8 @@ struct dsm_wire {
     uint16_t requester;
     uint16_t acks;
     uint8_t clean; /* DATA: the sender, exclusive, did not write. DONE: what DATA said */
-    uint8_t unused[3];
+    uint8_t marked; /* DATA, ACK of the keeper: ops->take_mark */
+    uint8_t unused[2];
 };
 
 /* A FWD or INV that is waiting for its turn. */
@@ -125,6 +128,7 @@ struct dsm {
     struct dsm_port port[MSG_NR];
 
     struct dsm_record *bucket[DSM_BUCKETS];
+    uint32_t nr_coming; /* pages on their way here */
     struct dsm_record *free_records;
     _Atomic(struct dsm_waiter *) waiters[DSM_WAITERS / DSM_WAITER_CHUNK];
 

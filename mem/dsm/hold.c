@@ -91,9 +91,12 @@ static void kick(struct dsm *d)
     messages_send_tick(d);
 }
 
+/* Now, or at a time that nobody waits for yet: the request was put off for a pin. */
 void hold_released(struct dsm *d, struct dsm_record *r)
 {
-    if (r->requested && may_go_at(r) == 0)
+    uint64_t at = r->requested ? may_go_at(r) : UINT64_MAX;
+
+    if (at == 0 || at < atomic_load_explicit(&d->next_try, memory_order_relaxed))
         kick(d);
 }
 

@@ -133,6 +133,8 @@ void rank_receive(struct dsm *d, rank_t from, enum dsm_message type, const struc
     enum rank_event event = event_of(r, type, wire);
     struct rank_input in = {.from = from, .wire = wire, .body = body};
 
+    if (wire->marked && d->config.ops->put_mark)
+        d->config.ops->put_mark(d->config.opaque, r->page);
     if (!is_request(event))
         rank_handle(d, r, event, &in);
     else if (r->requested || !protocol_rank[r->state][event].known)

@@ -10,6 +10,12 @@ static const enum dsm_state visible[RANK_NR_STATES] = {
 static const enum rank_state stable[] = {
     [DSM_INVALID] = RANK_I, [DSM_SHARED] = RANK_S, [DSM_EXCLUSIVE] = RANK_E};
 
+/* Is the page on its way here? */
+static bool is_coming(uint8_t state)
+{
+    return state != (uint8_t)stable[visible[state]];
+}
+
 static struct dsm_record **bucket_of(struct dsm *d, uint64_t page)
 {
     return &d->bucket[(page * 0x9e3779b97f4a7c15u) >> 32 & (DSM_BUCKETS - 1)];
@@ -54,7 +60,7 @@ struct dsm_record *record_get(struct dsm *d, uint64_t page)
 
 static bool in_use(const struct dsm_record *r)
 {
-    return r->state != (uint8_t)stable[visible[r->state]] || r->waiters != DSM_NOBODY ||
+    return is_coming(r->state) || r->waiters != DSM_NOBODY ||
            r->pinners || r->pins || r->holds || r->requested;
 }
 
@@ -70,13 +76,27 @@ void record_put(struct dsm *d, struct dsm_record *r)
     d->free_records = r;
 }
 
+/* Who is exclusive keeps the page until another rank is. */
+static bool keeps_in(const struct dsm *d, const struct dsm_record *r, enum rank_state state)
+{
+    return state == RANK_E || (visible[state] == DSM_SHARED && dsm_keeps(d, r->page));
+}
+
+static void tell_move(struct dsm *d, const struct dsm_record *r, bool keeps)
+{
+    if (d->config.ops->moves && keeps != dsm_keeps(d, r->page))
+        d->config.ops->moves(d->config.opaque, r->page, keeps);
+}
+
 void record_set_state(struct dsm *d, struct dsm_record *r, enum rank_state state)
 {
-    bool came = visible[state] > visible[r->state];
+    bool came = visible[state] > visible[r->state], keeps = keeps_in(d, r, state);
     uint32_t word = atomic_load_explicit(&d->word[r->page], memory_order_relaxed);
-    uint32_t now =
-        (word & ~(uint32_t)(DSM_WORD_STATE | DSM_WORD_WRITTEN)) | (uint32_t)(visible[state] + 1);
+    uint32_t now = (word & ~(uint32_t)(DSM_WORD_STATE | DSM_WORD_WRITTEN | DSM_WORD_KEEPER)) |
+                   (uint32_t)(visible[state] + 1) | (keeps ? DSM_WORD_KEEPER : 0);
 
+    tell_move(d, r, keeps);
+    d->nr_coming += (uint32_t)is_coming((uint8_t)state) - (uint32_t)is_coming(r->state);
     /* Who asked to write will. */
     if (state == RANK_E && r->state != RANK_IS && (came || (word & DSM_WORD_WRITTEN)))
         now |= DSM_WORD_WRITTEN;
@@ -95,7 +115,7 @@ void record_written(struct dsm *d, uint64_t page)
     /* A word of 0, as at the start, does not say that the page is exclusive. */
     atomic_store_explicit(&d->word[page],
                           atomic_load_explicit(&d->word[page], memory_order_relaxed) |
-                              (DSM_EXCLUSIVE + 1) | DSM_WORD_WRITTEN,
+                              (DSM_EXCLUSIVE + 1) | DSM_WORD_KEEPER | DSM_WORD_WRITTEN,
                           memory_order_release);
 }
 

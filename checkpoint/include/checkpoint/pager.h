@@ -17,7 +17,7 @@ struct ckpt_pager;
 struct ckpt_pager_config {
     const struct ckpt_image *image; /* stays open until the pager is destroyed */
     /* Where blocks go; its descriptor has only holes (where the image has nothing it stays so). take_dirty is not
-     * used. A space that the image does not have is empty. */
+     * used; `owns` says, always the same, which blocks are ours to bring. A space that the image does not have is empty. */
     struct ckpt_source target;
     unsigned nr_threads; /* prefetchers; 0: blocks come on demand only (tests) */
     void (*failed)(void *opaque); /* any thread; once */

@@ -30,7 +30,8 @@ struct ckpt_source {
     /* Was the (local) block written since the last snapshot? Clears the mark. */
     bool (*take_dirty)(void *opaque, uint64_t local);
     void (*set_guard)(void *opaque, struct sim_guard *guard);
-    /* Optional: is this part to write the block? (Of several ranks the owner of a page does.) */
+    /* Optional: is this part to write the block, at the cut? (Of several ranks the keeper of a page does.) What
+     * changes later the guard hears of (sim_guard_moves). */
     bool (*owns)(void *opaque, uint64_t local);
 };
 

@@ -47,6 +47,14 @@ struct dsm_enforce_ops {
     /* A peer broke the protocol (logged): the run must end. dsm_stop was done. May be NULL. Context: any; no
      * dsm lock held. */
     void (*failed)(void *opaque, const char *why);
+    /* All three for whoever saves memory; may be NULL. Context: any; the engine's lock is held: they return soon
+     * and take leaf locks only. */
+    /* The page becomes one that this rank keeps (dsm_keeps), or ceases to be: told before it is so. */
+    void (*moves)(void *opaque, uint64_t page, bool keeps);
+    /* A mark that the page's keeper has made goes with the page: it is taken here (no vCPU has the page any more)
+     * and put at the next keeper. */
+    bool (*take_mark)(void *opaque, uint64_t page);
+    void (*put_mark)(void *opaque, uint64_t page);
 };
 
 struct dsm_config {
@@ -73,6 +81,12 @@ void dsm_stop(struct dsm *d);
 
 /* The state of a page here, now. */
 enum dsm_state dsm_page_state(const struct dsm *d, uint64_t page);
+
+/* Is this the rank that answers for the page's contents? It is who was exclusive last. Exactly one rank while all are
+ * settled and none starts anything. Context: any. */
+bool dsm_keeps(const struct dsm *d, uint64_t page);
+/* Nothing that this rank asked for is under way. Context: any. */
+bool dsm_is_settled(struct dsm *d);
 
 /* A vCPU (number `waiter` < 65536 of this rank) is about to read (`write` false) or write the page. DSM_OK: it
  * may, until its next safepoint. DSM_WAIT: the vCPU leaves guest code, and tries again after granted(). A

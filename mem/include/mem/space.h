@@ -161,6 +161,8 @@ bool mem_page_waiting(const struct mem_space *s, uint32_t writer);
 void mem_set_guard(struct mem_space *s, struct sim_guard *guard);
 /* Was the page written since this was last asked? Clears the mark. Context: any. */
 bool mem_take_dirty(struct mem_space *s, uint64_t ram_offset);
+/* It was, on the rank that it came from. Context: any. */
+void mem_put_dirty(struct mem_space *s, uint64_t ram_offset);
 
 /* Marks the page of gpa as having code and returns who may still hold a write entry for it: 0 none,
  * n > 0 vCPU n-1 only, MEM_PAGE_WRITER_MANY any. The caller revokes those entries (and waits for the

@@ -3,7 +3,10 @@
  * A vCPU's instruction needs one or two pages. It fills its TLB through dsm_acquire as the real one
  * does, leaves when a page is on its way, and has to survive revokes at any step. All loads are
  * compared with what the last store anywhere wrote; bytes of invalid pages are poisoned, so that a
- * stale one is seen. */
+ * stale one is seen.
+ *
+ * Now and then everything stands still and an image of all memory begins (world_cut), as a checkpoint does it:
+ * while the ranks go on, each saves the pages that it kept at the cut, before they are written or leave. */
 #ifndef DSM_WORLD_H
 #define DSM_WORLD_H
 
@@ -49,6 +52,15 @@ struct world_rank {
         bool pinned, write;
         unsigned page;
     } pin[WORLD_PINS];
+    /* by page */
+    bool claimed[WORLD_PAGES]; /* saved, or not ours to save */
+    bool marked[WORLD_PAGES];  /* written since the cut */
+};
+
+/* What the ranks make of a cut, and what it must be. */
+struct world_image {
+    unsigned saved[WORLD_PAGES]; /* how often */
+    uint64_t bytes[WORLD_PAGES][512], want[WORLD_PAGES][512];
 };
 
 struct world {
@@ -57,6 +69,9 @@ struct world {
     struct ic_inproc *net;
     struct world_rank rank[WORLD_RANKS];
     uint64_t oracle[WORLD_PAGES][512];
+    bool written[WORLD_PAGES]; /* since the cut */
+    struct world_image image;
+    unsigned cuts;
     uint64_t failures;
 };
 
@@ -103,7 +118,48 @@ static inline void world_failed(void *opaque, const char *why)
     ((struct world_rank *)opaque)->world->failures++;
 }
 
-static const struct dsm_enforce_ops world_ops = {world_revoke, world_granted, world_failed};
+/* --- an image of one instant, made while everything goes on --- */
+
+static inline void world_save(struct world_rank *r, uint64_t page)
+{
+    struct world_image *image = &r->world->image;
+
+    r->claimed[page] = true;
+    if (!dsm_keeps(r->dsm, page))
+        return;
+    image->saved[page]++;
+    memcpy(image->bytes[page], r->bytes + page * 512, GUEST_PAGE_SIZE);
+}
+
+static inline void world_moves(void *opaque, uint64_t page, bool keeps)
+{
+    struct world_rank *r = opaque;
+
+    if (!keeps && !r->claimed[page])
+        world_save(r, page);
+    r->claimed[page] = true;
+}
+
+static inline bool world_take_mark(void *opaque, uint64_t page)
+{
+    struct world_rank *r = opaque;
+    bool marked = r->marked[page];
+
+    r->marked[page] = false;
+    return marked;
+}
+
+static inline void world_put_mark(void *opaque, uint64_t page)
+{
+    ((struct world_rank *)opaque)->marked[page] = true;
+}
+
+static const struct dsm_enforce_ops world_ops = {.revoke = world_revoke,
+                                                 .granted = world_granted,
+                                                 .failed = world_failed,
+                                                 .moves = world_moves,
+                                                 .take_mark = world_take_mark,
+                                                 .put_mark = world_put_mark};
 
 static inline struct world *world_create(uint64_t seed, unsigned nr_ranks, unsigned nr_cpus,
                                          unsigned nr_pages)
@@ -121,6 +177,7 @@ static inline struct world *world_create(uint64_t seed, unsigned nr_ranks, unsig
         r->world = w;
         r->rank = (rank_t)i;
         r->bytes = sim_zalloc_aligned(4096, nr_pages * GUEST_PAGE_SIZE);
+        memset(r->claimed, true, sizeof r->claimed); /* no image yet */
         assert_int_equal(ic_inproc_join(w->net, (rank_t)i, NULL, &r->ic), SIM_OK);
         struct dsm_config config = {.ic = r->ic,
                                     .nr_pages = nr_pages,
@@ -206,6 +263,9 @@ static inline void world_check_load(struct world *w, struct world_rank *r, unsig
 static inline void world_store(struct world *w, struct world_rank *r, unsigned page, unsigned word,
                                uint64_t value)
 {
+    if (!r->claimed[page])
+        world_save(r, page);
+    r->marked[page] = w->written[page] = true;
     r->bytes[page * 512 + word] = value;
     w->oracle[page][word] = value;
 }
@@ -280,6 +340,83 @@ static inline void world_run_cpu(struct world *w, struct world_rank *r, unsigned
     dsm_retired(r->dsm, c);
     cpu->busy = false;
     cpu->retired++;
+}
+
+static inline bool world_is_settled(struct world *w)
+{
+    for (unsigned i = 0; i < w->nr_ranks; i++)
+        if (!dsm_is_settled(w->rank[i].dsm))
+            return false;
+    return true;
+}
+
+static inline void world_settle(struct world *w)
+{
+    for (unsigned i = 0; i < w->nr_ranks; i++) {
+        struct world_rank *r = &w->rank[i];
+        for (unsigned k = 0; k < WORLD_PINS; k++)
+            if (r->pin[k].pinned)
+                dsm_unpin(r->dsm, r->pin[k].page);
+        memset(r->pin, 0, sizeof r->pin);
+    }
+    for (unsigned steps = 0; !world_is_settled(w); steps++) {
+        world_step(w);
+        if (steps > 100000)
+            world_fail(w, "pages never settle");
+    }
+}
+
+/* Each page has one rank that keeps it, which knows whether it was written. */
+static inline void world_check_keepers(struct world *w)
+{
+    for (unsigned page = 0; page < w->nr_pages; page++) {
+        unsigned keepers = 0, marks = 0;
+        for (unsigned i = 0; i < w->nr_ranks; i++) {
+            keepers += dsm_keeps(w->rank[i].dsm, page);
+            marks += w->rank[i].marked[page];
+            if (w->rank[i].marked[page] && !dsm_keeps(w->rank[i].dsm, page))
+                world_fail(w, "page %u: rank %u has its mark, but does not keep it", page, i);
+        }
+        if (keepers != 1 || marks != w->written[page])
+            world_fail(w, "page %u: %u ranks keep it, %u have marked it", page, keepers, marks);
+    }
+}
+
+static inline void world_end_image(struct world *w)
+{
+    for (unsigned i = 0; i < w->nr_ranks; i++)
+        for (unsigned page = 0; page < w->nr_pages; page++)
+            if (!w->rank[i].claimed[page])
+                world_save(&w->rank[i], page);
+    for (unsigned page = 0; w->cuts && page < w->nr_pages; page++)
+        if (w->image.saved[page] != 1 || memcmp(w->image.bytes[page], w->image.want[page], GUEST_PAGE_SIZE))
+            world_fail(w, "cut %u: page %u was saved %u times, or not as it was", w->cuts, page,
+                       w->image.saved[page]);
+}
+
+static inline void world_cut(struct world *w)
+{
+    world_settle(w);
+    world_check_keepers(w);
+    world_end_image(w);
+    memset(&w->image, 0, sizeof w->image);
+    memcpy(w->image.want, w->oracle, sizeof w->oracle);
+    memset(w->written, 0, sizeof w->written);
+    for (unsigned i = 0; i < w->nr_ranks; i++) {
+        memset(w->rank[i].claimed, 0, sizeof w->rank[i].claimed);
+        memset(w->rank[i].marked, 0, sizeof w->rank[i].marked);
+    }
+    w->cuts++;
+}
+
+/* The thread that writes an image comes to a page. */
+static inline void world_read_image(struct world *w)
+{
+    struct world_rank *r = &w->rank[world_random(w, w->nr_ranks)];
+    unsigned page = (unsigned)world_random(w, w->nr_pages);
+
+    if (!r->claimed[page])
+        world_save(r, page);
 }
 
 /* A device: pins what is here, reads or writes later, unpins. */

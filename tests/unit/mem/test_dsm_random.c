@@ -27,6 +27,10 @@ static void any_step(struct world *w, unsigned messages)
         world_run_device(w, r);
     else if (world_random(w, 16) == 0)
         dsm_tick(r->dsm);
+    else if (world_random(w, 64) == 0)
+        world_read_image(w);
+    else if (world_random(w, 256) == 0)
+        world_cut(w);
     else
         world_run_cpu(w, r, (unsigned)world_random(w, w->nr_cpus));
     if (world_random(w, 4) == 0)
@@ -50,6 +54,8 @@ static void run(uint64_t seed, unsigned nr_ranks, unsigned nr_cpus, unsigned nr_
             world_fail(w, "%llu of %u instructions in %llu steps", (unsigned long long)retired(w),
                        goal, (unsigned long long)step);
     }
+    world_cut(w);
+    world_cut(w);
     if (w->failures)
         world_fail(w, "the protocol was broken");
     world_destroy(w);

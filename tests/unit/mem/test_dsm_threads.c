@@ -54,7 +54,7 @@ static void failed(void *opaque, const char *why)
     fail_msg("%s", why);
 }
 
-static const struct dsm_enforce_ops ops = {revoke, granted, failed};
+static const struct dsm_enforce_ops ops = {.revoke = revoke, .granted = granted, .failed = failed};
 
 /* In guest code: one increment, or the page is on its way. */
 static bool increment(struct cpu *cpu, unsigned page)

@@ -10,6 +10,7 @@
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 #include "sim-core/types.h"
+#include "tools.h"
 
 struct cli {
     struct config *config;
@@ -270,6 +271,11 @@ static enum sim_status apply_keep(struct cli *cli, const char *option, const cha
     return cli->config->checkpoint.keep ? SIM_OK : option_reject(option, value, "keeps no image");
 }
 
+static enum sim_status apply_symbols(struct cli *cli, const char *option, const char *value)
+{
+    return tools_add_symbols(cli->config, option, value);
+}
+
 /* --- devices --- */
 
 static enum sim_status apply_serial(struct cli *cli, const char *option, const char *value)
@@ -424,6 +430,13 @@ static const struct cli_option options[] = {
     {"keep", "N", "of the images keep the newest N and what they need", CALL(apply_keep), RESTORE},
     {"control", "SOCKET", "take commands there: partita checkpoint, or JSON", STRING(control),
      RESTORE},
+
+    GROUP("Looking into the guest"),
+    {"perfmap", NULL, "write /tmp/perf-PID.map, so that perf names translated code", FLAG(tools.perf_map),
+     RESTORE},
+    {"jitdump", NULL, "write jit-PID.dump for perf inject --jit", FLAG(tools.jitdump), RESTORE},
+    {"symbols", "FILE[,base=ADDR]", "names of guest addresses: an ELF file, or nm's, System.map's or\n"
+     "kallsyms' lines; repeat it for more", CALL(apply_symbols), RESTORE},
 
     GROUP("When it ends"),
     {"timeout", "TIME", "end after 60, 90s, 2m, 1h of host time: exit code 124",

@@ -25,6 +25,13 @@ void config_numa_fini(struct config_numa *numa)
     *numa = (struct config_numa){0};
 }
 
+static void config_tools_fini(struct config_tools *t)
+{
+    for (unsigned i = 0; i < t->nr_symbols; i++)
+        sim_free(t->symbols[i].file);
+    sim_free(t->symbols);
+}
+
 void config_fini(struct config *c)
 {
     char **strings[] = {&c->cpu,      &c->kernel, &c->initrd,      &c->append, &c->bios, &c->dtb,
@@ -42,6 +49,7 @@ void config_fini(struct config *c)
     for (unsigned i = 0; i < c->nr_serials; i++)
         sim_free(c->serial[i]);
     config_numa_fini(&c->numa);
+    config_tools_fini(&c->tools);
     sim_free(c->harts_per_rank);
     sim_free(c->tree.fdt);
     *c = (struct config){0};
@@ -183,6 +191,18 @@ static void put_checkpoint(const struct config *c, FILE *out)
             k->keep, k->incremental ? "true" : "false");
 }
 
+static void put_tools(const struct config_tools *t, FILE *out)
+{
+    if (t->nr_symbols)
+        fputs("symbols:\n", out);
+    for (unsigned i = 0; i < t->nr_symbols; i++) {
+        put_string(out, "  - ", "file", t->symbols[i].file);
+        fprintf(out, "    base: %#" PRIx64 "\n", t->symbols[i].bias);
+    }
+    put_flag(out, "perfmap", t->perf_map);
+    put_flag(out, "jitdump", t->jitdump);
+}
+
 void config_dump(const struct config *c, FILE *out)
 {
     const struct {
@@ -211,6 +231,7 @@ void config_dump(const struct config *c, FILE *out)
         fprintf(out, "timeout_ns: %" PRIu64 "\n", c->timeout_ns);
     put_string(out, "", "expect", c->expect);
     put_checkpoint(c, out);
+    put_tools(&c->tools, out);
     put_flag(out, "state_hash", c->state_hash);
     put_flag(out, "stats", c->stats);
     put_flag(out, "no_reboot", c->no_reboot);

@@ -63,6 +63,16 @@ struct config_checkpoint {
     bool incremental;
 };
 
+/* Looking into the guest: profiles, traces, plugins (tools.h). */
+struct config_tools {
+    bool perf_map, jitdump;
+    struct config_symbols {
+        char *file;
+        uint64_t bias; /* added to its addresses */
+    } *symbols;
+    unsigned nr_symbols;
+};
+
 struct config {
     uint32_t smp;      /* harts, 1..CONFIG_MAX_HARTS */
     uint64_t memory;   /* bytes */
@@ -100,6 +110,7 @@ struct config {
     bool demo;
     struct config_tree tree;
     struct config_checkpoint checkpoint;
+    struct config_tools tools;
     char *control;                    /* path of the control socket; NULL: none */
     bool state_hash;                  /* print a hash of RAM and all states at the end */
     bool dump_config;                 /* print this configuration and exit */

@@ -177,6 +177,20 @@ enum sim_status option_reject(const char *option, const char *value, const char 
     return SIM_ERR_INVALID;
 }
 
+enum sim_status parse_u64(const char *option, const char *text, uint64_t *out)
+{
+    char *end;
+
+    errno = 0;
+    unsigned long long v = strtoull(text, &end, 0);
+    if (!isdigit((unsigned char)text[0]) || *end || errno) {
+        sim_error("%s: '%s' is not a number", option, text);
+        return SIM_ERR_INVALID;
+    }
+    *out = v;
+    return SIM_OK;
+}
+
 enum sim_status parse_u32(const char *option, const char *text, uint32_t *out)
 {
     char *end;

@@ -44,6 +44,7 @@ enum sim_status option_reject(const char *option, const char *value, const char 
 /* Values that stand alone. All log with the option's name and the text. */
 enum sim_status parse_u32(const char *option, const char *text, uint32_t *out) SIM_MUST_CHECK;
 enum sim_status parse_bool(const char *option, const char *text, bool *out) SIM_MUST_CHECK;
+enum sim_status parse_u64(const char *option, const char *text, uint64_t *out) SIM_MUST_CHECK;
 /* "512" (times `unit`), "1G", "1.5G", "64k"; binary multiples. */
 enum sim_status parse_size(const char *option, const char *text, uint64_t unit,
                            uint64_t *out) SIM_MUST_CHECK;

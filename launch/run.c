@@ -30,6 +30,7 @@
 #include "sim-core/log.h"
 #include "stats.h"
 #include "terminal.h"
+#include "tools.h"
 #include "sim-core/timer.h"
 #include "world.h"
 
@@ -53,6 +54,7 @@ struct run {
     struct checkpointer *checkpointer;
     struct sim_timer *every; /* the next checkpoint by time */
     struct control *control;
+    struct tools *tools;
     bool stopped;            /* by the control socket; I/O thread */
     uint64_t start_ns, cpu_ns;
     unsigned threads;
@@ -345,6 +347,8 @@ static enum sim_status set_up_machine(struct run *r)
         ranks_set_up_begin(r->ranks);
     }
     enum sim_status status = machine_create(r->sim, c, r->ranks, &r->machine);
+    if (status == SIM_OK)
+        status = tools_create(r->machine->cpus, c, r->ic ? ic_rank(r->ic) : 0, &r->tools);
     if (r->ranks)
         status = ranks_set_up_end(r->ranks, status);
     SIM_TRY(status);
@@ -513,6 +517,7 @@ static void tear_down(struct run *r)
     }
     if (r->machine)
         machine_destroy(r->machine);
+    tools_destroy(r->tools);
     ranks_destroy(r->ranks);
     progress_destroy(r->progress); /* these two listen to the machine's outputs */
     expect_destroy(r->expect);
@@ -728,6 +733,8 @@ static int run_logical_ranks(const struct config *config)
 
 static int run_ranks(const struct config *config, const struct sim_log_kept *said)
 {
+    if (tools_prepare(config) != SIM_OK)
+        return EXIT_CODE_USAGE;
     if (ic_mpi_wanted() && config->ranks <= 1)
         return run_mpi_rank(config, said);
     sim_log_write_kept(said);
@@ -774,6 +781,8 @@ int run_restored(const struct config *config, struct restore *restore)
         sim_error("restore: images are restored on one rank; start it without mpirun");
         return EXIT_CODE_USAGE;
     }
+    if (tools_prepare(config) != SIM_OK)
+        return EXIT_CODE_USAGE;
     return run_machine(&r);
 }
 

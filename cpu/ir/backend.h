@@ -83,6 +83,13 @@ struct ir_code {
     uint32_t dead;        /* leaves for a look-up: what the entry of a dead region jumps to */
     uint32_t host_bytes;  /* of instructions */
     uint32_t exits, nr_exits; /* struct ir_code_exit[] */
+    uint32_t map, nr_map;     /* struct ir_map_row[], by rising host address; 0 unless asked for (ir_host_want_map) */
+};
+
+/* From this host instruction of a region on (bytes behind its entry) the code belongs to that origin. */
+struct ir_map_row {
+    uint32_t host;
+    uint32_t origin;
 };
 
 /* Executable memory, written through `rw`, run through `rx`. */
@@ -107,6 +114,8 @@ bool ir_host_has(const struct ir_host *host, enum ir_op op, enum ir_type type, u
 /* Emits at cache->used and advances it. False: the cache is full, or the region does not fit. */
 bool ir_host_emit(struct ir_host *host, const struct ir_region *r, const struct ir_alloc *al,
                   void *owner, struct ir_code *out);
+/* From now on regions come with a map of their host code: for profilers. */
+void ir_host_want_map(struct ir_host *host, bool on);
 /* Runs code (entry of a region, an address in rx) for state.pc until it leaves. */
 enum ir_leave ir_host_enter(struct ir_host *host, void *state, const void *code);
 /* Patching while others run the code. `at` is the RW address of an exit's displacement. */

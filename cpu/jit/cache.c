@@ -1,4 +1,5 @@
-/* Code memory: one memfd mapped twice, so that no page is ever writable and executable at once. */
+/* Code memory: shared pages mapped twice, so that no page is ever writable and executable at once. They are
+ * anonymous, not a memfd's: perf looks into a perf map (observe/perf_map.c) only for code that belongs to no file. */
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -7,21 +8,29 @@
 
 #define SETTLE_BYTES (1ull << 20)
 
+/* The pages of a shared mapping at another address, too; MAP_FAILED: no. */
+static void *map_again(void *pages, uint64_t size)
+{
+    void *p = mremap(pages, 0, size, MREMAP_MAYMOVE);
+
+    if (p != MAP_FAILED && mprotect(p, size, PROT_READ | PROT_EXEC) < 0) {
+        munmap(p, size);
+        p = MAP_FAILED;
+    }
+    return p;
+}
+
 enum sim_status jit_cache_create(struct ir_cache *c, uint64_t size)
 {
-    int fd = memfd_create("partita-code", MFD_CLOEXEC);
+    void *rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-    if (fd < 0 || ftruncate(fd, (off_t)size) < 0) {
+    if (rw == MAP_FAILED) {
         sim_error("cannot create %llu MiB of code memory: %m", (unsigned long long)(size >> 20));
-        if (fd >= 0)
-            close(fd);
         return SIM_ERR_NOMEM;
     }
-    void *rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    void *rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    close(fd);
-    *c = (struct ir_cache){rw == MAP_FAILED ? NULL : rw, rx == MAP_FAILED ? NULL : rx, size, 0, 0};
-    if (c->rw && c->rx)
+    void *rx = map_again(rw, size);
+    *c = (struct ir_cache){rw, rx == MAP_FAILED ? NULL : rx, size, 0, 0};
+    if (c->rx)
         return SIM_OK;
     sim_warn("this host gives no executable memory (%m): the guest is interpreted, which is slow");
     jit_cache_destroy(c);

@@ -43,6 +43,9 @@ struct jit_region {
     uint64_t lines;               /* of 64 bytes in the page that its code comes from */
     uint64_t exit_lines;          /* that its exits lead to */
     struct ir_code code;
+    gva_t va_page;                /* where it was when it was translated, for listeners; */
+    uint32_t hart;                /* who asked for it, and in what privilege */
+    uint8_t priv;
     struct ir_code_exit *incoming; /* RW addresses */
     uint8_t loc[IR_NR_GLOBALS];    /* host register of each global */
     uint8_t global[32];            /* the global in each host register (FP: + 16) */
@@ -87,7 +90,15 @@ struct jit_hart {
     enum rv_exec result; /* after IR_LEAVE_HELPER */
 };
 
+/* Is told of each region when it is published: perf maps, traces. Context: the registry lock is held;
+ * listeners come and go while no vCPU runs. */
+struct jit_listener {
+    void (*region)(struct jit_listener *l, const struct jit *jit, const struct jit_region *r);
+    struct jit_listener *next;
+};
+
 struct jit {
+    struct jit_listener *listeners; /* mostly none */
     struct rv_machine *machine;
     struct sim *sim;
     struct mem_space *space;
@@ -140,6 +151,8 @@ void jit_publish(struct jit *jit, struct jit_region *r);
 void jit_link(struct jit *jit, struct ir_code_exit *exit_rw, struct jit_region *target);
 void jit_registry_clear(struct jit *jit);
 extern const struct mem_code_ops jit_code_ops;
+void jit_add_listener(struct jit *jit, struct jit_listener *l);
+void jit_remove_listener(struct jit *jit, struct jit_listener *l);
 
 /* --- translate.c --- */
 enum jit_translated { JIT_TRANSLATED, JIT_NOT_NOW, JIT_NEVER, JIT_FULL };

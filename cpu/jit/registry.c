@@ -144,6 +144,24 @@ void jit_publish(struct jit *jit, struct jit_region *r)
     r->tries = earlier_tries(r->next, r);
     /* F2: the region is complete; pairs with F1 */
     atomic_store_explicit(bucket, r, memory_order_release);
+    for (struct jit_listener *l = jit->listeners; SIM_UNLIKELY(l); l = l->next)
+        l->region(l, jit, r);
+}
+
+void jit_add_listener(struct jit *jit, struct jit_listener *l)
+{
+    l->next = jit->listeners;
+    jit->listeners = l;
+}
+
+void jit_remove_listener(struct jit *jit, struct jit_listener *l)
+{
+    for (struct jit_listener **at = &jit->listeners; *at; at = &(*at)->next) {
+        if (*at == l) {
+            *at = l->next;
+            return;
+        }
+    }
 }
 
 static void kill_region(struct jit *jit, struct jit_region *r)

@@ -189,6 +189,9 @@ static struct jit_region *new_region(const struct builder *b, struct rv_hart *h,
     struct jit_region *r = sim_zalloc(sizeof *r + ir->nr_origins * sizeof r->origin[0]);
 
     r->gpa = gpa_page + s->insn[0].offset;
+    r->va_page = h->pc & GUEST_PAGE_MASK;
+    r->hart = h->vcpu.index;
+    r->priv = h->priv;
     r->uses_fp = b->t.uses_fp;
     r->fp_on = h->fp_on;
     r->frm = h->frm;

@@ -157,6 +157,7 @@ struct rv_machine {
     struct sim *sim;
     struct mem_space *space;
     struct jit *jit;   /* NULL: interpreter only */
+    struct code_log *code_log; /* cpu/code_log.h; NULL: none */
     uint64_t timebase_hz;
     _Atomic uint64_t time_offset; /* rv_machine_set_time_offset */
     struct rv_hart **harts; /* by index; hartids need not be dense */

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "code_log.h"
 #include "csr_bits.h"
 #include "hart.h"
 #include "jit.h"
@@ -36,6 +37,7 @@ void rv_machine_destroy(struct rv_machine *m)
 {
     if (!m)
         return;
+    code_log_destroy(m->code_log, m->jit);
     if (m->jit)
         jit_destroy(m->jit);
     for (uint32_t i = 0; i < m->nr_harts; i++)

@@ -378,6 +378,14 @@ static void emit_end(struct emit *e, const struct ir_insn *i, unsigned next)
     }
 }
 
+/* What comes next is of this origin. A map that is full ends early. */
+static void note_origin(struct emit *e, unsigned origin)
+{
+    if (!e->host->want_map || e->nr_map == MAX_MAP || (e->nr_map && e->map[e->nr_map - 1].origin == origin))
+        return;
+    e->map[e->nr_map++] = (struct ir_map_row){(uint32_t)(e->a.p - e->entry), origin};
+}
+
 static void emit_insns(struct emit *e, unsigned block, unsigned from, unsigned next)
 {
     const struct ir_block *b = &e->r->block[block];
@@ -386,6 +394,7 @@ static void emit_insns(struct emit *e, unsigned block, unsigned from, unsigned n
     for (unsigned k = from; k < b->first + b->nr; k++) {
         const struct ir_insn *i = &e->r->insn[k];
         e->index = k;
+        note_origin(e, i->origin);
         if (ir_op_info[i->op].flags & IRF_END)
             emit_end(e, i, next);
         else
@@ -465,6 +474,7 @@ static void emit_block(struct emit *e, unsigned block)
     e->index = b->first;
     e->dirty = b->dirty_in;
     e->label[block] = e->a.p;
+    note_origin(e, b->first_origin);
     if (block || b->loop_head) {
         if (b->loop_head)
             charge(e, b, COLD_BUDGET);
@@ -498,6 +508,7 @@ static void emit_cold_one(struct emit *e, const struct cold *c)
     e->block = c->block;
     e->index = c->index;
     e->dirty = c->dirty;
+    note_origin(e, e->r->insn[c->index].origin);
     for (unsigned n = 0; n < 2; n++)
         if (c->from[n] && !e->a.overflow)
             x86_patch(c->from[n], e->a.p);
@@ -559,6 +570,23 @@ static void emit_exits(struct emit *e, struct ir_code *out)
     }
 }
 
+static void emit_map(struct emit *e, struct ir_code *out)
+{
+    size_t bytes = e->nr_map * sizeof e->map[0];
+
+    if (!bytes)
+        return;
+    x86_align(&e->a, 8);
+    out->map = (uint32_t)(e->a.p - e->host->cache->rw);
+    out->nr_map = e->nr_map;
+    if ((size_t)(e->a.end - e->a.p) < bytes) {
+        e->a.overflow = true;
+        return;
+    }
+    memcpy(e->a.p, e->map, bytes);
+    e->a.p += bytes;
+}
+
 static void emit_dead_entry(struct emit *e, struct ir_code *out)
 {
     for (unsigned n = 0; n < e->r->nr_guards && !e->a.overflow; n++)
@@ -590,7 +618,7 @@ static void begin(struct emit *e, struct ir_host *host, const struct ir_region *
         e->fp |= al->global[g] != IR_LOC_MEMORY;
     for (unsigned t = 0; t < r->nr_temps; t++)
         e->fp |= ir_type_is_fp(r->temp_type[t]);
-    e->nr_cold = e->nr_sites = e->nr_exits = e->nr_block_fixes = 0;
+    e->nr_cold = e->nr_sites = e->nr_exits = e->nr_block_fixes = e->nr_map = 0;
 }
 
 bool ir_host_emit(struct ir_host *host, const struct ir_region *r, const struct ir_alloc *al,
@@ -601,6 +629,8 @@ bool ir_host_emit(struct ir_host *host, const struct ir_region *r, const struct 
     begin(e, host, r, al, owner);
     x86_align(&e->a, 16);
     out->entry = (uint32_t)(e->a.p - host->cache->rw);
+    e->entry = e->a.p;
+    note_origin(e, 0);
     emit_base(e);
     out->inner = (uint32_t)(e->a.p - host->cache->rw);
     emit_entry(e);
@@ -615,6 +645,7 @@ bool ir_host_emit(struct ir_host *host, const struct ir_region *r, const struct 
         x86_patch(e->block_fix[n].at, e->label[e->block_fix[n].block]);
     emit_sites(e);
     emit_exits(e, out);
+    emit_map(e, out);
     if (e->a.overflow)
         return false;
     out->end = (uint32_t)(e->a.p - host->cache->rw);

@@ -453,6 +453,11 @@ void ir_host_destroy(struct ir_host *h)
     sim_free(h);
 }
 
+void ir_host_want_map(struct ir_host *h, bool on)
+{
+    h->want_map = on;
+}
+
 const struct ir_regfile *ir_host_regfile(const struct ir_host *h)
 {
     return &h->regfile;

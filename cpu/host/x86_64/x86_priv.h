@@ -49,6 +49,7 @@ struct ir_host {
     struct x86_runtime rt;
     uint32_t host_mxcsr;
     uint32_t next_slot[2][NR_SLOT_SIZES]; /* of the soft TLB's slots: [write] */
+    bool want_map;
     struct emit *emit; /* working storage of ir_host_emit */
 };
 
@@ -97,7 +98,8 @@ enum {
     MAX_COLD = 2 * IR_MAX_INSNS,
     MAX_SITES = 3 * IR_MAX_INSNS,
     MAX_EXIT_SITES = 4 * IR_MAX_BLOCKS,
-    MAX_BLOCK_FIXES = 8 * IR_MAX_BLOCKS
+    MAX_BLOCK_FIXES = 8 * IR_MAX_BLOCKS,
+    MAX_MAP = 4 * IR_MAX_INSNS
 };
 
 struct emit {
@@ -123,6 +125,9 @@ struct emit {
     struct site_fix site[MAX_SITES];
     struct exit_fix exit[MAX_EXIT_SITES];
     struct block_fix block_fix[MAX_BLOCK_FIXES];
+    const uint8_t *entry;
+    unsigned nr_map;
+    struct ir_map_row map[MAX_MAP];
 };
 
 /* --- operands (emit.c) --- */

@@ -58,5 +58,7 @@ extern const struct dev_driver aclint_sswi_driver;
 extern const struct dev_driver plic_driver;
 extern const struct dev_driver pci_host_driver;
 extern const struct dev_driver virtio_mmio_driver;
+extern const struct dev_driver acpi_pm_driver;
+extern const struct dev_driver mc146818_driver;
 
 #endif

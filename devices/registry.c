@@ -14,6 +14,8 @@ static const struct dev_driver *const drivers[] = {
     &plic_driver,
     &pci_host_driver,
     &virtio_mmio_driver,
+    &acpi_pm_driver,
+    &mc146818_driver,
     NULL,
 };
 

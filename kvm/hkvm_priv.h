@@ -53,6 +53,7 @@ struct hkvm_machine {
     struct sim *sim;
     struct mem_space *space;
     uint32_t nr_vcpus, nr_added;
+    uint64_t slice_ns; /* a turn takes at least this */
     struct hkvm_vcpu **vcpu;
     int kvm, vm;
     uint32_t nr_msrs; /* of the host's list of MSRs that are state */

@@ -7,6 +7,10 @@
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
+/* A guest's instructions cannot be counted: a budget is time, at a guess of one instruction a nanosecond, and not less
+ * than makes the entry (30 to 50 us on a slow host) small. Bounds what vCPUs of the same thread wait for. */
+enum { SLICE_NS = 4000000 };
+
 /* Three pages that KVM needs on Intel hosts for real mode, and one for its identity map: below the BIOS at the end of 4
  * GiB, where no machine has RAM. */
 enum { IDENTITY_MAP = 0xfffbc000, TSS = 0xfffbd000 };
@@ -106,8 +110,12 @@ enum sim_status hkvm_machine_create(const struct hkvm_config *config, struct hkv
     }
     struct hkvm_machine *m = sim_new(struct hkvm_machine);
 
-    *m = (struct hkvm_machine){
-        .sim = config->sim, .space = config->space, .nr_vcpus = config->nr_vcpus, .kvm = kvm, .vm = -1};
+    *m = (struct hkvm_machine){.sim = config->sim,
+                               .space = config->space,
+                               .nr_vcpus = config->nr_vcpus,
+                               .slice_ns = config->slice_ns ? config->slice_ns : SLICE_NS,
+                               .kvm = kvm,
+                               .vm = -1};
     m->vcpu = sim_new_array(struct hkvm_vcpu *, config->nr_vcpus);
     enum sim_status status = check_config(config, &host);
     if (status == SIM_OK)

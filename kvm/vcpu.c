@@ -18,10 +18,6 @@
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
-/* A guest's instructions cannot be counted: a budget is time, at a guess of one instruction a nanosecond, and not less
- * than makes the entry (30 to 50 us on a slow host) small. Bounds what an executor's pause waits for. */
-enum { SLICE_MIN_NS = 4000000 };
-
 static int kick_signal(void)
 {
     return SIGRTMIN + 6;
@@ -158,7 +154,7 @@ static enum vcpu_exit vcpu_run(struct vcpu *v, uint64_t budget)
 
     if (!bind_to_thread(h))
         return VCPU_EXIT_END;
-    arm_slice(h, budget > SLICE_MIN_NS ? budget : SLICE_MIN_NS);
+    arm_slice(h, budget > h->m->slice_ns ? budget : h->m->slice_ns);
     while (run_once(h, &why))
         ;
     arm_slice(h, 0);

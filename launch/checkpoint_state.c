@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "kvm/hkvm.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
@@ -66,6 +67,16 @@ static void add_harts(struct machine *m, struct machine_objects *o)
     }
 }
 
+/* Interrupt controllers and clock before the vCPUs. */
+static void add_kvm(struct machine *m, struct machine_objects *o)
+{
+    add(o, sim_strdup("vm"), hkvm_machine_state_desc(), m->kvm);
+    for (uint32_t i = 0; i < m->sim->nr_vcpus; i++) {
+        struct vcpu *v = m->sim->vcpus[i];
+        add(o, sim_asprintf("cpu/%u", i), v->ops->state, hkvm_vcpu_state_object(v));
+    }
+}
+
 void machine_objects_list(struct machine *m, struct machine_state *state,
                           struct machine_objects *out)
 {
@@ -78,7 +89,10 @@ void machine_objects_list(struct machine *m, struct machine_state *state,
         struct device *d = m->devices[i];
         add(&o, unique_name(&o, "device", d->label), d->ops->state, d);
     }
-    add_harts(m, &o);
+    if (m->kvm)
+        add_kvm(m, &o);
+    else
+        add_harts(m, &o);
     *out = o;
 }
 

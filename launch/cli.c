@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "accel.h"
 #include "numa.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
@@ -119,6 +120,15 @@ static enum sim_status check_machine_settings(struct keyvals *kv)
 
 static enum sim_status apply_accel(struct cli *cli, const char *option, const char *value);
 
+static enum sim_status set_machine(struct config *c, const char *option, const char *type)
+{
+    c->x86 = strcmp(type, "virt-x86") == 0;
+    if (c->x86 || strcmp(type, "virt") == 0)
+        return SIM_OK;
+    return option_reject(option, type, "is not a machine (there are 'virt' and 'virt-x86'; other machines are "
+                                       "described by -dtb FILE)");
+}
+
 static enum sim_status apply_machine(struct cli *cli, const char *option, const char *value)
 {
     struct keyvals kv;
@@ -129,9 +139,8 @@ static enum sim_status apply_machine(struct cli *cli, const char *option, const 
     type = keyvals_take(&kv, "type");
     dump = keyvals_take(&kv, "dumpdtb");
     accel = keyvals_take(&kv, "accel");
-    if (type && strcmp(type, "virt") != 0)
-        status = option_reject(option, type, "is not a machine (there is 'virt'; other machines are "
-                                      "described by -dtb FILE)");
+    if (type)
+        status = set_machine(cli->config, option, type);
     if (status == SIM_OK && dump)
         config_set_string(&cli->config->dump_dtb, dump);
     if (status == SIM_OK && accel)
@@ -146,30 +155,15 @@ static enum sim_status apply_machine(struct cli *cli, const char *option, const 
 
 static enum sim_status apply_accel(struct cli *cli, const char *option, const char *value)
 {
-    static const struct {
-        const char *name;
-        bool jit;
-    } engines[] = {{"jit", true}, {"tcg", true}, {"interp", false}};
-    static const char *const ignored[] = {"thread", "tb-size", "split-wx", "one-insn-per-tb", NULL};
+    static const char *const ignored[] = {"thread", "tb-size", "split-wx", "one-insn-per-tb", "kernel-irqchip", NULL};
     struct keyvals kv;
-    enum sim_status status;
-    const char *name;
 
     SIM_TRY(keyvals_parse(option, value, "accel", &kv));
     keyvals_ignore(&kv, ignored);
-    name = keyvals_take(&kv, "accel");
-    status = keyvals_check(&kv);
-    if (status == SIM_OK) {
-        status = SIM_ERR_NOTFOUND;
-        for (size_t i = 0; name && i < SIM_ARRAY_LEN(engines); i++) {
-            if (strcmp(name, engines[i].name) == 0) {
-                cli->config->jit = engines[i].jit;
-                status = SIM_OK;
-            }
-        }
-        if (status != SIM_OK)
-            status = option_reject(option, name ? name : value, "is not an engine (jit or interp)");
-    }
+    const char *list = keyvals_take(&kv, "accel");
+    enum sim_status status = keyvals_check(&kv);
+    if (status == SIM_OK)
+        status = accel_parse(option, list ? list : value, cli->config);
     keyvals_fini(&kv);
     return status;
 }
@@ -370,8 +364,8 @@ static enum sim_status apply_nothing(struct cli *cli, const char *option, const 
 
 static const struct cli_option options[] = {
     GROUP("Machine"),
-    {"machine", "virt[,dumpdtb=FILE]", "the machine; 'virt' is register-compatible with QEMU's",
-     CALL(apply_machine)},
+    {"machine", "virt|virt-x86", "RISC-V, register-compatible with QEMU's machine of that name\n"
+     "(default); or x86-64 on the host's KVM", CALL(apply_machine)},
     {"M", "virt", NULL, CALL(apply_machine)},
     {"cpu", "rv64[,EXT=on|off...]", "extensions of the harts: -cpu rv64,sv57=off,zacas=off",
      STRING(cpu)},
@@ -404,8 +398,8 @@ static const struct cli_option options[] = {
      "chardev:ID; repeat it for more ports", CALL(apply_serial), RESTORE},
 
     GROUP("How it runs"),
-    {"accel", "jit|interp", "translate guest code (default) or interpret it", CALL(apply_accel),
-     RESTORE},
+    {"accel", "jit|interp|kvm", "translate guest code (default), interpret it, or the host's\n"
+     "KVM; kvm:jit takes the first that can be had", CALL(apply_accel), RESTORE},
     {"threads", "N", "host threads that run the harts (default: host CPUs)", CALL(apply_threads),
      RESTORE},
     {"ranks", "N[,seed=S]", "spread the machine over N ranks inside this process\n"
@@ -580,6 +574,11 @@ static enum sim_status check_whole(const struct config *c)
          "--clock virtual counts the instructions of one thread: leave --threads away"},
         {c->virtual_clock && c->ranks > 1,
          "--clock virtual counts the instructions of one thread: leave --ranks away"},
+        {c->x86 && (c->dtb || c->bios || c->demo || c->numa.nr_nodes || c->virtual_clock || c->ranks > 1),
+         "-M virt-x86 has no -dtb, -bios, --demo, -numa, --clock virtual or --ranks"},
+        {c->x86 && c->cpu && strcmp(c->cpu, "host") != 0, "-M virt-x86: its CPU is the host's (-cpu host)"},
+        {c->x86 && !c->tree.fdt && !c->kernel && !c->dump_dtb && !c->dump_config,
+         "nothing to run: -M virt-x86 needs -kernel FILE"},
         {!c->dtb && c->ranks > c->smp, "--ranks: each rank needs a hart of its own: raise -smp"},
         {(c->checkpoint.every_ns || c->checkpoint.keep || c->checkpoint.incremental) &&
              !c->checkpoint.dir,
@@ -624,7 +623,8 @@ static enum sim_status complete(struct cli *cli)
     if (c->nr_serials == 0)
         c->serial[c->nr_serials++] =
             sim_strdup(c->virtconsole && strcmp(c->virtconsole, "stdio") == 0 ? "null" : "stdio");
-    return check_whole(c);
+    SIM_TRY(check_whole(c));
+    return c->dump_dtb ? SIM_OK : accel_choose(c);
 }
 
 /* A port of the image's machine is replaced by the first -serial. */
@@ -653,6 +653,8 @@ enum cli_action cli_parse_restore(int argc, char *const *argv, struct config *c)
         status = apply_word(&cli, argc, argv, &i);
     if (status == SIM_OK && !cli.help)
         status = check_whole(c);
+    if (status == SIM_OK && !cli.help)
+        status = accel_choose(c);
     if (status == SIM_OK && !cli.help)
         return CLI_RUN;
     config_fini(c);
@@ -720,7 +722,7 @@ void cli_print_restore_help(FILE *out)
 void cli_print_run_help(FILE *out)
 {
     fputs("Usage: partita run [OPTION...]\n"
-          "Emulates a 64-bit RISC-V machine and runs a kernel, firmware or bare-metal program.\n"
+          "Runs a kernel, firmware or bare-metal program on a 64-bit RISC-V machine, or an x86-64 one on KVM.\n"
           "Options are written as QEMU's, with one dash or two.\n",
           out);
     for (size_t i = 0; i < SIM_ARRAY_LEN(options); i++) {

@@ -210,14 +210,14 @@ void config_dump(const struct config *c, FILE *out)
     } boot[] = {{"cpu", c->cpu},       {"dtb", c->dtb},       {"bios", c->bios},
                 {"kernel", c->kernel}, {"initrd", c->initrd}, {"append", c->append}};
 
-    fputs(c->dtb ? "machine: dtb\n" : "machine: virt\n", out);
+    fprintf(out, "machine: %s\n", c->dtb ? "dtb" : c->x86 ? "virt-x86" : "virt");
     fprintf(out, "smp: %" PRIu32 "\nmemory: %" PRIu64 "\n", c->smp, c->memory);
     for (size_t i = 0; i < SIM_ARRAY_LEN(boot); i++)
         put_string(out, "", boot[i].key, boot[i].value);
     put_numa(c, out);
     put_flag(out, "demo", c->demo);
     put_devices(c, out);
-    fprintf(out, "accel: %s\n", c->jit ? "jit" : "interp");
+    fprintf(out, "accel: %s\n", c->kvm ? "kvm" : c->jit ? "jit" : "interp");
     fprintf(out, "clock: %s\n", c->virtual_clock ? "virtual" : "host");
     fprintf(out, "threads: %u\n", c->threads);
     fprintf(out, "ranks: %u\n", c->ranks ? c->ranks : 1);

@@ -21,6 +21,8 @@ enum {
 #define CONFIG_RAM_BASE 0x80000000ull /* of the machine virt */
 
 enum config_bind { CONFIG_BIND_AUTO, CONFIG_BIND_OFF, CONFIG_BIND_ON };
+/* What runs the vCPUs: accel.h. */
+enum config_accel { CONFIG_ACCEL_JIT, CONFIG_ACCEL_INTERP, CONFIG_ACCEL_KVM };
 enum config_bus { CONFIG_BUS_PCI, CONFIG_BUS_MMIO };
 
 struct config_drive {
@@ -74,6 +76,7 @@ struct config_tools {
 };
 
 struct config {
+    bool x86;          /* machine virt-x86 */
     uint32_t smp;      /* harts, 1..CONFIG_MAX_HARTS */
     uint64_t memory;   /* bytes */
     char *cpu;         /* -cpu text, NULL = "rv64" */
@@ -93,7 +96,9 @@ struct config {
     char *virtconsole;                /* chardev spec; NULL: no virtio console */
     bool rng;                         /* virtio-rng */
     enum config_bus rng_bus;
-    bool jit;
+    enum config_accel accel[4]; /* as wished, in order */
+    unsigned nr_accels;         /* 0: the machine's default */
+    bool jit, kvm;              /* what it came to */
     bool virtual_clock;
     unsigned threads;                 /* executors (of each rank), 0 = by the host */
     unsigned ranks;                   /* logical ranks in this process, 0 or 1: one, or as started by mpirun */

@@ -131,17 +131,23 @@ static enum sim_status add_segment(const struct input_file *f, struct elf_image 
     return SIM_OK;
 }
 
+/* Header and place of the program headers. */
+static enum sim_status read_header(const struct input_file *f, Elf64_Ehdr *h)
+{
+    if (f->size < sizeof *h) {
+        input_file_error(f, "is cut short: an ELF header has %zu bytes, the file %" PRIu64, sizeof *h,
+                         f->size);
+        return SIM_ERR_FORMAT;
+    }
+    return input_file_read(f, 0, h, sizeof *h);
+}
+
 enum sim_status elf_read(const struct input_file *f, uint16_t machine, struct elf_image *out)
 {
     Elf64_Ehdr h;
     struct elf_image image = {0};
 
-    if (f->size < sizeof h) {
-        input_file_error(f, "is cut short: an ELF header has %zu bytes, the file %" PRIu64, sizeof h,
-                         f->size);
-        return SIM_ERR_FORMAT;
-    }
-    SIM_TRY(input_file_read(f, 0, &h, sizeof h));
+    SIM_TRY(read_header(f, &h));
     SIM_TRY(check_header(f, &h, machine));
     if (h.e_phoff > f->size || f->size - h.e_phoff < (uint64_t)h.e_phnum * sizeof(Elf64_Phdr)) {
         input_file_error(f, "is cut short: %u program headers at %#" PRIx64 ", the file has %#"
@@ -164,6 +170,55 @@ enum sim_status elf_read(const struct input_file *f, uint16_t machine, struct el
         return SIM_ERR_FORMAT;
     }
     *out = image;
+    return SIM_OK;
+}
+
+/* --- notes --- */
+
+static uint64_t note_padded(uint32_t len)
+{
+    return ((uint64_t)len + 3) & ~3ull;
+}
+
+/* Within one segment of notes, whose place in the file has been checked. */
+static enum sim_status search_notes(const struct input_file *f, const Elf64_Phdr *p, const char *owner, uint32_t type,
+                                    void *out, size_t len, bool *found)
+{
+    const size_t owner_len = strlen(owner) + 1;
+    uint64_t at = p->p_offset, end = p->p_offset + p->p_filesz;
+    char name[16];
+    Elf64_Nhdr n;
+
+    while (!*found && end - at >= sizeof n) {
+        SIM_TRY(input_file_read(f, at, &n, sizeof n));
+        at += sizeof n;
+        uint64_t desc = note_padded(n.n_namesz), size = desc + note_padded(n.n_descsz);
+        if (size > end - at)
+            return SIM_OK;
+        if (n.n_type == type && n.n_namesz == owner_len && owner_len <= sizeof name && n.n_descsz >= len) {
+            SIM_TRY(input_file_read(f, at, name, owner_len));
+            *found = memcmp(name, owner, owner_len) == 0;
+            if (*found)
+                SIM_TRY(input_file_read(f, at + desc, out, len));
+        }
+        at += size;
+    }
+    return SIM_OK;
+}
+
+enum sim_status elf_find_note(const struct input_file *f, const char *owner, uint32_t type, void *out, size_t len,
+                              bool *found)
+{
+    Elf64_Ehdr h;
+
+    *found = false;
+    SIM_TRY(read_header(f, &h));
+    for (unsigned i = 0; i < h.e_phnum && !*found; i++) {
+        Elf64_Phdr p;
+        SIM_TRY(input_file_read(f, phdr_offset(&h, i), &p, sizeof p));
+        if (p.p_type == PT_NOTE && p.p_filesz <= f->size && p.p_offset <= f->size - p.p_filesz)
+            SIM_TRY(search_notes(f, &p, owner, type, out, len, found));
+    }
     return SIM_OK;
 }
 

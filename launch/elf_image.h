@@ -26,6 +26,9 @@ struct elf_image {
 bool elf_is_elf(const struct input_file *f);
 /* `machine`: EM_RISCV, EM_X86_64; another one's file is refused. */
 enum sim_status elf_read(const struct input_file *f, uint16_t machine, struct elf_image *out) SIM_MUST_CHECK;
+/* Of a file that elf_read took: the first `len` bytes of the note of that owner and type. *found says whether there is one that is as long. */
+enum sim_status elf_find_note(const struct input_file *f, const char *owner, uint32_t type, void *out, size_t len,
+                              bool *found) SIM_MUST_CHECK;
 /* Moves a position-independent image so that it begins at `base`. */
 void elf_move(struct elf_image *image, gpa_t base);
 

@@ -17,6 +17,7 @@
 #include "linux_image.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
+#include "virt_x86.h"
 
 #define MIB (1ull << 20)
 #define GIB (1ull << 30)
@@ -414,6 +415,8 @@ static enum sim_status load(struct loader *l)
 
 enum sim_status loader_load(struct machine *m)
 {
+    if (m->kvm)
+        return virt_x86_load(m);
     struct loader *l = sim_new(struct loader);
     enum sim_status status;
 

@@ -14,10 +14,12 @@
 #include <unistd.h>
 
 #include "fdt_walk.h"
+#include "kvm/hkvm.h"
 #include "numa.h"
 #include "ranks.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
+#include "virt_x86.h"
 
 enum { FDT_MAX_BYTES = 64 << 20, FDT_SLACK = 16384, MAX_HARTS = 4096 };
 
@@ -29,6 +31,7 @@ struct builder {
         struct vcpu *hart; /* a cpu's interrupt controller */
         struct device *device;
         const struct dev_driver *driver;
+        bool ioapic; /* KVM's */
     } *target; /* parallel to walk.index */
     unsigned nr_uarts;
 };
@@ -332,7 +335,17 @@ static int sbi_getc(void *opaque)
 
 static const struct rv_sbi_ops sbi_ops = {.putc = sbi_putc, .getc = sbi_getc};
 
-static enum sim_status create_cpus(struct builder *b)
+/* vCPUs of KVM, whose interrupt controller is a node without registers. */
+static enum sim_status create_x86_cpus(struct builder *b)
+{
+    int node = fdt_path_offset(b->m->fdt, "/soc/ioapic");
+
+    if (node >= 0)
+        remember(b, node, (struct target){.ioapic = true});
+    return virt_x86_create_cpus(b->m, count_harts(b));
+}
+
+static enum sim_status create_harts(struct builder *b)
 {
     struct machine *m = b->m;
     int cpus = fdt_path_offset(m->fdt, "/cpus");
@@ -352,6 +365,11 @@ static enum sim_status create_cpus(struct builder *b)
     return add_harts(b);
 }
 
+static enum sim_status create_cpus(struct builder *b)
+{
+    return virt_x86_is_tree(b->m->fdt) ? create_x86_cpus(b) : create_harts(b);
+}
+
 /* --- devices --- */
 
 static struct irq_line line_to(struct builder *b, const struct fdt_irq *irq)
@@ -360,6 +378,8 @@ static struct irq_line line_to(struct builder *b, const struct fdt_irq *irq)
 
     if (!t || irq->number == UINT32_MAX)
         return (struct irq_line){0};
+    if (t->ioapic)
+        return hkvm_machine_irq(b->m->kvm, irq->number);
     if (t->hart)
         return irq->number < 64 ? rv_hart_irq(t->hart, irq->number) : (struct irq_line){0};
     if (t->device && t->driver->input)
@@ -451,8 +471,8 @@ static enum sim_status add_device(struct builder *b, int node, const struct dev_
     struct dev_args args = {.sim = m->sim,
                             .space = m->space,
                             .label = fdt_walk_name(&b->walk, node),
-                            .timebase_hz = rv_machine_timebase(m->cpus),
-                            .time_moved = time_moved,
+                            .timebase_hz = m->cpus ? rv_machine_timebase(m->cpus) : 0,
+                            .time_moved = m->cpus ? time_moved : NULL,
                             .time_opaque = m->cpus,
                             .prop_u32 = prop_u32,
                             .node = &ref};
@@ -670,6 +690,8 @@ static enum sim_status build_virt(struct machine *m)
     const struct part_range ram = {CONFIG_RAM_BASE, m->config->memory};
     struct config c = *m->config;
 
+    if (c.x86)
+        return virt_x86_build_fdt(&c, &m->fdt);
     if (!m->ranks)
         return virt_build_fdt(m->config, &m->fdt);
     SIM_TRY(ranks_plan(m->ranks, c.smp, &ram, 1));
@@ -729,6 +751,11 @@ void machine_reset(struct machine *m)
 {
     for (unsigned i = 0; i < m->nr_devices; i++)
         dev_reset(m->devices[i]);
+    if (m->kvm) {
+        if (hkvm_machine_reset(m->kvm) != SIM_OK)
+            sim_request_end(m->sim, SIM_END_ERROR, 0);
+        return;
+    }
     for (uint32_t i = 0; i < m->sim->nr_vcpus; i++)
         rv_hart_reset(m->sim->vcpus[i]);
 }
@@ -758,6 +785,7 @@ void machine_destroy(struct machine *m)
     destroy_backends(m);
     if (m->cpus)
         rv_machine_destroy(m->cpus);
+    hkvm_machine_destroy(m->kvm);
     mem_space_destroy(m->space);
     sim_free(m->fdt);
     sim_free(m);

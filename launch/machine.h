@@ -14,6 +14,7 @@
 #include "sim-core/sim.h"
 
 struct ranks;
+struct hkvm_machine;
 
 /* Where harts start; what the loader found out, and what other ranks are told. */
 struct machine_boot {
@@ -27,7 +28,8 @@ struct machine {
     struct mem_space *space;
     struct ranks *ranks;        /* NULL: the whole machine is here */
     struct machine_boot boot;
-    struct rv_machine *cpus;
+    struct rv_machine *cpus;    /* NULL: the vCPUs are KVM's */
+    struct hkvm_machine *kvm;   /* NULL: they are RISC-V */
     struct vcpu *boot_hart;     /* lowest hartid */
     uint64_t boot_hartid;
     bool builtin_sbi;

@@ -46,10 +46,11 @@ static void show(struct progress *p)
     uint64_t now = sim_host_ns(), insns = progress_insns(p->sim);
     double span = (double)(now - p->last_ns) / 1e9;
     char line[128];
-    int n = snprintf(line, sizeof line,
-                     "\r\033[Kbooting: %.1f s, %" PRIu64 " M instructions, %.0f MIPS",
-                     (double)(now - p->start_ns) / 1e9, insns / 1000000,
-                     (double)(insns - p->last_insns) / 1e6 / span);
+    int n = snprintf(line, sizeof line, "\r\033[Kbooting: %.1f s", (double)(now - p->start_ns) / 1e9);
+
+    if (insns) /* on KVM nobody counts them */
+        n += snprintf(line + n, sizeof line - (size_t)n, ", %" PRIu64 " M instructions, %.0f MIPS", insns / 1000000,
+                      (double)(insns - p->last_insns) / 1e6 / span);
 
     p->last_ns = now;
     p->last_insns = insns;

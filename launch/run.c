@@ -32,6 +32,7 @@
 #include "terminal.h"
 #include "tools.h"
 #include "sim-core/timer.h"
+#include "virt_x86.h"
 #include "world.h"
 
 /* Owner: the launch thread; `wanted` is written by any. */
@@ -357,13 +358,21 @@ static enum sim_status set_up_machine(struct run *r)
     return load(r);
 }
 
+static unsigned nr_executors(const struct run *r)
+{
+    if (r->config->virtual_clock)
+        return 1; /* counted instructions are a clock only when one thread counts */
+    if (r->ranks)
+        return ranks_nr_executors(r->ranks);
+    if (r->machine->kvm && !r->config->threads)
+        return r->sim->nr_vcpus; /* each waits in the kernel, on its thread */
+    return r->config->threads;
+}
+
 static enum sim_status start_executors(struct run *r)
 {
     struct executor_config config = {
-        /* Counted instructions are a clock only when one thread counts. */
-        .nr_threads = r->config->virtual_clock ? 1
-                      : r->ranks               ? ranks_nr_executors(r->ranks)
-                                               : r->config->threads,
+        .nr_threads = nr_executors(r),
         .on_start = r->ranks && ranks_binds(r->ranks) ? ranks_bind_executor : NULL,
         .on_start_opaque = r->ranks,
         .cursor = r->restore ? restore_cursor(r->restore) : 0,
@@ -760,7 +769,9 @@ static int dump_dtb(const struct config *c)
 {
     void *fdt = NULL;
     enum sim_status status =
-        c->dtb ? machine_read_fdt(c->dtb, &fdt) : virt_build_fdt(c, &fdt);
+        c->dtb   ? machine_read_fdt(c->dtb, &fdt)
+        : c->x86 ? virt_x86_build_fdt(c, &fdt)
+                 : virt_build_fdt(c, &fdt);
 
     if (status == SIM_OK)
         status = loader_set_bootargs(&fdt, c->append);

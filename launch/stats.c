@@ -34,7 +34,9 @@ static void print_run(const struct stats_input *in, FILE *out)
 
     fprintf(out, "  time           %.3f s wall, %.3f s host CPU, %u thread%s (%s)\n",
             seconds(in->wall_ns), seconds(in->cpu_ns), in->threads, in->threads == 1 ? "" : "s",
-            in->jit ? "jit" : "interp");
+            in->machine->kvm ? "kvm" : in->jit ? "jit" : "interp");
+    if (in->machine->kvm)
+        return; /* nobody counts instructions there */
     fprintf(out, "  instructions   %" PRIu64 ", %.1f MIPS of wall time, %.1f of CPU time\n", insns,
             mips(insns, in->wall_ns), mips(insns, in->cpu_ns));
 }
@@ -44,7 +46,7 @@ static void print_harts(const struct sim *sim, FILE *out)
     for (uint32_t i = 0; i < sim->nr_vcpus && i < MAX_HART_LINES; i++) {
         const struct vcpu_stats *s = &sim->vcpus[i]->stats;
         fprintf(out, "  hart %-4" PRIu32 "      %" PRIu64 " instructions", i, s->insns);
-        if (s->run_ns)
+        if (s->run_ns && s->insns)
             fprintf(out, ", %.1f MIPS while it ran (%.3f s)", mips(s->insns, s->run_ns),
                     seconds(s->run_ns));
         fputc('\n', out);
@@ -105,9 +107,11 @@ void stats_print(const struct stats_input *in, FILE *out)
 {
     fputs("statistics\n", out);
     print_run(in, out);
-    print_harts(in->machine->sim, out);
+    if (in->machine->cpus)
+        print_harts(in->machine->sim, out);
     print_exits(in->machine->sim, out);
-    print_cpu(in->machine->cpus, out);
+    if (in->machine->cpus)
+        print_cpu(in->machine->cpus, out);
     print_regions(in->machine->space, out);
     fflush(out);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fdt_tree.h"
 #include "machine.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
@@ -18,76 +19,10 @@ enum { INT_SSI = 1, INT_MSI = 3, INT_MTI = 7, INT_SEI = 9, INT_MEI = 11 };
 /* Each CLINT serves at most 4095 harts (its MSWI registers end at 0x4000). */
 enum { CLINT_HARTS = 4095 };
 
-/* Writes into one growing blob; the first error sticks, as libfdt's sequential writer demands. */
-struct tree {
-    void *fdt;
-    int error;
-};
-
-static void check(struct tree *t, int error)
-{
-    if (!t->error)
-        t->error = error;
-}
-
-static void begin(struct tree *t, const char *name)
-{
-    check(t, fdt_begin_node(t->fdt, name));
-}
-
-static void begin_at(struct tree *t, const char *name, uint64_t addr)
-{
-    char buf[64];
-
-    snprintf(buf, sizeof buf, "%s@%llx", name, (unsigned long long)addr);
-    begin(t, buf);
-}
-
-static void end(struct tree *t)
-{
-    check(t, fdt_end_node(t->fdt));
-}
-
-static void str(struct tree *t, const char *name, const char *value)
-{
-    check(t, fdt_property_string(t->fdt, name, value));
-}
-
-static void u32(struct tree *t, const char *name, uint32_t value)
-{
-    check(t, fdt_property_u32(t->fdt, name, value));
-}
-
-static void flag(struct tree *t, const char *name)
-{
-    check(t, fdt_property(t->fdt, name, NULL, 0));
-}
-
-static void cells(struct tree *t, const char *name, const uint32_t *cell, unsigned n)
-{
-    fdt32_t *be;
-    void *p;
-
-    check(t, fdt_property_placeholder(t->fdt, name, (int)(n * sizeof(*be)), &p));
-    if (t->error)
-        return;
-    be = p;
-    for (unsigned i = 0; i < n; i++)
-        be[i] = cpu_to_fdt32(cell[i]);
-}
-
-static void reg(struct tree *t, uint64_t base, uint64_t size)
-{
-    const uint32_t cell[] = {(uint32_t)(base >> 32), (uint32_t)base, (uint32_t)(size >> 32),
-                             (uint32_t)size};
-
-    cells(t, "reg", cell, 4);
-}
-
 static void plic_irq(struct tree *t, uint32_t irq)
 {
-    u32(t, "interrupt-parent", PHANDLE_PLIC);
-    u32(t, "interrupts", irq);
+    tree_u32(t, "interrupt-parent", PHANDLE_PLIC);
+    tree_u32(t, "interrupts", irq);
 }
 
 /* A list of NUL-terminated names: of what the hart has, or has not. An empty one is left out. */
@@ -105,56 +40,56 @@ static void isa_names(struct tree *t, const char *property, const char *(*name_o
         }
     }
     if (len)
-        check(t, fdt_property(t->fdt, property, list, (int)len));
+        tree_check(t, fdt_property(t->fdt, property, list, (int)len));
 }
 
 /* Which NUMA node this cpu or memory belongs to. */
 static void numa_node(struct tree *t, const struct config *config, uint32_t node)
 {
     if (config->numa.nr_nodes)
-        u32(t, "numa-node-id", node);
+        tree_u32(t, "numa-node-id", node);
 }
 
 static void cpu(struct tree *t, const struct config *config, uint32_t hart, const struct rv_isa *isa)
 {
     char text[512];
 
-    begin_at(t, "cpu", hart);
-    str(t, "device_type", "cpu");
-    str(t, "status", "okay");
-    str(t, "compatible", "riscv");
-    u32(t, "reg", hart);
+    tree_begin_at(t, "cpu", hart);
+    tree_str(t, "device_type", "cpu");
+    tree_str(t, "status", "okay");
+    tree_str(t, "compatible", "riscv");
+    tree_u32(t, "reg", hart);
     numa_node(t, config, config->numa.nr_nodes ? config->numa.hart_node[hart] : 0);
     rv_isa_format(isa, text, sizeof text);
-    str(t, "riscv,isa", text);
-    str(t, "riscv,isa-base", "rv64i");
+    tree_str(t, "riscv,isa", text);
+    tree_str(t, "riscv,isa-base", "rv64i");
     isa_names(t, "riscv,isa-extensions", rv_ext_isa_name, isa, true);
     isa_names(t, "partita,without", rv_ext_option_name, isa, false);
-    str(t, "mmu-type", rv_isa_mmu_type(isa));
+    tree_str(t, "mmu-type", rv_isa_mmu_type(isa));
     if (rv_isa_has(isa, RV_EXT_ZICBOM))
-        u32(t, "riscv,cbom-block-size", 64);
+        tree_u32(t, "riscv,cbom-block-size", 64);
     if (rv_isa_has(isa, RV_EXT_ZICBOP))
-        u32(t, "riscv,cbop-block-size", 64);
+        tree_u32(t, "riscv,cbop-block-size", 64);
     if (rv_isa_has(isa, RV_EXT_ZICBOZ))
-        u32(t, "riscv,cboz-block-size", 64);
-    begin(t, "interrupt-controller");
-    u32(t, "#interrupt-cells", 1);
-    flag(t, "interrupt-controller");
-    str(t, "compatible", "riscv,cpu-intc");
-    u32(t, "phandle", PHANDLE_CPU_INTC + hart);
-    end(t);
-    end(t);
+        tree_u32(t, "riscv,cboz-block-size", 64);
+    tree_begin(t, "interrupt-controller");
+    tree_u32(t, "#interrupt-cells", 1);
+    tree_flag(t, "interrupt-controller");
+    tree_str(t, "compatible", "riscv,cpu-intc");
+    tree_u32(t, "phandle", PHANDLE_CPU_INTC + hart);
+    tree_end(t);
+    tree_end(t);
 }
 
 static void cpus(struct tree *t, const struct config *config, const struct rv_isa *isa)
 {
-    begin(t, "cpus");
-    u32(t, "#address-cells", 1);
-    u32(t, "#size-cells", 0);
-    u32(t, "timebase-frequency", 10000000);
+    tree_begin(t, "cpus");
+    tree_u32(t, "#address-cells", 1);
+    tree_u32(t, "#size-cells", 0);
+    tree_u32(t, "timebase-frequency", 10000000);
     for (uint32_t i = 0; i < config->smp; i++)
         cpu(t, config, i, isa);
-    end(t);
+    tree_end(t);
 }
 
 /* interrupts-extended of a device with two lines per hart, for harts [first, first + n). */
@@ -167,76 +102,76 @@ static void hart_lines(struct tree *t, uint32_t first, uint32_t n, uint32_t irq_
         cell[i * 4 + 1] = irq_a;
         cell[i * 4 + 3] = irq_b;
     }
-    cells(t, "interrupts-extended", cell, n * 4);
+    tree_cells(t, "interrupts-extended", cell, n * 4);
     sim_free(cell);
 }
 
 static void clints(struct tree *t, uint32_t smp)
 {
     for (uint32_t first = 0, base = 0x2000000; first < smp; first += CLINT_HARTS, base += 0x10000) {
-        begin_at(t, "clint", base);
-        check(t, fdt_property(t->fdt, "compatible", "sifive,clint0\0riscv,clint0", 26));
-        reg(t, base, 0x10000);
+        tree_begin_at(t, "clint", base);
+        tree_check(t, fdt_property(t->fdt, "compatible", "sifive,clint0\0riscv,clint0", 26));
+        tree_reg(t, base, 0x10000);
         hart_lines(t, first, smp - first < CLINT_HARTS ? smp - first : CLINT_HARTS, INT_MSI,
                    INT_MTI);
-        end(t);
+        tree_end(t);
     }
 }
 
 static void plic(struct tree *t, uint32_t smp)
 {
-    begin_at(t, "plic", 0xc000000);
-    check(t, fdt_property(t->fdt, "compatible", "sifive,plic-1.0.0\0riscv,plic0", 30));
-    reg(t, 0xc000000, 0x200000 + (uint64_t)smp * 2 * 0x1000);
-    u32(t, "#interrupt-cells", 1);
-    u32(t, "#address-cells", 0);
-    flag(t, "interrupt-controller");
+    tree_begin_at(t, "plic", 0xc000000);
+    tree_check(t, fdt_property(t->fdt, "compatible", "sifive,plic-1.0.0\0riscv,plic0", 30));
+    tree_reg(t, 0xc000000, 0x200000 + (uint64_t)smp * 2 * 0x1000);
+    tree_u32(t, "#interrupt-cells", 1);
+    tree_u32(t, "#address-cells", 0);
+    tree_flag(t, "interrupt-controller");
     hart_lines(t, 0, smp, INT_MEI, INT_SEI);
-    u32(t, "riscv,ndev", PLIC_NDEV);
-    u32(t, "phandle", PHANDLE_PLIC);
-    end(t);
+    tree_u32(t, "riscv,ndev", PLIC_NDEV);
+    tree_u32(t, "phandle", PHANDLE_PLIC);
+    tree_end(t);
 }
 
 static void syscon_action(struct tree *t, const char *name, const char *compatible, uint32_t value)
 {
-    begin(t, name);
-    str(t, "compatible", compatible);
-    u32(t, "regmap", PHANDLE_TEST);
-    u32(t, "offset", 0);
-    u32(t, "value", value);
-    end(t);
+    tree_begin(t, name);
+    tree_str(t, "compatible", compatible);
+    tree_u32(t, "regmap", PHANDLE_TEST);
+    tree_u32(t, "offset", 0);
+    tree_u32(t, "value", value);
+    tree_end(t);
 }
 
 static void uart(struct tree *t)
 {
-    begin_at(t, "serial", 0x10000000);
-    str(t, "compatible", "ns16550a");
-    reg(t, 0x10000000, 0x100);
-    u32(t, "clock-frequency", 3686400);
+    tree_begin_at(t, "serial", 0x10000000);
+    tree_str(t, "compatible", "ns16550a");
+    tree_reg(t, 0x10000000, 0x100);
+    tree_u32(t, "clock-frequency", 3686400);
     plic_irq(t, IRQ_UART);
-    end(t);
+    tree_end(t);
 }
 
 static void small_devices(struct tree *t)
 {
     uart(t);
-    begin_at(t, "test", 0x100000);
-    check(t, fdt_property(t->fdt, "compatible", "sifive,test1\0sifive,test0\0syscon", 33));
-    reg(t, 0x100000, 0x1000);
-    u32(t, "phandle", PHANDLE_TEST);
-    end(t);
-    begin_at(t, "rtc", 0x101000);
-    str(t, "compatible", "google,goldfish-rtc");
-    reg(t, 0x101000, 0x1000);
+    tree_begin_at(t, "test", 0x100000);
+    tree_check(t, fdt_property(t->fdt, "compatible", "sifive,test1\0sifive,test0\0syscon", 33));
+    tree_reg(t, 0x100000, 0x1000);
+    tree_u32(t, "phandle", PHANDLE_TEST);
+    tree_end(t);
+    tree_begin_at(t, "rtc", 0x101000);
+    tree_str(t, "compatible", "google,goldfish-rtc");
+    tree_reg(t, 0x101000, 0x1000);
     plic_irq(t, IRQ_RTC);
-    end(t);
+    tree_end(t);
     for (unsigned i = 0; i < NR_VIRTIO; i++) {
-        begin_at(t, "virtio_mmio", 0x10001000 + i * 0x1000);
-        str(t, "compatible", "virtio,mmio");
-        reg(t, 0x10001000 + i * 0x1000, 0x1000);
+        tree_begin_at(t, "virtio_mmio", 0x10001000 + i * 0x1000);
+        tree_str(t, "compatible", "virtio,mmio");
+        tree_reg(t, 0x10001000 + i * 0x1000, 0x1000);
         plic_irq(t, IRQ_VIRTIO + i);
-        flag(t, "dma-coherent");
-        end(t);
+        tree_flag(t, "dma-coherent");
+        tree_end(t);
     }
 }
 
@@ -255,8 +190,8 @@ static void pcie_interrupt_map(struct tree *t)
             c[5] = IRQ_PCIE + (slot + pin - 1) % 4;
         }
     }
-    cells(t, "interrupt-map", map, SIM_ARRAY_LEN(map));
-    cells(t, "interrupt-map-mask", mask, 4);
+    tree_cells(t, "interrupt-map", map, SIM_ARRAY_LEN(map));
+    tree_cells(t, "interrupt-map-mask", mask, 4);
 }
 
 static void pcie(struct tree *t, const struct config *config)
@@ -270,39 +205,39 @@ static void pcie(struct tree *t, const struct config *config)
         0x43000000, h, l,          h, l,          (uint32_t)(PCIE_HIGH_SIZE >> 32), 0, /* 64 bit, prefetchable */
     };
 
-    begin_at(t, "pci", 0x30000000);
-    str(t, "compatible", "pci-host-ecam-generic");
+    tree_begin_at(t, "pci", 0x30000000);
+    tree_str(t, "compatible", "pci-host-ecam-generic");
     numa_node(t, config, 0); /* where the devices are: the first rank */
-    str(t, "device_type", "pci");
-    u32(t, "#address-cells", 3);
-    u32(t, "#size-cells", 2);
-    u32(t, "#interrupt-cells", 1);
-    u32(t, "linux,pci-domain", 0);
-    cells(t, "bus-range", bus_range, 2);
-    flag(t, "dma-coherent");
-    reg(t, 0x30000000, 0x10000000);
-    cells(t, "ranges", ranges, SIM_ARRAY_LEN(ranges));
+    tree_str(t, "device_type", "pci");
+    tree_u32(t, "#address-cells", 3);
+    tree_u32(t, "#size-cells", 2);
+    tree_u32(t, "#interrupt-cells", 1);
+    tree_u32(t, "linux,pci-domain", 0);
+    tree_cells(t, "bus-range", bus_range, 2);
+    tree_flag(t, "dma-coherent");
+    tree_reg(t, 0x30000000, 0x10000000);
+    tree_cells(t, "ranges", ranges, SIM_ARRAY_LEN(ranges));
     pcie_interrupt_map(t);
-    end(t);
+    tree_end(t);
 }
 
 static void chosen(struct tree *t)
 {
-    begin(t, "aliases");
-    str(t, "serial0", "/soc/serial@10000000");
-    end(t);
-    begin(t, "chosen");
-    str(t, "stdout-path", "/soc/serial@10000000");
-    end(t);
+    tree_begin(t, "aliases");
+    tree_str(t, "serial0", "/soc/serial@10000000");
+    tree_end(t);
+    tree_begin(t, "chosen");
+    tree_str(t, "stdout-path", "/soc/serial@10000000");
+    tree_end(t);
 }
 
 static void memory(struct tree *t, const struct config *config, const struct config_numa_ram *ram)
 {
-    begin_at(t, "memory", ram->base);
-    str(t, "device_type", "memory");
-    reg(t, ram->base, ram->size);
+    tree_begin_at(t, "memory", ram->base);
+    tree_str(t, "device_type", "memory");
+    tree_reg(t, ram->base, ram->size);
     numa_node(t, config, ram->node);
-    end(t);
+    tree_end(t);
 }
 
 static void memories(struct tree *t, const struct config *config)
@@ -326,38 +261,38 @@ static void distance_map(struct tree *t, const struct config_numa *numa)
         cell[3 * i + 1] = i % n;
         cell[3 * i + 2] = numa->distance[i];
     }
-    begin(t, "distance-map");
-    str(t, "compatible", "numa-distance-map-v1");
-    cells(t, "distance-matrix", cell, 3 * n * n);
-    end(t);
+    tree_begin(t, "distance-map");
+    tree_str(t, "compatible", "numa-distance-map-v1");
+    tree_cells(t, "distance-matrix", cell, 3 * n * n);
+    tree_end(t);
     sim_free(cell);
 }
 
 static void whole_tree(struct tree *t, const struct config *config, const struct rv_isa *isa)
 {
-    begin(t, "");
-    u32(t, "#address-cells", 2);
-    u32(t, "#size-cells", 2);
-    str(t, "compatible", "riscv-virtio");
-    str(t, "model", "riscv-virtio,partita");
+    tree_begin(t, "");
+    tree_u32(t, "#address-cells", 2);
+    tree_u32(t, "#size-cells", 2);
+    tree_str(t, "compatible", "riscv-virtio");
+    tree_str(t, "model", "riscv-virtio,partita");
     chosen(t);
     memories(t, config);
     cpus(t, config, isa);
     if (config->numa.nr_nodes)
         distance_map(t, &config->numa);
-    begin(t, "soc");
-    u32(t, "#address-cells", 2);
-    u32(t, "#size-cells", 2);
-    str(t, "compatible", "simple-bus");
-    flag(t, "ranges");
+    tree_begin(t, "soc");
+    tree_u32(t, "#address-cells", 2);
+    tree_u32(t, "#size-cells", 2);
+    tree_str(t, "compatible", "simple-bus");
+    tree_flag(t, "ranges");
     clints(t, config->smp);
     plic(t, config->smp);
     small_devices(t);
     pcie(t, config);
-    end(t);
+    tree_end(t);
     syscon_action(t, "poweroff", "syscon-poweroff", 0x5555);
     syscon_action(t, "reboot", "syscon-reboot", 0x7777);
-    end(t);
+    tree_end(t);
 }
 
 enum sim_status virt_build_fdt(const struct config *config, void **fdt)
@@ -372,13 +307,13 @@ enum sim_status virt_build_fdt(const struct config *config, void **fdt)
         sim_free(t.fdt);
         return status;
     }
-    check(&t, fdt_create(t.fdt, (int)size));
-    check(&t, fdt_finish_reservemap(t.fdt));
+    tree_check(&t, fdt_create(t.fdt, (int)size));
+    tree_check(&t, fdt_finish_reservemap(t.fdt));
     whole_tree(&t, config, &isa);
-    check(&t, fdt_finish(t.fdt));
+    tree_check(&t, fdt_finish(t.fdt));
     SIM_BUG_ON(t.error, "building the device tree of %u harts: %s", config->smp,
                fdt_strerror(t.error));
-    check(&t, fdt_open_into(t.fdt, t.fdt, (int)size));
+    tree_check(&t, fdt_open_into(t.fdt, t.fdt, (int)size));
     *fdt = t.fdt;
     return SIM_OK;
 }

@@ -97,6 +97,9 @@ void dev_reset(struct device *d);
 enum sim_status unimplemented_create(const struct dev_args *args,
                                      struct device **out) SIM_MUST_CHECK;
 
+/* What a guest writes into SLP_TYP of "partita,acpi-pm" to turn the machine off (its firmware says so in \_S5). */
+enum { DEV_ACPI_S5 = 5 };
+
 /* --- buses whose devices come from the command line, not from the tree --- */
 
 /* What plugs into a virtio transport: see devices/virtio.h. */

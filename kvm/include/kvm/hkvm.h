@@ -58,6 +58,7 @@ struct hkvm_config {
     struct sim *sim;
     struct mem_space *space; /* RAM sealed; borrowed */
     uint32_t nr_vcpus;       /* 1..HKVM_MAX_VCPUS: CPUID tells the topology */
+    uint64_t slice_ns;       /* how long a turn is at least; 0: short, for vCPUs that share a thread */
 };
 
 /* VM, memory slots, interrupt controllers, PIT. Logs why not. Context: launch. */

@@ -1,0 +1,99 @@
+/* The choice of an engine: what is wanted, in order, and what this machine on this host can have. */
+#include "accel.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "keyval.h"
+#include "kvm/hkvm.h"
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+
+static const struct {
+    const char *name;
+    enum config_accel accel;
+} engines[] = {{"jit", CONFIG_ACCEL_JIT}, {"tcg", CONFIG_ACCEL_JIT}, {"interp", CONFIG_ACCEL_INTERP},
+               {"kvm", CONFIG_ACCEL_KVM}};
+
+static const char *engine_name(enum config_accel accel)
+{
+    for (size_t i = 0; i < SIM_ARRAY_LEN(engines); i++)
+        if (engines[i].accel == accel)
+            return engines[i].name;
+    return "?";
+}
+
+static enum sim_status add(const char *option, const char *word, struct config *c)
+{
+    for (size_t i = 0; i < SIM_ARRAY_LEN(engines); i++) {
+        if (strcmp(engines[i].name, word) == 0 && c->nr_accels < SIM_ARRAY_LEN(c->accel)) {
+            c->accel[c->nr_accels++] = engines[i].accel;
+            return SIM_OK;
+        }
+    }
+    return option_reject(option, word, "is not an engine (jit, interp or kvm; kvm:jit for the second where the first "
+                                       "is not to be had)");
+}
+
+enum sim_status accel_parse(const char *option, const char *list, struct config *c)
+{
+    char *text = sim_strdup(list), *rest = text, *word;
+    enum sim_status status = SIM_OK;
+
+    c->nr_accels = 0;
+    while (status == SIM_OK && (word = strsep(&rest, ":")) != NULL)
+        status = add(option, word, c);
+    sim_free(text);
+    return status;
+}
+
+/* Why the engine cannot run the machine; false: it can. */
+static bool is_refused(const struct config *c, enum config_accel accel, char *why, size_t size)
+{
+    struct hkvm_report report;
+
+    why[0] = 0;
+    if (accel == CONFIG_ACCEL_KVM && !c->x86) {
+        snprintf(why, size, "KVM runs the host's instructions, and the machine is RISC-V (-M virt-x86 is one for KVM)");
+    } else if (accel == CONFIG_ACCEL_KVM && !c->dump_config) {
+        hkvm_probe(&report);
+        if (report.state != HKVM_WORKS)
+            snprintf(why, size, "%s", report.why);
+    } else if (accel != CONFIG_ACCEL_KVM && c->x86) {
+        snprintf(why, size, "x86-64 code is neither translated nor interpreted, virt-x86 runs on KVM only");
+    }
+    return why[0];
+}
+
+static void set_default(struct config *c)
+{
+    if (!c->nr_accels)
+        c->accel[c->nr_accels++] = c->x86 ? CONFIG_ACCEL_KVM : c->jit ? CONFIG_ACCEL_JIT : CONFIG_ACCEL_INTERP;
+}
+
+static void take(struct config *c, enum config_accel accel)
+{
+    c->kvm = accel == CONFIG_ACCEL_KVM;
+    c->jit = accel == CONFIG_ACCEL_JIT;
+}
+
+/* The guest's output comes next: what happens to a wish is said once, before it. */
+enum sim_status accel_choose(struct config *c)
+{
+    char why[SIM_ARRAY_LEN(c->accel)][256];
+
+    set_default(c);
+    for (unsigned i = 0; i < c->nr_accels; i++) {
+        if (is_refused(c, c->accel[i], why[i], sizeof why[i]))
+            continue;
+        take(c, c->accel[i]);
+        if (i)
+            sim_warn("-accel %s: %s; using %s", engine_name(c->accel[0]), why[0], engine_name(c->accel[i]));
+        return SIM_OK;
+    }
+    unsigned last = c->nr_accels - 1;
+    sim_error("-accel %s: %s%s%s", engine_name(c->accel[0]), why[0],
+              last ? "; and as to the fallback: " : c->accel[0] == CONFIG_ACCEL_KVM && c->x86 ? " (partita doctor says more)" : "",
+              last ? why[last] : "");
+    return SIM_ERR_UNSUPPORTED;
+}

@@ -1,0 +1,77 @@
+/* The tree of virt-x86: what machine.c composes the machine from. */
+#include <libfdt.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kvm/hkvm.h"
+#include "sim-core/alloc.h"
+#include "virt_x86.h"
+
+static void *build(uint32_t smp, uint64_t memory)
+{
+    struct config c = {.x86 = true, .smp = smp, .memory = memory};
+    void *fdt = NULL;
+
+    assert_int_equal(virt_x86_build_fdt(&c, &fdt), SIM_OK);
+    assert_int_equal(fdt_check_full(fdt, fdt_totalsize(fdt)), 0);
+    assert_true(virt_x86_is_tree(fdt));
+    return fdt;
+}
+
+/* Base and size of the node's registers. */
+static void expect_reg(const void *fdt, const char *path, uint64_t base, uint64_t size)
+{
+    int len, node = fdt_path_offset(fdt, path);
+    const fdt64_t *reg = fdt_getprop(fdt, node, "reg", &len);
+
+    assert_true(node >= 0);
+    assert_int_equal(len, 16);
+    assert_true(fdt64_ld(&reg[0]) == base);
+    assert_true(fdt64_ld(&reg[1]) == size);
+}
+
+static void test_memory_leaves_a_hole_below_4_gib(void **state)
+{
+    (void)state;
+    void *fdt = build(1, 64 << 20);
+    expect_reg(fdt, "/memory@0", 0, 64 << 20);
+    assert_true(fdt_path_offset(fdt, "/memory@100000000") < 0);
+    sim_free(fdt);
+    fdt = build(1, 5ull << 30);
+    expect_reg(fdt, "/memory@0", 0, 3ull << 30);
+    expect_reg(fdt, "/memory@100000000", 4ull << 30, 2ull << 30);
+    sim_free(fdt);
+}
+
+static void test_devices(void **state)
+{
+    (void)state;
+    void *fdt = build(3, 64 << 20);
+    expect_reg(fdt, "/soc/serial@3f8", HKVM_PORT_WINDOW + 0x3f8, 8);
+    expect_reg(fdt, "/soc/virtio_mmio@d0007000", 0xd0007000, 0x1000);
+    assert_true(fdt_path_offset(fdt, "/cpus/cpu@2") >= 0);
+    assert_true(fdt_path_offset(fdt, "/cpus/cpu@3") < 0);
+    sim_free(fdt);
+}
+
+static void test_as_many_cpus_as_apic_ids(void **state)
+{
+    (void)state;
+    sim_free(build(HKVM_MAX_VCPUS, 64 << 20));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_memory_leaves_a_hole_below_4_gib),
+        cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_as_many_cpus_as_apic_ids),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -56,6 +56,10 @@ void checkpointer_came_from(struct checkpointer *c, const struct ckpt_image *ima
 /* SIM_ERR_BUSY without a message while one is being made (and with `wait` another one waits). Context: any thread. */
 enum sim_status checkpoint_start(struct checkpointer *c,
                                  const struct checkpoint_request *request) SIM_MUST_CHECK;
+/* Somebody else takes the dirty marks (a migration): images are refused as busy, or wait, until it is over; the next one is
+ * full. False: an image is being made. Context: any thread. */
+bool checkpointer_reserve(struct checkpointer *c);
+void checkpointer_unreserve(struct checkpointer *c);
 /* Percent done, bytes of guest memory looked at; false: none is being made. Context: any. */
 bool checkpoint_progress(struct checkpointer *c, unsigned *percent, uint64_t *given, uint64_t *stored);
 

@@ -491,6 +491,19 @@ static enum sim_status begin(struct checkpointer *c, const struct checkpoint_req
     return status;
 }
 
+/* `request` is the current one. */
+static enum sim_status start_thread(struct checkpointer *c)
+{
+    enum sim_status status = sim_thread_start(&c->thread, "checkpoint", checkpoint_main, c);
+    if (status != SIM_OK) {
+        sim_mutex_lock(&c->lock);
+        c->busy = false;
+        sim_cond_broadcast(&c->changed);
+        sim_mutex_unlock(&c->lock);
+    }
+    return status;
+}
+
 enum sim_status checkpoint_start(struct checkpointer *c, const struct checkpoint_request *request)
 {
     enum sim_status begun = begin(c, request);
@@ -499,13 +512,27 @@ enum sim_status checkpoint_start(struct checkpointer *c, const struct checkpoint
         return begun == SIM_INPROGRESS ? SIM_OK : begun;
     sim_thread_join(&c->thread); /* the last one's, which has ended or is about to */
     take_request(c, request);
-    enum sim_status status = sim_thread_start(&c->thread, "checkpoint", checkpoint_main, c);
-    if (status != SIM_OK) {
-        sim_mutex_lock(&c->lock);
-        c->busy = false;
-        sim_mutex_unlock(&c->lock);
+    return start_thread(c);
+}
+
+bool checkpointer_reserve(struct checkpointer *c)
+{
+    sim_mutex_lock(&c->lock);
+    bool mine = !c->busy && !c->closed;
+    if (mine) {
+        c->busy = true;
+        c->chain = 0;
     }
-    return status;
+    sim_mutex_unlock(&c->lock);
+    if (mine)
+        sim_thread_join(&c->thread);
+    return mine;
+}
+
+void checkpointer_unreserve(struct checkpointer *c)
+{
+    if (take_next(c) && start_thread(c) != SIM_OK)
+        sim_error("checkpoint: no image was made");
 }
 
 bool checkpoint_progress(struct checkpointer *c, unsigned *percent, uint64_t *given, uint64_t *stored)

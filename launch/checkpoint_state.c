@@ -113,24 +113,23 @@ void machine_objects_settle(const struct machine_objects *o)
 
 /* --- loading --- */
 
-static enum sim_status load_object(const struct machine_object *o, const struct ckpt_image *image)
+static enum sim_status load_object(const struct machine_object *o, const struct section_source *source)
 {
     const uint8_t *data;
     size_t len, used;
 
-    if (!ckpt_image_section(image, o->name, &data, &len)) {
-        sim_error("image '%s' has no section '%s'", ckpt_image_path(image), o->name);
+    if (!source->find(source->opaque, o->name, &data, &len)) {
+        sim_error("%s has no section '%s'", source->label, o->name);
         return SIM_ERR_FORMAT;
     }
     enum sim_status status = state_load(o->desc, o->object, data, len, &used);
     if (status != SIM_OK) {
-        sim_error("image '%s': section '%s' cannot be restored", ckpt_image_path(image), o->name);
+        sim_error("%s: section '%s' cannot be restored", source->label, o->name);
         return status;
     }
     if (used == len)
         return SIM_OK;
-    sim_error("image '%s': section '%s' has %zu bytes too many", ckpt_image_path(image), o->name,
-              len - used);
+    sim_error("%s: section '%s' has %zu bytes too many", source->label, o->name, len - used);
     return SIM_ERR_FORMAT;
 }
 
@@ -140,28 +139,27 @@ static bool is_special(const char *name)
     return strcmp(name, "tree") == 0;
 }
 
-static enum sim_status check_names(const struct machine_objects *o, const struct ckpt_image *image)
+static enum sim_status check_names(const struct machine_objects *o, const struct section_source *source)
 {
     const char *name;
 
-    for (unsigned i = 0; (name = ckpt_image_section_name(image, i)); i++) {
+    for (unsigned i = 0; (name = source->name(source->opaque, i)); i++) {
         /* In the order they were written, nearly always. */
         bool known = (i < o->nr && strcmp(o->list[i].name, name) == 0) || is_special(name) ||
                      is_named(o, name);
         if (!known) {
-            sim_error("image '%s': this program has nothing for its section '%s'",
-                      ckpt_image_path(image), name);
+            sim_error("%s: this program has nothing for its section '%s'", source->label, name);
             return SIM_ERR_FORMAT;
         }
     }
     return SIM_OK;
 }
 
-enum sim_status machine_objects_load(const struct machine_objects *o, const struct ckpt_image *image)
+enum sim_status machine_objects_load(const struct machine_objects *o, const struct section_source *source)
 {
-    SIM_TRY(check_names(o, image));
+    SIM_TRY(check_names(o, source));
     for (unsigned i = 0; i < o->nr; i++)
-        SIM_TRY(load_object(&o->list[i], image));
+        SIM_TRY(load_object(&o->list[i], source));
     return SIM_OK;
 }
 

@@ -40,10 +40,18 @@ void machine_objects_fini(struct machine_objects *o);
  * frozen world; may block for the host's disk. */
 void machine_objects_settle(const struct machine_objects *o);
 
-/* Loads every object's section. A section that the image lacks, or one that no object has: one message with its name.
+/* Where saved states come from: an image, a migration. */
+struct section_source {
+    const char *label; /* for messages: "image 'PATH'" */
+    bool (*find)(const void *opaque, const char *name, const uint8_t **data, size_t *len);
+    const char *(*name)(const void *opaque, unsigned i); /* NULL at the end */
+    const void *opaque;
+};
+
+/* Loads every object's section. A section that the source lacks, or one that no object has: one message with its name.
  * Context: executors not running. */
 enum sim_status machine_objects_load(const struct machine_objects *o,
-                                     const struct ckpt_image *image) SIM_MUST_CHECK;
+                                     const struct section_source *source) SIM_MUST_CHECK;
 
 /* RAM as a space of blocks; `range` has room for one entry per RAM region (machine_ram_ranges). */
 unsigned machine_ram_ranges(const struct machine *m);

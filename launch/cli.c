@@ -712,7 +712,9 @@ static void print_option(const struct cli_option *o, FILE *out)
 void cli_print_restore_help(FILE *out)
 {
     fputs("Usage: partita restore IMAGE [OPTION...]\n"
-          "Goes on with a machine from an image: a folder of images (its newest), or one of them.\n\n",
+          "       partita restore --incoming URI [OPTION...]\n"
+          "Goes on with a machine from an image: a folder of images (its newest), or one of them; or with one that\n"
+          "`partita migrate` sends to URI (unix:PATH or tcp:HOST:PORT; whoever reaches it is trusted).\n\n",
           out);
     for (size_t i = 0; i < SIM_ARRAY_LEN(options); i++)
         if (options[i].name && options[i].help && options[i].restore)
@@ -735,7 +737,7 @@ void cli_print_run_help(FILE *out)
           "  Ctrl-A x  quit      Ctrl-A h  all keys\n"
           "\nExit code\n"
           "  the guest's own (0 for power-off) | 1 --expect never matched | 2 bad command line or\n"
-          "  file | 70 internal error | 85 image made at SIGTERM | 124 time-out | 128+N ended by signal N\n"
+          "  file | 70 internal error | 85 image made at SIGTERM | 86 moved away | 124 time-out | 128+N ended by signal N\n"
           "\nExamples\n"
           "  partita run --demo -smp 4\n"
           "  partita run -smp 4 -m 1G -kernel Image -initrd initramfs.cpio.gz \\\n"

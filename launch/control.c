@@ -93,6 +93,11 @@ static void query_status(struct client *c, json_t *arguments, json_t *id)
         json_object_set_new(value, "checkpoint",
                             json_pack("{s:i, s:I, s:I}", "percent", (int)s.percent, "guest-bytes",
                                       (json_int_t)s.given, "stored-bytes", (json_int_t)s.stored));
+    if (s.migrating)
+        json_object_set_new(value, "migration",
+                            json_pack("{s:s, s:i, s:I, s:I}", "phase", s.migration.phase, "round",
+                                      (int)s.migration.round, "sent-bytes", (json_int_t)s.migration.sent,
+                                      "pending-pages", (json_int_t)s.migration.pending));
     answer_return(c, value, id);
 }
 
@@ -205,6 +210,85 @@ static void checkpoint(struct client *c, json_t *arguments, json_t *id)
                  id);
 }
 
+/* An answer that comes from the migration thread. */
+struct migrating {
+    struct control *control;
+    unsigned client;
+    uint64_t serial;
+    json_t *id;
+    struct migrate_result result;
+};
+
+static void migrate_answer(void *opaque)
+{
+    struct migrating *p = opaque;
+    struct client *c = &p->control->client[p->client];
+    const struct migrate_result *r = &p->result;
+
+    if (c->fd >= 0 && c->serial == p->serial) {
+        if (r->status == SIM_OK)
+            answer_return(c,
+                          json_pack("{s:f, s:f, s:i, s:I, s:I, s:I, s:I}", "pause-ms", (double)r->pause_ns / 1e6,
+                                    "seconds", (double)r->total_ns / 1e9, "rounds", (int)r->rounds, "pages",
+                                    (json_int_t)r->blocks, "zero-pages", (json_int_t)r->zeros,
+                                    "pages-after", (json_int_t)r->after, "bytes", (json_int_t)r->bytes),
+                          p->id);
+        else
+            answer_error(c, "GenericError",
+                         r->gone ? "the connection broke after the machine was handed over"
+                                 : "the machine stays where it is; the emulator's messages say why",
+                         p->id);
+    }
+    json_decref(p->id);
+    sim_free(p);
+}
+
+/* Migration thread. */
+static void migrate_done(void *opaque, const struct migrate_result *result)
+{
+    struct migrating *p = opaque;
+
+    p->result = *result;
+    sim_io_post(p->control->sim->io, migrate_answer, p);
+}
+
+static void migrate(struct client *c, json_t *arguments, json_t *id)
+{
+    const char *uri = json_string_value(json_object_get(arguments, "uri"));
+    const json_t *postcopy = json_object_get(arguments, "postcopy");
+
+    if (!uri || (postcopy && !json_is_boolean(postcopy))) {
+        answer_error(c, "GenericError",
+                     "migrate needs the argument 'uri', a string; 'postcopy' is true or false", id);
+        return;
+    }
+    struct migrating *p = sim_new(struct migrating);
+    *p = (struct migrating){.control = c->control,
+                            .client = (unsigned)(c - c->control->client),
+                            .serial = c->serial,
+                            .id = id ? json_incref(id) : NULL};
+    enum sim_status status = c->control->ops->migrate(
+        c->control->opaque, &(struct migrate_request){.uri = uri,
+                                                      .postcopy = !postcopy || json_is_true(postcopy),
+                                                      .done = migrate_done,
+                                                      .opaque = p});
+    if (status == SIM_OK)
+        return;
+    json_decref(p->id);
+    sim_free(p);
+    answer_error(c, "GenericError",
+                 status == SIM_ERR_BUSY ? "another migration is under way, or an image is being made"
+                                        : "this machine cannot migrate; the emulator's messages say why",
+                 id);
+}
+
+static void migrate_cancel_command(struct client *c, json_t *arguments, json_t *id)
+{
+    (void)arguments;
+    c->control->ops->migrate_cancel(c->control->opaque);
+    answer_return(c, json_object(), id);
+}
+
 static void move_hart(struct client *c, json_t *arguments, json_t *id)
 {
     const json_t *hart = json_object_get(arguments, "hart"), *rank = json_object_get(arguments, "rank");
@@ -227,8 +311,9 @@ static const struct {
     const char *name;
     void (*run)(struct client *c, json_t *arguments, json_t *id);
 } commands[] = {
-    {"query-status", query_status}, {"checkpoint", checkpoint}, {"stop", stop}, {"cont", cont},
-    {"quit", quit}, {"move-hart", move_hart}, {"qmp_capabilities", nothing},
+    {"query-status", query_status}, {"checkpoint", checkpoint}, {"migrate", migrate},
+    {"migrate_cancel", migrate_cancel_command}, {"stop", stop}, {"cont", cont}, {"quit", quit},
+    {"move-hart", move_hart}, {"qmp_capabilities", nothing},
 };
 
 static void execute(struct client *c, json_t *request)

@@ -2,13 +2,14 @@
  *
  *   greeting {"QMP": ...} -> {"execute": NAME, "arguments": {...}, "id": ANY} -> {"return": {...}, "id": ANY}
  *                                                                          | {"error": {"class", "desc"}, "id": ANY}
- * Names: query-status, checkpoint {dir, incremental, stop}, stop, cont, quit, move-hart
- * {hart, rank}, qmp_capabilities (nothing). The reply to
- * checkpoint comes when the image is complete; other commands are served meanwhile. */
+ * Names: query-status, checkpoint {dir, incremental, stop}, migrate {uri, postcopy}, migrate_cancel, stop, cont, quit,
+ * move-hart {hart, rank}, qmp_capabilities (nothing). The reply to checkpoint and to migrate comes when it is complete;
+ * other commands are served meanwhile. */
 #ifndef LAUNCH_CONTROL_H
 #define LAUNCH_CONTROL_H
 
 #include "checkpoint.h"
+#include "migrate.h"
 #include "sim-core/sim.h"
 
 struct control;
@@ -19,6 +20,8 @@ struct control_status {
     bool checkpointing;
     unsigned percent;
     uint64_t given, stored; /* bytes of the image being made */
+    bool migrating;
+    struct migrate_progress migration;
 };
 
 /* All on the I/O thread. */
@@ -29,6 +32,9 @@ struct control_ops {
     void (*quit)(void *opaque);
     /* As checkpoint_start; SIM_ERR_UNSUPPORTED: this run cannot. */
     enum sim_status (*checkpoint)(void *opaque, const struct checkpoint_request *request);
+    /* As migrate_start; SIM_ERR_UNSUPPORTED (logged): this machine cannot. */
+    enum sim_status (*migrate)(void *opaque, const struct migrate_request *request);
+    void (*migrate_cancel)(void *opaque);
     /* Moves a hart to another rank; *pause_ns: how long all stood still. */
     enum sim_status (*move_hart)(void *opaque, uint32_t hart, uint32_t rank, uint64_t *pause_ns);
     /* An image was made with `stop`: the run may end. */

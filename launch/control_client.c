@@ -1,4 +1,4 @@
-/* `partita checkpoint` and `partita control`: the client's side of control.h. */
+/* `partita checkpoint`, `partita migrate` and `partita control`: the client's side of control.h. */
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
@@ -15,9 +15,20 @@
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
 
-enum { POLL_MS = 500, MAX_LINE = 64 << 10, ID_CHECKPOINT = 1, ID_STATUS = 2 };
+enum { POLL_MS = 500, MAX_LINE = 64 << 10, ID_COMMAND = 1, ID_STATUS = 2 };
+
+struct client;
+
+/* A command that takes a while. */
+struct long_command {
+    const char *name;
+    void (*show_progress)(struct client *c, const json_t *status);
+    void (*show_result)(struct client *c, const json_t *result);
+    const char *lost; /* what it means when the machine goes meanwhile */
+};
 
 struct client {
+    const struct long_command *command;
     const char *socket;
     int fd;
     char line[MAX_LINE];
@@ -98,17 +109,9 @@ static void show_progress(struct client *c, const json_t *status)
             stored > 0 ? given / stored : 0, c->terminal ? "" : "\n");
 }
 
-static int show_result(struct client *c, const json_t *answer)
+static void show_image(struct client *c, const json_t *r)
 {
-    const json_t *r = json_object_get(answer, "return");
-    const char *why = json_string_value(json_object_get(json_object_get(answer, "error"), "desc"));
-
-    if (c->terminal)
-        fputs("\r\033[K", stderr);
-    if (!r) {
-        sim_error("checkpoint: %s", why ? why : "the machine's answer makes no sense");
-        return EXIT_CODE_NO_MATCH;
-    }
+    (void)c;
     double guest = (double)json_integer_value(json_object_get(r, "guest-bytes"));
     double stored = (double)json_integer_value(json_object_get(r, "stored-bytes"));
     double seconds = json_real_value(json_object_get(r, "seconds"));
@@ -118,6 +121,53 @@ static int show_result(struct client *c, const json_t *answer)
            json_is_true(json_object_get(r, "incremental")) ? " (incremental)" : "", guest / 1e6,
            stored / 1e6, seconds, seconds > 0 ? guest / 1e9 / seconds : 0,
            stored > 0 ? guest / stored : 0, json_real_value(json_object_get(r, "pause-ms")));
+}
+
+static const struct long_command checkpointing = {"checkpoint", show_progress, show_image,
+                                                  "the machine has gone before the image was complete"};
+
+static void show_migration_progress(struct client *c, const json_t *status)
+{
+    const json_t *k = json_object_get(status, "migration");
+    double sent = (double)json_integer_value(json_object_get(k, "sent-bytes"));
+    double seconds = (double)(sim_host_ns() - c->start_ns) / 1e9;
+
+    if (!k)
+        return;
+    fprintf(stderr, "%s%s %d: %.1f MB sent, %.2f GB/s, %lld pages to go%s", c->terminal ? "\r\033[K" : "",
+            json_string_value(json_object_get(k, "phase")), (int)json_integer_value(json_object_get(k, "round")),
+            sent / 1e6, sent / 1e9 / seconds, (long long)json_integer_value(json_object_get(k, "pending-pages")),
+            c->terminal ? "" : "\n");
+}
+
+static void show_migration(struct client *c, const json_t *r)
+{
+    (void)c;
+    printf("migrated: %.2f s, %d rounds, %.1f MB (%lld pages and %lld that are zero, %lld of them after the pause); the "
+           "guest stood still for %.1f ms\n",
+           json_real_value(json_object_get(r, "seconds")), (int)json_integer_value(json_object_get(r, "rounds")),
+           (double)json_integer_value(json_object_get(r, "bytes")) / 1e6,
+           (long long)json_integer_value(json_object_get(r, "pages")),
+           (long long)json_integer_value(json_object_get(r, "zero-pages")),
+           (long long)json_integer_value(json_object_get(r, "pages-after")),
+           json_real_value(json_object_get(r, "pause-ms")));
+}
+
+static const struct long_command migrating = {"migrate", show_migration_progress, show_migration,
+                                              "the machine has gone, and did not say where to"};
+
+static int show_answer(struct client *c, const json_t *answer)
+{
+    const json_t *r = json_object_get(answer, "return");
+    const char *why = json_string_value(json_object_get(json_object_get(answer, "error"), "desc"));
+
+    if (c->terminal)
+        fputs("\r\033[K", stderr);
+    if (!r) {
+        sim_error("%s: %s", c->command->name, why ? why : "the machine's answer makes no sense");
+        return EXIT_CODE_NO_MATCH;
+    }
+    c->command->show_result(c, r);
     return 0;
 }
 
@@ -129,7 +179,7 @@ static int converse(struct client *c, json_t *request)
         bool gone;
         json_t *answer = hear(c, POLL_MS, &gone);
         if (gone) {
-            sim_error("checkpoint: the machine has gone before the image was complete");
+            sim_error("%s: %s", c->command->name, c->command->lost);
             return EXIT_CODE_NO_MATCH;
         }
         if (!answer) {
@@ -137,14 +187,31 @@ static int converse(struct client *c, json_t *request)
             continue;
         }
         json_int_t id = json_integer_value(json_object_get(answer, "id"));
-        int code = id == ID_CHECKPOINT ? show_result(c, answer) : -1;
+        int code = id == ID_COMMAND ? show_answer(c, answer) : -1;
         if (id == ID_STATUS)
-            show_progress(c, json_object_get(answer, "return"));
+            c->command->show_progress(c, json_object_get(answer, "return"));
         json_decref(answer);
         if (code >= 0)
             return code;
     }
     return EXIT_CODE_NO_MATCH;
+}
+
+/* Takes both over. */
+static int run_long(struct client *c, json_t *request)
+{
+    c->fd = -1;
+    c->start_ns = sim_host_ns();
+    c->terminal = isatty(STDERR_FILENO);
+    int code = EXIT_CODE_USAGE;
+    if (dial(c) == SIM_OK)
+        code = converse(c, request);
+    else
+        json_decref(request);
+    if (c->fd >= 0)
+        close(c->fd);
+    sim_free(c);
+    return code;
 }
 
 static char *absolute(const char *path)
@@ -193,19 +260,49 @@ int checkpoint_command(int argc, char **argv)
         return EXIT_CODE_USAGE;
     }
     struct client *c = sim_new(struct client);
-    *c = (struct client){.socket = word[0], .fd = -1, .start_ns = sim_host_ns(),
-                         .terminal = isatty(STDERR_FILENO)};
+    *c = (struct client){.command = &checkpointing, .socket = word[0]};
     char *dir = absolute(word[1]);
-    int code = dial(c) != SIM_OK
-                   ? EXIT_CODE_USAGE
-                   : converse(c, json_pack("{s:s, s:{s:s, s:b, s:b}, s:i}", "execute", "checkpoint",
-                                           "arguments", "dir", dir, "incremental", incremental,
-                                           "stop", stop, "id", ID_CHECKPOINT));
-    if (c->fd >= 0)
-        close(c->fd);
+    int code = run_long(c, json_pack("{s:s, s:{s:s, s:b, s:b}, s:i}", "execute", "checkpoint", "arguments", "dir", dir,
+                                     "incremental", incremental, "stop", stop, "id", ID_COMMAND));
     sim_free(dir);
-    sim_free(c);
     return code;
+}
+
+static const char migrate_usage[] =
+    "Usage: partita migrate SOCKET URI [--no-postcopy]\n"
+    "Moves the machine that was started with --control SOCKET to a process that waits at URI\n"
+    "(partita restore --incoming URI; unix:PATH or tcp:HOST:PORT). It runs meanwhile; the old process ends with exit\n"
+    "code 86.\n\n"
+    "  --no-postcopy  all memory moves before the machine goes on there: a longer pause, but nothing to lose when the\n"
+    "                 old process or the connection fails after it\n";
+
+int migrate_command(int argc, char **argv)
+{
+    const char *word[2] = {NULL, NULL};
+    bool postcopy = true;
+    unsigned nr = 0;
+
+    for (int i = 0; i < argc; i++) {
+        if (is_flag(argv[i], "no-postcopy")) {
+            postcopy = false;
+        } else if (is_flag(argv[i], "help") || is_flag(argv[i], "h")) {
+            fputs(migrate_usage, stdout);
+            return 0;
+        } else if (argv[i][0] == '-' || nr == 2) {
+            sim_error("migrate: '%s' is not for it (partita migrate --help)", argv[i]);
+            return EXIT_CODE_USAGE;
+        } else {
+            word[nr++] = argv[i];
+        }
+    }
+    if (nr < 2) {
+        fputs(migrate_usage, stderr);
+        return EXIT_CODE_USAGE;
+    }
+    struct client *c = sim_new(struct client);
+    *c = (struct client){.command = &migrating, .socket = word[0]};
+    return run_long(c, json_pack("{s:s, s:{s:s, s:b}, s:i}", "execute", "migrate", "arguments", "uri", word[1],
+                                 "postcopy", postcopy, "id", ID_COMMAND));
 }
 
 /* --- any command --- */
@@ -215,6 +312,7 @@ static const char control_usage[] =
     "Gives a command to the machine that was started with --control SOCKET and prints its answer (JSON).\n\n"
     "  query-status                 what it does\n"
     "  stop, cont, quit             it stands still, goes on, ends\n"
+    "  migrate_cancel               a migration under way is given up\n"
     "  move-hart hart=N rank=N      a hart of a machine on several ranks changes its rank\n";
 
 /* A number where it is one. */
@@ -260,7 +358,7 @@ static int ask(struct client *c, json_t *request)
             sim_error("control: the machine has gone without an answer");
             return EXIT_CODE_NO_MATCH;
         }
-        if (json_integer_value(json_object_get(answer, "id")) == ID_CHECKPOINT)
+        if (json_integer_value(json_object_get(answer, "id")) == ID_COMMAND)
             code = print_answer(answer);
         json_decref(answer);
     }
@@ -284,7 +382,7 @@ int control_command(int argc, char **argv)
     *c = (struct client){.socket = argv[0], .fd = -1};
     int code = dial(c) != SIM_OK ? EXIT_CODE_USAGE
                                  : ask(c, json_pack("{s:s, s:O, s:i}", "execute", argv[1], "arguments",
-                                                    arguments, "id", ID_CHECKPOINT));
+                                                    arguments, "id", ID_COMMAND));
     json_decref(arguments);
     if (c->fd >= 0)
         close(c->fd);

@@ -7,6 +7,7 @@
 
 #include "cli.h"
 #include "image_command.h"
+#include "incoming.h"
 #include "keyval.h"
 #include "plan_cmd.h"
 #include "restore.h"
@@ -37,11 +38,35 @@ static int command_plan(int argc, char **argv)
     return plan_command(argc, argv);
 }
 
+/* --incoming URI [OPTION...] */
+static int restore_incoming(int argc, char **argv)
+{
+    struct incoming *incoming;
+    struct config config;
+
+    if (argc < 1) {
+        sim_error("--incoming needs an address: unix:PATH or tcp:HOST:PORT");
+        return EXIT_CODE_USAGE;
+    }
+    if (incoming_open(argv[0], &config, &incoming) != SIM_OK)
+        return EXIT_CODE_USAGE;
+    enum cli_action action = cli_parse_restore(argc - 1, argv + 1, &config);
+    if (action != CLI_RUN) {
+        incoming_close(incoming);
+        return action == CLI_DONE ? 0 : EXIT_CODE_USAGE;
+    }
+    int code = run_incoming(&config, incoming);
+    config_fini(&config);
+    return code;
+}
+
 static int command_restore(int argc, char **argv)
 {
     struct restore *restore;
     struct config config;
 
+    if (argc && argv[0][0] == '-' && strcmp(argv[0] + strspn(argv[0], "-"), "incoming") == 0)
+        return restore_incoming(argc - 1, argv + 1);
     if (argc < 1 || argv[0][0] == '-') {
         cli_print_restore_help(argc < 1 ? stderr : stdout);
         return argc < 1 ? EXIT_CODE_USAGE : 0;
@@ -77,6 +102,7 @@ static const struct {
     {"control", control_command, "give a command to a running machine (partita control --help)"},
     {"plan", command_plan, "show how a run would be spread over MPI ranks (partita plan --help)"},
     {"restore", command_restore, "go on with a machine from an image (partita restore --help)"},
+    {"migrate", migrate_command, "move a running machine to another process: SOCKET URI"},
     {"checkpoint", checkpoint_command, "make an image of a running machine: SOCKET DIR"},
     {"image", image_command, "look at images, check, compare, join and remove them"},
     {"--help", command_help, "this text"},

@@ -74,6 +74,27 @@ uint32_t restore_cursor(const struct restore *r)
     return r->state.cursor;
 }
 
+static bool image_find(const void *opaque, const char *name, const uint8_t **data, size_t *len)
+{
+    return ckpt_image_section(opaque, name, data, len);
+}
+
+static const char *image_name(const void *opaque, unsigned i)
+{
+    return ckpt_image_section_name(opaque, i);
+}
+
+static enum sim_status load_objects(struct restore *r, const struct machine_objects *o)
+{
+    char *label = sim_asprintf("image '%s'", ckpt_image_path(r->image));
+    const struct section_source source = {
+        .label = label, .find = image_find, .name = image_name, .opaque = r->image};
+    enum sim_status status = machine_objects_load(o, &source);
+
+    sim_free(label);
+    return status;
+}
+
 static enum sim_status load_states(struct restore *r)
 {
     struct machine_objects o;
@@ -83,7 +104,7 @@ static enum sim_status load_states(struct restore *r)
     sim_clock_stop(clock);
     sim_clock_set(clock, ckpt_image_manifest(r->image, 0)->guest_ns);
     machine_objects_list(r->m, &r->state, &o);
-    enum sim_status status = machine_objects_load(&o, r->image);
+    enum sim_status status = load_objects(r, &o);
     machine_objects_fini(&o);
     SIM_TRY(status);
     clock->carry_ps = r->state.carry_ps;

@@ -19,8 +19,10 @@
 #include "checkpoint_state.h"
 #include "control.h"
 #include "expect.h"
+#include "incoming.h"
 #include "loader.h"
 #include "machine.h"
+#include "migrate.h"
 #include "partition/executor.h"
 #include "progress.h"
 #include "ranks.h"
@@ -52,7 +54,9 @@ struct run {
     struct sim_io_timer *timeout;
     struct world world;
     struct restore *restore; /* the machine came from an image; NULL: it did not */
+    struct incoming *incoming; /* ... or from another process */
     struct checkpointer *checkpointer;
+    struct migrator *migrator;
     struct sim_timer *every; /* the next checkpoint by time */
     struct control *control;
     struct tools *tools;
@@ -98,7 +102,8 @@ static enum sim_status memory_is_there(void *opaque)
 {
     struct run *r = opaque;
 
-    return r->restore ? restore_finish(r->restore) : SIM_OK;
+    SIM_TRY(r->restore ? restore_finish(r->restore) : SIM_OK);
+    return r->incoming ? incoming_finish(r->incoming) : SIM_OK;
 }
 
 static void pause_world(void *opaque)
@@ -178,6 +183,8 @@ static void control_status(void *opaque, struct control_status *out)
     *out = (struct control_status){.paused = world_is_paused(&r->world),
                                    .guest_ns = sim_clock_now(&r->sim->clock),
                                    .insns = progress_insns(r->sim)};
+    if (r->migrator)
+        out->migrating = migrate_progress(r->migrator, &out->migration);
     if (r->checkpointer)
         out->checkpointing =
             checkpoint_progress(r->checkpointer, &out->percent, &out->given, &out->stored);
@@ -218,6 +225,30 @@ static enum sim_status control_checkpoint(void *opaque, const struct checkpoint_
     return r->checkpointer ? checkpoint_start(r->checkpointer, request) : SIM_ERR_UNSUPPORTED;
 }
 
+static enum sim_status control_migrate(void *opaque, const struct migrate_request *request)
+{
+    struct run *r = opaque;
+
+    if (r->migrator && !r->stopped)
+        return migrate_start(r->migrator, request);
+    sim_error("migrate: %s", r->stopped ? "the machine is stopped (cont lets it go on)"
+                                        : "the machine is on several ranks");
+    return SIM_ERR_UNSUPPORTED;
+}
+
+static void control_migrate_cancel(void *opaque)
+{
+    struct run *r = opaque;
+
+    if (r->migrator)
+        migrate_cancel(r->migrator);
+}
+
+static void machine_is_gone(void *opaque, bool good)
+{
+    want_end(opaque, good ? SIM_END_USER : SIM_END_ERROR, good ? EXIT_CODE_MIGRATED : EXIT_CODE_RANK_LOST);
+}
+
 static enum sim_status control_move_hart(void *opaque, uint32_t hart, uint32_t rank, uint64_t *pause_ns)
 {
     struct run *r = opaque;
@@ -238,6 +269,8 @@ static const struct control_ops control_ops = {.status = control_status,
                                                .cont = control_cont,
                                                .quit = control_quit,
                                                .checkpoint = control_checkpoint,
+                                               .migrate = control_migrate,
+                                               .migrate_cancel = control_migrate_cancel,
                                                .move_hart = control_move_hart,
                                                .stopped = control_stopped};
 
@@ -250,6 +283,7 @@ static enum sim_status start_checkpoints(struct run *r)
         return c->control && r->first ? control_create(r->sim, c->control, &control_ops, r, &r->control)
                                       : SIM_OK;
     r->checkpointer = checkpointer_create(r->machine, &checkpointer_ops, r);
+    r->migrator = migrator_create(r->machine, r->checkpointer, &checkpointer_ops, machine_is_gone, r);
     if (r->restore)
         checkpointer_came_from(r->checkpointer, restore_image(r->restore));
     if (c->checkpoint.every_ns) {
@@ -331,6 +365,8 @@ static enum sim_status load(struct run *r)
 {
     if (r->restore)
         return restore_load(r->restore, r->machine, memory_is_lost, r);
+    if (r->incoming)
+        return incoming_load(r->incoming, r->machine, memory_is_lost, r);
     return r->ranks ? ranks_load(r->ranks) : loader_load(r->machine);
 }
 
@@ -375,7 +411,9 @@ static enum sim_status start_executors(struct run *r)
         .nr_threads = nr_executors(r),
         .on_start = r->ranks && ranks_binds(r->ranks) ? ranks_bind_executor : NULL,
         .on_start_opaque = r->ranks,
-        .cursor = r->restore ? restore_cursor(r->restore) : 0,
+        .cursor = r->restore    ? restore_cursor(r->restore)
+                  : r->incoming ? incoming_cursor(r->incoming)
+                                : 0,
     };
 
     SIM_TRY(executor_group_create(r->sim, &config, &r->group));
@@ -417,7 +455,12 @@ static enum sim_status start(struct run *r)
     SIM_TRY(sim_io_start(r->sim->io));
     if (r->restore)
         restore_go(r->restore);
-    return start_executors(r);
+    if (r->incoming)
+        SIM_TRY(incoming_go(r->incoming));
+    SIM_TRY(start_executors(r));
+    if (r->incoming)
+        incoming_started(r->incoming);
+    return SIM_OK;
 }
 
 /* --- running --- */
@@ -425,8 +468,7 @@ static enum sim_status start(struct run *r)
 /* The guest's reset: the machine as after power-on, loaded again. */
 static enum sim_status reset_and_load(struct run *r)
 {
-    if (r->restore) /* memory is written next, and all of it is the guest's own from here on */
-        SIM_TRY(restore_finish(r->restore));
+    SIM_TRY(memory_is_there(r)); /* it is written next, and all of it is the guest's own from here on */
     if (r->ranks)
         SIM_TRY(ranks_settle(r->ranks));
     sim_clear_end(r->sim); /* another rank may run and ask for the next one before we do */
@@ -494,6 +536,8 @@ static void flush_outputs(const struct run *r)
 static void stop(struct run *r)
 {
     stop_executors(r);
+    if (r->migrator)
+        migrator_close(r->migrator);
     if (r->checkpointer)
         checkpointer_close(r->checkpointer);
     sim_io_stop(r->sim->io);
@@ -517,9 +561,11 @@ static void tear_down(struct run *r)
         sim_io_timer_destroy(r->timeout);
     if (r->every)
         sim_timer_destroy(r->every);
+    migrator_destroy(r->migrator);
     checkpointer_destroy(r->checkpointer);
     control_destroy(r->control);
     restore_close(r->restore);
+    incoming_close(r->incoming);
     if (r->ranks) {
         ranks_load_stop(r->ranks);
         ranks_disconnect(r->ranks);
@@ -586,11 +632,11 @@ static void print_stats(const struct run *r)
 
 /* The files of drives get what the guest wrote when the guest has ended. After an end from outside they stay as the images
  * need them. */
-static void settle_drives(const struct run *r, enum sim_end why, int code)
+static void settle_drives(struct run *r, enum sim_end why, int code)
 {
     bool guest_ended = why == SIM_END_POWEROFF || why == SIM_END_RESET;
 
-    if (guest_ended && r->restore && restore_finish(r->restore) != SIM_OK)
+    if (code == EXIT_CODE_MIGRATED || (guest_ended && memory_is_there(r) != SIM_OK))
         return;
 
     for (unsigned i = 0; i < r->config->nr_drives; i++) {
@@ -611,7 +657,7 @@ static void print_state_hash(struct run *r)
     struct machine_state state = {.guest_ns = sim_clock_now(&r->sim->clock),
                                   .carry_ps = r->sim->clock.carry_ps};
 
-    if (!r->restore || restore_finish(r->restore) == SIM_OK)
+    if (memory_is_there(r) == SIM_OK)
         fprintf(stderr, "state hash: %016llx\n",
                 (unsigned long long)machine_state_hash(r->machine, &state));
 }
@@ -794,6 +840,13 @@ int run_restored(const struct config *config, struct restore *restore)
     }
     if (tools_prepare(config) != SIM_OK)
         return EXIT_CODE_USAGE;
+    return run_machine(&r);
+}
+
+int run_incoming(const struct config *config, struct incoming *incoming)
+{
+    struct run r = {.config = config, .first = true, .signals_are_ours = true, .incoming = incoming};
+
     return run_machine(&r);
 }
 

@@ -12,6 +12,7 @@ enum {
     EXIT_CODE_INTERNAL = 70,
     EXIT_CODE_RANK_LOST = 74, /* a rank of the run died or broke the protocol */
     EXIT_CODE_CHECKPOINTED = 85, /* SIGTERM, and an image was made */
+    EXIT_CODE_MIGRATED = 86,     /* the machine goes on in another process */
     EXIT_CODE_TIMEOUT = 124,
     EXIT_CODE_SIGNAL = 128    /* + signal number */
 };
@@ -23,6 +24,10 @@ void run_reads_command_line(struct sim_log_kept *said);
 int run_config(const struct config *config, const struct sim_log_kept *said);
 /* There is nothing to run: the command line is wrong. Returns the exit code. */
 int run_refused(const struct sim_log_kept *said);
+
+struct incoming;
+/* Goes on with a machine that comes from another process, which this takes over. */
+int run_incoming(const struct config *config, struct incoming *incoming);
 
 struct restore;
 /* Goes on with a restored machine, which this takes over. */

@@ -1,0 +1,164 @@
+/* "unix:PATH" and "tcp:HOST:PORT" to a connected socket. */
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "checkpoint/stream.h"
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+
+enum { DEAD_PEER_S = 10 };
+
+/* A connection through, or a socket that listens at, one address; -1 with errno. */
+typedef int open_fn(int family, const struct sockaddr *addr, socklen_t len);
+
+static int close_keeping_errno(int fd)
+{
+    int error = errno;
+
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+static int open_dialled(int family, const struct sockaddr *addr, socklen_t len)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    return fd < 0 || connect(fd, addr, len) == 0 ? fd : close_keeping_errno(fd);
+}
+
+static int open_listening(int family, const struct sockaddr *addr, socklen_t len)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+
+    if (fd < 0)
+        return -1;
+    if (family != AF_UNIX)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    return bind(fd, addr, len) == 0 && listen(fd, 1) == 0 ? fd : close_keeping_errno(fd);
+}
+
+static enum sim_status open_unix(const char *uri, const char *path, open_fn *open, int *out)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+
+    if (!*path || strlen(path) >= sizeof addr.sun_path) {
+        sim_error("'%s': the path of a socket has 1 to %zu characters", uri, sizeof addr.sun_path - 1);
+        return SIM_ERR_INVALID;
+    }
+    strcpy(addr.sun_path, path);
+    *out = open(AF_UNIX, (const struct sockaddr *)&addr, sizeof addr);
+    if (*out >= 0)
+        return SIM_OK;
+    sim_error("cannot %s '%s': %m", open == open_dialled ? "reach" : "listen at", uri);
+    return SIM_ERR_IO;
+}
+
+static enum sim_status open_tcp(const char *uri, const char *host, const char *port, open_fn *open, int *out)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                                   .ai_flags = open == open_listening ? AI_PASSIVE : 0};
+    struct addrinfo *list;
+    int error = getaddrinfo(*host ? host : NULL, port, &hints, &list);
+
+    if (error) {
+        sim_error("'%s': %s", uri, gai_strerror(error));
+        return SIM_ERR_INVALID;
+    }
+    *out = -1;
+    for (const struct addrinfo *a = list; a && *out < 0; a = a->ai_next)
+        *out = open(a->ai_family, a->ai_addr, a->ai_addrlen);
+    freeaddrinfo(list);
+    if (*out >= 0)
+        return SIM_OK;
+    sim_error("cannot %s '%s': %m", open == open_dialled ? "reach" : "listen at", uri);
+    return SIM_ERR_IO;
+}
+
+static enum sim_status open_uri(const char *uri, open_fn *open, int *out)
+{
+    if (strncmp(uri, "unix:", 5) == 0)
+        return open_unix(uri, uri + 5, open, out);
+    const char *port = strrchr(uri, ':');
+    if (strncmp(uri, "tcp:", 4) != 0 || port < uri + 4 || !port[1]) {
+        sim_error("'%s' is no address: unix:PATH or tcp:HOST:PORT", uri);
+        return SIM_ERR_INVALID;
+    }
+    char *host = sim_asprintf("%.*s", (int)(port - (uri + 4)), uri + 4);
+    size_t len = strlen(host);
+    bool brackets = len > 2 && host[0] == '[' && host[len - 1] == ']';
+    if (brackets)
+        host[len - 1] = 0;
+    enum sim_status status = open_tcp(uri, host + brackets, port + 1, open, out);
+    sim_free(host);
+    return status;
+}
+
+/* A host that has gone is noticed within seconds. */
+static struct ckpt_stream *stream_of(int fd, const char *uri)
+{
+    int one = 1, seconds = DEAD_PEER_S, ms = DEAD_PEER_S * 1000;
+
+    if (strncmp(uri, "tcp:", 4) == 0) {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &one, sizeof one);
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+    }
+    return ckpt_stream_create(fd, uri);
+}
+
+enum sim_status ckpt_stream_dial(const char *uri, struct ckpt_stream **out)
+{
+    int fd;
+
+    SIM_TRY(open_uri(uri, open_dialled, &fd));
+    *out = stream_of(fd, uri);
+    return SIM_OK;
+}
+
+/* What a dead process left. */
+static void remove_dead_socket(const char *uri)
+{
+    const char *path = uri + 5;
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    struct stat st;
+
+    if (strncmp(uri, "unix:", 5) != 0 || strlen(path) >= sizeof addr.sun_path ||
+        lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        return;
+    strcpy(addr.sun_path, path);
+    int fd = open_dialled(AF_UNIX, (const struct sockaddr *)&addr, sizeof addr);
+    if (fd >= 0)
+        close(fd);
+    else if (errno == ECONNREFUSED)
+        unlink(path);
+}
+
+enum sim_status ckpt_stream_accept(const char *uri, struct ckpt_stream **out)
+{
+    int listening, fd;
+
+    remove_dead_socket(uri);
+    SIM_TRY(open_uri(uri, open_listening, &listening));
+    do {
+        fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+    } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+    if (fd < 0)
+        sim_error("cannot accept at '%s': %m", uri);
+    close(listening);
+    if (strncmp(uri, "unix:", 5) == 0)
+        unlink(uri + 5);
+    if (fd < 0)
+        return SIM_ERR_IO;
+    *out = stream_of(fd, uri);
+    return SIM_OK;
+}

@@ -1,0 +1,45 @@
+/* The target of a live migration: blocks as they come, and the missing ones on demand.
+ *
+ *   take: BLOCKS, ZEROS, MISSING            the guest does not run yet
+ *   serve: guards set, a thread receives    first use of a missing block -> guard -> DEMAND -> wait
+ *   await_go: the source has given it up    it runs
+ *   END -> DONE, guards removed
+ *
+ * A connection that breaks while blocks are missing is one message and failed(): the machine must end. */
+#ifndef CHECKPOINT_RECEIVER_H
+#define CHECKPOINT_RECEIVER_H
+
+#include "checkpoint/snapshot.h"
+#include "checkpoint/stream.h"
+
+struct ckpt_receiver;
+
+struct ckpt_receiver_config {
+    struct ckpt_stream *stream;        /* stays the caller's */
+    const struct ckpt_source *target;  /* one for each SPACE frame, in their order; descriptors have holes only */
+    unsigned nr;
+    void (*failed)(void *opaque); /* after GO; the receiving thread; once */
+    void *opaque;
+    /* Optional: the space has the (local) block from now on. Before serve, or the receiving thread. */
+    void (*has)(void *opaque, unsigned space, uint64_t local);
+    void *has_opaque;
+};
+
+enum sim_status ckpt_receiver_create(const struct ckpt_receiver_config *config,
+                                     struct ckpt_receiver **out) SIM_MUST_CHECK;
+/* A frame of blocks. One that does not fit the spaces is an error with a message. Context: launch thread. */
+enum sim_status ckpt_receiver_take(struct ckpt_receiver *r, const struct ckpt_frame *f) SIM_MUST_CHECK;
+/* Context: frozen world. */
+enum sim_status ckpt_receiver_serve(struct ckpt_receiver *r) SIM_MUST_CHECK;
+/* Waits for GO: the guest is ours. Context: any thread. */
+enum sim_status ckpt_receiver_await_go(struct ckpt_receiver *r) SIM_MUST_CHECK;
+/* Waits until everything has come; the error, if there was one. Context: any thread. */
+enum sim_status ckpt_receiver_finish(struct ckpt_receiver *r) SIM_MUST_CHECK;
+/* When something is missing tells the source that it is not needed any more; frees. Context: nobody uses the blocks any more, or all have come and
+ * the world was frozen since. NULL is allowed. */
+void ckpt_receiver_destroy(struct ckpt_receiver *r);
+
+/* Blocks that came on demand, and how long harts and devices waited for them. Context: any thread. */
+void ckpt_receiver_stats(const struct ckpt_receiver *r, uint64_t *demands, uint64_t *wait_ns);
+
+#endif

@@ -1,0 +1,76 @@
+/* Frames of a live migration over a socket: FORMAT.md, "The migration stream".
+ *
+ * One thread receives; any thread sends, a frame at a time. Every failure is one message with the peer's name; after it all
+ * calls fail. */
+#ifndef CHECKPOINT_STREAM_H
+#define CHECKPOINT_STREAM_H
+
+#include "sim-core/status.h"
+#include "sim-core/types.h"
+
+enum ckpt_frame_type {
+    CKPT_FRAME_HELLO = 1,
+    CKPT_FRAME_CONFIG,
+    CKPT_FRAME_SPACE,
+    CKPT_FRAME_SECTION,
+    CKPT_FRAME_READY,
+    CKPT_FRAME_BLOCKS,
+    CKPT_FRAME_ZEROS,
+    CKPT_FRAME_MISSING,
+    CKPT_FRAME_STOPPED,
+    CKPT_FRAME_LOADED,
+    CKPT_FRAME_GO,
+    CKPT_FRAME_STARTED,
+    CKPT_FRAME_DEMAND,
+    CKPT_FRAME_END,
+    CKPT_FRAME_DONE,
+    CKPT_FRAME_REFUSED,
+    CKPT_FRAME_NR
+};
+
+enum { CKPT_FRAME_MAX = 16 << 20 }; /* bytes of payload */
+
+struct ckpt_frame {
+    enum ckpt_frame_type type;
+    uint16_t space;
+    uint64_t block;
+    uint32_t nr;
+    uint32_t len;
+    const uint8_t *payload; /* received: valid until the next receive, one NUL follows */
+};
+
+struct ckpt_stream;
+
+/* `uri` is "unix:PATH" or "tcp:HOST:PORT" (to listen, HOST may be empty). dial connects; accept listens and takes the first
+ * who comes, waiting for ever. Context: may block. */
+enum sim_status ckpt_stream_dial(const char *uri, struct ckpt_stream **out) SIM_MUST_CHECK;
+enum sim_status ckpt_stream_accept(const char *uri, struct ckpt_stream **out) SIM_MUST_CHECK;
+/* A connected socket, which the stream takes over; `peer` is for messages. */
+struct ckpt_stream *ckpt_stream_create(int fd, const char *peer);
+void ckpt_stream_destroy(struct ckpt_stream *s); /* NULL is allowed */
+
+/* HELLO to the peer and its HELLO: a peer of another version is named and refused. */
+enum sim_status ckpt_stream_greet(struct ckpt_stream *s) SIM_MUST_CHECK;
+
+enum sim_status ckpt_stream_send(struct ckpt_stream *s, const struct ckpt_frame *f) SIM_MUST_CHECK;
+/* Waits for a frame, checks head and payload. A peer that refuses or ends the connection is an error with its text. */
+enum sim_status ckpt_stream_receive(struct ckpt_stream *s, struct ckpt_frame *out) SIM_MUST_CHECK;
+/* The same, for a frame that must be of this type. */
+enum sim_status ckpt_stream_expect(struct ckpt_stream *s, enum ckpt_frame_type type,
+                                   struct ckpt_frame *out) SIM_MUST_CHECK;
+/* Is there something to receive (or an end of the connection) within that time? */
+bool ckpt_stream_readable(struct ckpt_stream *s, int timeout_ms);
+/* How long a send may make no progress before the connection counts as broken; 0, at first: for ever. */
+void ckpt_stream_patience(struct ckpt_stream *s, unsigned seconds);
+/* Tells the peer why and ends the connection for both. Context: any thread. */
+void ckpt_stream_refuse(struct ckpt_stream *s, const char *why);
+/* Nothing is expected from the peer but its end: no messages from now on, and little patience. Context: any thread. */
+void ckpt_stream_finish(struct ckpt_stream *s);
+/* Ends the connection: whoever sends or receives fails, without a message. Context: any thread. */
+void ckpt_stream_cancel(struct ckpt_stream *s);
+
+const char *ckpt_stream_peer(const struct ckpt_stream *s);
+/* Bytes sent so far, heads included. Context: any thread. */
+uint64_t ckpt_stream_sent(const struct ckpt_stream *s);
+
+#endif

@@ -1,0 +1,328 @@
+/* A bitmap of what is to be sent for each space, and words of it that become frames. */
+#include "checkpoint/sender.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bitmap.h"
+#include "format.h"
+#include "ranges.h"
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+
+enum { WORD_BLOCKS = 64, DEMAND_BLOCKS = 16 /* neighbours that come with a demanded block */ };
+
+struct space {
+    struct ckpt_source source;
+    bitmap_word *todo; /* by local block; only the sending thread changes it */
+    uint64_t nr_words;
+};
+
+/* Owner: the sending thread. */
+struct ckpt_sender {
+    struct ckpt_stream *stream;
+    struct space *space;
+    unsigned nr;
+    uint64_t pending;
+    unsigned at_space; /* where push goes on */
+    uint64_t at_word;
+    _Atomic uint64_t blocks, zeros;
+    uint8_t buf[WORD_BLOCKS * FORMAT_BLOCK];
+};
+
+static uint64_t word_of(const struct space *sp, uint64_t word)
+{
+    return atomic_load_explicit(&sp->todo[word], memory_order_relaxed);
+}
+
+/* --- marking --- */
+
+static void add(struct ckpt_sender *s, struct space *sp, uint64_t local)
+{
+    if (range_of_local(&sp->source, local) &&
+        bitmap_claim(sp->todo, local / WORD_BLOCKS, 1ull << (local % WORD_BLOCKS)))
+        s->pending++;
+}
+
+static void mark_dirty(struct ckpt_sender *s, struct space *sp)
+{
+    const struct ckpt_source *source = &sp->source;
+
+    for (uint64_t i = 0; i < source->nr_blocks; i++)
+        if (source->take_dirty(source->opaque, i) && (!source->owns || source->owns(source->opaque, i)))
+            add(s, sp, i);
+}
+
+/* Blocks where a sparse descriptor has data, or that the space owns. */
+static void mark_data(struct ckpt_sender *s, struct space *sp)
+{
+    const struct ckpt_source *source = &sp->source;
+    off_t end = source->sparse ? 0 : (off_t)(source->nr_blocks * FORMAT_BLOCK);
+
+    for (uint64_t i = 0; i < source->nr_blocks; i++) {
+        off_t at = (off_t)(i * FORMAT_BLOCK);
+        if (at >= end) {
+            off_t data = lseek(source->fd, at, SEEK_DATA);
+            if (data < 0 && errno == ENXIO)
+                return;
+            end = data < 0 ? -1 : lseek(source->fd, data, SEEK_HOLE);
+            if (end < 0) /* the file cannot tell: all of it */
+                end = (off_t)(source->nr_blocks * FORMAT_BLOCK);
+            else
+                i = (uint64_t)data / FORMAT_BLOCK;
+        }
+        if (i < source->nr_blocks && (!source->owns || source->owns(source->opaque, i)))
+            add(s, sp, i);
+    }
+}
+
+uint64_t ckpt_sender_mark(struct ckpt_sender *s, bool all)
+{
+    for (unsigned i = 0; i < s->nr; i++) {
+        mark_dirty(s, &s->space[i]);
+        if (all)
+            mark_data(s, &s->space[i]);
+    }
+    s->at_space = 0;
+    s->at_word = 0;
+    return s->pending;
+}
+
+uint64_t ckpt_sender_pending(const struct ckpt_sender *s)
+{
+    return s->pending;
+}
+
+/* --- sending --- */
+
+static bool is_zero(const uint8_t *block)
+{
+    return block[0] == 0 && memcmp(block, block + 1, FORMAT_BLOCK - 1) == 0;
+}
+
+static enum sim_status read_run(struct space *sp, uint64_t local, unsigned nr, uint8_t *to)
+{
+    size_t len = (size_t)nr * FORMAT_BLOCK;
+    ssize_t n;
+
+    do {
+        n = pread(sp->source.fd, to, len, (off_t)(local * FORMAT_BLOCK));
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        sim_error("migration: cannot read '%s' at block %llu: %m", sp->source.name,
+                  (unsigned long long)local);
+        return SIM_ERR_IO;
+    }
+    memset(to + n, 0, len - (size_t)n); /* behind the end of an overlay's file */
+    return SIM_OK;
+}
+
+static enum sim_status send_piece(struct ckpt_sender *s, const struct space *sp, uint64_t block, unsigned nr,
+                                  const uint8_t *data)
+{
+    bool zero = is_zero(data);
+    const struct ckpt_frame f = {.type = zero ? CKPT_FRAME_ZEROS : CKPT_FRAME_BLOCKS,
+                                 .space = (uint16_t)(sp - s->space), .block = block, .nr = nr,
+                                 .len = zero ? 0 : nr * FORMAT_BLOCK, .payload = data};
+
+    atomic_fetch_add_explicit(zero ? &s->zeros : &s->blocks, nr, memory_order_relaxed);
+    return ckpt_stream_send(s->stream, &f);
+}
+
+/* Consecutive blocks of one range: as many frames as zeros and others alternate. */
+static enum sim_status send_run(struct ckpt_sender *s, struct space *sp, uint64_t local, unsigned nr)
+{
+    const struct ckpt_range *r = range_of_local(&sp->source, local);
+    uint64_t block = r->block + (local - r->local);
+
+    SIM_TRY(read_run(sp, local, nr, s->buf));
+    for (unsigned i = 0, n; i < nr; i += n) {
+        bool zero = is_zero(s->buf + i * FORMAT_BLOCK);
+        for (n = 1; i + n < nr && is_zero(s->buf + (i + n) * FORMAT_BLOCK) == zero;)
+            n++;
+        SIM_TRY(send_piece(s, sp, block + i, n, s->buf + i * FORMAT_BLOCK));
+    }
+    return SIM_OK;
+}
+
+static bool continues(const struct space *sp, uint64_t local, uint64_t bits, unsigned bit)
+{
+    return bit < WORD_BLOCKS && bits >> bit & 1 &&
+           range_of_local(&sp->source, local) == range_of_local(&sp->source, local + 1);
+}
+
+/* Sends the blocks of `mask` in a word that are to be sent. */
+static enum sim_status send_word(struct ckpt_sender *s, struct space *sp, uint64_t word, uint64_t mask)
+{
+    uint64_t bits = atomic_fetch_and_explicit(&sp->todo[word], ~mask, memory_order_relaxed) & mask;
+
+    s->pending -= (uint64_t)__builtin_popcountll(bits);
+    while (bits) {
+        unsigned first = (unsigned)__builtin_ctzll(bits), n = 1;
+        while (continues(sp, word * WORD_BLOCKS + first + n - 1, bits, first + n))
+            n++;
+        SIM_TRY(send_run(s, sp, word * WORD_BLOCKS + first, n));
+        bits &= ~((n == WORD_BLOCKS ? UINT64_MAX : (1ull << n) - 1) << first);
+    }
+    return SIM_OK;
+}
+
+enum sim_status ckpt_sender_push(struct ckpt_sender *s, unsigned max)
+{
+    uint64_t before = s->pending;
+
+    while (s->pending && before - s->pending < max) {
+        struct space *sp = &s->space[s->at_space];
+        if (s->at_word == sp->nr_words) {
+            s->at_space = (s->at_space + 1) % s->nr;
+            s->at_word = 0;
+            continue;
+        }
+        SIM_TRY(send_word(s, sp, s->at_word, UINT64_MAX));
+        s->at_word++;
+    }
+    return SIM_OK;
+}
+
+static enum sim_status send_missing(struct ckpt_sender *s, const struct space *sp, const uint64_t *pair, unsigned nr)
+{
+    return ckpt_stream_send(s->stream,
+                            &(struct ckpt_frame){.type = CKPT_FRAME_MISSING, .space = (uint16_t)(sp - s->space),
+                                                 .len = nr * 2 * sizeof *pair, .payload = (const uint8_t *)pair});
+}
+
+/* The length of the run of set bits from `local` on, within its range. */
+static uint64_t run_length(const struct space *sp, uint64_t local)
+{
+    const struct ckpt_range *r = range_of_local(&sp->source, local);
+    uint64_t n = 1, most = r->nr - (local - r->local);
+
+    while (n < most && bitmap_get(sp->todo, local + n))
+        n++;
+    return n;
+}
+
+static enum sim_status missing_of(struct ckpt_sender *s, struct space *sp)
+{
+    enum { PAIRS = 4096 };
+    uint64_t *pair = sim_new_array(uint64_t, 2 * PAIRS);
+    enum sim_status status = SIM_OK;
+    unsigned n = 0;
+
+    for (uint64_t local = 0; local < sp->source.nr_blocks && status == SIM_OK;) {
+        if (!word_of(sp, local / WORD_BLOCKS)) {
+            local = (local / WORD_BLOCKS + 1) * WORD_BLOCKS;
+            continue;
+        }
+        if (!bitmap_get(sp->todo, local)) {
+            local++;
+            continue;
+        }
+        const struct ckpt_range *r = range_of_local(&sp->source, local);
+        pair[2 * n] = r->block + (local - r->local);
+        pair[2 * n + 1] = run_length(sp, local);
+        local += pair[2 * n + 1];
+        if (++n == PAIRS) {
+            status = send_missing(s, sp, pair, n);
+            n = 0;
+        }
+    }
+    if (status == SIM_OK && n)
+        status = send_missing(s, sp, pair, n);
+    sim_free(pair);
+    return status;
+}
+
+enum sim_status ckpt_sender_missing(struct ckpt_sender *s)
+{
+    for (unsigned i = 0; i < s->nr; i++)
+        SIM_TRY(missing_of(s, &s->space[i]));
+    return SIM_OK;
+}
+
+/* The demanded block's group, at once; blocks that have been sent are under way. */
+static enum sim_status demand_block(struct ckpt_sender *s, struct space *sp, uint64_t block)
+{
+    const struct ckpt_range *r = range_of_block(&sp->source, block);
+
+    if (!r) {
+        sim_error("migration: %s demands block %llu of '%s', which it has not", ckpt_stream_peer(s->stream),
+                  (unsigned long long)block, sp->source.name);
+        return SIM_ERR_FORMAT;
+    }
+    uint64_t local = r->local + (block - r->block);
+    unsigned bit = (unsigned)(local % WORD_BLOCKS) / DEMAND_BLOCKS * DEMAND_BLOCKS;
+    if (!bitmap_get(sp->todo, local))
+        return SIM_OK;
+    return send_word(s, sp, local / WORD_BLOCKS, ((1ull << DEMAND_BLOCKS) - 1) << bit);
+}
+
+enum sim_status ckpt_sender_demand(struct ckpt_sender *s, const struct ckpt_frame *f)
+{
+    if (f->space >= s->nr || f->nr > WORD_BLOCKS) {
+        sim_error("migration: %s demands %u blocks of space %u: makes no sense", ckpt_stream_peer(s->stream), f->nr,
+                  f->space);
+        return SIM_ERR_FORMAT;
+    }
+    for (uint32_t i = 0; i < f->nr; i++)
+        SIM_TRY(demand_block(s, &s->space[f->space], f->block + i));
+    return SIM_OK;
+}
+
+enum sim_status ckpt_sender_announce(struct ckpt_sender *s)
+{
+    for (unsigned i = 0; i < s->nr; i++) {
+        const char *name = s->space[i].source.name;
+        size_t len = sizeof(uint64_t) + strlen(name);
+        uint8_t *payload = sim_zalloc(len);
+        memcpy(payload, &(uint64_t){range_end(&s->space[i].source)}, sizeof(uint64_t));
+        memcpy(payload + sizeof(uint64_t), name, strlen(name));
+        enum sim_status status = ckpt_stream_send(
+            s->stream, &(struct ckpt_frame){.type = CKPT_FRAME_SPACE, .len = (uint32_t)len, .payload = payload});
+        sim_free(payload);
+        SIM_TRY(status);
+    }
+    return SIM_OK;
+}
+
+void ckpt_sender_stats(const struct ckpt_sender *s, uint64_t *blocks, uint64_t *zeros)
+{
+    *blocks = atomic_load_explicit(&s->blocks, memory_order_relaxed);
+    *zeros = atomic_load_explicit(&s->zeros, memory_order_relaxed);
+}
+
+/* --- life --- */
+
+enum sim_status ckpt_sender_create(struct ckpt_stream *stream, const struct ckpt_source *source, unsigned nr,
+                                   struct ckpt_sender **out)
+{
+    struct ckpt_sender *s = sim_new(struct ckpt_sender);
+
+    s->stream = stream;
+    s->nr = nr;
+    s->space = sim_new_array(struct space, nr);
+    for (unsigned i = 0; i < nr; i++) {
+        s->space[i] = (struct space){.source = source[i],
+                                     .todo = bitmap_create(source[i].nr_blocks),
+                                     .nr_words = (source[i].nr_blocks + WORD_BLOCKS - 1) / WORD_BLOCKS};
+        if (!s->space[i].todo) {
+            sim_error("migration: no memory for %llu blocks of '%s'", (unsigned long long)source[i].nr_blocks,
+                      source[i].name);
+            ckpt_sender_destroy(s);
+            return SIM_ERR_NOMEM;
+        }
+    }
+    *out = s;
+    return SIM_OK;
+}
+
+void ckpt_sender_destroy(struct ckpt_sender *s)
+{
+    if (!s)
+        return;
+    for (unsigned i = 0; i < s->nr; i++)
+        bitmap_destroy(s->space[i].todo, s->space[i].source.nr_blocks);
+    sim_free(s->space);
+    sim_free(s);
+}

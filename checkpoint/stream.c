@@ -1,0 +1,271 @@
+/* Heads, payloads, and what can be wrong with them. */
+#include "checkpoint/stream.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "file_io.h"
+#include "format.h"
+#include "sim-core/alloc.h"
+#include "sim-core/lock.h"
+#include "sim-core/log.h"
+
+enum { MAGIC = 0x47494d50 /* "PMIG" */, VERSION = 1, REFUSAL_MAX = 500, LAST_WORDS_S = 5 };
+
+struct head {
+    uint32_t magic;
+    uint16_t type, space;
+    uint64_t block;
+    uint32_t nr, len;
+    uint64_t xxh3;
+};
+_Static_assert(sizeof(struct head) == 32, "FORMAT.md");
+
+struct hello {
+    uint32_t version, block;
+};
+
+/* Senders take `lock`; what is received belongs to the receiving thread. */
+struct ckpt_stream {
+    int fd;
+    char *peer;
+    struct sim_mutex lock;
+    _Atomic uint64_t sent;
+    atomic_bool over; /* said why, or cancelled */
+    uint8_t *payload;
+    size_t room;
+};
+
+static const char *const type_name[CKPT_FRAME_NR] = {
+    [CKPT_FRAME_HELLO] = "HELLO",     [CKPT_FRAME_CONFIG] = "CONFIG",   [CKPT_FRAME_SPACE] = "SPACE",
+    [CKPT_FRAME_SECTION] = "SECTION", [CKPT_FRAME_READY] = "READY",     [CKPT_FRAME_BLOCKS] = "BLOCKS",
+    [CKPT_FRAME_ZEROS] = "ZEROS",     [CKPT_FRAME_MISSING] = "MISSING", [CKPT_FRAME_STOPPED] = "STOPPED",
+    [CKPT_FRAME_LOADED] = "LOADED",   [CKPT_FRAME_GO] = "GO",           [CKPT_FRAME_STARTED] = "STARTED",
+    [CKPT_FRAME_DEMAND] = "DEMAND",   [CKPT_FRAME_END] = "END",         [CKPT_FRAME_DONE] = "DONE",
+    [CKPT_FRAME_REFUSED] = "REFUSED"};
+
+/* One message per connection: whoever sees the end first says why. */
+static enum sim_status lost(struct ckpt_stream *s, const char *why)
+{
+    if (!atomic_exchange_explicit(&s->over, true, memory_order_acq_rel))
+        sim_error("migration: %s: %s", s->peer, why);
+    shutdown(s->fd, SHUT_RDWR);
+    return SIM_ERR_IO;
+}
+
+/* --- sending --- */
+
+static void skip(struct iovec *iov, size_t n)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        size_t part = n < iov[i].iov_len ? n : iov[i].iov_len;
+        iov[i].iov_base = (uint8_t *)iov[i].iov_base + part;
+        iov[i].iov_len -= part;
+        n -= part;
+    }
+}
+
+static enum sim_status send_all(struct ckpt_stream *s, struct iovec *iov)
+{
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
+
+    while (iov[0].iov_len || iov[1].iov_len) {
+        ssize_t n = sendmsg(s->fd, &m, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return lost(s, errno == EPIPE    ? "the connection has ended"
+                           : errno == EAGAIN ? "it takes nothing any more"
+                                             : strerror(errno));
+        skip(iov, (size_t)n);
+    }
+    return SIM_OK;
+}
+
+enum sim_status ckpt_stream_send(struct ckpt_stream *s, const struct ckpt_frame *f)
+{
+    struct head h = {.magic = MAGIC, .type = (uint16_t)f->type, .space = f->space, .block = f->block,
+                     .nr = f->nr, .len = f->len, .xxh3 = f->len ? file_hash(f->payload, f->len) : 0};
+    struct iovec iov[2] = {{&h, sizeof h}, {(void *)f->payload, f->len}};
+
+    SIM_BUG_ON(f->len > CKPT_FRAME_MAX, "a frame of %u bytes", f->len);
+    sim_mutex_lock(&s->lock);
+    enum sim_status status = send_all(s, iov);
+    sim_mutex_unlock(&s->lock);
+    atomic_fetch_add_explicit(&s->sent, sizeof h + f->len, memory_order_relaxed);
+    return status;
+}
+
+/* --- receiving --- */
+
+static enum sim_status receive_all(struct ckpt_stream *s, void *to, size_t len)
+{
+    uint8_t *p = to;
+
+    while (len) {
+        ssize_t n = recv(s->fd, p, len, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return lost(s, n ? strerror(errno) : "the connection has ended");
+        p += n;
+        len -= (size_t)n;
+    }
+    return SIM_OK;
+}
+
+/* Room grows with what has come, so that a head alone costs nothing. */
+static enum sim_status receive_payload(struct ckpt_stream *s, size_t len)
+{
+    enum { STEP = 1 << 20 };
+
+    for (size_t got = 0; got < len;) {
+        size_t part = len - got < STEP ? len - got : STEP;
+        if (s->room < got + part + 1) {
+            s->room = got + part + 1;
+            s->payload = sim_realloc(s->payload, s->room);
+        }
+        SIM_TRY(receive_all(s, s->payload + got, part));
+        got += part;
+    }
+    if (!s->payload)
+        s->payload = sim_zalloc(s->room = 1);
+    s->payload[len] = 0;
+    return SIM_OK;
+}
+
+static enum sim_status refused(struct ckpt_stream *s, const struct ckpt_frame *f)
+{
+    char why[REFUSAL_MAX + 40];
+
+    snprintf(why, sizeof why, "the other side refuses: %.*s", (int)(f->len < REFUSAL_MAX ? f->len : REFUSAL_MAX),
+             (const char *)f->payload);
+    for (char *c = why; *c; c++)
+        if ((unsigned char)*c < ' ')
+            *c = ' ';
+    return lost(s, why);
+}
+
+enum sim_status ckpt_stream_receive(struct ckpt_stream *s, struct ckpt_frame *out)
+{
+    struct head h;
+
+    SIM_TRY(receive_all(s, &h, sizeof h));
+    if (h.magic != MAGIC || !h.type || h.type >= CKPT_FRAME_NR || h.len > CKPT_FRAME_MAX)
+        return lost(s, "no frame of a migration comes from there");
+    SIM_TRY(receive_payload(s, h.len));
+    if (h.len && file_hash(s->payload, h.len) != h.xxh3)
+        return lost(s, "a frame has come damaged (checksum)");
+    *out = (struct ckpt_frame){.type = h.type, .space = h.space, .block = h.block, .nr = h.nr,
+                               .len = h.len, .payload = s->payload};
+    return h.type == CKPT_FRAME_REFUSED ? refused(s, out) : SIM_OK;
+}
+
+enum sim_status ckpt_stream_expect(struct ckpt_stream *s, enum ckpt_frame_type type, struct ckpt_frame *out)
+{
+    char why[80];
+
+    SIM_TRY(ckpt_stream_receive(s, out));
+    if (out->type == type)
+        return SIM_OK;
+    snprintf(why, sizeof why, "a frame %s came instead of %s", type_name[out->type], type_name[type]);
+    return lost(s, why);
+}
+
+bool ckpt_stream_readable(struct ckpt_stream *s, int timeout_ms)
+{
+    struct pollfd p = {.fd = s->fd, .events = POLLIN};
+
+    return poll(&p, 1, timeout_ms) > 0;
+}
+
+enum sim_status ckpt_stream_greet(struct ckpt_stream *s)
+{
+    const struct hello ours = {VERSION, FORMAT_BLOCK};
+    struct hello theirs;
+    struct ckpt_frame f;
+    char why[120];
+
+    SIM_TRY(ckpt_stream_send(s, &(struct ckpt_frame){.type = CKPT_FRAME_HELLO, .len = sizeof ours,
+                                                     .payload = (const uint8_t *)&ours}));
+    SIM_TRY(ckpt_stream_expect(s, CKPT_FRAME_HELLO, &f));
+    if (f.len < sizeof theirs)
+        return lost(s, "its greeting is too short");
+    memcpy(&theirs, f.payload, sizeof theirs);
+    if (theirs.version == ours.version && theirs.block == ours.block)
+        return SIM_OK;
+    snprintf(why, sizeof why, "it speaks version %u with blocks of %u bytes, this program version %u with %u",
+             theirs.version, theirs.block, ours.version, ours.block);
+    return lost(s, why);
+}
+
+/* --- the end --- */
+
+void ckpt_stream_patience(struct ckpt_stream *s, unsigned seconds)
+{
+    const struct timeval t = {.tv_sec = seconds};
+
+    setsockopt(s->fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
+}
+
+void ckpt_stream_refuse(struct ckpt_stream *s, const char *why)
+{
+    if (atomic_exchange_explicit(&s->over, true, memory_order_acq_rel))
+        return;
+    /* Best effort: the connection ends either way. */
+    if (ckpt_stream_send(s, &(struct ckpt_frame){.type = CKPT_FRAME_REFUSED, .len = (uint32_t)strlen(why),
+                                                 .payload = (const uint8_t *)why}) == SIM_OK)
+        shutdown(s->fd, SHUT_WR);
+}
+
+void ckpt_stream_finish(struct ckpt_stream *s)
+{
+    const struct timeval t = {.tv_sec = LAST_WORDS_S};
+
+    atomic_store_explicit(&s->over, true, memory_order_release);
+    setsockopt(s->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
+    ckpt_stream_patience(s, LAST_WORDS_S);
+}
+
+void ckpt_stream_cancel(struct ckpt_stream *s)
+{
+    atomic_store_explicit(&s->over, true, memory_order_release);
+    shutdown(s->fd, SHUT_RDWR);
+}
+
+const char *ckpt_stream_peer(const struct ckpt_stream *s)
+{
+    return s->peer;
+}
+
+uint64_t ckpt_stream_sent(const struct ckpt_stream *s)
+{
+    return atomic_load_explicit(&s->sent, memory_order_relaxed);
+}
+
+struct ckpt_stream *ckpt_stream_create(int fd, const char *peer)
+{
+    struct ckpt_stream *s = sim_new(struct ckpt_stream);
+
+    s->fd = fd;
+    s->peer = sim_strdup(peer);
+    sim_mutex_init(&s->lock, SIM_RANK_LEAF);
+    return s;
+}
+
+void ckpt_stream_destroy(struct ckpt_stream *s)
+{
+    if (!s)
+        return;
+    close(s->fd);
+    sim_mutex_fini(&s->lock);
+    sim_free(s->payload);
+    sim_free(s->peer);
+    sim_free(s);
+}

@@ -1,0 +1,57 @@
+/* The source of a live migration: the running machine goes on in another process.
+ *
+ *   migrate_start -> migration thread: dial, introduce -> rounds of blocks while the guest runs
+ *     -> cut, on the I/O thread: executors pause, disk requests end, states -> the target says that it could go on
+ *     -> GO: the guest is the target's -> the rest of the blocks, those first that it asks for -> done()
+ *
+ * From the cut on the I/O thread stands still as well, so that no device changes memory; it goes on when the guest does. No
+ * images meanwhile (the checkpointer is reserved). */
+#ifndef LAUNCH_MIGRATE_H
+#define LAUNCH_MIGRATE_H
+
+#include "checkpoint.h"
+
+struct migrator;
+
+struct migrate_result {
+    enum sim_status status;
+    bool gone; /* the guest is the target's: this run may end. With an error too, when the connection broke after GO */
+    uint64_t total_ns, pause_ns; /* pause: from the cut to the target's first instruction */
+    uint32_t rounds;
+    uint64_t blocks, zeros; /* sent with bytes; known to be zero */
+    uint64_t after;         /* of these after the pause */
+    uint64_t bytes;
+};
+
+struct migrate_request {
+    const char *uri;  /* of the target; copied */
+    bool postcopy;    /* false: all blocks before the target runs */
+    /* Migration thread. NULL: a line on stderr says what became of it. */
+    void (*done)(void *opaque, const struct migrate_result *result);
+    void *opaque;
+};
+
+/* `ops` are the checkpointer's. `gone`: the guest is the target's (not `good`: the connection broke before all of it was),
+ * and the run ends. Migration thread. */
+struct migrator *migrator_create(struct machine *m, struct checkpointer *c, const struct checkpointer_ops *ops,
+                                 void (*gone)(void *opaque, bool good), void *opaque);
+/* Closed before. NULL is allowed. */
+void migrator_destroy(struct migrator *g);
+/* No more migrations. One under way is given up; or, when the guest is the target's already, waited for. Context: launch
+ * thread; the I/O thread runs. */
+void migrator_close(struct migrator *g);
+
+/* SIM_ERR_BUSY without a message while one is under way or an image is made. Context: any thread. */
+enum sim_status migrate_start(struct migrator *g, const struct migrate_request *request) SIM_MUST_CHECK;
+/* Gives up; nothing happens when the guest is the target's already. Context: any thread. */
+void migrate_cancel(struct migrator *g);
+
+struct migrate_progress {
+    const char *phase; /* "rounds", "handing over", "after" */
+    uint32_t round;
+    uint64_t sent, pending; /* bytes; blocks */
+};
+/* False: none is under way. Context: any thread. */
+bool migrate_progress(struct migrator *g, struct migrate_progress *out);
+
+#endif

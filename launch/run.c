@@ -847,6 +847,11 @@ int run_incoming(const struct config *config, struct incoming *incoming)
 {
     struct run r = {.config = config, .first = true, .signals_are_ours = true, .incoming = incoming};
 
+    if (ic_mpi_wanted() || config->ranks > 1) {
+        sim_error("restore --incoming: a machine comes to one rank; start it without mpirun and --ranks");
+        incoming_close(incoming);
+        return EXIT_CODE_USAGE;
+    }
     return run_machine(&r);
 }
 

@@ -149,14 +149,15 @@ static void test_killed_writers_leave_whole_images(void **state)
     unsigned seed = 12345, complete = 0;
     const unsigned one = one_image_us(f);
 
-    for (unsigned round = 0; round < 12; round++) {
+    /* On a loaded host a writer may not come to its first image for long: then more of them, with more time. */
+    for (unsigned round = 0; round < 12 || (!complete && round < 100); round++) {
         pid_t pid = fork();
         if (pid == 0) {
             dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
             write_for_ever(f, 0);
         }
         seed = seed * 1103515245 + 12345;
-        usleep((seed >> 8) % (4 * one));
+        usleep((seed >> 8) % ((4 + round / 4) * one));
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
         struct ckpt_ref *ref;
@@ -174,7 +175,7 @@ static void test_killed_writers_leave_whole_images(void **state)
         }
         sim_free(ref);
     }
-    print_message("%u complete images after 12 kills\n", complete);
+    print_message("%u complete images after the kills\n", complete);
     assert_true(complete > 0);
 }
 

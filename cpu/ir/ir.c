@@ -96,6 +96,8 @@ void ir_block_end(struct ir_region *r)
 
     b->nr = (uint16_t)(r->nr_insns - b->first);
     b->charge = (uint16_t)(r->nr_origins - b->first_origin);
+    if (!b->charge) /* goes on with the last instruction of the block before */
+        b->first_origin--;
 }
 
 ir_edge ir_add_exit(struct ir_region *r, int64_t pc, bool chain)

@@ -36,12 +36,13 @@ struct jit_region {
     struct jit_page *page;
     gpa_t gpa;                    /* of the entry */
     _Atomic bool dead;
+    bool returns;                 /* somewhere in it */
     bool uses_fp;
     bool fp_on;                   /* with uses_fp: what it is good for */
     uint8_t frm;
     uint8_t tries;                /* earlier translations of this entry that were outgrown */
     uint64_t lines;               /* of 64 bytes in the page that its code comes from */
-    uint64_t exit_lines;          /* that its exits lead to */
+    uint64_t exit_lines;          /* that its exits, and returns of functions it calls, lead to */
     struct ir_code code;
     gva_t va_page;                /* where it was when it was translated, for listeners; */
     uint32_t hart;                /* who asked for it, and in what privilege */
@@ -81,6 +82,7 @@ enum {
     COUNTERS = 1 << 18,
     DEFAULT_THRESHOLD = 20,
     DEFAULT_MAX_INSNS = 400,
+    SHORT_RETURN = 16, /* instructions of a region with a return that others rather repeat than stop at */
     MAX_TRIES = 4 /* translations of one entry as its profile grows */
 };
 #define DEFAULT_CACHE_BYTES (256ull << 20)

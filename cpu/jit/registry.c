@@ -208,7 +208,8 @@ void jit_page_stops(const struct jit_page *page, const struct rv_hart *h, gpa_t 
 
     for (const struct jit_region *r = page->regions; r; r = r->page_next) {
         unsigned slot = (unsigned)(r->gpa & ~GUEST_PAGE_MASK) / 2;
-        bool back = (r->exit_lines & line) || ((r->lines & line) && has_instruction(r, entry));
+        bool back = (r->exit_lines & line) || ((r->lines & line) && has_instruction(r, entry)) ||
+                    (r->returns && r->nr_origins <= SHORT_RETURN);
         if (is_for(r, h, r->gpa) && !back)
             stop[slot / 64] |= 1ull << (slot % 64);
     }

@@ -1,6 +1,9 @@
 /* Region discovery. Depth first, fall-through first: the order of finding is a good order for the
  * code. A successor the interpreter has not seen stays outside (an exit), and so does everything
- * behind a call, an indirect jump or a SYSTEM instruction.
+ * behind an indirect jump or a SYSTEM instruction. A call is followed into a function that has its start in
+ * the region or a little before it (recursion) or is short and calls nothing: that is taken in even where it has a translation
+ * of its own. Then the place behind the call is a successor too, which translate.c lets the function's
+ * return find.
  * Blocks are limited, and a jump into the middle of one would have to leave for a region of its own that
  * repeats the rest of this one. So whatever is on the stack has its block reserved: leaders + stack
  * never exceed the limit, and the region ends where a branch could not have both of its blocks. */
@@ -9,6 +12,11 @@
 #include <string.h>
 
 #include "lrsc.h"
+
+enum {
+    MAX_CALLEE = 40, /* instructions of a function that calls take in */
+    RECURSION = 256  /* bytes from a function's start to the entry: it calls itself */
+};
 
 static bool decode_at(const struct scan *s, unsigned offset, struct rv_insn *out)
 {
@@ -72,14 +80,16 @@ static void mark_leader(struct scan *s, unsigned index)
     s->nr_leaders++;
 }
 
-static void push(struct scan *s, uint64_t offset)
+enum { CALLEE = 1 }; /* in the stack: added to the offset, which is even, of code in a short function */
+
+static void push(struct scan *s, uint64_t offset, unsigned callee)
 {
     if (offset >= GUEST_PAGE_SIZE)
         return;
     if (s->at[offset / 2])
         mark_leader(s, s->at[offset / 2] - 1u);
     else if (has_room(s) && s->seen(s->opaque, (unsigned)offset))
-        s->stack[s->depth++] = (uint16_t)offset;
+        s->stack[s->depth++] = (uint16_t)(offset | callee);
 }
 
 static void add(struct scan *s, unsigned offset, const struct rv_insn *i)
@@ -91,14 +101,50 @@ static void add(struct scan *s, unsigned offset, const struct rv_insn *i)
     s->lines |= 1ull << (offset / 64) | 1ull << ((offset + i->len - 1u) / 64);
 }
 
-static void push_successors(struct scan *s, const struct scan_insn *n)
+bool scan_is_return(const struct scan_insn *n)
+{
+    return n->end == SCAN_INDIRECT && !n->insn.rd && n->insn.rs1 == 1 && !n->insn.imm;
+}
+
+/* Does a straight line from here return soon, without calls? */
+static bool is_short_function(const struct scan *s, uint64_t offset)
+{
+    for (unsigned nr = 0; nr < MAX_CALLEE && offset < GUEST_PAGE_SIZE; nr++) {
+        struct scan_insn n;
+
+        if (!decode_at(s, (unsigned)offset, &n.insn))
+            return false;
+        n.end = (uint8_t)end_of(s, &n.insn);
+        if (scan_is_return(&n))
+            return true;
+        if (n.end != SCAN_NEXT && n.end != SCAN_BRANCH)
+            return false;
+        offset += n.insn.len;
+    }
+    return false;
+}
+
+static void push_call(struct scan *s, const struct scan_insn *n, uint64_t target)
+{
+    if (n->insn.rd != 1 || target >= GUEST_PAGE_SIZE)
+        return;
+    bool here = s->at[target / 2] || (target <= s->entry && s->entry - target < RECURSION);
+    if (!s->seen(s->opaque, (unsigned)target) || (!here && !is_short_function(s, target)))
+        return;
+    push(s, n->offset + n->insn.len, 0);
+    push(s, target, CALLEE);
+}
+
+static void push_successors(struct scan *s, const struct scan_insn *n, unsigned callee)
 {
     uint64_t target = n->offset + (uint64_t)(int64_t)n->insn.imm;
 
+    if (n->end == SCAN_CALL)
+        push_call(s, n, target);
     if (n->end == SCAN_BRANCH || n->end == SCAN_JUMP)
-        push(s, target);
+        push(s, target, callee);
     if (n->end == SCAN_BRANCH)
-        push(s, n->offset + n->insn.len);
+        push(s, n->offset + n->insn.len, callee);
 }
 
 static bool is_stop(const struct scan *s, unsigned offset)
@@ -107,7 +153,7 @@ static bool is_stop(const struct scan *s, unsigned offset)
 }
 
 /* A straight line from `offset` to its end, to known instructions, or to a limit. */
-static void walk(struct scan *s, unsigned offset)
+static void walk(struct scan *s, unsigned offset, unsigned callee)
 {
     bool first = true;
 
@@ -119,7 +165,7 @@ static void walk(struct scan *s, unsigned offset)
             mark_leader(s, known - 1);
             return;
         }
-        if (s->nr == s->max_insns || is_stop(s, offset) || !decode_at(s, offset, &i))
+        if (s->nr == s->max_insns || (is_stop(s, offset) && !callee) || !decode_at(s, offset, &i))
             return;
         add(s, offset, &i);
         if (first)
@@ -127,7 +173,7 @@ static void walk(struct scan *s, unsigned offset)
         first = false;
         const struct scan_insn *n = &s->insn[s->nr - 1];
         if (n->end != SCAN_NEXT) {
-            push_successors(s, n);
+            push_successors(s, n, callee);
             return;
         }
         offset += i.len;
@@ -140,12 +186,15 @@ bool scan_region(struct scan *s, unsigned entry_offset)
 
     s->nr = s->nr_leaders = s->depth = 0;
     s->lines = 0;
+    s->entry = entry_offset;
     memset(s->at, 0, sizeof s->at);
     if (!decode_at(s, entry_offset, &i))
         return false;
-    walk(s, entry_offset);
-    while (s->depth)
-        walk(s, s->stack[--s->depth]);
+    walk(s, entry_offset, 0);
+    while (s->depth) {
+        unsigned next = s->stack[--s->depth];
+        walk(s, next & ~(unsigned)CALLEE, next & CALLEE);
+    }
     return true;
 }
 

@@ -10,7 +10,7 @@ enum scan_end {
     SCAN_NEXT,   /* falls into the next instruction */
     SCAN_BRANCH, /* conditional */
     SCAN_JUMP,   /* jal: direct */
-    SCAN_CALL,   /* jal that links: direct, leaves */
+    SCAN_CALL,   /* jal that links: direct */
     SCAN_INDIRECT,
     SCAN_EXEC    /* ends the block: run by the interpreter's function */
 };
@@ -41,13 +41,15 @@ struct scan {
     /* work */
     uint16_t at[SCAN_SLOTS]; /* offset / 2 -> 1 + index */
     uint16_t stack[SCAN_STACK];
-    unsigned depth;
+    unsigned depth, entry;
 };
 
 /* False: the entry itself cannot be translated (it straddles the page's end). */
 bool scan_region(struct scan *s, unsigned entry_offset);
 /* The instruction at `offset`, or NULL when it is not part of the region. */
 const struct scan_insn *scan_at(const struct scan *s, unsigned offset);
+/* jalr x0, 0(ra) */
+bool scan_is_return(const struct scan_insn *n);
 /* May an LR at insn be followed by an SC: its offset, or RV_SC_NONE (lrsc.h)? 0: no. */
 uint64_t scan_lr_mark(const struct scan *s, const struct scan_insn *lr);
 

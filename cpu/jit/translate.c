@@ -33,11 +33,18 @@ static bool protect(struct jit *jit, struct rv_hart *h, gpa_t gpa_page)
 
 /* --- IR --- */
 
+enum { MAX_BACK = 3 };
+
 struct builder {
     struct jit *jit;
     struct trans t;
     const struct scan *s;
+    gpa_t page;
     uint8_t block_of[IR_MAX_ORIGINS]; /* leader -> block */
+    /* Where returns are expected to go: the places behind calls that are in the region, best first. Each
+     * has a block at each return, that compares. */
+    const struct scan_insn *back[MAX_BACK];
+    unsigned nr_back;
 };
 
 /* Where control goes for a page offset: a block, or out. */
@@ -98,10 +105,30 @@ static void link_register(struct builder *b, const struct scan_insn *n)
         ir_pc(b->t.r, n->insn.rd, n->offset + n->insn.len);
 }
 
+/* A return: is it to a place behind one of the region's calls? */
+static void compare_returns(struct builder *b, ir_ref target)
+{
+    struct ir_region *r = b->t.r;
+
+    for (unsigned n = 0; n < b->nr_back; n++) {
+        struct ir_block *block = &r->block[r->nr_blocks - 1];
+
+        block->succ[0] = b->block_of[b->back[n] - b->s->insn];
+        block->succ[1] = (ir_edge)r->nr_blocks;
+        block->nr_succ = 2;
+        ir_emit(r, IR_BR, IR_I64, IR_NONE, target, ir_pc(r, IR_NONE, b->back[n]->offset))->cc = IR_EQ;
+        ir_block_end(r);
+        ir_block_begin(r);
+    }
+}
+
 static void end_indirect(struct builder *b, const struct scan_insn *n)
 {
     struct ir_region *r = b->t.r;
     ir_ref target = trans_x(&b->t, n->insn.rs1);
+
+    if (scan_is_return(n))
+        compare_returns(b, target);
 
     if (n->insn.imm || (n->insn.rd && n->insn.rd == n->insn.rs1)) {
         ir_ref sum = ir_temp(r, IR_I64);
@@ -135,13 +162,50 @@ static bool is_last(const struct scan *s, unsigned index)
     return next->leader || next->offset != n->offset + n->insn.len;
 }
 
+static unsigned executions(const struct builder *b, const struct scan_insn *n)
+{
+    return atomic_load_explicit(jit_counter(b->jit, b->page + n->offset), memory_order_relaxed);
+}
+
+static void expect_return(struct builder *b, const struct scan_insn *to)
+{
+    unsigned n = b->nr_back < MAX_BACK ? b->nr_back++ : MAX_BACK;
+
+    for (; n && executions(b, b->back[n - 1]) < executions(b, to); n--)
+        if (n < MAX_BACK)
+            b->back[n] = b->back[n - 1];
+    if (n < MAX_BACK)
+        b->back[n] = to;
+}
+
+static void find_returns(struct builder *b)
+{
+    const struct scan *s = b->s;
+    unsigned returns = 0;
+
+    b->nr_back = 0;
+    for (unsigned n = 0; n < s->nr; n++) {
+        const struct scan_insn *i = &s->insn[n];
+        const struct scan_insn *back =
+            i->end == SCAN_CALL && i->insn.rd == 1 ? scan_at(s, i->offset + i->insn.len) : NULL;
+        if (back && back->leader)
+            expect_return(b, back);
+        returns += scan_is_return(i);
+    }
+    if (s->nr_leaders + returns * b->nr_back > IR_MAX_BLOCKS)
+        b->nr_back = 0;
+}
+
 static void number_blocks(struct builder *b)
 {
     unsigned block = 0;
 
-    for (unsigned n = 0; n < b->s->nr; n++)
+    for (unsigned n = 0; n < b->s->nr; n++) {
         if (b->s->insn[n].leader)
             b->block_of[n] = (uint8_t)block++;
+        if (scan_is_return(&b->s->insn[n]))
+            block += b->nr_back;
+    }
 }
 
 static void build(struct builder *b)
@@ -152,6 +216,7 @@ static void build(struct builder *b)
     ir_reset(r);
     r->entry_pc = s->insn[0].offset;
     r->alone = b->t.alone;
+    find_returns(b);
     number_blocks(b);
     for (unsigned n = 0; n < s->nr && !r->overflow; n++) {
         const struct scan_insn *i = &s->insn[n];
@@ -209,6 +274,9 @@ static struct jit_region *new_region(const struct builder *b, struct rv_hart *h,
             .refund = (uint16_t)(ir->block[o->block].charge - o->before),
             .mem = trans_mem_kind(i->insn.op),
             .end = i->end == SCAN_EXEC};
+        r->returns |= scan_is_return(i);
+        if (i->end == SCAN_CALL && i->offset + i->insn.len < GUEST_PAGE_SIZE)
+            r->exit_lines |= 1ull << ((i->offset + i->insn.len) / 64);
     }
     memcpy(r->loc, b->jit->alloc->global, sizeof r->loc);
     for (unsigned g = 1; g < IR_NR_GLOBALS; g++)
@@ -260,7 +328,7 @@ static struct jit_region *compile(struct jit *jit, struct rv_hart *h, const uint
                                   gpa_t gpa_page, unsigned max_insns)
 {
     struct scan *s = jit->scan;
-    struct builder b = {.jit = jit, .s = s};
+    struct builder b = {.jit = jit, .s = s, .page = gpa_page};
     struct profile profile = {jit, gpa_page};
 
     s->isa = &h->isa;

@@ -478,7 +478,7 @@ static void emit_block(struct emit *e, unsigned block)
     if (block || b->loop_head) {
         if (b->loop_head)
             charge(e, b, COLD_BUDGET);
-        else
+        else if (b->charge)
             x86_ri(&e->a, X86_SUB, 1, R_BUDGET, b->charge);
     }
     emit_insns(e, block, b->first, block + 1);

@@ -154,16 +154,17 @@ static void await_room(struct ranks *r)
         ranks_wait(r, &spins);
 }
 
-static void ranks_poll(void *opaque)
+static bool ranks_poll(void *opaque)
 {
     struct ranks *r = opaque;
     const struct ranks *outer = ranks_serve_begin(r);
+    bool came = ic_poll(r->ic) != 0;
 
-    ic_poll(r->ic);
     dsm_tick(r->dsm);
     ranks_serve_end(r, outer);
     if (SIM_UNLIKELY(ic_backlog(r->ic) > CROWD))
         await_room(r);
+    return came;
 }
 
 static void ranks_wait(void *opaque, unsigned *spins)

@@ -140,6 +140,7 @@ struct rv_hart {
     _Atomic uint32_t acks_due;     /* remote fences of this hart that other ranks have not answered */
     uint64_t polled_ns;            /* the last look at messages of other ranks */
     uint32_t ranks_chunk;          /* instructions until the next */
+    uint32_t look_ns;              /* what they shall take */
     bool chunk_used_up;            /* the last chunk was ended by its budget alone */
 
     struct {

@@ -8,12 +8,12 @@
 enum {
     EXCLUSIVE_INSNS = 64,
     HELD_INSNS = 256, /* while a page is held for us that others may want */
-    /* Between two looks at messages of other ranks: as many instructions as take some microseconds. A look costs about
-     * 0.1 us; whoever asks for a page waits half the span. */
-    RANKS_INSNS_MIN = 4096,
-    RANKS_INSNS_MAX = 1 << 16,
-    RANKS_SHORT_NS = 3000,
-    RANKS_LONG_NS = 10000
+    /* A look at messages of other ranks costs about 0.1 us, and whoever asks for a page waits half the span between
+     * two of them: short while messages come, longer look by look when none do. */
+    LOOK_MIN_NS = 1000,
+    LOOK_MAX_NS = 10000,
+    LOOK_INSNS_MIN = 256,
+    LOOK_INSNS_MAX = 1 << 16
 };
 
 /* Folds what was charged into h->insns and grants `budget` more. */
@@ -56,13 +56,22 @@ static uint64_t chunk_size(const struct rv_hart *h)
     return h->holds_pages ? HELD_INSNS : h->ranks_chunk;
 }
 
-/* A chunk that was used up took ns: the next one shall take between short and long. */
+/* A chunk that was used up took ns: the next one shall take the span. */
 static void fit_chunk(struct rv_hart *h, uint64_t ns)
 {
-    if (ns < RANKS_SHORT_NS && h->ranks_chunk < RANKS_INSNS_MAX)
-        h->ranks_chunk *= 2;
-    else if (ns > RANKS_LONG_NS && h->ranks_chunk > RANKS_INSNS_MIN)
-        h->ranks_chunk /= 2;
+    uint64_t chunk = (uint64_t)h->ranks_chunk * h->look_ns / (ns ? ns : 1), most = 4ull * h->ranks_chunk;
+
+    chunk = chunk < most ? chunk : most;
+    h->ranks_chunk = (uint32_t)(chunk < LOOK_INSNS_MIN   ? LOOK_INSNS_MIN
+                                : chunk > LOOK_INSNS_MAX ? LOOK_INSNS_MAX
+                                                         : chunk);
+}
+
+static void fit_span(struct rv_hart *h, bool came)
+{
+    uint32_t longer = h->look_ns + h->look_ns / 4;
+
+    h->look_ns = came ? LOOK_MIN_NS : longer < LOOK_MAX_NS ? longer : LOOK_MAX_NS;
 }
 
 /* Handlers may wait for every running vCPU, so this one does not count meanwhile. */
@@ -71,15 +80,17 @@ static void poll_ranks(struct rv_hart *h)
     struct sim *sim = h->machine->sim;
     uint64_t now = sim_host_ns(), since = now - h->polled_ns;
 
-    if (!h->ranks_chunk)
-        h->ranks_chunk = RANKS_INSNS_MIN;
+    if (!h->ranks_chunk) {
+        h->ranks_chunk = LOOK_INSNS_MIN;
+        h->look_ns = LOOK_MAX_NS;
+    }
     if (h->chunk_used_up)
         fit_chunk(h, since);
     if (since < sim->poll_interval_ns)
         return;
     h->polled_ns = now;
     vcpu_leave(&h->vcpu);
-    sim_poll(sim);
+    fit_span(h, sim_poll(sim));
     vcpu_enter(&h->vcpu);
 }
 

@@ -18,9 +18,9 @@ struct vcpu;
 /* How this rank talks to the others of its machine; all NULL on one rank. Set by launch before executors
  * start. */
 struct sim_ranks_ops {
-    /* Receives and handles what has arrived. Context: any thread without a running vCPU and without
-     * device locks. */
-    void (*poll)(void *opaque);
+    /* Receives and handles what has arrived; was there anything? Context: any thread without a running vCPU and
+     * without device locks. */
+    bool (*poll)(void *opaque);
     /* Waits a moment for something to arrive: poll, and give the core away when nothing comes. Callers
      * loop around it. Same context, but device locks may be held: what needs them is put off. */
     void (*wait)(void *opaque, unsigned *spins);
@@ -86,10 +86,9 @@ static inline bool sim_ending(const struct sim *sim)
     return atomic_load_explicit(&sim->end, memory_order_acquire) != SIM_END_NONE;
 }
 /* The rank seam; nothing on one rank. */
-static inline void sim_poll(struct sim *sim)
+static inline bool sim_poll(struct sim *sim)
 {
-    if (sim->ranks)
-        sim->ranks->poll(sim->ranks_opaque);
+    return sim->ranks && sim->ranks->poll(sim->ranks_opaque);
 }
 /* Blocks until an end is requested; *code gets the code. Context: launch thread. */
 enum sim_end sim_wait_end(struct sim *sim, int *code);

@@ -10,9 +10,10 @@ static struct side {
     unsigned posted;
 } side_[2];
 
-static void nothing(void *opaque)
+static bool nothing(void *opaque)
 {
     (void)opaque;
+    return false;
 }
 
 static void no_answer(void *opaque, unsigned *spins)

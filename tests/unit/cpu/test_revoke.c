@@ -139,9 +139,10 @@ static void test_log_goes_round(void **state)
 
 /* --- an SBI call, during which the hart does not count as running --- */
 
-static void nothing(void *opaque)
+static bool nothing(void *opaque)
 {
     (void)opaque;
+    return false;
 }
 static const struct sim_ranks_ops lonely = {.poll = nothing};
 

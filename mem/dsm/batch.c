@@ -47,11 +47,13 @@ static void add(struct dsm *d, struct batch *b, struct dsm_record *r)
 {
     struct dsm_request request = r->request;
     const struct protocol_row *row = &protocol_rank[r->state][request.event];
-    bool clean = r->state == RANK_E && !record_is_written(d, r->page), kept = dsm_keeps(d, r->page);
+    bool mine = r->state == RANK_E, clean = mine && !record_is_written(d, r->page), kept = dsm_keeps(d, r->page);
 
     rank_handle(d, r, (enum rank_event)request.event,
                 &(struct rank_input){.from = request.requester});
     if (row->known) {
+        if (mine)
+            habit_taken(d, r->page);
         if (protocol_row_does(row, DO_REVOKE))
             add_revoke(d, b, r);
         b->due[b->nr++] = (struct due){request, what_to_send(row), clean, kept && !dsm_keeps(d, r->page)};

@@ -53,6 +53,8 @@ enum sim_status dsm_create(const struct dsm_config *config, struct dsm **out)
         d->config.hold_max_ns = 1000 * 1000;
     if (d->config.hold_max_ns < d->config.hold_ns)
         d->config.hold_max_ns = d->config.hold_ns;
+    d->way_ns = DSM_WAY_NS + ic_poll_interval_ns(config->ic);
+    d->stay_max_ns = config->stay_max_ns ? config->stay_max_ns : 3 * d->way_ns;
     sim_mutex_init(&d->lock, SIM_RANK_DSM);
     sim_cond_init(&d->arrived);
     enum sim_status status = map_tables(d);

@@ -22,7 +22,10 @@ enum {
     DSM_WAITERS = UINT16_MAX + 1,
     DSM_WAITER_CHUNK = 256,
     DSM_BUCKETS = 1024,
-    DSM_PATIENT = 256, /* pages whose hold is longer than usual */
+    DSM_HABITS = 256,         /* pages of which something was learned */
+    DSM_HABIT_NS = 1000000,   /* is kept for so long against other pages */
+    DSM_STAYS = 4,            /* the longest stay is 1 << (DSM_STAYS - 1) times the shortest */
+    DSM_WAY_NS = 4000,        /* how long a page's way takes, about, where messages need no time */
     DSM_BATCH = 64,    /* pages revoked at once */
     DSM_WORD_STATE = 3,
     DSM_WORD_WRITTEN = 4,
@@ -81,11 +84,13 @@ struct dsm_waiter {
     struct dsm_hold hold[DSM_HOLDS];
 };
 
-/* A page whose holds ended too early: the next one is longer. Forgotten when another page needs the
- * place. */
-struct dsm_patience {
+/* habit.c */
+struct dsm_habit {
     uint64_t page;
-    uint8_t doublings;
+    uint8_t hold; /* doublings */
+    uint8_t stay; /* 0: none; DSM_STAYS: the longest */
+    bool taken;   /* while it was exclusive here, and not missed yet */
+    uint64_t seen, stays_until;
 };
 
 /* The home's view of a page. All zeros: exclusive at its home. */
@@ -144,7 +149,8 @@ struct dsm {
     bool tick_sent;
     uint64_t last_hold_id;
     uint64_t jitter;
-    struct dsm_patience patience[DSM_PATIENT]; /* by a hash of the page */
+    struct dsm_habit habit[DSM_HABITS]; /* by a hash of the page */
+    uint64_t way_ns, stay_max_ns;
 
     struct dsm_local *local; /* messages to itself, handled before the lock is let go */
     unsigned nr_local, cap_local;
@@ -221,11 +227,19 @@ void waiters_destroy(struct dsm *d);
 /* pin.c: is the page here now, and pinned? Asks for it if not. */
 bool pin_try(struct dsm *d, struct dsm_record *r, bool write);
 
+/* habit.c: how long a hold of the page may last, and it was too short. */
+uint64_t habit_hold_ns(struct dsm *d, uint64_t page);
+void habit_hold_failed(struct dsm *d, uint64_t page);
+/* The instruction that the page came for has retired; until when it shall stay, 0: no wish; another rank gets it, which
+ * was exclusive here; somebody here would need it. */
+void habit_used(struct dsm *d, uint64_t page);
+uint64_t habit_stays_until(struct dsm *d, uint64_t page);
+void habit_taken(struct dsm *d, uint64_t page);
+void habit_missed(struct dsm *d, uint64_t page, bool write);
+
 /* hold.c: requests of other ranks that wait */
 void hold_start(struct dsm *d, struct dsm_record *r);
 void hold_break(struct dsm *d, struct dsm_record *r);
-/* The last waiter that held the page had its turn. */
-void hold_served(struct dsm *d, struct dsm_record *r);
 /* Something that kept the page here is gone. */
 void hold_released(struct dsm *d, struct dsm_record *r);
 void request_add(struct dsm *d, struct dsm_record *r, const struct dsm_request *request);

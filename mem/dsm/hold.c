@@ -1,11 +1,11 @@
-/* Requests of other ranks (FWD, INV) that wait because the page is held or pinned here.
+/* Requests of other ranks (FWD, INV) that wait because the page is held or pinned here, or has just come and stays.
  *
- *   request_add -> [held, pinned: stays in d->requests] -> requests_take (batch.c)
- *   retired, unpin -> hold_released -> kick; hold_ns over -> the next dsm_tick
+ *   request_add -> [held, pinned, stays: in d->requests] -> requests_take (batch.c)
+ *   retired, unpin -> hold_released -> kick; hold_ns over, stayed long enough -> the next dsm_tick
  *
- * A hold lasts hold_ns, and twice as long each time it was too short, up to hold_max_ns.
- * Two ranks that hold what the other wants get out of it by time, which differs from rank to rank
- * and from hold to hold. */
+ * A hold ends with the instruction the page came for; hold_ns bounds it (two ranks that hold what the other wants
+ * get out of it by time, which differs from rank to rank and from hold to hold). A stay begins when that
+ * instruction has retired and is a few times as long as the page's way, or nothing (habit.c). */
 #include "dsm_priv.h"
 
 /* base .. 1.5 x base */
@@ -15,49 +15,16 @@ static uint64_t with_jitter(struct dsm *d, uint64_t base)
     return base + (base / 2 * (d->jitter >> 48) >> 16);
 }
 
-static struct dsm_patience *patience_of(struct dsm *d, uint64_t page)
-{
-    return &d->patience[page % DSM_PATIENT];
-}
-
-static uint64_t hold_ns(struct dsm *d, uint64_t page)
-{
-    const struct dsm_patience *p = patience_of(d, page);
-    uint64_t ns = d->config.hold_ns << (p->page == page ? p->doublings : 0);
-
-    return ns < d->config.hold_max_ns ? ns : d->config.hold_max_ns;
-}
-
-/* A page that came and went without a use came for nothing: next time it may wait for twice as
- * long. */
-static void grow_patience(struct dsm *d, uint64_t page)
-{
-    struct dsm_patience *p = patience_of(d, page);
-
-    if (p->page != page)
-        *p = (struct dsm_patience){.page = page};
-    if (hold_ns(d, page) < d->config.hold_max_ns)
-        p->doublings++;
-}
-
-void hold_served(struct dsm *d, struct dsm_record *r)
-{
-    struct dsm_patience *p = patience_of(d, r->page);
-
-    if (p->page == r->page && p->doublings)
-        p->doublings--;
-}
-
 void hold_start(struct dsm *d, struct dsm_record *r)
 {
-    r->hold_until = dsm_now(d) + with_jitter(d, hold_ns(d, r->page));
+    r->hold_until = dsm_now(d) + with_jitter(d, habit_hold_ns(d, r->page));
 }
 
 void hold_break(struct dsm *d, struct dsm_record *r)
 {
     if (r->holds) {
         d->stats.hold_timeouts++;
-        grow_patience(d, r->page);
+        habit_hold_failed(d, r->page);
     }
     r->holds = 0;
     r->hold_id = ++d->last_hold_id;
@@ -76,13 +43,13 @@ static bool takes_something(const struct dsm_record *r)
 }
 
 /* When the request of a record may go: 0 now, UINT64_MAX not before something happens. */
-static uint64_t may_go_at(const struct dsm_record *r)
+static uint64_t may_go_at(struct dsm *d, const struct dsm_record *r)
 {
     if (!takes_something(r))
         return 0;
     if (r->pins)
         return UINT64_MAX;
-    return is_held(r) ? r->hold_until : 0;
+    return is_held(r) ? r->hold_until : habit_stays_until(d, r->page);
 }
 
 static void kick(struct dsm *d)
@@ -94,7 +61,7 @@ static void kick(struct dsm *d)
 /* Now, or at a time that nobody waits for yet: the request was put off for a pin. */
 void hold_released(struct dsm *d, struct dsm_record *r)
 {
-    uint64_t at = r->requested ? may_go_at(r) : UINT64_MAX;
+    uint64_t at = r->requested ? may_go_at(d, r) : UINT64_MAX;
 
     if (at == 0 || at < atomic_load_explicit(&d->next_try, memory_order_relaxed))
         kick(d);
@@ -128,7 +95,7 @@ unsigned requests_take(struct dsm *d, struct dsm_record *out[DSM_BATCH])
     atomic_store_explicit(&d->kicked, false, memory_order_seq_cst);
     while (*link && n < DSM_BATCH) {
         struct dsm_record *r = *link;
-        uint64_t at = may_go_at(r);
+        uint64_t at = may_go_at(d, r);
         if (at <= now) {
             *link = r->request_next;
             r->requested = false;

@@ -177,8 +177,10 @@ static enum dsm_result acquire_locked(struct dsm *d, uint64_t page, bool write, 
         waiter_drop_hold(d, w, page);
     struct dsm_record *r = record_get(d, page);
     rank_handle(d, r, write ? ON_WRITE : ON_READ, &in);
-    if (!in.hit)
+    if (!in.hit) {
+        habit_missed(d, page, write);
         waiter_wait(d, r, waiter, write);
+    }
     /* What the home had to say on the spot may be that the page is there. */
     messages_handle_local(d);
     bool enough = is_enough(dsm_page_state(d, page), write);

@@ -117,7 +117,7 @@ static void end_hold(struct dsm *d, struct dsm_waiter *w, unsigned i)
     if (!r || r->hold_id != hold.id)
         return;
     if (!--r->holds)
-        hold_served(d, r);
+        habit_used(d, r->page);
     hold_released(d, r);
     record_put(d, r);
 }

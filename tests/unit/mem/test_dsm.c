@@ -264,6 +264,46 @@ static void test_holds_grow_when_they_time_out(void **state)
     world_destroy(w);
 }
 
+/* Rank 1 gets page 0, which it has just lost, `late` ns after that and uses it once: how long it then stays there although
+ * rank 0 wants it. */
+static uint64_t time_stayed(struct world *w, bool write, uint64_t late)
+{
+    w->now += late;
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 0, write, 0), DSM_WAIT);
+    while (dsm_waiting(w->rank[1].dsm, 0))
+        assert_true(world_step(w));
+    get_and_retire(w, 1, 0, true);
+    uint64_t begin = w->now;
+    assert_int_equal(dsm_acquire(w->rank[0].dsm, 0, true, 0), DSM_WAIT);
+    while (state_of(w, 1, 0) == DSM_EXCLUSIVE)
+        assert_true(world_step(w));
+    uint64_t stayed = w->now - begin;
+    get_and_retire(w, 0, 0, true);
+    return stayed;
+}
+
+/* The longest stay is 12 us, the shortest an eighth of it. */
+static void test_page_that_is_taken_too_early_stays(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 2);
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++)
+        assert_in_range(time_stayed(w, true, 0), 1, i ? (1500 << (i - 1)) + 500 : 500);
+    for (unsigned i = 0; i < 4; i++)
+        assert_in_range(time_stayed(w, true, 0), 11500, 12500); /* and no longer */
+    /* Wanted later, or for reading first: not worth it. */
+    for (unsigned i = 0; i < 4; i++)
+        time_stayed(w, true, 5000);
+    assert_in_range(time_stayed(w, true, 5000), 1, 500);
+    for (unsigned i = 0; i < 4; i++)
+        time_stayed(w, true, 0);
+    for (unsigned i = 0; i < 4; i++)
+        time_stayed(w, false, 0);
+    assert_in_range(time_stayed(w, false, 0), 1, 500);
+    world_destroy(w);
+}
+
 /* Rank 1 has page 0 and wants page 2, rank 0 the other way round. */
 static void test_two_that_hold_what_the_other_wants(void **state)
 {
@@ -484,6 +524,7 @@ int main(void)
         cmocka_unit_test(test_page_is_held_until_retired),
         cmocka_unit_test(test_hold_times_out),
         cmocka_unit_test(test_holds_grow_when_they_time_out),
+        cmocka_unit_test(test_page_that_is_taken_too_early_stays),
         cmocka_unit_test(test_two_that_hold_what_the_other_wants),
         cmocka_unit_test(test_pinned_page_stays),
         cmocka_unit_test(test_readers_of_a_pinned_shared_page),

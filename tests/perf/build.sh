@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# build.sh OUT [bare] : builds the benchmark guests into OUT: bare-NAME.elf, one per kernel, and, unless "bare" is
-# given, perf-linux, a static program for Linux with all portable and linux/ kernels.
+# build.sh OUT [bare] : builds the benchmark guests into OUT: bare-NAME.elf, one per kernel, ranks-NAME.elf, for harts
+# on several ranks, and, unless "bare" is given, perf-linux, a static program for Linux with all portable and linux/ kernels.
 # Needs riscv64-linux-gnu-gcc (CROSS= changes the prefix) and for perf-linux its C library.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,13 +18,15 @@ mkdir -p "$out/obj"
 "$CC" "${common[@]}" "${bare[@]}" -c "$here/bare/runtime.c" -o "$out/obj/runtime.o"
 
 # one ELF per kernel
-for source in "$here"/kernels/*.c "$here"/bare/*_*.c; do
+for source in "$here"/kernels/*.c "$here"/bare/*_*.c "$here"/ranks/*.c; do
   name=$(basename "$source" .c)
+  kind=bare
+  case $source in */ranks/*) kind=ranks ;; esac
   printf '#include "perf.h"\nperf_fn run_%s;\nconst struct perf_kernel perf_kernel = {"%s", run_%s};\n' \
     "$name" "$name" "$name" >"$out/obj/$name.table.c"
   "$CC" "${common[@]}" "${bare[@]}" "${link[@]}" -DPERF_NAME="run_$name" -include "$here/perf.h" \
     -Wno-missing-prototypes "$out/obj/start.o" "$out/obj/runtime.o" "$source" "$out/obj/$name.table.c" \
-    -o "$out/bare-$name.elf"
+    -o "$out/$kind-$name.elf"
 done
 
 echo "bare-metal guests built in $out"

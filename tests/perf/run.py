@@ -246,6 +246,27 @@ def threads_ranks(partita, how, args):
               flush=True)
 
 
+def rate(samples, name):
+    """How often all harts together did a kernel's one thing, per second: its sums are counts (ranks/ranks.h)."""
+    def of(sample):
+        counts = [(int(sample.sums[key], 16), ns) for key, ns in sample.ns.items() if key[0] == name]
+        return sum(n for n, _ in counts) * 1e9 / max(ns for _, ns in counts) if counts else None
+    return median(samples, of)
+
+
+def contended_ranks(partita, how, args):
+    """Pages that the harts of two ranks want at once, beside the strict alternation of one store each."""
+    rates = {}
+    for path in sorted(glob.glob(PERF_DIR + "/ranks-dsm_*.elf")):
+        name = os.path.basename(path)[6:-4]
+        extra = ["-smp", "2", "-m", "256M", "-bios", "none", "-kernel", path]
+        rates[name] = rate(measure({"partita": over_ranks(partita, 2, how)}, extra, args.repeats)["partita"], name)
+    turn = rates["dsm_pingpong"]
+    for name, value in rates.items():
+        print(f"{name:28}{how:10}{text(ratio(value, turn), '.2f'):>8}  times the hand-overs of dsm_pingpong "
+              f"({text(value, '.0f')}/s, {text(ratio(1e6, value), '.2f')} us each)", flush=True)
+
+
 def transfer_ranks():
     """Page transfers between two ranks beside raw MPI, when those programs were built."""
     program = os.path.join(os.path.dirname(os.environ["PARTITA"]), "tests/perf/dsm_transfer")
@@ -266,6 +287,7 @@ def run_ranks(found, args):
         parallel_ranks(partita, how, args)
         boot_ranks(partita, how, args)
         threads_ranks(partita, how, args)
+        contended_ranks(partita, how, args)
     if shutil.which("mpirun"):
         transfer_ranks()
     return True

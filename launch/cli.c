@@ -270,6 +270,11 @@ static enum sim_status apply_symbols(struct cli *cli, const char *option, const 
     return tools_add_symbols(cli->config, option, value);
 }
 
+static enum sim_status apply_trace(struct cli *cli, const char *option, const char *value)
+{
+    return tools_add_trace(cli->config, option, value);
+}
+
 /* --- devices --- */
 
 static enum sim_status apply_serial(struct cli *cli, const char *option, const char *value)
@@ -429,6 +434,9 @@ static const struct cli_option options[] = {
     {"perfmap", NULL, "write /tmp/perf-PID.map, so that perf names translated code", FLAG(tools.perf_map),
      RESTORE},
     {"jitdump", NULL, "write jit-PID.dump for perf inject --jit", FLAG(tools.jitdump), RESTORE},
+    {"trace", "WHAT[,FILTER...]", "print what is executed. WHAT: exec, blocks, mem, fetch, or\n"
+     "several (exec+mem); filters: hart=0+2-3, priv=usm,\n"
+     "addr=LO-HI; file=F (default: stderr); repeat it for more", CALL(apply_trace), RESTORE},
     {"symbols", "FILE[,base=ADDR]", "names of guest addresses: an ELF file, or nm's, System.map's or\n"
      "kallsyms' lines; repeat it for more", CALL(apply_symbols), RESTORE},
 

@@ -29,7 +29,10 @@ static void config_tools_fini(struct config_tools *t)
 {
     for (unsigned i = 0; i < t->nr_symbols; i++)
         sim_free(t->symbols[i].file);
+    for (unsigned i = 0; i < t->nr_traces; i++)
+        sim_free(t->traces[i]);
     sim_free(t->symbols);
+    sim_free(t->traces);
 }
 
 void config_fini(struct config *c)
@@ -198,6 +201,13 @@ static void put_tools(const struct config_tools *t, FILE *out)
     for (unsigned i = 0; i < t->nr_symbols; i++) {
         put_string(out, "  - ", "file", t->symbols[i].file);
         fprintf(out, "    base: %#" PRIx64 "\n", t->symbols[i].bias);
+    }
+    if (t->nr_traces)
+        fputs("traces:\n", out);
+    for (unsigned i = 0; i < t->nr_traces; i++) {
+        fputs("  - ", out);
+        put_quoted(out, t->traces[i]);
+        fputc('\n', out);
     }
     put_flag(out, "perfmap", t->perf_map);
     put_flag(out, "jitdump", t->jitdump);

@@ -73,6 +73,8 @@ struct config_tools {
         uint64_t bias; /* added to its addresses */
     } *symbols;
     unsigned nr_symbols;
+    char **traces; /* trace_spec.h; checked */
+    unsigned nr_traces;
 };
 
 struct config {

@@ -307,13 +307,25 @@ static void move_hart(struct client *c, json_t *arguments, json_t *id)
         answer_return(c, json_pack("{s:f}", "pause-ms", (double)pause_ns / 1e6), id);
 }
 
+static void trace(struct client *c, json_t *arguments, json_t *id)
+{
+    const char *spec = json_string_value(json_object_get(arguments, "spec"));
+
+    if (!spec)
+        answer_error(c, "GenericError", "trace needs the argument 'spec', a string", id);
+    else if (c->control->ops->trace(c->control->opaque, spec) != SIM_OK)
+        answer_error(c, "GenericError", "nothing was changed; the emulator's messages say why", id);
+    else
+        answer_return(c, json_object(), id);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct client *c, json_t *arguments, json_t *id);
 } commands[] = {
     {"query-status", query_status}, {"checkpoint", checkpoint}, {"migrate", migrate},
     {"migrate_cancel", migrate_cancel_command}, {"stop", stop}, {"cont", cont}, {"quit", quit},
-    {"move-hart", move_hart}, {"qmp_capabilities", nothing},
+    {"move-hart", move_hart}, {"trace", trace}, {"qmp_capabilities", nothing},
 };
 
 static void execute(struct client *c, json_t *request)

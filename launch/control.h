@@ -3,7 +3,7 @@
  *   greeting {"QMP": ...} -> {"execute": NAME, "arguments": {...}, "id": ANY} -> {"return": {...}, "id": ANY}
  *                                                                          | {"error": {"class", "desc"}, "id": ANY}
  * Names: query-status, checkpoint {dir, incremental, stop}, migrate {uri, postcopy}, migrate_cancel, stop, cont, quit,
- * move-hart {hart, rank}, qmp_capabilities (nothing). The reply to checkpoint and to migrate comes when it is complete;
+ * move-hart {hart, rank}, trace {spec}, qmp_capabilities (nothing). The reply to checkpoint and to migrate comes when it is complete;
  * other commands are served meanwhile. */
 #ifndef LAUNCH_CONTROL_H
 #define LAUNCH_CONTROL_H
@@ -37,6 +37,8 @@ struct control_ops {
     void (*migrate_cancel)(void *opaque);
     /* Moves a hart to another rank; *pause_ns: how long all stood still. */
     enum sim_status (*move_hart)(void *opaque, uint32_t hart, uint32_t rank, uint64_t *pause_ns);
+    /* Starts a trace (trace_spec.h), or ends all: "off". */
+    enum sim_status (*trace)(void *opaque, const char *spec);
     /* An image was made with `stop`: the run may end. */
     void (*stopped)(void *opaque);
 };

@@ -313,6 +313,8 @@ static const char control_usage[] =
     "  query-status                 what it does\n"
     "  stop, cont, quit             it stands still, goes on, ends\n"
     "  migrate_cancel               a migration under way is given up\n"
+    "  trace spec=exec,hart=0,file=F, trace spec=off\n"
+    "                               starts a trace (partita run --help: -trace), ends all\n"
     "  move-hart hart=N rank=N      a hart of a machine on several ranks changes its rank\n";
 
 /* A number where it is one. */

@@ -259,6 +259,16 @@ static enum sim_status control_move_hart(void *opaque, uint32_t hart, uint32_t r
     return SIM_ERR_UNSUPPORTED;
 }
 
+static enum sim_status control_trace(void *opaque, const char *spec)
+{
+    struct run *r = opaque;
+
+    world_pause(&r->world);
+    enum sim_status status = tools_trace(r->tools, "trace", spec);
+    world_resume(&r->world);
+    return status;
+}
+
 static void control_stopped(void *opaque)
 {
     want_end(opaque, SIM_END_USER, EXIT_CODE_CHECKPOINTED);
@@ -272,6 +282,7 @@ static const struct control_ops control_ops = {.status = control_status,
                                                .migrate = control_migrate,
                                                .migrate_cancel = control_migrate_cancel,
                                                .move_hart = control_move_hart,
+                                               .trace = control_trace,
                                                .stopped = control_stopped};
 
 /* What makes images and takes commands. Several ranks cannot make images yet (ranks.c says so). */
@@ -385,7 +396,7 @@ static enum sim_status set_up_machine(struct run *r)
     }
     enum sim_status status = machine_create(r->sim, c, r->ranks, &r->machine);
     if (status == SIM_OK)
-        status = tools_create(r->machine->cpus, c, r->ic ? ic_rank(r->ic) : 0, &r->tools);
+        status = tools_create(r->machine->cpus, c, r->ic ? ic_rank(r->ic) : 0, r->ranks != NULL, &r->tools);
     if (r->ranks)
         status = ranks_set_up_end(r->ranks, status);
     SIM_TRY(status);
@@ -570,6 +581,7 @@ static void tear_down(struct run *r)
         ranks_load_stop(r->ranks);
         ranks_disconnect(r->ranks);
     }
+    tools_detach(r->tools);
     if (r->machine)
         machine_destroy(r->machine);
     tools_destroy(r->tools);

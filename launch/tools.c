@@ -1,13 +1,29 @@
-/* Options of the tools -> the machine: symbols, perf map, jitdump. */
+/* Options of the tools -> the machine: symbols, perf map, jitdump, traces. */
 #include "tools.h"
+
+#include <stdio.h>
+#include <string.h>
 
 #include "cpu/code_log.h"
 #include "keyval.h"
 #include "sim-core/alloc.h"
+#include "sim-core/log.h"
 #include "symbol_files.h"
+#include "trace_spec.h"
 
+enum { MAX_TRACES = 16 };
+
+/* Owner: the launch thread, and who calls tools_trace. */
 struct tools {
+    struct rv_machine *cpus;
     struct symbols *symbols; /* NULL: nobody wants any */
+    int rank;                /* -1: the only one */
+    unsigned nr_traces;
+    struct running_trace {
+        struct trace_spec spec;
+        struct rv_trace *trace;
+        FILE *out;
+    } trace[MAX_TRACES];
 };
 
 enum sim_status tools_add_symbols(struct config *c, const char *option, const char *value)
@@ -43,9 +59,89 @@ enum sim_status tools_prepare(const struct config *c)
     return rv_code_log_prepare(&log);
 }
 
+enum sim_status tools_add_trace(struct config *c, const char *option, const char *value)
+{
+    struct config_tools *t = &c->tools;
+    struct trace_spec spec;
+
+    SIM_TRY(trace_spec_parse(option, value, &spec));
+    trace_spec_fini(&spec);
+    t->traces = sim_realloc(t->traces, (t->nr_traces + 1) * sizeof t->traces[0]);
+    t->traces[t->nr_traces++] = sim_strdup(value);
+    return SIM_OK;
+}
+
+/* --- traces --- */
+
+static void end_trace(struct running_trace *r)
+{
+    rv_trace_stop(r->trace);
+    if (r->out && r->out != stderr)
+        fclose(r->out);
+    trace_spec_fini(&r->spec);
+    *r = (struct running_trace){0};
+}
+
+static void end_traces(struct tools *t)
+{
+    while (t->nr_traces)
+        end_trace(&t->trace[--t->nr_traces]);
+}
+
+/* Each rank has a file of its own: "F.2". */
+static enum sim_status open_trace(const struct tools *t, const char *option, const char *file, FILE **out)
+{
+    char *path;
+
+    *out = stderr;
+    if (!file)
+        return SIM_OK;
+    path = t->rank < 0 ? sim_strdup(file) : sim_asprintf("%s.%d", file, t->rank);
+    *out = fopen(path, "we");
+    if (!*out)
+        sim_error("%s: cannot write '%s': %m", option, path);
+    sim_free(path);
+    return *out ? SIM_OK : SIM_ERR_IO;
+}
+
+static enum sim_status begin_trace(struct tools *t, const char *option, const char *text)
+{
+    struct running_trace *r = &t->trace[t->nr_traces];
+
+    if (t->nr_traces == MAX_TRACES)
+        return option_reject(option, text, "is one trace too many");
+    SIM_TRY(trace_spec_parse(option, text, &r->spec));
+    enum sim_status status = open_trace(t, option, r->spec.file, &r->out);
+    if (status != SIM_OK) {
+        end_trace(r);
+        return status;
+    }
+    const struct rv_trace_config config = {
+        .what = r->spec.what, .filter = r->spec.filter, .out = r->out, .symbols = t->symbols};
+    r->trace = rv_trace_start(t->cpus, &config);
+    t->nr_traces++;
+    return SIM_OK;
+}
+
+enum sim_status tools_trace(struct tools *t, const char *option, const char *spec)
+{
+    if (strcmp(spec, "off") != 0)
+        return begin_trace(t, option, spec);
+    end_traces(t);
+    return SIM_OK;
+}
+
+void tools_detach(struct tools *t)
+{
+    if (t)
+        end_traces(t);
+}
+
+/* --- life --- */
+
 static bool names_wanted(const struct config_tools *t)
 {
-    return t->perf_map || t->jitdump || t->nr_symbols;
+    return t->perf_map || t->jitdump || t->nr_symbols || t->nr_traces;
 }
 
 static enum sim_status attach(struct tools *t, struct rv_machine *cpus, const struct config *c, unsigned rank)
@@ -56,12 +152,19 @@ static enum sim_status attach(struct tools *t, struct rv_machine *cpus, const st
         SIM_TRY(symbol_files_load(c, &t->symbols));
     log.symbols = t->symbols;
     log.stream = c->ranks > 1 ? rank : 0; /* otherwise each rank is a process */
-    return rv_machine_log_code(cpus, &log);
+    SIM_TRY(rv_machine_log_code(cpus, &log));
+    for (unsigned i = 0; i < c->tools.nr_traces; i++)
+        SIM_TRY(begin_trace(t, "-trace", c->tools.traces[i]));
+    return SIM_OK;
 }
 
-enum sim_status tools_create(struct rv_machine *cpus, const struct config *c, unsigned rank, struct tools **out)
+enum sim_status tools_create(struct rv_machine *cpus, const struct config *c, unsigned rank, bool several,
+                             struct tools **out)
 {
     struct tools *t = sim_new(struct tools);
+
+    t->cpus = cpus;
+    t->rank = several ? (int)rank : -1;
     enum sim_status status = attach(t, cpus, c, rank);
 
     if (status == SIM_OK)
@@ -75,6 +178,7 @@ void tools_destroy(struct tools *t)
 {
     if (!t)
         return;
+    tools_detach(t);
     symbols_destroy(t->symbols);
     sim_free(t);
 }

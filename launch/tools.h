@@ -1,4 +1,4 @@
-/* Looking into the guest: symbols, perf maps and dumps (cpu/code_log.h).
+/* Looking into the guest: symbols, perf maps and dumps (cpu/code_log.h), traces (cpu/trace.h).
  *
  *   tools_prepare (once a process) -> tools_create (each rank, machine composed, nothing runs) -> tools_destroy */
 #ifndef LAUNCH_TOOLS_H
@@ -11,10 +11,17 @@ struct tools;
 
 /* "FILE[,base=ADDR]" of -symbols. */
 enum sim_status tools_add_symbols(struct config *c, const char *option, const char *value) SIM_MUST_CHECK;
+/* What -trace says: trace_spec.h. */
+enum sim_status tools_add_trace(struct config *c, const char *option, const char *value) SIM_MUST_CHECK;
 /* Files that all ranks of this process write. */
 enum sim_status tools_prepare(const struct config *c) SIM_MUST_CHECK;
-enum sim_status tools_create(struct rv_machine *cpus, const struct config *c, unsigned rank,
+/* several: this is one rank of more. */
+enum sim_status tools_create(struct rv_machine *cpus, const struct config *c, unsigned rank, bool several,
                              struct tools **out) SIM_MUST_CHECK;
+/* Starts another trace, or ends all ("off"). Context: any, one at a time; the machine stands still. */
+enum sim_status tools_trace(struct tools *t, const char *option, const char *spec) SIM_MUST_CHECK;
+/* Ends what observes the machine. Context: launch thread, executors stopped, I/O thread too. NULL allowed. */
+void tools_detach(struct tools *t);
 /* After the machine; NULL allowed. */
 void tools_destroy(struct tools *t);
 

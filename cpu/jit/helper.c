@@ -8,6 +8,7 @@
 
 #include "jit_priv.h"
 #include "mem.h"
+#include "observe.h"
 
 /* Words of h->jit_scratch with a fixed use; the back end's numbers of rsp and rbp are free. */
 enum { SCRATCH_RESULT = 4, SCRATCH_NOTE = 5, SCRATCH_CHUNK = 14, SCRATCH_FP = 16 };
@@ -59,6 +60,22 @@ void jit_restore(struct rv_hart *h, const struct ir_site *s)
     h->budget += origin_of(s)->refund;
 }
 
+/* Observers see exact registers, and their C code may compute with the host's FPU: its control word is the guest's
+ * until observed_end gives it back. */
+static SIM_COLD uint32_t observed_begin(struct rv_hart *h, const struct ir_site *s)
+{
+    uint32_t control = ir_host_fp_get();
+
+    restore_registers(h, s);
+    ir_host_fp_set(ir_host_fp_control(0));
+    return control;
+}
+
+static void observed_end(uint32_t control)
+{
+    ir_host_fp_set(control);
+}
+
 static bool leave(struct rv_hart *h, enum rv_exec result)
 {
     h->jit->result = result;
@@ -81,10 +98,15 @@ static bool help_load(void *state, uint64_t va, const void *site)
 {
     struct rv_hart *h = state;
     const struct ir_site *s = site;
+    bool observed = h->observe;
+    uint32_t control = SIM_UNLIKELY(observed) ? observed_begin(h, s) : 0;
     uint64_t v;
 
     budget_in(h, s);
-    if (!rv_load_slow(h, va, ir_mem_size((enum ir_mem)origin_of(s)->mem), &v)) {
+    bool done = rv_load_slow(h, va, ir_mem_size((enum ir_mem)origin_of(s)->mem), &v);
+    if (SIM_UNLIKELY(observed))
+        observed_end(control);
+    if (!done) {
         restore_registers(h, s);
         return leave(h, RV_TRAP);
     }
@@ -97,9 +119,14 @@ static bool help_store(void *state, uint64_t va, const void *site)
 {
     struct rv_hart *h = state;
     const struct ir_site *s = site;
+    bool observed = h->observe;
+    uint32_t control = SIM_UNLIKELY(observed) ? observed_begin(h, s) : 0;
 
     budget_in(h, s);
-    if (!rv_store_slow(h, va, ir_mem_size((enum ir_mem)origin_of(s)->mem), h->jit_scratch[SCRATCH_RESULT])) {
+    bool done = rv_store_slow(h, va, ir_mem_size((enum ir_mem)origin_of(s)->mem), h->jit_scratch[SCRATCH_RESULT]);
+    if (SIM_UNLIKELY(observed))
+        observed_end(control);
+    if (!done) {
         restore_registers(h, s);
         return leave(h, RV_TRAP);
     }
@@ -153,6 +180,17 @@ static void retire(struct rv_hart *h, const struct rv_insn *i, enum rv_exec resu
     h->budget--;
 }
 
+/* An atomic access that is watched. */
+static SIM_COLD void accessed(struct rv_hart *h, const struct rv_insn *i, enum rv_exec result)
+{
+    if (!h->observing->pending)
+        return;
+    uint32_t control = ir_host_fp_get();
+    ir_host_fp_set(ir_host_fp_control(0));
+    rv_watch_end(h, i, result);
+    ir_host_fp_set(control);
+}
+
 static bool help_exec(void *state, const void *site)
 {
     struct rv_hart *h = state;
@@ -166,6 +204,8 @@ static bool help_exec(void *state, const void *site)
     if (rv_op_info[o.insn.op].flags & RV_OPF_SYSTEM)
         merge_fp(h);
     enum rv_exec result = rv_execute(h, &o.insn);
+    if (SIM_UNLIKELY(h->observe))
+        accessed(h, &o.insn, result);
     if (result == RV_NEXT && !o.end && fp_on == h->fp_on && frm == h->frm) {
         reload_rd(h, s, &o.insn);
         budget_out(h, s);
@@ -173,6 +213,17 @@ static bool help_exec(void *state, const void *site)
     }
     retire(h, &o.insn, result);
     return leave(h, result);
+}
+
+static bool help_observe(void *state, const void *site)
+{
+    struct rv_hart *h = state;
+    const struct ir_site *s = site;
+    uint32_t control = observed_begin(h, s);
+
+    rv_observe_call(h, region_of(s)->watchers[s->origin]);
+    observed_end(control);
+    return true;
 }
 
 /* --- offsets --- */
@@ -219,5 +270,7 @@ void jit_fill_target(struct ir_target *t)
     t->load = help_load;
     t->store = help_store;
     t->exec = help_exec;
+    t->observe = help_observe;
+    t->counters = STATE(counters);
     t->widen = help_widen;
 }

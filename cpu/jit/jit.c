@@ -7,6 +7,7 @@
 
 #include "jit_priv.h"
 #include "mem.h"
+#include "observe.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
@@ -152,6 +153,8 @@ static enum next find_code(struct jit *jit, struct rv_hart *h, struct jit_region
     *out = NULL;
     if (!code_at_pc(h, &gpa))
         return GO_ON;
+    if (SIM_UNLIKELY(h->observe))
+        h->observe_class = (uint8_t)rv_observe_class(h, h->pc);
     *out = jit_find(jit, h, gpa, code);
     if (*out)
         return GO_ON;

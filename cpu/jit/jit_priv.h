@@ -50,6 +50,8 @@ struct jit_region {
     struct ir_code_exit *incoming; /* RW addresses */
     uint8_t loc[IR_NR_GLOBALS];    /* host register of each global */
     uint8_t global[32];            /* the global in each host register (FP: + 16) */
+    bool observed;                 /* has its observers' actions built in (observe/observe.h) */
+    const struct observed_insn **watchers; /* with observed: by origin; behind the origins */
     uint16_t nr_origins;
     struct jit_origin origin[];
 };

@@ -3,6 +3,7 @@
 
 #include "jit_priv.h"
 #include "mem.h"
+#include "observe.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 #include "trans.h"
@@ -45,6 +46,10 @@ struct builder {
      * has a block at each return, that compares. */
     const struct scan_insn *back[MAX_BACK];
     unsigned nr_back;
+    struct rv_hart *h;
+    bool observed;
+    unsigned known_to;  /* watchers of the instructions before it are known */
+    const struct observed_insn *watchers[IR_MAX_ORIGINS]; /* of s->insn; NULL: more than can be observed */
 };
 
 /* Where control goes for a page offset: a block, or out. */
@@ -208,6 +213,53 @@ static void number_blocks(struct builder *b)
     }
 }
 
+/* --- observers --- */
+
+/* The block that begins at s->insn[index] as observers know it: a long one is several to them. */
+static void find_watchers(struct builder *b, unsigned index)
+{
+    const struct rv_insn *insn[OBSERVE_BLOCK_INSNS];
+    const struct scan *s = b->s;
+    unsigned nr = 0, offset = s->insn[index].offset;
+
+    do
+        insn[nr] = &s->insn[index + nr].insn;
+    while (!is_last(s, index + nr++) && nr < OBSERVE_BLOCK_INSNS);
+    const struct observed_block *block =
+        rv_observe_block(b->h, (b->h->pc & GUEST_PAGE_MASK) + offset, b->page + offset, nr, insn);
+    for (unsigned n = 0; n < nr; n++)
+        b->watchers[index + n] = block ? &block->insn[n] : NULL;
+    b->known_to = index + nr;
+}
+
+static bool emit_counters(struct builder *b, const struct observe_action *a)
+{
+    struct ir_region *r = b->t.r;
+    bool calls = false;
+
+    for (; a; a = a->next) {
+        if (a->fn)
+            calls = true;
+        else
+            ir_emit(r, IR_COUNT, IR_I64, IR_NONE, ir_const(r, a->n), IR_NONE)->imm = (int32_t)a->counter;
+    }
+    return calls;
+}
+
+/* What observers want done before the instruction. */
+static void observe(struct builder *b, unsigned index)
+{
+    if (index == b->known_to)
+        find_watchers(b, index);
+    const struct observed_insn *w = b->watchers[index];
+    if (!w)
+        return;
+    bool calls = w == w->block->insn && emit_counters(b, w->block->entered);
+    calls |= emit_counters(b, w->actions);
+    if (calls)
+        ir_emit(b->t.r, IR_OBSERVE, IR_I64, IR_NONE, IR_NONE, IR_NONE);
+}
+
 static void build(struct builder *b)
 {
     const struct scan *s = b->s;
@@ -225,6 +277,8 @@ static void build(struct builder *b)
             trans_block_begin(&b->t);
         }
         add_origin(b, i);
+        if (SIM_UNLIKELY(b->observed))
+            observe(b, n);
         if (i->end == SCAN_NEXT)
             trans_insn(&b->t);
         if (is_last(s, n)) {
@@ -251,7 +305,8 @@ static struct jit_region *new_region(const struct builder *b, struct rv_hart *h,
 {
     const struct scan *s = b->s;
     const struct ir_region *ir = b->t.r;
-    struct jit_region *r = sim_zalloc(sizeof *r + ir->nr_origins * sizeof r->origin[0]);
+    size_t head = (sizeof(struct jit_region) + ir->nr_origins * sizeof(struct jit_origin) + 7) & ~(size_t)7;
+    struct jit_region *r = sim_zalloc(head + (b->observed ? ir->nr_origins * sizeof r->watchers[0] : 0));
 
     r->gpa = gpa_page + s->insn[0].offset;
     r->va_page = h->pc & GUEST_PAGE_MASK;
@@ -264,6 +319,8 @@ static struct jit_region *new_region(const struct builder *b, struct rv_hart *h,
     for (unsigned n = 0; n < ir->nr_exits; n++)
         if (ir->exit[n].chain)
             r->exit_lines |= 1ull << (ir->exit[n].pc / 64);
+    r->observed = b->observed;
+    r->watchers = b->observed ? (const struct observed_insn **)(void *)((uint8_t *)r + head) : NULL;
     r->nr_origins = ir->nr_origins;
     for (unsigned n = 0; n < ir->nr_origins; n++) {
         const struct ir_origin *o = &ir->origin[n];
@@ -277,6 +334,8 @@ static struct jit_region *new_region(const struct builder *b, struct rv_hart *h,
         r->returns |= scan_is_return(i);
         if (i->end == SCAN_CALL && i->offset + i->insn.len < GUEST_PAGE_SIZE)
             r->exit_lines |= 1ull << ((i->offset + i->insn.len) / 64);
+        if (b->observed)
+            r->watchers[n] = b->watchers[i - s->insn];
     }
     memcpy(r->loc, b->jit->alloc->global, sizeof r->loc);
     for (unsigned g = 1; g < IR_NR_GLOBALS; g++)
@@ -328,7 +387,7 @@ static struct jit_region *compile(struct jit *jit, struct rv_hart *h, const uint
                                   gpa_t gpa_page, unsigned max_insns)
 {
     struct scan *s = jit->scan;
-    struct builder b = {.jit = jit, .s = s, .page = gpa_page};
+    struct builder b = {.jit = jit, .s = s, .h = h, .page = gpa_page, .observed = h->observe_class};
     struct profile profile = {jit, gpa_page};
 
     s->isa = &h->isa;

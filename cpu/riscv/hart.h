@@ -93,6 +93,7 @@ struct rv_hart {
     uint32_t trap_cause;  /* set with RV_TRAP */
     uint32_t stop_reason; /* set with RV_STOP */
     uint64_t trap_tval;
+    uint64_t *counters;   /* of observers (observe/observe.h); NULL: never observed */
 
     /* --- the rest: C only --- */
     struct vcpu vcpu;
@@ -105,7 +106,12 @@ struct rv_hart {
     uint8_t exclusive;    /* every other vCPU is stopped (run_exclusive) */
     uint8_t mmio_step;    /* one instruction is interpreted that may leave to access a device */
     uint8_t holds_pages;  /* several ranks: pages came for an instruction that has not retired yet */
+    uint8_t observe;      /* what of it is observed: RV_OBSERVE_*; 0: nothing */
+    uint8_t observe_class;/* of the code being looked up: 1 when it is observed */
+    uint8_t watch_privs;  /* pages from watch_lo to watch_hi have no TLB entries in contexts of these privileges */
     uint8_t sbi;          /* ECALL from S goes to the built-in SBI */
+    uint64_t watch_lo, watch_hi;
+    struct observe_hart *observing;
     int64_t slice;        /* budget at the start of run(); retired = insns + slice - budget */
     uint64_t insns;       /* retired before this slice */
 
@@ -158,6 +164,7 @@ struct rv_machine {
     struct sim *sim;
     struct mem_space *space;
     struct jit *jit;   /* NULL: interpreter only */
+    struct rv_observe *observe; /* observe/observe.h; NULL: never observed */
     struct code_log *code_log; /* cpu/code_log.h; NULL: none */
     uint64_t timebase_hz;
     _Atomic uint64_t time_offset; /* rv_machine_set_time_offset */
@@ -311,6 +318,7 @@ enum rv_stop_reason rv_interp_run(struct rv_hart *h);
  * After RV_SYNC and RV_JSYNC the caller looks at rv_take_interrupt; h->tlb and h->code_tlb may have
  * changed. RV_STOP: h->stop_reason. */
 enum rv_exec rv_interp_step(struct rv_hart *h);
+enum rv_exec rv_interp_step_plain(struct rv_hart *h); /* unobserved whatever hart.observe says */
 /* As rv_interp_step until a branch, jump, trap, or SYSTEM instruction was executed, the page ends (what
  * follows an instruction over a page end has its own translation), or the budget is
  * used up: the JIT's cold path. */

@@ -3,6 +3,7 @@
  *   run: enter -> { kick off, requests, end?, timer, stopped/waiting?, interrupt, engine } -> leave
  *   run_exclusive: an LR/SC sequence with other accesses in it, every other vCPU stopped */
 #include "hart.h"
+#include "observe.h"
 #include "sim-core/alloc.h"
 
 enum {
@@ -143,6 +144,8 @@ static bool run_once(struct rv_hart *h, uint64_t *left, enum vcpu_exit *why)
     rv_take_interrupt(h);
     refill(h, chunk);
     enum rv_stop_reason reason = engine(h);
+    if (SIM_UNLIKELY(h->observe) && reason >= RV_STOP_EXCLUSIVE)
+        rv_observe_given_up(h);
     if (reason == RV_STOP_MMIO)
         reason = step_mmio(h);
     uint64_t used = (uint64_t)(h->slice - h->budget);

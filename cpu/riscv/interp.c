@@ -6,6 +6,7 @@
 #include "hart.h"
 #include "lrsc.h"
 #include "mem.h"
+#include "observe.h"
 #include "sim-core/alloc.h"
 
 /* Beside the JIT only cold code comes here: a small cache does, and there are as many as harts. */
@@ -103,7 +104,7 @@ static inline enum rv_exec step(struct rv_hart *h, unsigned *flags)
     return result;
 }
 
-enum rv_exec rv_interp_step(struct rv_hart *h)
+enum rv_exec rv_interp_step_plain(struct rv_hart *h)
 {
     int64_t before = h->budget;
     unsigned flags;
@@ -113,8 +114,15 @@ enum rv_exec rv_interp_step(struct rv_hart *h)
     return result;
 }
 
+enum rv_exec rv_interp_step(struct rv_hart *h)
+{
+    return SIM_UNLIKELY(h->observe) ? rv_observe_step(h) : rv_interp_step_plain(h);
+}
+
 enum rv_exec rv_interp_block(struct rv_hart *h)
 {
+    if (SIM_UNLIKELY(h->observe))
+        return rv_observe_interp_block(h);
     const unsigned ends = RV_OPF_BRANCH | RV_OPF_JUMP | RV_OPF_SYSTEM;
     uint64_t page = h->pc & GUEST_PAGE_MASK;
     int64_t before = h->budget;
@@ -152,6 +160,8 @@ static enum rv_stop_reason run(struct rv_hart *h)
 
 enum rv_stop_reason rv_interp_run(struct rv_hart *h)
 {
+    if (SIM_UNLIKELY(h->observe))
+        return rv_observe_interp_run(h);
     int64_t before = h->budget;
     enum rv_stop_reason reason = run(h);
 

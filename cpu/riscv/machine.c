@@ -6,6 +6,7 @@
 #include "csr_bits.h"
 #include "hart.h"
 #include "jit.h"
+#include "observe.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
@@ -40,6 +41,7 @@ void rv_machine_destroy(struct rv_machine *m)
     code_log_destroy(m->code_log, m->jit);
     if (m->jit)
         jit_destroy(m->jit);
+    rv_observe_destroy(m);
     for (uint32_t i = 0; i < m->nr_harts; i++)
         m->harts[i]->vcpu.ops->destroy(&m->harts[i]->vcpu);
     rv_tlb_free_spares(m);

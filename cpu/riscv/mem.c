@@ -11,6 +11,7 @@
 
 #include "csr_bits.h"
 #include "mmu.h"
+#include "observe.h"
 #include "sim-core/log.h"
 
 /* Where an access goes. host == NULL: MMIO at gpa. */
@@ -104,6 +105,8 @@ static void fill_data(struct rv_hart *h, gva_t va, const struct rv_leaf *leaf, u
                       bool readable, bool writable)
 {
     struct rv_tlb *t = h->tlb;
+    if (SIM_UNLIKELY(rv_watched(h, t->priv, va)))
+        return;
     struct rv_tlb_entry *set = t->set[va >> GUEST_PAGE_BITS & (RV_TLB_SETS - 1)];
     gva_t page = va & GUEST_PAGE_MASK;
     struct rv_tlb_entry e = {
@@ -267,6 +270,14 @@ static void report_code(struct rv_hart *h, const struct data_ref *ref, unsigned 
         mem_code_written(h->machine->space, ref->gpa, size);
 }
 
+/* For observers: the access has been done. */
+static inline void tell(struct rv_hart *h, gva_t va, const struct data_ref *ref, unsigned size,
+                        enum rv_access_kind kind, uint64_t value)
+{
+    if (SIM_UNLIKELY(h->observe & RV_OBSERVE_ACCESSES))
+        rv_watch_access(h, va, ref->gpa, size, kind, value, !ref->host);
+}
+
 /* --- misaligned accesses: one or two pages, RAM only (devices refuse them) --- */
 
 struct split {
@@ -321,13 +332,14 @@ static SIM_NOINLINE bool load_misaligned(struct rv_hart *h, gva_t va, unsigned s
 
     if (!split_refs(h, va, size, RV_WALK_LOAD, &s))
         return false;
+    *value = 0;
     if (!s.len[1]) {
         *value = host_load_unaligned(s.part[0].host, size);
-        return true;
+    } else {
+        mem_copy(value, s.part[0].host, s.len[0]);
+        mem_copy((uint8_t *)value + s.len[0], s.part[1].host, s.len[1]);
     }
-    *value = 0;
-    mem_copy(value, s.part[0].host, s.len[0]);
-    mem_copy((uint8_t *)value + s.len[0], s.part[1].host, s.len[1]);
+    tell(h, va, &s.part[0], size, RV_ACCESS_LOAD, *value);
     return true;
 }
 
@@ -341,12 +353,13 @@ static SIM_NOINLINE bool store_misaligned(struct rv_hart *h, gva_t va, unsigned 
     if (!s.len[1]) {
         host_store_unaligned(s.part[0].host, size, value);
         report_code(h, &s.part[0], size);
-        return true;
+    } else {
+        mem_copy(s.part[0].host, &value, s.len[0]);
+        mem_copy(s.part[1].host, (const uint8_t *)&value + s.len[0], s.len[1]);
+        report_code(h, &s.part[0], s.len[0]);
+        report_code(h, &s.part[1], s.len[1]);
     }
-    mem_copy(s.part[0].host, &value, s.len[0]);
-    mem_copy(s.part[1].host, (const uint8_t *)&value + s.len[0], s.len[1]);
-    report_code(h, &s.part[0], s.len[0]);
-    report_code(h, &s.part[1], s.len[1]);
+    tell(h, va, &s.part[0], size, RV_ACCESS_STORE, value);
     return true;
 }
 
@@ -360,9 +373,11 @@ bool rv_load_slow(struct rv_hart *h, gva_t va, unsigned size, uint64_t *value)
         return load_misaligned(h, va, size, value);
     if (!data_ref(h, va, size, RV_WALK_LOAD, &ref))
         return false;
-    if (!ref.host)
-        return mmio_load(h, va, ref.gpa, size, value);
-    *value = host_load(ref.host, size);
+    if (ref.host)
+        *value = host_load(ref.host, size);
+    else if (!mmio_load(h, va, ref.gpa, size, value))
+        return false;
+    tell(h, va, &ref, size, RV_ACCESS_LOAD, *value);
     return true;
 }
 
@@ -374,10 +389,12 @@ bool rv_store_slow(struct rv_hart *h, gva_t va, unsigned size, uint64_t value)
         return store_misaligned(h, va, size, value);
     if (!data_ref(h, va, size, RV_WALK_STORE, &ref))
         return false;
-    if (!ref.host)
-        return mmio_store(h, va, ref.gpa, size, value);
-    host_store(ref.host, size, value);
+    if (ref.host)
+        host_store(ref.host, size, value);
+    else if (!mmio_store(h, va, ref.gpa, size, value))
+        return false;
     report_code(h, &ref, size);
+    tell(h, va, &ref, size, RV_ACCESS_STORE, value);
     return true;
 }
 
@@ -393,6 +410,8 @@ void *rv_amo_ptr(struct rv_hart *h, gva_t va, unsigned size, bool *code_page)
         return NULL;
     if (!ref.host)
         access_fault(h, RV_WALK_STORE, va);
+    else if (SIM_UNLIKELY(h->observe & RV_OBSERVE_ACCESSES))
+        rv_watch_begin(h, va, ref.gpa, size, ref.host);
     *code_page = ref.code_page;
     return ref.host;
 }
@@ -412,6 +431,8 @@ const void *rv_lr_ptr(struct rv_hart *h, gva_t va, unsigned size)
     /* The SC that follows writes: a page that is only shared here would be lost between the two. */
     else if (mem_page_ready(h->machine->space, ref.gpa, true, h->vcpu.index) == MEM_WAIT)
         return wait_for_page(h), NULL;
+    else if (SIM_UNLIKELY(h->observe & RV_OBSERVE_ACCESSES))
+        rv_watch_begin(h, va, ref.gpa, size, ref.host);
     return ref.host;
 }
 

@@ -8,6 +8,7 @@
  * clears it there. */
 #include "csr_bits.h"
 #include "hart.h"
+#include "observe.h"
 
 static uint64_t vector(uint64_t tvec, uint64_t cause)
 {
@@ -86,6 +87,8 @@ enum rv_exec rv_take_trap(struct rv_hart *h)
 {
     if (SIM_UNLIKELY(h->trap_cause >= RV_CAUSE_WAIT))
         return give_up(h);
+    if (SIM_UNLIKELY(h->observe & RV_OBSERVE_TRAPS))
+        rv_observe_trap(h, h->trap_cause, h->trap_tval);
     h->count.traps++;
     h->budget--;
     h->minstret_offset--; /* charged, but not retired */
@@ -157,6 +160,8 @@ bool rv_take_interrupt(struct rv_hart *h)
     for (unsigned i = 0; i < SIM_ARRAY_LEN(priority); i++) {
         if (pending >> priority[i] & 1) {
             h->count.interrupts++;
+            if (SIM_UNLIKELY(h->observe & RV_OBSERVE_TRAPS))
+                rv_observe_trap(h, MCAUSE_INTERRUPT | priority[i], 0);
             enter_trap(h, MCAUSE_INTERRUPT | priority[i], 0, h->mideleg);
             return true;
         }

@@ -365,7 +365,7 @@ static const emit_fn emit_table[IR_NR_OPS] = {
     [IR_FCMP] = emit_fcmp, [IR_FUNBOX] = emit_funbox, [IR_FTOI] = emit_ftoi,
     [IR_ITOF] = emit_itof, [IR_FWIDEN] = emit_fcvt, [IR_FNARROW] = emit_fcvt,
     [IR_FBITS] = emit_fbits, [IR_BITSF] = emit_bitsf, [IR_FDIRTY] = emit_fdirty,
-    [IR_EXEC] = emit_exec,
+    [IR_EXEC] = emit_exec, [IR_COUNT] = emit_count_up, [IR_OBSERVE] = emit_observe,
 };
 
 static void emit_end(struct emit *e, const struct ir_insn *i, unsigned next)

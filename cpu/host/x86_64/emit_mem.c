@@ -458,6 +458,21 @@ void emit_exec(struct emit *e, const struct ir_insn *i)
     emit_call(e, e->rt->exec[e->fp]);
 }
 
+/* ---- observers ---- */
+
+void emit_count_up(struct emit *e, const struct ir_insn *i)
+{
+    x86_load(&e->a, RCX, emit_state(e->t->counters));
+    x86_mi(&e->a, X86_ADD, 1, x86_at(RCX, 8 * i->imm), (int32_t)ir_const_value(e->r, i->src[0]));
+}
+
+void emit_observe(struct emit *e, const struct ir_insn *i)
+{
+    (void)i;
+    emit_site(e, e->dirty);
+    emit_call(e, e->rt->observe[e->fp]);
+}
+
 void emit_cold_exec(struct emit *e, const struct cold *c)
 {
     emit_exec(e, &e->r->insn[c->index]);

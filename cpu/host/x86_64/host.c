@@ -411,6 +411,7 @@ void x86_emit_runtime(struct ir_host *h, struct x86_asm *a)
         h->rt.load[fp] = emit_helper(h, a, (const void *)h->target.load, true, fp, leave);
         h->rt.store[fp] = emit_helper(h, a, (const void *)h->target.store, true, fp, leave);
         h->rt.exec[fp] = emit_helper(h, a, (const void *)h->target.exec, false, fp, leave);
+        h->rt.observe[fp] = emit_helper(h, a, (const void *)h->target.observe, false, fp, leave);
     }
     x86_align(a, 64);
     h->rt.end = a->p;

@@ -35,7 +35,7 @@ struct x86_runtime {
     uint8_t *probe_r, *probe_w;
     uint8_t *find[2][NR_SLOT_SIZES]; /* [write][slot size] */
     /* [0]: saves the integer registers only, [1]: the FP registers too */
-    uint8_t *load[2], *store[2], *exec[2];
+    uint8_t *load[2], *store[2], *exec[2], *observe[2];
     /* constants, 16 bytes each */
     uint8_t *k_box, *k_nan64, *k_nan32, *k_sign64, *k_sign32, *k_abs64, *k_abs32;
     uint8_t *end;
@@ -225,6 +225,8 @@ void emit_sc(struct emit *e, const struct ir_insn *i);
 void emit_zero64(struct emit *e, const struct ir_insn *i);
 void emit_fence(struct emit *e, const struct ir_insn *i);
 void emit_exec(struct emit *e, const struct ir_insn *i);
+void emit_count_up(struct emit *e, const struct ir_insn *i);
+void emit_observe(struct emit *e, const struct ir_insn *i);
 void emit_cold_mem(struct emit *e, const struct cold *c);
 void emit_cold_window(struct emit *e, const struct cold *c);
 void emit_cold_exec(struct emit *e, const struct cold *c);

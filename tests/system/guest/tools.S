@@ -1,10 +1,13 @@
 /* Something for profilers, traces and plugins to look at: a loop in a function, in M mode, and one in U mode with an
  * ecall at its end; then the finisher. */
+#ifndef ROUNDS
+#define ROUNDS 200
+#endif
         .section .text
         .global _start
 _start: csrr    t0, mhartid
         bnez    t0, park
-        li      s0, 200
+        li      s0, ROUNDS
 again:  call    count_down
         addi    s0, s0, -1
         bnez    s0, again

@@ -25,6 +25,8 @@ static void add_revoke(struct dsm *d, struct batch *b, struct dsm_record *r)
     enum dsm_state to = dsm_page_state(d, r->page);
 
     hold_break(d, r);
+    if (to == DSM_INVALID)
+        stream_taken(d, r->page);
     b->page[b->nr_revoke] = r->page;
     b->to[b->nr_revoke++] = (uint8_t)to;
     if (to == DSM_INVALID)

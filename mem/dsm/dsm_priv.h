@@ -26,11 +26,13 @@ enum {
     DSM_HABIT_NS = 1000000,   /* is kept for so long against other pages */
     DSM_STAYS = 4,            /* the longest stay is 1 << (DSM_STAYS - 1) times the shortest */
     DSM_WAY_NS = 4000,        /* how long a page's way takes, about, where messages need no time */
-    DSM_BATCH = 64,    /* pages revoked at once */
+    DSM_STREAMS = 4,          /* that one waiter follows */
+    DSM_BATCH = 64,           /* pages revoked at once */
     DSM_WORD_STATE = 3,
     DSM_WORD_WRITTEN = 4,
     DSM_WORD_KEEPER = 8, /* shared: of the sharers, the one that was exclusive last */
-    DSM_WORD_COUNT = 16  /* one transfer */
+    DSM_WORD_AHEAD = 16, /* fetched ahead, not used yet */
+    DSM_WORD_COUNT = 32  /* one transfer */
 };
 
 /* A message as it travels; a body follows DATA unless the page is zero. */
@@ -74,6 +76,14 @@ struct dsm_hold {
     uint64_t page, id;
 };
 
+/* stream.c */
+struct dsm_stream {
+    uint64_t last; /* page */
+    uint16_t run;  /* how often the next one followed */
+    uint8_t window;
+    bool down;
+};
+
 struct dsm_waiter {
     _Atomic bool waiting;
     _Atomic uint8_t nr_holds;
@@ -82,6 +92,8 @@ struct dsm_waiter {
     uint64_t page; /* while waiting */
     uint64_t since;
     struct dsm_hold hold[DSM_HOLDS];
+    struct dsm_stream stream[DSM_STREAMS];
+    unsigned next_stream;
 };
 
 /* habit.c */
@@ -151,6 +163,7 @@ struct dsm {
     uint64_t jitter;
     struct dsm_habit habit[DSM_HABITS]; /* by a hash of the page */
     uint64_t way_ns, stay_max_ns;
+    unsigned distrust; /* of streams: so many more pages in a row are asked for */
 
     struct dsm_local *local; /* messages to itself, handled before the lock is let go */
     unsigned nr_local, cap_local;
@@ -236,6 +249,16 @@ void habit_used(struct dsm *d, uint64_t page);
 uint64_t habit_stays_until(struct dsm *d, uint64_t page);
 void habit_taken(struct dsm *d, uint64_t page);
 void habit_missed(struct dsm *d, uint64_t page, bool write);
+
+/* stream.c: the waiter must wait for the page; it (NULL: who never waited) uses one that was fetched ahead; such a page
+ * may go. */
+void stream_missed(struct dsm *d, struct dsm_waiter *w, uint64_t page, bool write);
+void stream_used(struct dsm *d, struct dsm_waiter *w, uint64_t page, bool write);
+void stream_taken(struct dsm *d, uint64_t page);
+static inline bool stream_is_ahead(const struct dsm *d, uint64_t page)
+{
+    return atomic_load_explicit(&d->word[page], memory_order_relaxed) & DSM_WORD_AHEAD;
+}
 
 /* hold.c: requests of other ranks that wait */
 void hold_start(struct dsm *d, struct dsm_record *r);

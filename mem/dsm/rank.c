@@ -152,10 +152,11 @@ static bool is_enough(enum dsm_state state, bool write)
     return state >= (write ? DSM_EXCLUSIVE : DSM_SHARED);
 }
 
-/* The first write of an exclusive page is noted, which takes the lock. */
+/* The first write of an exclusive page and the first use of one fetched ahead are noted, which takes the lock. */
 static bool is_enough_at_once(const struct dsm *d, uint64_t page, bool write)
 {
-    return is_enough(dsm_page_state(d, page), write) && (!write || record_is_written(d, page));
+    return is_enough(dsm_page_state(d, page), write) && (!write || record_is_written(d, page)) &&
+           !stream_is_ahead(d, page);
 }
 
 /* A waiter in the middle of an instruction that has waited before keeps every page it finds. */
@@ -181,6 +182,10 @@ static enum dsm_result acquire_locked(struct dsm *d, uint64_t page, bool write, 
         habit_missed(d, page, write);
         waiter_wait(d, r, waiter, write);
     }
+    if (stream_is_ahead(d, page))
+        stream_used(d, w, page, write);
+    else if (!in.hit)
+        stream_missed(d, waiter_find(d, waiter), page, write);
     /* What the home had to say on the spot may be that the page is there. */
     messages_handle_local(d);
     bool enough = is_enough(dsm_page_state(d, page), write);
@@ -209,20 +214,4 @@ enum dsm_result dsm_acquire(struct dsm *d, uint64_t page, bool write, uint32_t w
     enum dsm_result result = acquire_locked(d, page, write, waiter);
     dsm_leave(d);
     return result;
-}
-
-void dsm_prefetch(struct dsm *d, uint64_t page, unsigned nr)
-{
-    uint64_t end = page < d->config.nr_pages ? page + nr : 0;
-
-    dsm_enter(d);
-    for (; page < end && page < d->config.nr_pages; page++) {
-        if (dsm_page_state(d, page) != DSM_INVALID)
-            continue;
-        struct dsm_record *r = record_get(d, page);
-        if (r->state == RANK_I)
-            rank_handle(d, r, ON_READ, &(struct rank_input){.from = d->me});
-        record_put(d, r);
-    }
-    dsm_leave(d);
 }

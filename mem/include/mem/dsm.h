@@ -124,6 +124,7 @@ struct dsm_stats {
     uint64_t migrations;                    /* homes here: reads answered with the page exclusive */
     uint64_t held, hold_timeouts;           /* requests that met a held page */
     uint64_t wait_ns_total, waits;          /* from DSM_WAIT to granted */
+    uint64_t fetched_ahead, ahead_used, ahead_useless; /* of streams; useless: taken before it was used */
 };
 void dsm_get_stats(const struct dsm *d, struct dsm_stats *out);
 /* The pages that were requested most, hottest first; returns how many were written. For reports. */

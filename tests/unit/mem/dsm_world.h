@@ -26,7 +26,7 @@
 enum {
     WORLD_RANKS = 16,
     WORLD_CPUS = 3, /* per rank */
-    WORLD_PAGES = 4,
+    WORLD_PAGES = 32,
     WORLD_PINS = 2 /* per rank */
 };
 

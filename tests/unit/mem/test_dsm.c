@@ -328,6 +328,92 @@ static void test_two_that_hold_what_the_other_wants(void **state)
     world_destroy(w);
 }
 
+/* Rank 0 has all pages and has written them. */
+static struct world *world_of_one_owner(void)
+{
+    struct world *w = world_create(1, 2, 1, 32);
+
+    for (unsigned page = 0; page < w->nr_pages; page++)
+        get_and_retire(w, 0, page, true);
+    return w;
+}
+
+static void test_stream_is_fetched_ahead(void **state)
+{
+    struct world *w = world_of_one_owner();
+
+    (void)state;
+    get_and_retire(w, 1, 10, false);
+    get_and_retire(w, 1, 11, false);
+    assert_int_equal(stats_of(w, 1).fetched_ahead, 0);
+    get_and_retire(w, 1, 12, false);
+    assert_int_equal(stats_of(w, 1).fetched_ahead, 4);
+    settle(w);
+    assert_int_equal(state_of(w, 1, 16), DSM_SHARED);
+    assert_int_equal(state_of(w, 1, 17), DSM_INVALID);
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 13, false, 0), DSM_OK);
+    settle(w);
+    assert_int_equal(state_of(w, 1, 18), DSM_SHARED);
+    assert_int_equal(stats_of(w, 1).ahead_used, 1);
+    /* To the end, and no further. */
+    for (unsigned page = 14; page < w->nr_pages; page++) {
+        assert_int_equal(dsm_acquire(w->rank[1].dsm, page, false, 0), DSM_OK);
+        settle(w);
+    }
+    assert_int_equal(stats_of(w, 1).ahead_used, stats_of(w, 1).fetched_ahead);
+    assert_int_equal(stats_of(w, 1).waits, 3);
+    world_destroy(w);
+}
+
+/* Downwards, writing, and another stream in between. */
+static void test_two_streams_at_once(void **state)
+{
+    struct world *w = world_of_one_owner();
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        get_and_retire(w, 1, 30 - i, true);
+        get_and_retire(w, 1, i, false);
+    }
+    settle(w);
+    assert_int_equal(stats_of(w, 1).fetched_ahead, 8);
+    assert_int_equal(state_of(w, 1, 24), DSM_EXCLUSIVE);
+    assert_int_equal(state_of(w, 1, 6), DSM_SHARED);
+    world_destroy(w);
+}
+
+static void test_no_stream_where_there_is_none(void **state)
+{
+    static const uint8_t page[] = {3, 9, 14, 20, 5, 26, 15, 7, 1, 28, 12};
+    struct world *w = world_of_one_owner();
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof page; i++)
+        get_and_retire(w, 1, page[i], false);
+    assert_int_equal(stats_of(w, 1).fetched_ahead, 0);
+    world_destroy(w);
+}
+
+static void test_useless_streams_are_not_trusted(void **state)
+{
+    struct world *w = world_of_one_owner();
+
+    (void)state;
+    for (unsigned page = 0; page < 3; page++)
+        get_and_retire(w, 1, page, false);
+    settle(w);
+    for (unsigned page = 0; page < 10; page++)
+        get_and_retire(w, 0, page, true);
+    assert_int_equal(stats_of(w, 1).ahead_useless, 4);
+    assert_int_equal(stats_of(w, 1).ahead_used, 0);
+    for (unsigned page = 10; page < 16; page++) /* six in a row would have been enough twice */
+        get_and_retire(w, 1, page, false);
+    assert_int_equal(stats_of(w, 1).fetched_ahead, 4);
+    get_and_retire(w, 1, 16, false);
+    assert_int_equal(stats_of(w, 1).fetched_ahead, 8);
+    world_destroy(w);
+}
+
 static void test_pinned_page_stays(void **state)
 {
     struct world *w = world_create(1, 2, 1, 2);
@@ -526,6 +612,10 @@ int main(void)
         cmocka_unit_test(test_holds_grow_when_they_time_out),
         cmocka_unit_test(test_page_that_is_taken_too_early_stays),
         cmocka_unit_test(test_two_that_hold_what_the_other_wants),
+        cmocka_unit_test(test_stream_is_fetched_ahead),
+        cmocka_unit_test(test_two_streams_at_once),
+        cmocka_unit_test(test_no_stream_where_there_is_none),
+        cmocka_unit_test(test_useless_streams_are_not_trusted),
         cmocka_unit_test(test_pinned_page_stays),
         cmocka_unit_test(test_readers_of_a_pinned_shared_page),
         cmocka_unit_test(test_stopped_pin_fails),

@@ -25,22 +25,49 @@ static void plic_irq(struct tree *t, uint32_t irq)
     tree_u32(t, "interrupts", irq);
 }
 
-/* A list of NUL-terminated names: of what the hart has, or has not. An empty one is left out. */
-static void isa_names(struct tree *t, const char *property, const char *(*name_of)(enum rv_ext),
-                      const struct rv_isa *isa, bool have)
-{
-    char list[1024];
-    size_t len = 0;
+/* A property's list of NUL-terminated names. */
+struct names {
+    char text[1024];
+    size_t len;
+};
 
+static void add_name(struct names *list, const char *name)
+{
+    if (list->len + strlen(name) + 1 >= sizeof list->text)
+        return;
+    strcpy(list->text + list->len, name);
+    list->len += strlen(name) + 1;
+}
+
+/* What of the extensions with such a name the hart has, or has not. */
+static void add_isa_names(struct names *list, const char *(*name_of)(enum rv_ext), const struct rv_isa *isa,
+                          bool have)
+{
     for (unsigned e = 0; e < RV_EXT_COUNT; e++) {
         const char *name = name_of((enum rv_ext)e);
-        if (name && rv_isa_has(isa, (enum rv_ext)e) == have && len + strlen(name) + 1 < sizeof list) {
-            strcpy(list + len, name);
-            len += strlen(name) + 1;
-        }
+        if (name && rv_isa_has(isa, (enum rv_ext)e) == have)
+            add_name(list, name);
     }
-    if (len)
-        tree_check(t, fdt_property(t->fdt, property, list, (int)len));
+}
+
+/* An empty list is left out. */
+static void names(struct tree *t, const char *property, const struct names *list)
+{
+    if (list->len)
+        tree_check(t, fdt_property(t->fdt, property, list->text, (int)list->len));
+}
+
+static void isa_properties(struct tree *t, const struct rv_isa *isa)
+{
+    struct names have = {.len = 0}, without = {.len = 0};
+    const char *zvl;
+
+    add_isa_names(&have, rv_ext_isa_name, isa, true);
+    for (unsigned n = 0; (zvl = rv_isa_zvl_name(isa, n)); n++)
+        add_name(&have, zvl);
+    names(t, "riscv,isa-extensions", &have);
+    add_isa_names(&without, rv_ext_option_name, isa, false);
+    names(t, "partita,without", &without);
 }
 
 /* Which NUMA node this cpu or memory belongs to. */
@@ -63,8 +90,7 @@ static void cpu(struct tree *t, const struct config *config, uint32_t hart, cons
     rv_isa_format(isa, text, sizeof text);
     tree_str(t, "riscv,isa", text);
     tree_str(t, "riscv,isa-base", "rv64i");
-    isa_names(t, "riscv,isa-extensions", rv_ext_isa_name, isa, true);
-    isa_names(t, "partita,without", rv_ext_option_name, isa, false);
+    isa_properties(t, isa);
     tree_str(t, "mmu-type", rv_isa_mmu_type(isa));
     if (rv_isa_has(isa, RV_EXT_ZICBOM))
         tree_u32(t, "riscv,cbom-block-size", 64);

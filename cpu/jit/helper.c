@@ -159,14 +159,15 @@ static void merge_fp(struct rv_hart *h)
 /* rd's new value to its host register. */
 static void reload_rd(struct rv_hart *h, const struct ir_site *s, const struct rv_insn *i)
 {
-    bool f = rv_op_info[i->op].flags & RV_OPF_RD_F;
+    unsigned flags = rv_op_info[i->op].flags;
+    bool f = flags & RV_OPF_RD_F;
     uint8_t loc = region_of(s)->loc[i->rd + (f ? 32 : 0)];
 
     if (loc == IR_LOC_MEMORY)
         return;
     if (f)
         h->jit_scratch[SCRATCH_FP + loc] = h->f[i->rd];
-    else if (i->rd)
+    else if (rv_writes_x(flags) && i->rd)
         h->jit_scratch[loc] = h->x[i->rd];
 }
 

@@ -30,7 +30,7 @@ void trans_exec(struct trans *t, bool end)
 
     if (flags & RV_OPF_RD_F)
         dst = trans_f(t->i->rd);
-    else if (!(flags & (RV_OPF_STORE | RV_OPF_BRANCH)) && t->i->rd)
+    else if (rv_writes_x(flags) && t->i->rd)
         dst = t->i->rd;
     if (flags & RV_OPF_FP)
         t->uses_fp = true;

@@ -1,5 +1,5 @@
 /* Control and status registers: csr.def as a table, and the functions of the registers that are more
- * than a field (Priv. chapters 3 and 4, Unpriv. Zicsr, Zicntr, F).
+ * than a field (Priv. chapters 3 and 4, Unpriv. Zicsr, Zicntr, F, V).
  *
  *   csrrw ... -> rv_csr_rmw -> exists? privilege, read-only, gate -> read -> legalise and write
  *                                                                 | change the instruction's bits */
@@ -48,6 +48,12 @@ static bool open_fp(const struct rv_hart *h, unsigned csr)
 {
     (void)csr;
     return has(h, RV_EXT_F) && h->fp_on;
+}
+
+static bool open_vector(const struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return has(h, RV_EXT_ZVE32X) && h->vs_on;
 }
 
 static bool open_satp(const struct rv_hart *h, unsigned csr)
@@ -159,6 +165,66 @@ static void write_fcsr(struct rv_hart *h, unsigned csr, uint64_t value)
     write_frm(h, csr, value >> 5);
 }
 
+/* --- vectors --- */
+
+static void vector_written(struct rv_hart *h)
+{
+    h->vs_dirty = 1;
+    rv_vec_sync(h);
+}
+
+static uint64_t read_vstart(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return h->vstart;
+}
+
+/* As many bits as the largest index of an element needs (V 3.7). */
+static void write_vstart(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    h->vstart = value & (h->vlenb * 8 - 1);
+    vector_written(h);
+}
+
+static uint64_t read_vxsat(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return h->vxsat;
+}
+
+static void write_vxsat(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    h->vxsat = value & 1;
+    vector_written(h);
+}
+
+static uint64_t read_vxrm(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return h->vxrm;
+}
+
+static void write_vxrm(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    (void)csr;
+    h->vxrm = value & 3;
+    vector_written(h);
+}
+
+static uint64_t read_vcsr(struct rv_hart *h, unsigned csr)
+{
+    (void)csr;
+    return (uint64_t)h->vxrm << 1 | h->vxsat;
+}
+
+static void write_vcsr(struct rv_hart *h, unsigned csr, uint64_t value)
+{
+    write_vxsat(h, csr, value);
+    write_vxrm(h, csr, value >> 1);
+}
+
 /* --- counters --- */
 
 /* A counter is the retired instructions plus an offset, or the offset alone while inhibited. */
@@ -221,10 +287,10 @@ static void write_mcountinhibit(struct rv_hart *h, unsigned csr, uint64_t value)
 /* --- status --- */
 
 #define SSTATUS_VIEW                                                                               \
-    (MSTATUS_SIE | MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_FS | MSTATUS_SUM | MSTATUS_MXR |           \
-     (3ull << 32) | MSTATUS_SD)
+    (MSTATUS_SIE | MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_VS | MSTATUS_FS | MSTATUS_SUM |            \
+     MSTATUS_MXR | (3ull << 32) | MSTATUS_SD)
 #define SSTATUS_WRITE                                                                              \
-    (MSTATUS_SIE | MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_FS | MSTATUS_SUM | MSTATUS_MXR)
+    (MSTATUS_SIE | MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_VS | MSTATUS_FS | MSTATUS_SUM | MSTATUS_MXR)
 
 static uint64_t read_mstatus(struct rv_hart *h, unsigned csr)
 {
@@ -233,7 +299,10 @@ static uint64_t read_mstatus(struct rv_hart *h, unsigned csr)
     (void)csr;
     if (h->fs_dirty)
         value |= MSTATUS_FS;
-    return (value & MSTATUS_FS) == MSTATUS_FS ? value | MSTATUS_SD : value;
+    if (h->vs_dirty)
+        value |= MSTATUS_VS;
+    bool dirty = (value & MSTATUS_FS) == MSTATUS_FS || (value & MSTATUS_VS) == MSTATUS_VS;
+    return dirty ? value | MSTATUS_SD : value;
 }
 
 static bool has_priv(const struct rv_hart *h, unsigned priv)
@@ -249,7 +318,8 @@ static uint64_t mstatus_writable(const struct rv_hart *h)
         mask |= MSTATUS_MPRV | MSTATUS_TW;
     if (has(h, RV_EXT_S))
         mask |= SSTATUS_WRITE | MSTATUS_TVM | MSTATUS_TSR;
-    return has(h, RV_EXT_F) ? mask | MSTATUS_FS : mask & ~MSTATUS_FS;
+    mask = has(h, RV_EXT_F) ? mask | MSTATUS_FS : mask & ~MSTATUS_FS;
+    return has(h, RV_EXT_ZVE32X) ? mask | MSTATUS_VS : mask & ~MSTATUS_VS;
 }
 
 static void set_mstatus(struct rv_hart *h, uint64_t value, uint64_t mask)
@@ -258,8 +328,9 @@ static void set_mstatus(struct rv_hart *h, uint64_t value, uint64_t mask)
     if (!has_priv(h, (unsigned)sim_bits(value, MSTATUS_MPP_SHIFT, 2)))
         mask &= ~MSTATUS_MPP;
     h->mstatus = (h->mstatus & ~mask) | (value & mask);
-    h->fs_dirty = 0; /* the value had it */
+    h->fs_dirty = h->vs_dirty = 0; /* the value had it */
     rv_fp_sync(h);
+    rv_vec_sync(h);
     rv_tlb_select(h);
 }
 

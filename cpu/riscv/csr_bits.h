@@ -7,6 +7,7 @@
 #define MSTATUS_SPIE (1ull << 5)
 #define MSTATUS_MPIE (1ull << 7)
 #define MSTATUS_SPP (1ull << 8)
+#define MSTATUS_VS (3ull << 9) /* as FS */
 #define MSTATUS_MPP_SHIFT 11
 #define MSTATUS_MPP (3ull << MSTATUS_MPP_SHIFT)
 #define MSTATUS_FS_SHIFT 13

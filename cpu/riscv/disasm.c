@@ -24,6 +24,8 @@ static const struct {
     uint16_t number;
     const char *name;
 } csr_names[] = {
+    {0x008, "vstart"},     {0x009, "vxsat"},       {0x00a, "vxrm"},       {0x00f, "vcsr"},
+    {0xc20, "vl"},         {0xc21, "vtype"},       {0xc22, "vlenb"},
     {0x001, "fflags"},     {0x002, "frm"},         {0x003, "fcsr"},       {0x100, "sstatus"},
     {0x104, "sie"},        {0x105, "stvec"},       {0x106, "scounteren"}, {0x10a, "senvcfg"},
     {0x140, "sscratch"},   {0x141, "sepc"},        {0x142, "scause"},     {0x143, "stval"},
@@ -173,6 +175,46 @@ static void put_rm(struct text *t, const struct operands *o)
     put(t, "%s", names[o->i->rm & 7]);
 }
 
+static void put_vd(struct text *t, const struct operands *o)
+{
+    put(t, "v%u", o->i->rd);
+}
+
+static void put_vs1(struct text *t, const struct operands *o)
+{
+    put(t, "v%u", o->i->rs1);
+}
+
+static void put_vs2(struct text *t, const struct operands *o)
+{
+    put(t, "v%u", o->i->rs2);
+}
+
+static void put_v0(struct text *t, const struct operands *o)
+{
+    (void)o;
+    put(t, "v0");
+}
+
+static void put_mask(struct text *t, const struct operands *o)
+{
+    (void)o;
+    put(t, "v0.t");
+}
+
+/* What has a reserved bit or size is written as a number. */
+static void put_vtype(struct text *t, const struct operands *o)
+{
+    static const char *const lmul[8] = {"m1", "m2", "m4", "m8", NULL, "mf8", "mf4", "mf2"};
+    unsigned vtype = (unsigned)o->i->imm, sew = vtype >> 3 & 7;
+
+    if (vtype >> 8 || sew > 3 || !lmul[vtype & 7])
+        put(t, "%u", vtype);
+    else
+        put(t, "e%u,%s,%s,%s", 8u << sew, lmul[vtype & 7], vtype & 0x40 ? "ta" : "tu",
+            vtype & 0x80 ? "ma" : "mu");
+}
+
 static const struct {
     const char *word;
     void (*put)(struct text *t, const struct operands *o);
@@ -180,7 +222,8 @@ static const struct {
     {"rd", put_rd},       {"rs1", put_rs1},     {"rs2", put_rs2},   {"rs3", put_rs3},
     {"simm", put_simm},   {"shamt", put_shamt}, {"himm", put_himm}, {"off", put_off},
     {"csr", put_csr},     {"zimm", put_zimm},   {"pred", put_pred}, {"succ", put_succ},
-    {"rm", put_rm},
+    {"rm", put_rm},       {"vd", put_vd},       {"vs1", put_vs1},   {"vs2", put_vs2},
+    {"v0", put_v0},       {"vm", put_mask},     {"vtype", put_vtype},
 };
 
 static void put_word(struct text *t, const struct operands *o, const char *word, size_t len)
@@ -194,13 +237,13 @@ static void put_word(struct text *t, const struct operands *o, const char *word,
     put(t, "?%.*s", (int)len, word); /* a spec that disasm.c does not know; its test looks for it */
 }
 
-/* The default rounding mode, dynamic, is not written. */
+/* The default rounding mode, dynamic, is not written, nor that there is no mask. */
 static void put_operands(struct text *t, const struct operands *o, const char *syntax)
 {
     while (*syntax) {
         size_t len = strcspn(syntax, ",()");
 
-        if (!strcmp(syntax, ",rm") && o->i->rm == 7)
+        if ((!strcmp(syntax, ",rm") && o->i->rm == 7) || (!strcmp(syntax, ",vm") && o->i->rm == 1))
             return;
         if (len) {
             put_word(t, o, syntax, len);
@@ -218,15 +261,27 @@ static const char *ordering_suffix(const struct rv_insn *i)
     return rv_op_info[i->op].flags & RV_OPF_ATOMIC ? names[i->rm & 3] : "";
 }
 
+/* A vector access of several fields is a segment access: vle8.v is vlseg2e8.v then. */
+static void put_name(struct text *t, const char *name, const struct rv_insn *i)
+{
+    bool segment = (rv_op_info[i->op].flags & RV_OPF_VECTOR) && i->rs3;
+    int before = segment ? (int)strcspn(name, "e") : (int)strlen(name);
+
+    put(t, "%.*s", before, name);
+    if (segment)
+        put(t, "seg%u%s", i->rs3 + 1u, name + before);
+    put(t, "%s", ordering_suffix(i));
+}
+
 unsigned rv_disasm(uint32_t raw, uint64_t pc, char *buf, size_t size)
 {
-    const struct rv_isa all = {UINT64_MAX};
+    const struct rv_isa all = {.ext = UINT64_MAX};
     const struct rv_decode_table *table = rv_decode_table_of(raw);
     const struct rv_encoding *e = rv_decode_find(raw, &all);
     const struct rv_encoding_text *text;
-    struct text t = {buf, size, 0};
     struct rv_insn insn;
     char name[32];
+    struct text t = {buf, size, 0}, t_name = {name, sizeof name, 0};
 
     rv_decode(raw, &all, &insn);
     if (!e) {
@@ -234,7 +289,7 @@ unsigned rv_disasm(uint32_t raw, uint64_t pc, char *buf, size_t size)
         return insn.len;
     }
     text = &(insn.len == 4 ? rv_text32 : rv_text16)[e - table->enc];
-    snprintf(name, sizeof(name), "%s%s", text->name, ordering_suffix(&insn));
+    put_name(&t_name, text->name, &insn);
     put(&t, text->syntax[0] ? "%-7s " : "%s", name);
     put_operands(&t, &(struct operands){&insn, pc, rv_op_info[insn.op].flags}, text->syntax);
     return insn.len;

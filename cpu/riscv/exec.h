@@ -1,6 +1,6 @@
 /* The semantics of every op of the tables: exec_<op>(), contract in insn.h (enum rv_exec).
  * Who has them: exec_int.c (I, M, Zicond), exec_bitmanip.c (Zb*), exec_atomic.c (A, Zacas),
- * exec_cbo.c (Zicbo*), exec_fp.c (F, D), exec_system.c (SYSTEM and fences). */
+ * exec_cbo.c (Zicbo*), exec_fp.c (F, D), exec_system.c (SYSTEM and fences), vec*.c (V: vec.h). */
 #ifndef CPU_RISCV_EXEC_H
 #define CPU_RISCV_EXEC_H
 

@@ -66,6 +66,9 @@ struct rv_pmp_rule {
     uint8_t cfg;
 };
 
+#define RV_VLENB_MAX (RV_VLEN_MAX / 8)
+#define RV_VKEY_NONE 0xffu
+
 struct jit;      /* one per machine */
 struct jit_hart; /* its part of a hart */
 
@@ -90,6 +93,12 @@ struct rv_hart {
     uint64_t jit_scratch[32]; /* jit: spill area of helpers */
     uint8_t cbo_zero_on;  /* cbo.zero is legal in the current privilege (exec_cbo.c) */
     uint64_t code_base;   /* jit: page-aligned va of the region that runs */
+    uint64_t vl, vtype, vstart;
+    uint64_t vlenb;       /* bytes of a vector register */
+    uint8_t vs_on;        /* mstatus.VS != Off */
+    uint8_t vs_dirty;     /* vector state written: mstatus.VS reads as Dirty */
+    uint8_t vkey;         /* vtype for translated code: rv_vkey() while vl is VLMAX, vstart 0 and VS on */
+    uint8_t vxrm, vxsat;
     uint32_t trap_cause;  /* set with RV_TRAP */
     uint32_t stop_reason; /* set with RV_STOP */
     uint64_t trap_tval;
@@ -152,6 +161,9 @@ struct rv_hart {
     struct {
         uint64_t tlb_fills, tlb_flushes, interp_insns, jit_insns, traps, interrupts, mmio;
     } count;
+
+    /* v0 to v31, vlenb bytes each, without gaps; addressed by translated code */
+    uint8_t v[32 * RV_VLENB_MAX] __attribute__((aligned(64)));
 };
 #define RV_NO_RES UINT64_MAX
 
@@ -229,6 +241,18 @@ bool rv_satp_legal(const struct rv_hart *h, uint64_t satp);
 uint64_t rv_menvcfg_mask(const struct rv_hart *h);
 /* Status of FP: called by the CSR code and traps when mstatus changes. */
 void rv_fp_sync(struct rv_hart *h);
+
+/* --- vec.c --- */
+/* Status of vectors, and vkey: after a change of mstatus, vl, vtype or vstart. */
+void rv_vec_sync(struct rv_hart *h);
+void rv_vec_reset(struct rv_hart *h);
+/* Could the hart have come to its vl, vtype, vstart, vxrm and vxsat? */
+bool rv_vec_state_legal(const struct rv_hart *h);
+/* SEW and LMUL. The policy bits change nothing here. */
+static inline uint8_t rv_vkey(uint64_t vtype)
+{
+    return vtype & 0x3f;
+}
 
 /* --- exec_cbo.c --- Recomputes cbo_zero_on; rv_tlb_select does it, and writes of *envcfg. */
 void rv_cbo_sync(struct rv_hart *h);

@@ -10,6 +10,12 @@
 
 #define U8(m) STATE_SCALAR(struct rv_hart, STATE_U8, m)
 #define U64(m) STATE_SCALAR(struct rv_hart, STATE_U64, m)
+/* Since version 2: vectors */
+#define V2(type, m, n) {#m, offsetof(struct rv_hart, m), type, 2, n, 0, NULL, 0}
+/* gcc's __builtin_clear_padding overlooks it */
+#define GAP(a, b)                                                                                  \
+    {"padding between " #a " and " #b, offsetof(struct rv_hart, a) + sizeof(((struct rv_hart *)0)->a), \
+     offsetof(struct rv_hart, b) - offsetof(struct rv_hart, a) - sizeof(((struct rv_hart *)0)->a)},
 #define U64S(m) STATE_ARRAY(struct rv_hart, STATE_U64, m)
 
 static const struct state_field fields[] = {
@@ -21,6 +27,8 @@ static const struct state_field fields[] = {
     U64(senvcfg), U64(stimecmp), U64(mcycle_offset), U64(minstret_offset),
     U64S(pmpaddr), STATE_ARRAY(struct rv_hart, STATE_U8, pmpcfg),
     U64(irq_pins), U64(mip_soft),
+    V2(STATE_U8, v, 32 * RV_VLENB_MAX), V2(STATE_U64, vl, 1), V2(STATE_U64, vtype, 1), V2(STATE_U64, vstart, 1),
+    V2(STATE_U8, vs_dirty, 1), V2(STATE_U8, vxrm, 1), V2(STATE_U8, vxsat, 1),
     STATE_END,
 };
 
@@ -52,11 +60,14 @@ static enum sim_status post_load(void *object)
         return refuse(h, "impossible mstatus");
     if (!rv_satp_legal(h, h->satp))
         return refuse(h, "impossible satp");
+    if (!rv_vec_state_legal(h))
+        return refuse(h, "impossible vector state");
     rv_requests_drop(h);
     h->slice = h->budget = 0;
     h->res_addr = RV_NO_RES;
     h->vcpu.stats.insns = h->insns;
     rv_fp_sync(h);
+    rv_vec_sync(h);
     rv_pmp_update(h);
     rv_tlb_flush_all(h);
     rv_tlb_select(h);
@@ -67,6 +78,8 @@ static enum sim_status post_load(void *object)
 STATE_LAYOUT(hart, struct rv_hart,
               STATE_DERIVED(struct rv_hart, tlb) STATE_DERIVED(struct rv_hart, code_tlb)
               STATE_DERIVED(struct rv_hart, budget) STATE_DERIVED(struct rv_hart, mxcsr)
+              STATE_DERIVED(struct rv_hart, vlenb) STATE_DERIVED(struct rv_hart, vs_on)
+              STATE_DERIVED(struct rv_hart, vkey)
               STATE_DERIVED(struct rv_hart, fp_on) STATE_DERIVED(struct rv_hart, res_addr)
               STATE_DERIVED(struct rv_hart, res_value) STATE_DERIVED(struct rv_hart, res_size)
               STATE_DERIVED(struct rv_hart, res_sc) STATE_DERIVED(struct rv_hart, host_sp)
@@ -94,11 +107,11 @@ STATE_LAYOUT(hart, struct rv_hart,
               STATE_DERIVED(struct rv_hart, polled_ns) STATE_DERIVED(struct rv_hart, ranks_chunk)
               STATE_DERIVED(struct rv_hart, look_ns)
               STATE_DERIVED(struct rv_hart, chunk_used_up) STATE_DERIVED(struct rv_hart, count)
-              STATE_PADDING(struct rv_hart, nr_pmp) STATE_PADDING(struct rv_hart, decoded_mask) STATE_PADDING(struct rv_hart, acks_due)
+              GAP(count, v) STATE_PADDING(struct rv_hart, nr_pmp) STATE_PADDING(struct rv_hart, decoded_mask) STATE_PADDING(struct rv_hart, acks_due)
               STATE_PADDING(struct rv_hart, chunk_used_up));
 const struct state_desc rv_hart_state = {
     .name = "riscv-hart",
-    .version = 1,
+    .version = 2,
     .fields = fields,
     STATE_LAYOUT_OF(hart, struct rv_hart),
     .pre_save = pre_save,

@@ -17,8 +17,8 @@
 struct rv_insn {
     uint16_t op;
     uint8_t len;            /* 2 or 4 */
-    uint8_t rd, rs1, rs2, rs3; /* register numbers; CSR immediates (zimm) are in rs1 */
-    uint8_t rm;             /* FP rounding mode field; aq << 1 | rl for A and Zacas */
+    uint8_t rd, rs1, rs2, rs3; /* register numbers; CSR immediates (zimm) are in rs1; V: rs3 is nf */
+    uint8_t rm;             /* FP rounding mode field; aq << 1 | rl for A and Zacas; V: the bit vm */
     int32_t imm;            /* sign-extended immediate; shamt; CSR number; lui/auipc: imm << 12 */
     uint32_t raw;           /* as fetched (low 16 bits only when len == 2): mtval of illegal */
 };
@@ -33,8 +33,18 @@ enum {
     RV_OPF_SYSTEM = 1 << 6, /* may change privilege, translation or interrupts: ends a block */
     RV_OPF_RD_F = 1 << 7,   /* rd is an f register */
     RV_OPF_RS1_F = 1 << 8,
-    RV_OPF_RS2_F = 1 << 9
+    RV_OPF_RS2_F = 1 << 9,
+    RV_OPF_VECTOR = 1 << 10, /* needs VS != Off; rd is a vector register, but for */
+    RV_OPF_RD_X = 1 << 11    /* these, and those with RD_F */
 };
+
+/* By the flags of an op: is rd an x register? */
+static inline bool rv_writes_x(unsigned flags)
+{
+    if (flags & RV_OPF_VECTOR)
+        return flags & RV_OPF_RD_X;
+    return !(flags & (RV_OPF_RD_F | RV_OPF_STORE | RV_OPF_BRANCH));
+}
 
 struct rv_hart;
 

@@ -67,6 +67,8 @@ static inline enum rv_exec execute(struct rv_hart *h, const struct rv_insn *i)
 
     if (SIM_UNLIKELY((op->flags & RV_OPF_FP) && !h->fp_on))
         return rv_illegal(h, i);
+    if (SIM_UNLIKELY((op->flags & RV_OPF_VECTOR) && !h->vs_on))
+        return rv_illegal(h, i);
     if (SIM_UNLIKELY(h->res_addr != RV_NO_RES))
         taint_reservation(h, i, op->flags);
     return op->exec(h, i);

@@ -34,6 +34,19 @@ static const struct {
     {"zcd", BIT(C) | BIT(D)},
 };
 
+/* What goes when V is switched off: without it a hart has no vectors, unless it is given a Zve by name. */
+static const uint64_t vector_set =
+    BIT(V) | BIT(ZVE32F) | BIT(ZVE32X) | BIT(ZVE64D) | BIT(ZVE64F) | BIT(ZVE64X);
+
+/* Least lengths of vector registers as extensions. Zvl32b and Zvl64b say nothing here. */
+static const struct {
+    const char *name;
+    uint16_t vlen;
+} zvl_table[] = {
+    {"zvl32b", 32},   {"zvl64b", 64},   {"zvl128b", 128},
+    {"zvl256b", 256}, {"zvl512b", 512}, {"zvl1024b", 1024},
+};
+
 static const struct {
     enum rv_ext ext, needs;
 } needs_table[] = {
@@ -42,7 +55,10 @@ static const struct {
     {RV_EXT_S, RV_EXT_U},         {RV_EXT_S, RV_EXT_ZICSR},     {RV_EXT_SSTC, RV_EXT_S},
     {RV_EXT_SVADU, RV_EXT_S},     {RV_EXT_SVINVAL, RV_EXT_S},   {RV_EXT_SV39, RV_EXT_S},
     {RV_EXT_SV48, RV_EXT_SV39},   {RV_EXT_SV57, RV_EXT_SV48},   {RV_EXT_SVNAPOT, RV_EXT_SV39},
-    {RV_EXT_SVPBMT, RV_EXT_SV39},
+    {RV_EXT_SVPBMT, RV_EXT_SV39}, {RV_EXT_V, RV_EXT_ZVE64D},    {RV_EXT_ZVE64D, RV_EXT_ZVE64F},
+    {RV_EXT_ZVE64D, RV_EXT_D},    {RV_EXT_ZVE64F, RV_EXT_ZVE64X}, {RV_EXT_ZVE64F, RV_EXT_ZVE32F},
+    {RV_EXT_ZVE64X, RV_EXT_ZVE32X}, {RV_EXT_ZVE32F, RV_EXT_ZVE32X}, {RV_EXT_ZVE32F, RV_EXT_F},
+    {RV_EXT_ZVE32X, RV_EXT_ZICSR},
 };
 
 /* Not in ISA strings: what a hart has unless -cpu takes it away. */
@@ -79,6 +95,7 @@ static uint64_t with_dependents(uint64_t set)
 void rv_isa_default(struct rv_isa *isa)
 {
     isa->ext = 0;
+    isa->vlen = RV_VLEN_MIN;
     for (unsigned e = 0; e < RV_EXT_COUNT; e++)
         isa->ext |= (uint64_t)ext_table[e].on << e;
 }
@@ -105,6 +122,15 @@ static uint64_t find_ext(struct word w)
     for (size_t n = 0; n < SIM_ARRAY_LEN(alias_table); n++)
         if (word_is(w, alias_table[n].name))
             return alias_table[n].set;
+    return 0;
+}
+
+/* The length that a zvl name stands for; 0: it is none. */
+static uint16_t find_zvl(struct word w)
+{
+    for (size_t n = 0; n < SIM_ARRAY_LEN(zvl_table); n++)
+        if (word_is(w, zvl_table[n].name))
+            return zvl_table[n].vlen;
     return 0;
 }
 
@@ -177,24 +203,33 @@ static bool next_name(const char **p, const char *end, struct word *out)
     return true;
 }
 
-/* Names become a set; what is unknown is listed for one message. */
+/* Names become a set and a vector length; what is unknown is listed for one message. */
 struct names {
     uint64_t set;
+    uint16_t vlen; /* 0: nothing said */
     char unknown[256];
 };
 
 static void add_name(struct names *names, struct word w)
 {
     uint64_t ext = find_ext(w);
+    uint16_t vlen = find_zvl(w);
     size_t used = strlen(names->unknown);
 
     names->set |= ext;
-    if (!ext)
+    if (vlen > names->vlen)
+        names->vlen = vlen;
+    if (!ext && !vlen)
         snprintf(names->unknown + used, sizeof(names->unknown) - used, " %.*s", (int)w.len, w.s);
 }
 
-/* The set that "rv64..." names. What is unknown is an error, or a warning when it is `tolerated`. */
-static enum sim_status parse_names(struct word text, bool tolerated, uint64_t *out)
+static uint16_t vlen_of(const struct names *names)
+{
+    return names->vlen > RV_VLEN_MIN ? names->vlen : RV_VLEN_MIN;
+}
+
+/* What "rv64..." names. What is unknown is an error, or a warning when it is `tolerated`. */
+static enum sim_status parse_names(struct word text, bool tolerated, struct rv_isa *out)
 {
     const char *p = text.s + 4, *end = text.s + text.len;
     struct names names = {0};
@@ -216,7 +251,7 @@ static enum sim_status parse_names(struct word text, bool tolerated, uint64_t *o
     }
     if (names.unknown[0])
         sim_warn("ISA '%.*s': not implemented and ignored:%s", (int)text.len, text.s, names.unknown);
-    *out = with_needs(names.set);
+    *out = (struct rv_isa){.ext = with_needs(names.set), .vlen = vlen_of(&names)};
     return SIM_OK;
 }
 
@@ -257,14 +292,14 @@ static enum sim_status parse_mmu_type(const char *mmu_type, uint64_t *modes)
 }
 
 /* "riscv,isa" knows less than "riscv,isa-extensions". */
-static enum sim_status parse_extensions(const struct rv_isa_node *node, uint64_t *set)
+static enum sim_status parse_extensions(const struct rv_isa_node *node, struct rv_isa *out)
 {
     struct names names = {0};
 
     if (!node->extensions) {
-        SIM_TRY(parse_names((struct word){node->isa, strlen(node->isa)}, true, set));
+        SIM_TRY(parse_names((struct word){node->isa, strlen(node->isa)}, true, out));
         /* These were part of I when the binding was made; no string of that age names them. */
-        *set |= BIT(ZICSR) | BIT(ZIFENCEI) | BIT(ZICNTR) | BIT(ZIHPM);
+        out->ext |= BIT(ZICSR) | BIT(ZIFENCEI) | BIT(ZICNTR) | BIT(ZIHPM);
         return SIM_OK;
     }
     SIM_TRY(parse_list("riscv,isa-extensions", node->extensions, node->extensions_len, &names));
@@ -274,7 +309,7 @@ static enum sim_status parse_extensions(const struct rv_isa_node *node, uint64_t
     }
     if (names.unknown[0])
         sim_warn("riscv,isa-extensions: not implemented and ignored:%s", names.unknown);
-    *set = names.set;
+    *out = (struct rv_isa){.ext = names.set, .vlen = vlen_of(&names)};
     return SIM_OK;
 }
 
@@ -295,13 +330,15 @@ static enum sim_status parse_without(const struct rv_isa_node *node, uint64_t *s
 enum sim_status rv_isa_parse_node(const struct rv_isa_node *node, struct rv_isa *isa)
 {
     const uint64_t all_modes = BIT(SV39) | BIT(SV48) | BIT(SV57);
-    uint64_t set, modes, without;
+    uint64_t modes, without;
+    struct rv_isa named;
 
-    SIM_TRY(parse_extensions(node, &set));
+    SIM_TRY(parse_extensions(node, &named));
     SIM_TRY(parse_mmu_type(node->mmu_type, &modes));
     SIM_TRY(parse_without(node, &without));
     without = with_dependents(without | (all_modes & ~modes));
-    isa->ext = with_needs(set | (option_set & ~without)) & ~without;
+    isa->ext = with_needs(named.ext | (option_set & ~without)) & ~without;
+    isa->vlen = named.vlen;
     return SIM_OK;
 }
 
@@ -318,7 +355,7 @@ enum sim_status rv_isa_parse_string(const char *isa_string, const char *mmu_type
 /* Extensions of the specification that Partita has not: "v=off" is no mistake. */
 static bool is_known_absent(struct word w)
 {
-    static const char *const absent[] = {"e",    "h",    "q",     "v",     "zbc",      "zbkb",
+    static const char *const absent[] = {"e",    "h",    "q",     "zbc",      "zbkb",
                                          "zbkc", "zbkx", "zcb",   "zcmop", "zcmp",     "zcmt",
                                          "zfa",  "zfh",  "zfhmin", "zfbfmin", "zimop", "zicfilp",
                                          "zicfiss", "zk", "zkn",  "zks",   "zkr",      "zkt",
@@ -337,9 +374,34 @@ static bool parse_switch(struct word w, bool *on)
     return *on || word_is(w, "off") || word_is(w, "false");
 }
 
-/* One "zba=off"; the last mention of an extension counts. */
-static enum sim_status parse_option(const char *text, struct word option, uint64_t *on,
-                                    uint64_t *off)
+/* The options of one -cpu. */
+struct options {
+    uint64_t on, off;
+    uint16_t vlen; /* 0: nothing said */
+};
+
+static enum sim_status parse_vlen(const char *text, struct word value, struct options *o)
+{
+    unsigned n = 0;
+
+    for (size_t k = 0; k < value.len && k < 5 && isdigit((unsigned char)value.s[k]); k++)
+        n = n * 10 + (unsigned)(value.s[k] - '0');
+    for (unsigned vlen = RV_VLEN_MIN; vlen <= RV_VLEN_MAX; vlen *= 2) {
+        char number[8];
+
+        snprintf(number, sizeof number, "%u", vlen);
+        if (n == vlen && word_is(value, number)) {
+            o->vlen = (uint16_t)vlen;
+            return SIM_OK;
+        }
+    }
+    sim_error("-cpu %s: vlen '%.*s' is not a power of two from %d to %d", text, (int)value.len, value.s,
+              RV_VLEN_MIN, RV_VLEN_MAX);
+    return SIM_ERR_INVALID;
+}
+
+/* One "zba=off" or "vlen=256"; the last mention of an extension counts. */
+static enum sim_status parse_option(const char *text, struct word option, struct options *o)
 {
     const char *eq = memchr(option.s, '=', option.len);
     struct word name, value;
@@ -348,6 +410,8 @@ static enum sim_status parse_option(const char *text, struct word option, uint64
 
     name = (struct word){option.s, eq ? (size_t)(eq - option.s) : option.len};
     value = eq ? (struct word){eq + 1, option.len - name.len - 1} : (struct word){"", 0};
+    if (word_is(name, "vlen"))
+        return parse_vlen(text, value, o);
     if (!parse_switch(value, &enable)) {
         sim_error("-cpu %s: '%.*s' must be extension=on or extension=off", text, (int)option.len,
                   option.s);
@@ -363,8 +427,10 @@ static enum sim_status parse_option(const char *text, struct word option, uint64
         sim_error("-cpu %s: the base i cannot be switched off", text);
         return SIM_ERR_INVALID;
     }
-    *on = enable ? *on | set : *on & ~set;
-    *off = enable ? *off & ~set : *off | set;
+    if (set == BIT(V) && !enable)
+        set = vector_set;
+    o->on = enable ? o->on | set : o->on & ~set;
+    o->off = enable ? o->off & ~set : o->off | set;
     return SIM_OK;
 }
 
@@ -387,26 +453,25 @@ static enum sim_status check_conflict(const char *text, uint64_t on, uint64_t of
 enum sim_status rv_isa_parse_cpu(const char *text, struct rv_isa *isa)
 {
     struct word base = {text, strcspn(text, ",")};
-    uint64_t on = 0, off = 0, set;
+    struct options o = {0};
+    struct rv_isa named;
     const char *p = text + base.len;
 
     if (word_is(base, "rv64") || word_is(base, "max")) {
-        struct rv_isa all;
-
-        rv_isa_default(&all);
-        set = all.ext;
+        rv_isa_default(&named);
     } else {
-        SIM_TRY(parse_names(base, false, &set));
-        set = with_needs(set | option_set);
+        SIM_TRY(parse_names(base, false, &named));
+        named.ext = with_needs(named.ext | option_set);
     }
     while (*p == ',') {
         struct word option = {p + 1, strcspn(p + 1, ",")};
 
-        SIM_TRY(parse_option(text, option, &on, &off));
+        SIM_TRY(parse_option(text, option, &o));
         p = option.s + option.len;
     }
-    SIM_TRY(check_conflict(text, on, off));
-    isa->ext = (set | with_needs(on)) & ~with_dependents(off);
+    SIM_TRY(check_conflict(text, o.on, o.off));
+    isa->ext = (named.ext | with_needs(o.on)) & ~with_dependents(o.off);
+    isa->vlen = o.vlen ? o.vlen : named.vlen;
     return SIM_OK;
 }
 
@@ -422,16 +487,33 @@ const char *rv_ext_option_name(enum rv_ext ext)
     return unbound_set >> ext & 1 ? ext_table[ext].name : NULL;
 }
 
+const char *rv_isa_zvl_name(const struct rv_isa *isa, unsigned n)
+{
+    if (!rv_isa_has(isa, RV_EXT_ZVE32X) || n >= SIM_ARRAY_LEN(zvl_table) || zvl_table[n].vlen > isa->vlen)
+        return NULL;
+    return zvl_table[n].name;
+}
+
+/* snprintf behind what is there. */
+static int append(char *buf, size_t size, int used, const char *separator, const char *name)
+{
+    size_t at = (size_t)used < size ? (size_t)used : size;
+
+    return used + snprintf(size ? buf + at : NULL, size - at, "%s%s", separator, name);
+}
+
+/* The zvl names stand behind zve64x, where the alphabet has them. */
 int rv_isa_format(const struct rv_isa *isa, char *buf, size_t size)
 {
     int used = snprintf(buf, size, "rv64");
 
     for (unsigned e = 0; e < RV_EXT_COUNT; e++) {
         const char *name = rv_ext_isa_name((enum rv_ext)e);
-        size_t at = (size_t)used < size ? (size_t)used : size;
 
         if (name && rv_isa_has(isa, (enum rv_ext)e))
-            used += snprintf(size ? buf + at : NULL, size - at, "%s%s", name[1] ? "_" : "", name);
+            used = append(buf, size, used, name[1] ? "_" : "", name);
+        for (unsigned n = 0; e == RV_EXT_ZVE64X && (name = rv_isa_zvl_name(isa, n)); n++)
+            used = append(buf, size, used, "_", name);
     }
     return used;
 }

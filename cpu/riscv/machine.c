@@ -121,7 +121,8 @@ static uint64_t misa_of(const struct rv_isa *isa)
         uint8_t ext;
         char letter;
     } letters[] = {{RV_EXT_I, 'i'}, {RV_EXT_M, 'm'}, {RV_EXT_A, 'a'}, {RV_EXT_F, 'f'},
-                   {RV_EXT_D, 'd'}, {RV_EXT_C, 'c'}, {RV_EXT_S, 's'}, {RV_EXT_U, 'u'}};
+                   {RV_EXT_D, 'd'}, {RV_EXT_C, 'c'}, {RV_EXT_S, 's'}, {RV_EXT_U, 'u'},
+                   {RV_EXT_V, 'v'}};
     uint64_t misa = 2ull << 62; /* MXL: 64 bits */
 
     for (unsigned i = 0; i < SIM_ARRAY_LEN(letters); i++)
@@ -182,6 +183,7 @@ void rv_hart_reset(struct vcpu *v)
     h->waiting = 0;
     __atomic_store_n(&h->stopped, 1, __ATOMIC_SEQ_CST);
     rv_fp_sync(h);
+    rv_vec_reset(h);
     rv_pmp_update(h);
     if (h->vcpu.remote)
         return; /* never runs here */

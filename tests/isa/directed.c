@@ -472,12 +472,14 @@ static uint32_t word_of(const struct rv_encoding *e)
 
 static unsigned missing_rows(const struct rv_decode_table *t)
 {
-    const struct rv_isa all = {UINT64_MAX};
+    const struct rv_isa all = {.ext = UINT64_MAX};
     unsigned missing = 0;
 
     for (unsigned e = 0; e < t->nr_encs; e++) {
         bool seen = false;
         char text[64];
+        if (rv_op_info[t->enc[e].op].flags & RV_OPF_VECTOR)
+            continue; /* unit/cpu/test_vec*.c */
         for (unsigned n = 0; n < SIM_ARRAY_LEN(rows) && !seen; n++)
             seen = rv_decode_find(rows[n].word, &all) == &t->enc[e];
         if (seen)

@@ -122,9 +122,21 @@ static void must(enum sim_status status, const char *what)
     exit(2);
 }
 
-static void side_create(struct side *s, bool jit, const struct jit_options *options)
+/* Every extension there is. */
+static struct rv_isa all_extensions(unsigned vlen)
 {
     struct rv_isa isa;
+
+    rv_isa_default(&isa);
+    isa.ext |= 1ull << RV_EXT_V | 1ull << RV_EXT_ZVE32X | 1ull << RV_EXT_ZVE32F | 1ull << RV_EXT_ZVE64X |
+               1ull << RV_EXT_ZVE64F | 1ull << RV_EXT_ZVE64D;
+    isa.vlen = (uint16_t)vlen;
+    return isa;
+}
+
+static void side_create(struct side *s, bool jit, const struct jit_options *options, unsigned vlen)
+{
+    struct rv_isa isa = all_extensions(vlen);
 
     memset(s, 0, sizeof *s);
     must(sim_create(&s->sim), "sim");
@@ -138,7 +150,6 @@ static void side_create(struct side *s, bool jit, const struct jit_options *opti
     struct rv_machine_config config = {.sim = s->sim, .space = s->space, .jit = jit,
                                        .jit_cache = 8 << 20};
     must(rv_machine_create(&config, &s->machine), "machine");
-    rv_isa_default(&isa);
     must(rv_machine_add_hart(s->machine, 0, &isa, &s->vcpu), "hart");
     s->h = rv_hart_of(s->vcpu);
     if (!jit)
@@ -228,9 +239,7 @@ static uint32_t with_field(uint32_t word, uint32_t mask, unsigned pos, unsigned 
 
 static bool writes_fixed(const struct rv_insn *i)
 {
-    unsigned flags = rv_op_info[i->op].flags;
-
-    return !(flags & (RV_OPF_RD_F | RV_OPF_STORE | RV_OPF_BRANCH)) && i->rd >= R_FIRST_FIXED;
+    return rv_writes_x(rv_op_info[i->op].flags) && i->rd >= R_FIRST_FIXED;
 }
 
 /* A random instance of a random encoding: no control flow, no SYSTEM but CSR-free ones. */
@@ -267,13 +276,76 @@ static bool random_word(const struct program *p, const struct rv_decode_table *t
     return true;
 }
 
+static bool is_vector(uint32_t word)
+{
+    struct rv_isa all = all_extensions(RV_VLEN_MIN);
+    struct rv_insn i;
+
+    rv_decode(word, &all, &i);
+    return rv_op_info[i.op].flags & RV_OPF_VECTOR;
+}
+
+/* More than half of the tables are vector instructions: only some of them outside put_vector. */
 static void put_random32(struct program *p)
 {
     uint32_t word;
 
-    while (!random_word(p, &rv_decode_table32, &word))
+    while (!random_word(p, &rv_decode_table32, &word) || (is_vector(word) && chance(80)))
         ;
     put(p, word);
+}
+
+/* vsetvli or vsetivli to a legal type, mostly of a large group: vl is VLMAX or below. */
+static void put_vset(struct program *p)
+{
+    unsigned sew = below(4), lmul = chance(90) ? below(4) : 5 + below(3);
+    unsigned vtype = lmul | sew << 3 | below(4) << 6;
+
+    if (chance(50))
+        put(p, 0x7057 | vtype << 20 | any_reg() << 7); /* rs1 = x0: VLMAX */
+    else if (chance(50))
+        put(p, 0x7057 | vtype << 20 | any_reg() << 7 | any_reg() << 15);
+    else
+        put(p, 0xc0007057 | vtype << 20 | any_reg() << 7 | below(32) << 15);
+}
+
+/* A random vector instruction; aligned to what most groups need, not masked: mostly legal. */
+static uint32_t vector_word(struct program *p)
+{
+    uint32_t word;
+
+    while (!random_word(p, &rv_decode_table32, &word) || !is_vector(word))
+        ;
+    bool memory = (word & 0x7f) != 0x57;
+    if (memory && chance(70))
+        word &= 0x1fffffff; /* no segments */
+    if (chance(80)) {
+        unsigned align = chance(50) ? 0x18 : 0x1c;
+        word |= 1u << 25;
+        word &= ~(uint32_t)(31 - align) << 7;
+        if (!memory)
+            word &= ~((uint32_t)(31 - align) << 20);
+    }
+    return word;
+}
+
+/* Offset in bytes from slot `from` to slot `to`. */
+static int span(unsigned from, unsigned to)
+{
+    return ((int)to - (int)from) * 4;
+}
+
+static void put_vector(struct program *p)
+{
+    unsigned n = 1 + below(10), top, times = chance(30) ? 1 + below(20) : 1;
+
+    put(p, addi(R_LOOP, 0, (int)times));
+    top = p->n;
+    put_vset(p);
+    while (n--)
+        put(p, chance(85) ? vector_word(p) : addi(R_PTR0 + below(3), R_PTR0 + below(3), 64));
+    put(p, addi(R_LOOP, R_LOOP, -1));
+    put(p, enc_b(1, R_LOOP, 0, span(p->n, top)));
 }
 
 static void put_random16(struct program *p)
@@ -293,12 +365,6 @@ static void put_plain(struct program *p)
         put_random16(p);
     else
         put_random32(p);
-}
-
-/* Offset in bytes from slot `from` to slot `to`. */
-static int span(unsigned from, unsigned to)
-{
-    return ((int)to - (int)from) * 4;
 }
 
 static void put_loop(struct program *p)
@@ -358,7 +424,8 @@ static void put_indirect(struct program *p)
 
 static void put_csr(struct program *p)
 {
-    static const uint16_t any[] = {0x001, 0x002, 0x003, 0xc00, 0xc01, 0xc02, 0x140, 0x7c0, 0x300};
+    static const uint16_t any[] = {0x001, 0x002, 0x003, 0xc00, 0xc01, 0xc02, 0x140, 0x7c0, 0x300,
+                                   0x008, 0x009, 0x00a, 0x00f, 0xc20, 0xc21, 0xc22};
     unsigned f3 = chance(50) ? CSRRS : 1 + below(3) + (chance(50) ? 4 : 0);
     unsigned number = any[below(SIM_ARRAY_LEN(any))];
     unsigned rd = any_reg();
@@ -366,20 +433,26 @@ static void put_csr(struct program *p)
     if (number <= 3 && chance(60)) /* rounding mode and flags to good values */
         put(p, csr(CSRRWI, rd, number, below(number == 2 ? 5 : 32)));
     else
-        put(p, csr(f3, rd, number, number == 0xc00 || number == 0xc02 || number == 0xc01
+        put(p, csr(f3, rd, number, number >= 0xc00
                                        ? 0 : any_reg()));
 }
 
-/* mstatus.FS off and on again: illegal instructions in between */
+/* mstatus.FS or VS off and on again: illegal instructions in between */
 static void put_fp_state(struct program *p)
 {
+    unsigned shift = chance(50) ? 13 : 9;
+
     if (p->user)
         return;
-    put(p, enc_i(0x37, 0, 1, 0, 0) | 6u << 12); /* lui x1, 6: FS */
+    put(p, addi(1, 0, 3));
+    put(p, enc_i(0x13, 1, 1, 1, (int)shift)); /* slli */
     put(p, csr(CSRRC, 0, 0x100, 1));
     for (unsigned i = below(6); i > 0; i--)
+        put(p, shift == 9 ? vector_word(p) : addi(2, 2, 1));
+    for (unsigned i = below(6); i > 0; i--)
         put_plain(p);
-    put(p, enc_i(0x37, 0, 1, 0, 0) | (1 + below(3)) << 13);
+    put(p, addi(1, 0, 1 + (int)below(3)));
+    put(p, enc_i(0x13, 1, 1, 1, (int)shift));
     put(p, csr(CSRRS, 0, 0x100, 1));
 }
 
@@ -550,7 +623,7 @@ static void put_item(struct program *p)
         {50, put_plain}, {7, put_loop}, {8, put_branch}, {3, put_call}, {2, put_indirect},
         {3, put_csr}, {1, put_fp_state}, {1, put_smc}, {1, put_remap}, {6, put_pointer},
         {1, put_device}, {2, put_lrsc}, {1, put_system}, {6, put_frame},
-        {4, put_computing}, {3, put_stream},
+        {4, put_computing}, {3, put_stream}, {8, put_vector},
     };
     unsigned total = 0, pick;
 
@@ -572,7 +645,7 @@ static void generate(struct program *p, bool user)
 
     p->n = 0;
     p->user = user;
-    rv_isa_default(&p->isa);
+    p->isa = all_extensions(RV_VLEN_MIN); /* decoding does not depend on it */
     while (p->n < length)
         put_item(p);
     put(p, enc_j(0, span(p->n, 0)));
@@ -647,10 +720,11 @@ static void set_up(struct side *s, const struct program *p)
     h->pmpcfg[0] = 0x1f;
     h->pmpaddr[0] = UINT64_MAX >> 10;
     rv_pmp_update(h);
-    h->mstatus = (h->mstatus & ~MSTATUS_FS) | 1ull << 13 | MSTATUS_SIE;
+    h->mstatus = (h->mstatus & ~(MSTATUS_FS | MSTATUS_VS)) | 1ull << 13 | 1ull << 9 | MSTATUS_SIE;
     h->priv = p->user ? RV_U : RV_S;
     h->frm = 0;
     rv_fp_sync(h);
+    rv_vec_sync(h);
     rv_tlb_flush_all(h);
     rv_tlb_select(h);
     h->pc = VA_BASE + CODE_PAGE * GUEST_PAGE_SIZE;
@@ -671,8 +745,11 @@ static void set_registers(struct side *a, struct side *b)
             VA_BASE + (DATA_PAGE + below(DATA_PAGES)) * GUEST_PAGE_SIZE + below(512) * 8;
     for (unsigned n = 0; n < 32; n++)
         a->h->f[n] = chance(50) ? rnd() : rnd() | 0xffffffff00000000;
+    for (unsigned n = 0; n < sizeof a->h->v; n++)
+        a->h->v[n] = (uint8_t)rnd();
     memcpy(b->h->x, a->h->x, sizeof b->h->x);
     memcpy(b->h->f, a->h->f, sizeof b->h->f);
+    memcpy(b->h->v, a->h->v, sizeof b->h->v);
 }
 
 static void fill_data(struct side *a, struct side *b)
@@ -696,10 +773,12 @@ static void fill_data(struct side *a, struct side *b)
 
 #define FIELDS(X)                                                                                  \
     X(pc) X(priv) X(mstatus) X(scause) X(stval) X(sepc) X(sscratch) X(sie_view) X(frm) X(fflags)   \
-    X(fs_dirty) X(fp_on) X(mcause) X(mepc) X(device)
+    X(vl) X(vtype) X(vstart) X(vxrm) X(vxsat) X(vs_dirty) X(vs_on) X(vkey) X(fs_dirty) X(fp_on)     \
+    X(mcause) X(mepc) X(device)
 
 struct view {
-    uint64_t pc, priv, mstatus, scause, stval, sepc, sscratch, sie_view, frm, fflags, fs_dirty,
+    uint64_t pc, priv, mstatus, scause, stval, sepc, sscratch, sie_view, frm, fflags,
+        vl, vtype, vstart, vxrm, vxsat, vs_dirty, vs_on, vkey, fs_dirty,
         fp_on, mcause, mepc, device;
 };
 
@@ -708,7 +787,8 @@ static struct view view_of(const struct side *s)
     const struct rv_hart *h = s->h;
 
     return (struct view){h->pc, h->priv, h->mstatus, h->scause, h->stval, h->sepc, h->sscratch,
-                         h->mie, h->frm, h->fflags, h->fs_dirty, h->fp_on, h->mcause, h->mepc,
+                         h->mie, h->frm, h->fflags, h->vl, h->vtype, h->vstart, h->vxrm,
+                         h->vxsat, h->vs_dirty, h->vs_on, h->vkey, h->fs_dirty, h->fp_on, h->mcause, h->mepc,
                          s->device_state};
 }
 
@@ -736,6 +816,12 @@ static unsigned compare_state(const struct side *a, const struct side *b)
     for (unsigned n = 0; n < 32; n++) {
         snprintf(name, sizeof name, "f%u", n);
         bad += differ(name, a->h->f[n], b->h->f[n]);
+    }
+    for (unsigned n = 0; n < 32 * a->h->vlenb; n++) {
+        if (a->h->v[n] == b->h->v[n])
+            continue;
+        fprintf(stderr, "  v%u, byte %u\n", n / (unsigned)a->h->vlenb, n % (unsigned)a->h->vlenb);
+        return bad + differ("v", a->h->v[n], b->h->v[n]);
     }
     return bad;
 }
@@ -843,8 +929,9 @@ static int run(uint64_t seed, uint64_t chunks, const struct jit_options *options
     int code = 0;
 
     rng_state = seed * 0x9e3779b97f4a7c15ull + 88172645463325252ull;
-    side_create(&a, true, options);
-    side_create(&b, false, NULL);
+    unsigned vlen = (unsigned)RV_VLEN_MIN << (seed & 3);
+    side_create(&a, true, options, vlen);
+    side_create(&b, false, NULL, vlen);
     for (uint64_t chunk = 0; chunk < chunks && !code; chunk++) {
         if (chunk % CHUNKS_PER_PROGRAM == 0) {
             generate(&p, chance(30));

@@ -17,11 +17,14 @@
  * Order is the canonical order of ISA strings. */
 #define RV_EXT_LIST(X)                                                                             \
     X(I, "i", 1) X(M, "m", 1) X(A, "a", 1) X(F, "f", 1) X(D, "d", 1) X(C, "c", 1)                  \
+    X(V, "v", 0)                                                                                   \
     X(ZICBOM, "zicbom", 1) X(ZICBOP, "zicbop", 1) X(ZICBOZ, "zicboz", 1)                           \
     X(ZICNTR, "zicntr", 1) X(ZICOND, "zicond", 1) X(ZICSR, "zicsr", 1)                             \
     X(ZIFENCEI, "zifencei", 1) X(ZIHINTPAUSE, "zihintpause", 1) X(ZIHPM, "zihpm", 1)               \
     X(ZACAS, "zacas", 1) X(ZAWRS, "zawrs", 1)                                                      \
     X(ZBA, "zba", 1) X(ZBB, "zbb", 1) X(ZBS, "zbs", 1)                                             \
+    X(ZVE32F, "zve32f", 0) X(ZVE32X, "zve32x", 0) X(ZVE64D, "zve64d", 0)                           \
+    X(ZVE64F, "zve64f", 0) X(ZVE64X, "zve64x", 0)                                                  \
     X(SSTC, "sstc", 1) X(SVADU, "svadu", 1) X(SVINVAL, "svinval", 1) X(SVNAPOT, "svnapot", 1)      \
     X(SVPBMT, "svpbmt", 1)                                                                         \
     X(S, "s", 1) X(U, "u", 1) X(SV39, "sv39", 1) X(SV48, "sv48", 1) X(SV57, "sv57", 1)             \
@@ -32,8 +35,12 @@ enum rv_ext { RV_EXT_LIST(RV_EXT_ENUM) RV_EXT_COUNT };
 #undef RV_EXT_ENUM
 _Static_assert(RV_EXT_COUNT <= 64, "extensions are a 64-bit set");
 
+/* Bits of a vector register: a power of two in this range. */
+enum { RV_VLEN_MIN = 128, RV_VLEN_MAX = 1024 };
+
 struct rv_isa {
-    uint64_t ext; /* 1 << enum rv_ext */
+    uint64_t ext;  /* 1 << enum rv_ext */
+    uint16_t vlen; /* of harts with vectors */
 };
 
 static inline bool rv_isa_has(const struct rv_isa *isa, enum rv_ext ext)
@@ -42,7 +49,7 @@ static inline bool rv_isa_has(const struct rv_isa *isa, enum rv_ext ext)
 }
 
 void rv_isa_default(struct rv_isa *isa);
-/* "rv64", or "rv64,zba=off,sv57=off" (QEMU's -cpu form), or "rv64gc,...". Logs what it does not
+/* "rv64", or "rv64,zba=off,sv57=off,vlen=256" (QEMU's -cpu form), or "rv64gc,...". Logs what it does not
  * know, or a combination that cannot be (d without f), and returns SIM_ERR_INVALID. */
 enum sim_status rv_isa_parse_cpu(const char *text, struct rv_isa *isa) SIM_MUST_CHECK;
 /* A device tree's "riscv,isa" ("rv64imafdc_zba_..."), and riscv,mmu-type ("riscv,sv48", NULL =
@@ -66,6 +73,8 @@ const char *rv_isa_mmu_type(const struct rv_isa *isa);
 /* Name of the i-th extension as in ISA strings ("zba"); NULL for options that are not part of
  * them (sv39, pmp, s, u are options). For "riscv,isa-extensions". */
 const char *rv_ext_isa_name(enum rv_ext ext);
+/* "zvl32b" for n = 0, "zvl64b" ... up to the hart's VLEN, then NULL: names of ISA strings that are a number here. */
+const char *rv_isa_zvl_name(const struct rv_isa *isa, unsigned n);
 /* Name of an option for "partita,without"; NULL for what another property tells. */
 const char *rv_ext_option_name(enum rv_ext ext);
 

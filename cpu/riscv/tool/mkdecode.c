@@ -24,7 +24,7 @@ enum {
     MAX_PIECES = 12,
     MAX_IMMS = 64,
     MAX_FORMATS = 96,
-    MAX_ENCODINGS = 512,
+    MAX_ENCODINGS = 1024,
     MAX_GROUPS = 32,
     MAX_TOKENS = 64,
     MAX_INDEX_BITS = 7,
@@ -36,7 +36,8 @@ enum field { F_RD, F_RS1, F_RS2, F_RS3, F_RM, F_IMM, NR_FIELDS };
 static const char *const field_name[NR_FIELDS] = {"rd", "rs1", "rs2", "rs3", "rm", "imm"};
 
 static const char *const flag_name[] = {"branch", "jump", "load", "store", "atomic",
-                                        "fp",     "system", "rd_f", "rs1_f", "rs2_f"};
+                                        "fp",     "system", "rd_f", "rs1_f", "rs2_f",
+                                        "vector", "rd_x"};
 enum { NR_FLAGS = sizeof(flag_name) / sizeof(flag_name[0]) };
 
 struct piece {

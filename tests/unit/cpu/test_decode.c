@@ -9,7 +9,7 @@
 #include "decode.h"
 #include "sim-core/compiler.h"
 
-static const struct rv_isa all = {UINT64_MAX};
+static const struct rv_isa all = {.ext = UINT64_MAX};
 
 static uint32_t random32(uint64_t *seed)
 {
@@ -68,6 +68,33 @@ static const struct field_row fields[] = {
     {0x58059553, RV_OP_fsqrt_s, 4, 10, 11, 0, 0, 1, 0},
     {0xfac5c543, RV_OP_fmadd_d, 4, 10, 11, 12, 31, 4, 0},
     {0xe2051553, RV_OP_fclass_d, 4, 10, 10, 0, 0, 0, 0},
+
+    {0x022180d7, RV_OP_vadd_vv, 4, 1, 3, 2, 0, 1, 0},
+    {0x00a54fd7, RV_OP_vadd_vx, 4, 31, 10, 10, 0, 0, 0},
+    {0x02283057, RV_OP_vadd_vi, 4, 0, 0, 2, 0, 1, -16},
+    {0x962fb057, RV_OP_vsll_vi, 4, 0, 0, 2, 0, 1, 31},
+    {0x402080d7, RV_OP_vadc_vvm, 4, 1, 1, 2, 0, 0, 0},
+    {0x4020c0d7, RV_OP_vadc_vxm, 4, 1, 1, 2, 0, 0, 0},
+    {0x4027b0d7, RV_OP_vadc_vim, 4, 1, 0, 2, 0, 0, 15},
+    {0x462080d7, RV_OP_vmadc_vv, 4, 1, 1, 2, 0, 1, 0},
+    {0x4620c0d7, RV_OP_vmadc_vx, 4, 1, 1, 2, 0, 1, 0},
+    {0x462830d7, RV_OP_vmadc_vi, 4, 1, 0, 2, 0, 1, -16},
+    {0x5e0f80d7, RV_OP_vmv_v_v, 4, 1, 31, 0, 0, 1, 0},
+    {0x5e0fc0d7, RV_OP_vmv_v_x, 4, 1, 31, 0, 0, 1, 0},
+    {0x5e0fb0d7, RV_OP_vmv_v_i, 4, 1, 0, 0, 0, 1, -1},
+    {0xb42120d7, RV_OP_vmacc_vv, 4, 1, 2, 2, 0, 0, 0},
+    {0xb62160d7, RV_OP_vmacc_vx, 4, 1, 2, 2, 0, 1, 0},
+    {0x4bf320d7, RV_OP_vzext_vf2, 4, 1, 0, 31, 0, 1, 0},
+    {0x9ff0b0d7, RV_OP_vmv2r_v, 4, 1, 0, 31, 0, 1, 0},
+    {0x403820d7, RV_OP_vcpop_m, 4, 1, 0, 3, 0, 0, 0},
+    {0x43f02557, RV_OP_vmv_x_s, 4, 10, 0, 31, 0, 1, 0},
+    {0x5008a0d7, RV_OP_vid_v, 4, 1, 0, 0, 0, 0, 0},
+    {0x0d1572d7, RV_OP_vsetvli, 4, 5, 10, 0, 0, 0, 0xd1},
+    {0xcd1fff57, RV_OP_vsetivli, 4, 30, 31, 0, 0, 0, 0xd1},
+    {0xe2050087, RV_OP_vle8_v, 4, 1, 10, 0, 7, 1, 0},
+    {0x08b57087, RV_OP_vlse64_v, 4, 1, 10, 11, 0, 0, 0},
+    {0x24b56087, RV_OP_vluxei32_v, 4, 1, 10, 11, 1, 0, 0},
+    {0xe2857087, RV_OP_vl8re64_v, 4, 1, 10, 0, 0, 1, 0},
 
     {0x1fe0, RV_OP_addi, 2, 8, 2, 0, 0, 0, 1020}, /* c.addi4spn s0,sp,1020 */
     {0x0044, RV_OP_addi, 2, 9, 2, 0, 0, 0, 4},
@@ -191,7 +218,7 @@ static const uint32_t illegal[] = {
     0x0000102f, 0x0000402f,             /* AMOs of 16 and 128 bits */
     0x2a6540af, 0x2a75412f, 0x2a7541af, /* amocas.q with odd registers */
     0xf800202f,                         /* no such AMO */
-    0x00005007, 0x00000007,             /* no such FP load */
+    0x00001007, 0x10000007,             /* no such FP load; mew of vectors */
     0x04000043, 0x06000043,             /* fmadd.h, .q */
     0x5810f053, 0x581100d3,             /* fsqrt.s with rs2 */
     0xc0400053, 0xd0400053,             /* fcvt holes */
@@ -255,7 +282,8 @@ static void test_hints_decode_to_what_does_nothing(void **state)
 static void check_needs(const struct rv_encoding *e, uint32_t raw)
 {
     for (unsigned ext = 0; ext < RV_EXT_COUNT; ext++) {
-        struct rv_isa without = {UINT64_MAX & ~(1ull << ext)}, only = {e->need};
+        struct rv_isa without = {.ext = UINT64_MAX & ~(1ull << ext)},
+                      only = {.ext = e->need};
         struct rv_insn i;
 
         rv_decode(raw, &only, &i);
@@ -296,7 +324,7 @@ static void test_missing_extensions_are_illegal(void **state)
 
 static void test_compressed_needs_c_and_fld_needs_d(void **state)
 {
-    struct rv_isa isa = {~(1ull << RV_EXT_D)};
+    struct rv_isa isa = {.ext = ~(1ull << RV_EXT_D)};
     struct rv_insn i;
 
     (void)state;
@@ -362,8 +390,12 @@ static void test_op_info_is_complete(void **state)
         assert_int_equal(info->size != 0, (info->flags & sized) != 0);
         if (info->flags & (RV_OPF_RD_F | RV_OPF_RS1_F | RV_OPF_RS2_F))
             assert_true(info->flags & RV_OPF_FP);
-        assert_int_equal((info->flags & RV_OPF_FP) != 0,
-                         info->ext == RV_EXT_F || info->ext == RV_EXT_D);
+        assert_int_equal((info->flags & RV_OPF_FP) != 0, info->ext == RV_EXT_F ||
+                                                             info->ext == RV_EXT_D ||
+                                                             info->ext == RV_EXT_ZVE32F);
+        assert_int_equal((info->flags & RV_OPF_VECTOR) != 0, info->name[0] == 'v');
+        if (info->flags & RV_OPF_RD_X)
+            assert_true(info->flags & RV_OPF_VECTOR);
     }
 }
 
@@ -372,7 +404,8 @@ static void test_extensions_have_instructions(void **state)
 {
     static const uint8_t none[] = {RV_EXT_C, RV_EXT_ZICBOP, RV_EXT_ZICNTR, RV_EXT_ZIHPM,
                                    RV_EXT_SSTC, RV_EXT_SVADU, RV_EXT_SVNAPOT, RV_EXT_SVPBMT,
-                                   RV_EXT_U, RV_EXT_SV39, RV_EXT_SV48, RV_EXT_SV57, RV_EXT_PMP};
+                                   RV_EXT_U, RV_EXT_SV39, RV_EXT_SV48, RV_EXT_SV57, RV_EXT_PMP,
+                                   RV_EXT_V, RV_EXT_ZVE64D, RV_EXT_ZVE64F};
     uint64_t have = 0;
 
     (void)state;

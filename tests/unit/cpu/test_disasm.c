@@ -15,7 +15,7 @@
 #define AS "riscv64-linux-gnu-as"
 #define OBJDUMP "riscv64-linux-gnu-objdump"
 #define WORDS_PER_ENCODING 6
-#define MAX_WORDS 4096
+#define MAX_WORDS 8192
 
 struct words {
     uint32_t raw[MAX_WORDS];
@@ -63,7 +63,7 @@ static uint32_t with_known_csr(uint32_t raw, uint64_t *seed)
 
 static void add_random_words(struct words *w, const struct rv_decode_table *table)
 {
-    const struct rv_isa all = {UINT64_MAX};
+    const struct rv_isa all = {.ext = UINT64_MAX};
 
     for (unsigned e = 0; e < table->nr_encs; e++) {
         for (unsigned n = 0, tries = 0; n < WORDS_PER_ENCODING && tries < 100; tries++) {
@@ -123,7 +123,7 @@ static FILE *open_listing(const struct words *w, const char *dir)
         fprintf(f, ".insn %u, 0x%x\n", rv_insn_len(w->raw[n]), w->raw[n]);
     fclose(f);
     snprintf(command, sizeof(command),
-             "cd %s && " AS " -march=rv64gc_zba_zbb_zbs_zicbom_zicboz_zicsr_zifencei_zihintpause_"
+             "cd %s && " AS " -march=rv64gcv_zba_zbb_zbs_zicbom_zicboz_zicsr_zifencei_zihintpause_"
              "zawrs_svinval w.s -o w.o && " OBJDUMP " -d -M no-aliases w.o", dir);
     f = popen(command, "r");
     assert_non_null(f);

@@ -13,9 +13,10 @@
 #define OPTIONS (SV_ALL | BIT(S) | BIT(U) | BIT(PMP))
 #define GC (BIT(I) | BIT(M) | BIT(A) | BIT(F) | BIT(D) | BIT(C) | BIT(ZICSR) | BIT(ZIFENCEI))
 #define DT_BASE (BIT(ZICSR) | BIT(ZIFENCEI) | BIT(ZICNTR) | BIT(ZIHPM))
-#define ALL ((1ull << RV_EXT_COUNT) - 1)
+#define ZVE64D (BIT(ZVE32F) | BIT(ZVE32X) | BIT(ZVE64D) | BIT(ZVE64F) | BIT(ZVE64X))
+#define ALL (((1ull << RV_EXT_COUNT) - 1) & ~(BIT(V) | ZVE64D))
 
-static void test_default_is_all_on(void **state)
+static void test_default_is_all_but_vectors(void **state)
 {
     struct rv_isa isa = {0};
 
@@ -37,6 +38,11 @@ static void test_parse_cpu_sets(void **state)
         {"rv64,ZBA=off,zbb=false,zbs=true", ALL & ~(BIT(ZBA) | BIT(ZBB))},
         {"rv64,b=off", ALL & ~(BIT(ZBA) | BIT(ZBB) | BIT(ZBS))},
         {"rv64,v=off,h=off,zvbb=off,zfh=off", ALL},
+        {"rv64,v=on", ALL | BIT(V) | ZVE64D},
+        {"rv64,v=on,v=off", ALL},
+        {"rv64,v=off,zve32x=on", ALL | BIT(ZVE32X)},
+        {"rv64,zve64x=on", ALL | BIT(ZVE64X) | BIT(ZVE32X)},
+        {"rv64gcv,sv57=off", GC | BIT(V) | ZVE64D | (OPTIONS & ~BIT(SV57))},
         {"rv64,sv57=off", ALL & ~BIT(SV57)},
         {"rv64,sv48=off", ALL & ~(BIT(SV57) | BIT(SV48))},
         {"rv64,f=off", ALL & ~(BIT(F) | BIT(D))},
@@ -63,19 +69,59 @@ static void test_parse_cpu_sets(void **state)
     }
 }
 
+static void test_vector_length(void **state)
+{
+    static const struct {
+        const char *cpu;
+        unsigned vlen;
+    } rows[] = {
+        {"rv64", 128},         {"rv64,v=on", 128}, {"rv64,v=on,vlen=256", 256},
+        {"rv64,vlen=1024", 1024}, {"rv64,vlen=512,vlen=128", 128}, {"rv64gcv", 128},
+        {"rv64gcv_zvl512b", 512}, {"rv64gcv_zvl512b_zvl32b", 512}, {"rv64gcv_zvl64b", 128},
+        {"rv64gcv_zvl512b,vlen=256", 256},
+    };
+    struct rv_isa isa;
+    char text[512];
+
+    (void)state;
+    for (size_t n = 0; n < SIM_ARRAY_LEN(rows); n++) {
+        print_message("%s\n", rows[n].cpu);
+        assert_int_equal(rv_isa_parse_cpu(rows[n].cpu, &isa), SIM_OK);
+        assert_int_equal(isa.vlen, rows[n].vlen);
+        if (!rv_isa_has(&isa, RV_EXT_V))
+            continue;
+        rv_isa_format(&isa, text, sizeof text); /* and back */
+        assert_int_equal(rv_isa_parse_string(text, NULL, &isa), SIM_OK);
+        assert_int_equal(isa.vlen, rows[n].vlen);
+    }
+}
+
+static void test_zvl_names(void **state)
+{
+    struct rv_isa isa;
+
+    (void)state;
+    assert_int_equal(rv_isa_parse_cpu("rv64,v=on,vlen=256", &isa), SIM_OK);
+    assert_string_equal(rv_isa_zvl_name(&isa, 0), "zvl32b");
+    assert_string_equal(rv_isa_zvl_name(&isa, 3), "zvl256b");
+    assert_null(rv_isa_zvl_name(&isa, 4));
+    assert_int_equal(rv_isa_parse_cpu("rv64,vlen=256", &isa), SIM_OK);
+    assert_null(rv_isa_zvl_name(&isa, 0));
+}
+
 static void test_parse_cpu_rejects(void **state)
 {
     static const char *const rows[] = {
         "",          "rv32",          "rv64,zba",        "rv64,zba=maybe", "rv64,nonsense=off",
-        "rv64,v=on", "rv64,f=off,d=on", "rv64,i=off",    "rv64,",          "rv64,=on",
+        "rv64,v=on,f=off", "rv64,v=on,zve64d=off", "rv64,f=off,d=on", "rv64,i=off",    "rv64,",          "rv64,=on",
         "rv64,,",    "rv64,a=off,zacas=on", "rv64,sv48=off,sv57=on", "rv64,s=off,sv39=on",
-        "rv64gcv",   "rv64mac",       "sifive-u54",      "rv64,zba=off ", "rv64,vlen=128",
+        "rv64gch",   "rv64mac",       "sifive-u54",      "rv64,zba=off ", "rv64,vlen=64", "rv64,vlen=2048", "rv64,vlen=192", "rv64,vlen=0x80", "rv64,vlen=", "rv64,vlen=128x",
         "rv64,u=off,sstc=on",
     };
 
     (void)state;
     for (size_t n = 0; n < SIM_ARRAY_LEN(rows); n++) {
-        struct rv_isa isa = {0x5a};
+        struct rv_isa isa = {.ext = 0x5a};
 
         print_message("%s\n", rows[n]);
         assert_int_equal(rv_isa_parse_cpu(rows[n], &isa), SIM_ERR_INVALID);
@@ -104,7 +150,9 @@ static void test_parse_string_sets(void **state)
         {"rv64imasstc", NULL, BIT(I) | BIT(M) | BIT(A) | DT_BASE | OPTIONS | BIT(SSTC)},
         {"rv64iczba", NULL, BIT(I) | BIT(C) | DT_BASE | OPTIONS | BIT(ZBA)},
         {"rv64id", NULL, BIT(I) | BIT(F) | BIT(D) | DT_BASE | OPTIONS},
-        {"rv64i_xvendor_zve32x_svpbmt", NULL, BIT(I) | DT_BASE | OPTIONS | BIT(SVPBMT)},
+        {"rv64i_xvendor_zve32x_svpbmt", NULL,
+         BIT(I) | DT_BASE | OPTIONS | BIT(SVPBMT) | BIT(ZVE32X)},
+        {"rv64imafdcv_zvl256b", NULL, GC | DT_BASE | OPTIONS | BIT(V) | ZVE64D},
     };
 
     (void)state;
@@ -127,7 +175,7 @@ static void test_parse_string_rejects(void **state)
 
     (void)state;
     for (size_t n = 0; n < SIM_ARRAY_LEN(rows); n++) {
-        struct rv_isa isa = {0x5a};
+        struct rv_isa isa = {.ext = 0x5a};
 
         assert_int_equal(rv_isa_parse_string(rows[n][0], rows[n][1], &isa), SIM_ERR_INVALID);
         assert_int_equal(isa.ext, 0x5a);
@@ -171,7 +219,7 @@ static void test_parse_node_sets(void **state)
         assert_int_equal(isa.ext, rows[n].ext);
     }
     for (size_t n = 0; n < SIM_ARRAY_LEN(bad); n++) {
-        struct rv_isa isa = {0x5a};
+        struct rv_isa isa = {.ext = 0x5a};
 
         assert_int_equal(rv_isa_parse_node(&bad[n], &isa), SIM_ERR_INVALID);
         assert_int_equal(isa.ext, 0x5a);
@@ -199,7 +247,7 @@ static void test_format_and_back(void **state)
 
 static void test_format_text_and_size(void **state)
 {
-    struct rv_isa isa = {BIT(I) | BIT(M) | BIT(C) | BIT(ZICSR) | BIT(ZBA) | BIT(SSTC) | OPTIONS};
+    struct rv_isa isa = {.ext = BIT(I) | BIT(M) | BIT(C) | BIT(ZICSR) | BIT(ZBA) | BIT(SSTC) | OPTIONS};
     const char *want = "rv64imc_zicsr_zba_sstc";
     char text[64];
 
@@ -215,7 +263,7 @@ static void test_format_text_and_size(void **state)
 
 static void test_mmu_type_is_the_largest(void **state)
 {
-    struct rv_isa isa = {SV_ALL};
+    struct rv_isa isa = {.ext = SV_ALL};
 
     (void)state;
     assert_string_equal(rv_isa_mmu_type(&isa), "riscv,sv57");
@@ -243,8 +291,10 @@ static void test_names_of_options_are_null(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_default_is_all_on),
+        cmocka_unit_test(test_default_is_all_but_vectors),
         cmocka_unit_test(test_parse_cpu_sets),
+        cmocka_unit_test(test_vector_length),
+        cmocka_unit_test(test_zvl_names),
         cmocka_unit_test(test_parse_cpu_rejects),
         cmocka_unit_test(test_parse_string_sets),
         cmocka_unit_test(test_parse_string_rejects),

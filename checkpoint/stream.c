@@ -160,7 +160,7 @@ enum sim_status ckpt_stream_receive(struct ckpt_stream *s, struct ckpt_frame *ou
     if (h.magic != MAGIC || !h.type || h.type >= CKPT_FRAME_NR || h.len > CKPT_FRAME_MAX)
         return lost(s, "no frame of a migration comes from there");
     SIM_TRY(receive_payload(s, h.len));
-    if (h.len && file_hash(s->payload, h.len) != h.xxh3)
+    if (h.xxh3 != (h.len ? file_hash(s->payload, h.len) : 0))
         return lost(s, "a frame has come damaged (checksum)");
     *out = (struct ckpt_frame){.type = h.type, .space = h.space, .block = h.block, .nr = h.nr,
                                .len = h.len, .payload = s->payload};

@@ -235,8 +235,10 @@ static void migrate_answer(void *opaque)
                           p->id);
         else
             answer_error(c, "GenericError",
-                         r->gone ? "the connection broke after the machine was handed over"
-                                 : "the machine stays where it is; the emulator's messages say why",
+                         r->gone        ? "the connection broke while the machine ran there already"
+                         : r->undecided ? "the connection broke when the machine was handed over: it stands still; 'cont' "
+                                          "or 'quit' it"
+                                        : "the machine stays where it is; the emulator's messages say why",
                          p->id);
     }
     json_decref(p->id);

@@ -38,7 +38,7 @@ struct migrator {
     struct machine *m;
     struct checkpointer *checkpointer;
     const struct checkpointer_ops *ops;
-    void (*gone)(void *opaque, bool good);
+    const struct migrator_ops *own;
     void *opaque;
 
     struct sim_mutex lock; /* of busy, closed, stream, errands; a leaf */
@@ -272,8 +272,6 @@ static void go_on(struct migrator *g)
     sim_clock_go(&g->m->sim->clock);
     sim_timers_shifted(g->m->sim);
     g->ops->resume(g->opaque);
-    release_errand(g, &g->cut);
-    g->stands = false;
 }
 
 static enum sim_status serve_frame(struct migrator *g, enum ckpt_frame_type until, bool *over)
@@ -365,11 +363,13 @@ static enum sim_status give_away(struct migrator *g)
 {
     bool over;
 
-    g->result.gone = true;
+    g->result.undecided = true;
     g->sent_before = blocks_sent(g);
     ckpt_stream_patience(g->stream, 0); /* it has the guest: there is nothing to give up any more */
     SIM_TRY(send_bytes(g, CKPT_FRAME_GO, NULL, 0));
     SIM_TRY(serve_until(g, CKPT_FRAME_STARTED, -1));
+    g->result.undecided = false;
+    g->result.gone = true;
     g->result.pause_ns = sim_host_ns() - g->cut_ns;
     SIM_TRY(send_rest(g, &over));
     if (over)
@@ -400,7 +400,7 @@ static void fill_result(struct migrator *g)
         ckpt_sender_stats(g->sender, &r->blocks, &r->zeros);
     if (g->stream)
         r->bytes = ckpt_stream_sent(g->stream);
-    r->after = r->gone ? r->blocks + r->zeros - g->sent_before : 0;
+    r->after = r->gone || r->undecided ? r->blocks + r->zeros - g->sent_before : 0;
 }
 
 static void clean_up(struct migrator *g)
@@ -432,10 +432,24 @@ static void say(const struct migrator *g)
                  (unsigned long long)r->blocks, (unsigned long long)r->zeros, (unsigned long long)r->after,
                  (double)r->pause_ns / 1e6);
     else if (r->gone)
-        sim_error("migration: the connection to %s broke after the machine was handed over: it cannot go on here, and "
-                  "there only if all had come", g->uri);
+        sim_error("migration: the connection to %s broke while the machine ran there already: it cannot go on here",
+                  g->uri);
+    else if (r->undecided)
+        sim_error("migration: the connection to %s broke when the machine was handed over: it stands still here; if it "
+                  "does not run there, the command 'cont' lets it go on here, else 'quit' ends it", g->uri);
     else
         sim_error("migration: the machine stays here: %s", sim_status_text(r->status));
+}
+
+/* The guest goes on here, or nowhere in this process, or waits for somebody's word. */
+static void let_world_go(struct migrator *g)
+{
+    if (g->result.undecided)
+        g->own->undecided(g->opaque);
+    else if (!g->result.gone)
+        go_on(g);
+    release_errand(g, &g->cut);
+    g->stands = false;
 }
 
 static void do_nothing(struct migrator *g)
@@ -449,19 +463,17 @@ static void *migrate_main(void *arg)
 
     g->result.status = migrate(g);
     fill_result(g);
-    if (g->stands && !g->result.gone)
-        go_on(g);
     clean_up(g);
     say(g);
-    if (g->stands) /* the guest is away: what devices do now reaches nobody */
-        release_errand(g, &g->cut);
+    if (g->stands)
+        let_world_go(g);
     if (g->request.done) {
         struct errand answered = {.g = g, .run = do_nothing};
         g->request.done(g->request.opaque, &g->result);
         send_errand(g, &answered); /* what done has posted is through: the run may end */
     }
     if (g->result.gone)
-        g->gone(g->opaque, g->result.status == SIM_OK);
+        g->own->gone(g->opaque, g->result.status == SIM_OK);
     set_phase(g, IDLE);
     checkpointer_unreserve(g->checkpointer);
     sim_mutex_lock(&g->lock);
@@ -539,14 +551,14 @@ bool migrate_progress(struct migrator *g, struct migrate_progress *out)
 /* --- life --- */
 
 struct migrator *migrator_create(struct machine *m, struct checkpointer *c, const struct checkpointer_ops *ops,
-                                 void (*gone)(void *opaque, bool good), void *opaque)
+                                 const struct migrator_ops *own, void *opaque)
 {
     struct migrator *g = sim_new(struct migrator);
 
     g->m = m;
     g->checkpointer = c;
     g->ops = ops;
-    g->gone = gone;
+    g->own = own;
     g->opaque = opaque;
     g->range = sim_new_array(struct ckpt_range, machine_ram_ranges(m));
     sim_mutex_init(&g->lock, SIM_RANK_LEAF);

@@ -15,7 +15,8 @@ struct migrator;
 
 struct migrate_result {
     enum sim_status status;
-    bool gone; /* the guest is the target's: this run may end. With an error too, when the connection broke after GO */
+    bool gone;      /* the guest runs at the target: this run may end. With an error, when the connection broke after that */
+    bool undecided; /* the connection broke between GO and STARTED: it stands still here, until somebody knows */
     uint64_t total_ns, pause_ns; /* pause: from the cut to the target's first instruction */
     uint32_t rounds;
     uint64_t blocks, zeros; /* sent with bytes; known to be zero */
@@ -31,10 +32,17 @@ struct migrate_request {
     void *opaque;
 };
 
-/* `ops` are the checkpointer's. `gone`: the guest is the target's (not `good`: the connection broke before all of it was),
- * and the run ends. Migration thread. */
+/* Migration thread, the I/O thread waiting. */
+struct migrator_ops {
+    /* The guest runs at the target (not `good`: the connection broke before all of it had come); the run ends. */
+    void (*gone)(void *opaque, bool good);
+    /* It is not known who has the guest: paused, its clock stopped, as by `stop` of the control socket. */
+    void (*undecided)(void *opaque);
+};
+
+/* `ops` is the checkpointer's; `opaque` is for both. */
 struct migrator *migrator_create(struct machine *m, struct checkpointer *c, const struct checkpointer_ops *ops,
-                                 void (*gone)(void *opaque, bool good), void *opaque);
+                                 const struct migrator_ops *own, void *opaque);
 /* Closed before. NULL is allowed. */
 void migrator_destroy(struct migrator *g);
 /* No more migrations. One under way is given up; or, when the guest is the target's already, waited for. Context: launch

@@ -249,6 +249,15 @@ static void machine_is_gone(void *opaque, bool good)
     want_end(opaque, good ? SIM_END_USER : SIM_END_ERROR, good ? EXIT_CODE_MIGRATED : EXIT_CODE_RANK_LOST);
 }
 
+static void machine_waits(void *opaque)
+{
+    struct run *r = opaque;
+
+    r->stopped = true;
+}
+
+static const struct migrator_ops migrator_ops = {.gone = machine_is_gone, .undecided = machine_waits};
+
 static enum sim_status control_move_hart(void *opaque, uint32_t hart, uint32_t rank, uint64_t *pause_ns)
 {
     struct run *r = opaque;
@@ -294,7 +303,7 @@ static enum sim_status start_checkpoints(struct run *r)
         return c->control && r->first ? control_create(r->sim, c->control, &control_ops, r, &r->control)
                                       : SIM_OK;
     r->checkpointer = checkpointer_create(r->machine, &checkpointer_ops, r);
-    r->migrator = migrator_create(r->machine, r->checkpointer, &checkpointer_ops, machine_is_gone, r);
+    r->migrator = migrator_create(r->machine, r->checkpointer, &checkpointer_ops, &migrator_ops, r);
     if (r->restore)
         checkpointer_came_from(r->checkpointer, restore_image(r->restore));
     if (c->checkpoint.every_ns) {
@@ -691,8 +700,8 @@ static int run_machine(struct run *r)
     enum sim_end why = SIM_END_ERROR;
     if (start(r) == SIM_OK)
         why = wait_for_end(r, &code);
-    else
-        code = give_up(r, code);
+    else /* a machine that did not come is no bug of this program */
+        code = give_up(r, r->incoming ? EXIT_CODE_USAGE : code);
     stop(r);
     settle_drives(r, why, code);
     code = exit_code(r, why, code);

@@ -1,69 +1,9 @@
 /* Snapshots while others write, and blocks on demand: what a reader gets is what was there at the cut. */
-#include <sys/mman.h>
-
 #include "checkpoint/pager.h"
-#include "checkpoint/snapshot.h"
 #include "sim-core/lock.h"
-#include "store_fixture.h"
+#include "memory_fixture.h"
 
-enum { BLOCKS = 3000, FIRST = 0x80000, WRITERS = 2 };
-
-/* A space of blocks in a memfd with the marks that RAM has; two ranges, a gap in the image between them. */
-struct memory {
-    int fd;
-    uint8_t *bytes;
-    _Atomic uint8_t dirty[BLOCKS];
-    sim_guard_ref guard;
-    struct ckpt_range range[2];
-    struct ckpt_source source;
-};
-
-static bool take_dirty(void *opaque, uint64_t local)
-{
-    return atomic_exchange(&((struct memory *)opaque)->dirty[local], 0);
-}
-
-static void set_guard(void *opaque, struct sim_guard *g)
-{
-    atomic_store(&((struct memory *)opaque)->guard, g);
-}
-
-static struct memory *memory_create(void)
-{
-    struct memory *m = sim_new(struct memory);
-
-    m->fd = memfd_create("test", 0);
-    assert_int_equal(ftruncate(m->fd, BLOCKS * CKPT_BLOCK), 0);
-    m->bytes = mmap(NULL, BLOCKS * CKPT_BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
-    assert_true(m->bytes != MAP_FAILED);
-    m->range[0] = (struct ckpt_range){FIRST, 0, 1000};
-    m->range[1] = (struct ckpt_range){FIRST + 5000, 1000, BLOCKS - 1000};
-    m->source = (struct ckpt_source){.name = "ram",
-                                     .fd = m->fd,
-                                     .nr_blocks = BLOCKS,
-                                     .range = m->range,
-                                     .nr_ranges = 2,
-                                     .sparse = true,
-                                     .opaque = m,
-                                     .take_dirty = take_dirty,
-                                     .set_guard = set_guard};
-    return m;
-}
-
-static void memory_destroy(struct memory *m)
-{
-    munmap(m->bytes, BLOCKS * CKPT_BLOCK);
-    close(m->fd);
-    sim_free(m);
-}
-
-/* As a guest does it: guard, mark, bytes. */
-static void guest_write(struct memory *m, uint64_t block, uint64_t generation)
-{
-    sim_guard_before(&m->guard, block * CKPT_BLOCK, CKPT_BLOCK, true);
-    atomic_store(&m->dirty[block], 1);
-    fill_block(m->bytes + block * CKPT_BLOCK, block, generation);
-}
+enum { WRITERS = 2 };
 
 struct writer_thread {
     struct sim_thread thread;

@@ -1,0 +1,282 @@
+#!/usr/bin/env bash
+# Live migration of whole machines: Debian counts, writes memory and disks, and moves on; peers that fail.
+. "$(dirname "$0")/lib.sh"
+
+# begin NAME ARGUMENT... : a machine in the background, with a control socket; its output is $work/NAME.out and .err.
+declare -A pid child
+begin() {
+  local name=$1 tries=0
+  shift
+  timeout -k 5 "$limit" "$partita" "$@" --control "$work/$name.socket" </dev/null >"$work/$name.out" 2>"$work/$name.err" &
+  pid[$name]=$!
+  until child[$name]=$(pgrep -P "${pid[$name]}" -x partita) || [ $tries = 100 ]; do sleep 0.05; tries=$((tries + 1)); done
+}
+
+# finish NAME CODE
+finish() {
+  local code=0
+  wait "${pid[$1]}" || code=$?
+  [ "$code" = "$2" ] || failed "$1 ended with $code instead of $2"
+}
+
+failed() {
+  cat "$work"/*.out >"$work/out" 2>/dev/null
+  cat "$work"/*.err >"$work/err" 2>/dev/null
+  fail "$@"
+}
+
+# until_out NAME PATTERN [NUMBER] : waits for that many lines
+until_out() {
+  local tries=0
+  until [ "$(grep -cae "$2" "$work/$1.out")" -ge "${3:-1}" ]; do
+    kill -0 "${pid[$1]}" 2>/dev/null || failed "$1 ended before '$2'"
+    tries=$((tries + 1))
+    [ $tries -lt 900 ] || failed "no '$2' from $1"
+    sleep 0.1
+  done
+}
+
+# A guest whose /run counts, and `extra` besides.
+guest_with() {
+  need_guest
+  mkdir -p "$work/overlay"
+  cat >"$work/overlay/run"
+  initrd=$work/initrd
+  "$top/launch/guest/initramfs.sh" "$guest" "$initrd" "$work/overlay"
+}
+
+counting() {
+  guest_with <<'RUN'
+n=0; while :; do echo "COUNT $n."; n=$((n+1)); usleep 20000; done
+RUN
+}
+
+debian() {
+  command=(run -smp "$1" -m "${memory:-512M}" -kernel "$guest/Image" -initrd "$initrd"
+    -append "console=ttyS0 quiet act=run" "${@:2}")
+}
+
+# move FROM TO URI [FLAG] : the target is started, the machine moves
+move() {
+  local tries=0
+  begin "$2" restore --incoming "$3" ${more[$2]:-}
+  until [[ $3 == tcp:* ]] || [ -S "${3#unix:}" ] || [ $tries = 100 ]; do sleep 0.05; tries=$((tries + 1)); done
+  [[ $3 == unix:* ]] || sleep 0.5
+  "$partita" migrate "$work/$1.socket" "$3" ${4:-} >>"$work/moves" 2>>"$work/progress" || failed "migrate $1 to $2"
+  finish "$1" 86
+}
+declare -A more
+
+# The numbers in these outputs, joined, have neither gap nor repetition (a line may be cut in two).
+consecutive() {
+  cat "${@/#/$work/}" | tr -d '\r' | grep -ao 'COUNT [0-9]*\.' | tr -d '.' |
+    awk '$2 != n { print "got " $2 " instead of " n; exit 1 } { n++ } END { print n " numbers" }' || failed "not consecutive"
+}
+
+# From process to process, over Unix sockets and TCP, to another engine and another number of threads: no number is lost,
+# none comes twice, and the last one powers off.
+case_chain() {
+  counting
+  debian 3
+  more=([b]="--accel interp" [c]="--threads 1" [d]="--accel jit")
+  begin a "${command[@]}"
+  until_out a COUNT 5
+  move a b "unix:$work/m"
+  until_out b COUNT 5
+  move b c "tcp:127.0.0.1:$((20000 + RANDOM % 20000))"
+  until_out c COUNT 5
+  move c d "unix:$work/m" --no-postcopy
+  until_out d COUNT 5
+  "$partita" control "$work/d.socket" quit >/dev/null
+  finish d 0
+  consecutive a.out b.out c.out d.out
+  cat "$work/moves"
+  [ "$(grep -c 'of them after the pause' "$work/moves")" = 3 ] || failed "figures"
+  tail -n 1 "$work/moves" | grep -q ' 0 of them after the pause' || failed "blocks after the pause without post-copy"
+}
+
+# A guest that writes 48 MB over and over, and checks them: nothing is lost while pages come on demand.
+case_memory() {
+  guest_with <<'RUN'
+mkdir -p /m; mount -t tmpfs -o size=80m tmpfs /m
+dd if=/dev/urandom of=/m/a bs=1M count=24 2>/dev/null
+want=$(sha256sum </m/a)
+echo WRITING
+while :; do
+  cp /m/a /m/b; [ "$(sha256sum </m/b)" = "$want" ] || echo DAMAGED
+  cp /m/b /m/a; [ "$(sha256sum </m/a)" = "$want" ] || echo DAMAGED
+  echo "VERIFIED."
+done
+RUN
+  debian 2
+  begin a "${command[@]}"
+  until_out a VERIFIED
+  move a b "unix:$work/m"
+  until_out b VERIFIED 2
+  move b c "unix:$work/m"
+  until_out c VERIFIED 2
+  "$partita" control "$work/c.socket" quit >/dev/null
+  finish c 0
+  cat "$work"/*.out >"$work/out"
+  out_lacks DAMAGED
+  healthy
+  cat "$work/moves"
+}
+
+# Disks: one that is written in place, one whose writes are in an overlay since an image was made.
+case_disk() {
+  need mke2fs
+  local d
+  for d in x y; do mke2fs -q -t ext4 "$work/$d.img" 48M || fail mke2fs; done
+  guest_with <<'RUN'
+mkdir -p /x /y; while [ ! -b /dev/vdb ]; do usleep 10000; done
+mount -t ext4 /dev/vda /x && mount -t ext4 /dev/vdb /y || exit 1
+i=0
+while [ ! -e /x/end ]; do
+  for d in /x /y; do
+    dd if=/dev/urandom of=$d/f$((i % 9)) bs=64k count=$((i % 5 + 4)) conv=fsync 2>/dev/null || exit 1
+    (cd $d && sha256sum f$((i % 9)) >sum$((i % 9)) && sync)
+  done
+  i=$((i + 1)); echo "WROTE $i"
+  [ $i -lt ${rounds:-60} ] || break
+done
+echo 3 >/proc/sys/vm/drop_caches
+for d in /x /y; do cd $d && cat sum* | sha256sum -c - >/dev/null && echo "VERIFY-OK $d"; done
+cd / && umount /x && umount /y && echo UNMOUNTED
+RUN
+  debian 2 -drive "file=$work/x.img,format=raw" -drive "file=$work/y.img,format=raw"
+  begin a "${command[@]}"
+  until_out a WROTE 3
+  move a b "unix:$work/m"
+  until_out b WROTE 3
+  "$partita" checkpoint "$work/b.socket" "$work/store" >/dev/null || failed checkpoint # both have overlays from here on
+  until_out b WROTE 6
+  move b c "unix:$work/m"
+  finish c 0
+  for d in x y; do
+    grep -qa "VERIFY-OK /$d" "$work/c.out" || failed "$d was not verified"
+    e2fsck -fn "$work/$d.img" >"$work/fsck" 2>&1 || { cat "$work/fsck"; failed "the file system on $d is damaged"; }
+  done
+  grep -qa UNMOUNTED "$work/c.out" || failed "not unmounted"
+}
+
+# Whatever goes wrong before the machine is handed over leaves it running where it is.
+case_weather() {
+  local n
+  counting
+  debian 2
+  begin a "${command[@]}"
+  until_out a COUNT
+  "$partita" migrate "$work/a.socket" "unix:$work/nobody" >"$work/out" 2>"$work/err" && failed "moved to nobody"
+  err_has "stays where it is"
+  grep -q "cannot reach 'unix:.*nobody'" "$work/a.err" || failed "no message of the source"
+  "$partita" migrate "$work/a.socket" "carrier-pigeon" >"$work/out" 2>"$work/err" && failed "moved by pigeon"
+  grep -q "is no address" "$work/a.err" || failed "no message about the address"
+  # What listens is no Partita: it ends the connection, or sends rubbish.
+  if command -v python3 >/dev/null; then
+    for n in 0 4096; do
+      python3 - "$work/m" $n <<'PY' &
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); c, _ = s.accept(); c.send(b"\x5a" * int(sys.argv[2])); os.unlink(sys.argv[1])
+PY
+      until [ -S "$work/m" ]; do sleep 0.05; done
+      "$partita" migrate "$work/a.socket" "unix:$work/m" >"$work/out" 2>"$work/err" && failed "moved into a wall"
+      wait $!
+    done
+  fi
+  # The target dies while memory moves.
+  for n in 1 2 3; do
+    begin "b$n" restore --incoming "unix:$work/m"
+    until [ -S "$work/m" ]; do sleep 0.05; done
+    "$partita" migrate "$work/a.socket" "unix:$work/m" >"$work/out" 2>"$work/err" &
+    sleep "0.0$((RANDOM % 9))"
+    kill -KILL "${child[b$n]}"
+    if wait $!; then
+      failed "handed over within a tenth of a second to a process that died" # the pages take longer than that
+    fi
+    wait "${pid[b$n]}" 2>/dev/null
+  done
+  local seen
+  seen=$(grep -ca COUNT "$work/a.out")
+  until_out a COUNT $((seen + 5))
+  consecutive a.out
+  # After all that it moves.
+  move a c "unix:$work/m"
+  until_out c COUNT 3
+  consecutive a.out c.out
+  "$partita" control "$work/c.socket" quit >/dev/null
+  finish c 0
+}
+
+# wire FRAME : a connection in between, from $work/front to $work/back, which is cut right after a frame of that type (FORMAT.md)
+wire() {
+  python3 - "$work/front" "$work/back" "$1" <<'PY' &
+import os, socket, struct, sys, threading
+front = socket.socket(socket.AF_UNIX); front.bind(sys.argv[1]); front.listen(1)
+source, _ = front.accept()
+os.unlink(sys.argv[1])
+target = socket.socket(socket.AF_UNIX); target.connect(sys.argv[2])
+def cut():
+    for s in source, target:
+        try: s.shutdown(socket.SHUT_RDWR)
+        except OSError: pass
+def pump(a, b):
+    f = a.makefile("rb")
+    try:
+        while True:
+            head = f.read(32)
+            if len(head) < 32: break
+            b.sendall(head + f.read(struct.unpack_from("<I", head, 20)[0]))
+            if struct.unpack_from("<H", head, 4)[0] == int(sys.argv[3]): break
+    except OSError: pass
+    cut()
+threads = [threading.Thread(target=pump, args=p) for p in ((source, target), (target, source))]
+for t in threads: t.start()
+for t in threads: t.join()
+PY
+  wire=$!
+  until [ -S "$work/front" ]; do sleep 0.05; done
+}
+
+# A connection that breaks: up to STOPPED (9) the machine stays and goes on; from LOADED to GO (10, 11) it stands still until
+# somebody who knows says that it may; after STARTED (12) with pages missing both sides say what is lost and end.
+case_broken_wire() {
+  need python3
+  guest_with <<'RUN'
+n=0; while :; do echo "COUNT $n."; n=$((n+1)); dd if=/dev/urandom of=/f bs=64k count=8 2>/dev/null; done
+RUN
+  debian 2
+  begin a "${command[@]}"
+  until_out a COUNT
+  local frame
+  for frame in 1 2 4 5 6 9 10 11; do
+    begin "b$frame" restore --incoming "unix:$work/back"
+    until [ -S "$work/back" ]; do sleep 0.05; done
+    wire $frame
+    "$partita" migrate "$work/a.socket" "unix:$work/front" >"$work/out" 2>"$work/err" && failed "moved over a cut wire"
+    finish "b$frame" 2
+    wait $wire
+    if [ $frame -lt 10 ]; then
+      err_has 'stays where it is'
+    else
+      err_has 'it stands still'
+      "$partita" control "$work/a.socket" query-status | grep -q paused || failed "it does not stand still"
+      "$partita" control "$work/a.socket" cont >/dev/null
+    fi
+    [ "$(grep -c . "$work/b$frame.err")" = 1 ] || failed "not one message of target b$frame"
+  done
+  local seen
+  seen=$(grep -ca COUNT "$work/a.out")
+  until_out a COUNT $((seen + 3))
+  begin c restore --incoming "unix:$work/back"
+  until [ -S "$work/back" ]; do sleep 0.05; done
+  wire 12
+  "$partita" migrate "$work/a.socket" "unix:$work/front" >"$work/out" 2>"$work/err" && failed "a migration that broke is no success"
+  err_has 'while the machine ran there already'
+  finish a 74
+  finish c 2
+  wait $wire
+  [ "$(grep -c . "$work/c.err")" = 1 ] || failed "not one message of the target"
+}
+
+main "$@"

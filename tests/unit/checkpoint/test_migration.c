@@ -1,0 +1,378 @@
+/* Two sides of a migration in one process: what the target has is what the source had when it stood still, whatever was
+ * written meanwhile and in whatever order blocks come; and frames that make no sense are refused. */
+#include <sys/socket.h>
+
+#include "checkpoint/receiver.h"
+#include "checkpoint/sender.h"
+#include "memory_fixture.h"
+#include "sim-core/lock.h"
+
+enum { WRITERS = 2, READERS = 2 };
+
+struct pair {
+    struct ckpt_stream *source, *target;
+};
+
+static struct pair connect_pair(void)
+{
+    int fd[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+    return (struct pair){ckpt_stream_create(fd[0], "source"), ckpt_stream_create(fd[1], "target")};
+}
+
+static void end_pair(struct pair *p)
+{
+    ckpt_stream_destroy(p->source);
+    ckpt_stream_destroy(p->target);
+}
+
+/* --- a guest that writes all the time; `world` is held for one write, so that taking it is a pause --- */
+
+struct guest {
+    struct memory *m;
+    struct sim_mutex world;
+    atomic_bool stop;
+    struct guest_thread {
+        struct sim_thread thread;
+        struct guest *g;
+        unsigned seed;
+    } writer[WRITERS];
+};
+
+static void *write_randomly(void *arg)
+{
+    struct guest_thread *w = arg;
+    uint64_t generation = 1000;
+
+    while (!atomic_load(&w->g->stop)) {
+        w->seed = w->seed * 1103515245 + 12345;
+        uint64_t block = (w->seed >> 8) % BLOCKS;
+        sim_mutex_lock(&w->g->world);
+        if (w->seed % 5)
+            guest_write(w->g->m, block, generation++);
+        else {
+            atomic_store(&w->g->m->dirty[block], 1);
+            memset(w->g->m->bytes + block * CKPT_BLOCK, 0, CKPT_BLOCK);
+        }
+        sim_mutex_unlock(&w->g->world);
+    }
+    return NULL;
+}
+
+static void guest_start(struct guest *g, struct memory *m)
+{
+    g->m = m;
+    sim_mutex_init(&g->world, SIM_RANK_LEAF);
+    for (unsigned i = 0; i < WRITERS; i++) {
+        g->writer[i] = (struct guest_thread){.g = g, .seed = i + 1};
+        assert_int_equal(sim_thread_start(&g->writer[i].thread, "guest", write_randomly, &g->writer[i]), SIM_OK);
+    }
+}
+
+static void guest_stop(struct guest *g)
+{
+    atomic_store(&g->stop, true);
+    for (unsigned i = 0; i < WRITERS; i++)
+        sim_thread_join(&g->writer[i].thread);
+    sim_mutex_fini(&g->world);
+}
+
+static void pause_for_a_moment(struct guest *g)
+{
+    sim_mutex_lock(&g->world);
+    sim_mutex_unlock(&g->world);
+}
+
+/* --- the source's thread --- */
+
+struct source {
+    struct sim_thread thread;
+    struct ckpt_stream *stream;
+    struct memory *m;
+    bool postcopy;
+};
+
+static void push(struct ckpt_sender *s, struct ckpt_stream *stream)
+{
+    while (ckpt_sender_pending(s)) {
+        while (ckpt_stream_readable(stream, 0)) {
+            struct ckpt_frame f;
+            assert_int_equal(ckpt_stream_expect(stream, CKPT_FRAME_DEMAND, &f), SIM_OK);
+            assert_int_equal(ckpt_sender_demand(s, &f), SIM_OK);
+        }
+        assert_int_equal(ckpt_sender_push(s, 64), SIM_OK);
+    }
+}
+
+static void *source_main(void *arg)
+{
+    struct source *from = arg;
+    struct guest g = {0};
+    struct ckpt_sender *s;
+    struct ckpt_frame f;
+
+    guest_start(&g, from->m);
+    assert_int_equal(ckpt_stream_greet(from->stream), SIM_OK);
+    assert_int_equal(ckpt_sender_create(from->stream, &from->m->source, 1, &s), SIM_OK);
+    assert_int_equal(ckpt_sender_announce(s), SIM_OK);
+    for (unsigned round = 0; round < 4; round++) {
+        uint64_t pending = ckpt_sender_mark(s, round == 0);
+        assert_true(pending <= BLOCKS);
+        pause_for_a_moment(&g);
+        push(s, from->stream);
+    }
+    guest_stop(&g);
+    ckpt_sender_mark(s, false);
+    if (!from->postcopy)
+        push(s, from->stream);
+    assert_int_equal(ckpt_sender_missing(s), SIM_OK);
+    assert_int_equal(ckpt_stream_send(from->stream, &(struct ckpt_frame){.type = CKPT_FRAME_STOPPED}), SIM_OK);
+    assert_int_equal(ckpt_stream_send(from->stream, &(struct ckpt_frame){.type = CKPT_FRAME_GO}), SIM_OK);
+    push(s, from->stream);
+    assert_int_equal(ckpt_stream_send(from->stream, &(struct ckpt_frame){.type = CKPT_FRAME_END}), SIM_OK);
+    do {
+        assert_int_equal(ckpt_stream_receive(from->stream, &f), SIM_OK);
+    } while (f.type == CKPT_FRAME_DEMAND);
+    assert_int_equal(f.type, CKPT_FRAME_DONE);
+    ckpt_sender_destroy(s);
+    return NULL;
+}
+
+/* --- the target's harts --- */
+
+struct reader {
+    struct sim_thread thread;
+    struct memory *m, *want;
+    unsigned seed, wrong;
+};
+
+static void *read_randomly(void *arg)
+{
+    struct reader *r = arg;
+
+    for (unsigned i = 0; i < 2000; i++) {
+        r->seed = r->seed * 1103515245 + 12345;
+        uint64_t at = (r->seed >> 8) % BLOCKS * CKPT_BLOCK;
+        sim_guard_before(&r->m->guard, at, CKPT_BLOCK, i & 1);
+        r->wrong += memcmp(r->m->bytes + at, r->want->bytes + at, CKPT_BLOCK) != 0;
+    }
+    return NULL;
+}
+
+static void run_target(struct ckpt_stream *stream, struct memory *to, struct memory *want)
+{
+    struct reader reader[READERS];
+    struct ckpt_receiver *r;
+    struct ckpt_frame f;
+
+    assert_int_equal(ckpt_stream_greet(stream), SIM_OK);
+    assert_int_equal(ckpt_stream_expect(stream, CKPT_FRAME_SPACE, &f), SIM_OK);
+    assert_string_equal((const char *)f.payload + sizeof(uint64_t), "ram");
+    assert_int_equal(ckpt_receiver_create(
+                         &(struct ckpt_receiver_config){.stream = stream, .target = &to->source, .nr = 1}, &r),
+                     SIM_OK);
+    for (;;) {
+        assert_int_equal(ckpt_stream_receive(stream, &f), SIM_OK);
+        if (f.type == CKPT_FRAME_STOPPED)
+            break;
+        assert_int_equal(ckpt_receiver_take(r, &f), SIM_OK);
+    }
+    assert_int_equal(ckpt_receiver_serve(r), SIM_OK);
+    assert_int_equal(ckpt_receiver_await_go(r), SIM_OK);
+    for (unsigned i = 0; i < READERS; i++) {
+        reader[i] = (struct reader){.m = to, .want = want, .seed = i + 7};
+        assert_int_equal(sim_thread_start(&reader[i].thread, "hart", read_randomly, &reader[i]), SIM_OK);
+    }
+    for (unsigned i = 0; i < READERS; i++) {
+        sim_thread_join(&reader[i].thread);
+        assert_int_equal(reader[i].wrong, 0);
+    }
+    assert_int_equal(ckpt_receiver_finish(r), SIM_OK);
+    assert_null(atomic_load(&to->guard));
+    assert_memory_equal(to->bytes, want->bytes, BLOCKS * CKPT_BLOCK);
+    ckpt_receiver_destroy(r);
+}
+
+static void move_memory(bool postcopy)
+{
+    struct pair p = connect_pair();
+    struct memory *from = memory_create(), *to = memory_create();
+    struct source s = {.stream = p.source, .m = from, .postcopy = postcopy};
+
+    for (unsigned i = 0; i < 1500; i++) /* the rest are holes at first */
+        guest_write(from, i, i);
+    assert_int_equal(sim_thread_start(&s.thread, "source", source_main, &s), SIM_OK);
+    run_target(p.target, to, from);
+    sim_thread_join(&s.thread);
+    end_pair(&p);
+    memory_destroy(from);
+    memory_destroy(to);
+}
+
+static void test_target_has_what_the_source_had(void **state)
+{
+    (void)state;
+    move_memory(true);
+}
+
+static void test_without_postcopy_nothing_is_missing(void **state)
+{
+    (void)state;
+    move_memory(false);
+}
+
+/* Whoever waits for a block when the source dies is told, and nobody hangs. */
+static void test_a_source_that_dies(void **state)
+{
+    const uint64_t missing[2] = {FIRST + 5, 10};
+    struct pair p = connect_pair();
+    struct memory *to = memory_create();
+    struct ckpt_receiver *r;
+
+    (void)state;
+    assert_int_equal(
+        ckpt_receiver_create(
+            &(struct ckpt_receiver_config){.stream = p.target, .target = &to->source, .nr = 1}, &r),
+        SIM_OK);
+    assert_int_equal(ckpt_receiver_take(r, &(struct ckpt_frame){.type = CKPT_FRAME_MISSING, .len = sizeof missing,
+                                                                .payload = (const uint8_t *)missing}),
+                     SIM_OK);
+    assert_int_equal(ckpt_receiver_serve(r), SIM_OK);
+    assert_int_equal(ckpt_stream_send(p.source, &(struct ckpt_frame){.type = CKPT_FRAME_GO}), SIM_OK);
+    assert_int_equal(ckpt_receiver_await_go(r), SIM_OK);
+    int saved = hush();
+    ckpt_stream_cancel(p.source);
+    sim_guard_before(&to->guard, 7 * CKPT_BLOCK, CKPT_BLOCK, false);
+    assert_int_equal(ckpt_receiver_finish(r), SIM_ERR_IO);
+    unhush(saved);
+    ckpt_receiver_destroy(r);
+    end_pair(&p);
+    memory_destroy(to);
+}
+
+/* --- hostile frames --- */
+
+static void test_frames_that_make_no_sense(void **state)
+{
+    static const uint8_t bytes[2 * CKPT_BLOCK];
+    static const uint64_t beyond[2] = {FIRST + 999, 2}, nothing[2] = {FIRST, 0}, huge[2] = {FIRST, UINT64_MAX};
+    const struct ckpt_frame bad[] = {
+        {CKPT_FRAME_BLOCKS, 1, FIRST, 1, CKPT_BLOCK, bytes},         /* no such space */
+        {CKPT_FRAME_BLOCKS, 0, FIRST - 1, 1, CKPT_BLOCK, bytes},     /* before the first range */
+        {CKPT_FRAME_BLOCKS, 0, FIRST + 999, 2, sizeof bytes, bytes}, /* over its end */
+        {CKPT_FRAME_BLOCKS, 0, UINT64_MAX, 2, sizeof bytes, bytes},
+        {CKPT_FRAME_BLOCKS, 0, FIRST, 2, CKPT_BLOCK, bytes}, /* fewer bytes than blocks */
+        {CKPT_FRAME_BLOCKS, 0, FIRST, 0, 0, bytes},
+        {CKPT_FRAME_ZEROS, 0, FIRST, 1, CKPT_BLOCK, bytes},
+        {CKPT_FRAME_ZEROS, 0, FIRST, UINT32_MAX, 0, bytes},
+        {CKPT_FRAME_MISSING, 0, 0, 0, sizeof beyond, (const uint8_t *)beyond},
+        {CKPT_FRAME_MISSING, 0, 0, 0, sizeof nothing, (const uint8_t *)nothing},
+        {CKPT_FRAME_MISSING, 0, 0, 0, sizeof huge, (const uint8_t *)huge},
+        {CKPT_FRAME_MISSING, 0, 0, 0, 15, (const uint8_t *)huge},
+        {CKPT_FRAME_CONFIG, 0, 0, 0, 0, bytes},
+        {CKPT_FRAME_DEMAND, 0, FIRST, 1, 0, bytes},
+    };
+    struct pair p = connect_pair();
+    struct memory *to = memory_create();
+    struct ckpt_receiver *r;
+
+    (void)state;
+    assert_int_equal(
+        ckpt_receiver_create(
+            &(struct ckpt_receiver_config){.stream = p.target, .target = &to->source, .nr = 1}, &r),
+        SIM_OK);
+    int saved = hush();
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(ckpt_receiver_take(r, &bad[i]), SIM_ERR_FORMAT);
+    unhush(saved);
+    ckpt_receiver_destroy(r);
+    end_pair(&p);
+    memory_destroy(to);
+}
+
+static void test_blocks_that_are_here_do_not_come_again(void **state)
+{
+    static const uint8_t bytes[CKPT_BLOCK];
+    struct pair p = connect_pair();
+    struct memory *to = memory_create();
+    struct ckpt_receiver *r;
+
+    (void)state;
+    assert_int_equal(
+        ckpt_receiver_create(
+            &(struct ckpt_receiver_config){.stream = p.target, .target = &to->source, .nr = 1}, &r),
+        SIM_OK);
+    assert_int_equal(ckpt_receiver_serve(r), SIM_OK);
+    assert_int_equal(ckpt_stream_send(p.source, &(struct ckpt_frame){.type = CKPT_FRAME_GO}), SIM_OK);
+    int saved = hush();
+    assert_int_equal(ckpt_stream_send(p.source, &(struct ckpt_frame){CKPT_FRAME_BLOCKS, 0, FIRST, 1, CKPT_BLOCK, bytes}),
+                     SIM_OK);
+    assert_int_equal(ckpt_receiver_finish(r), SIM_ERR_FORMAT);
+    unhush(saved);
+    ckpt_receiver_destroy(r);
+    end_pair(&p);
+    memory_destroy(to);
+}
+
+/* Random bytes, and good frames with one bit changed. */
+static void test_damaged_streams(void **state)
+{
+    unsigned seed = 4711;
+    int saved = hush();
+
+    (void)state;
+    for (unsigned round = 0; round < 300; round++) {
+        uint8_t frame[32 + 64];
+        int fd[2];
+        struct ckpt_frame f;
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+        struct ckpt_stream *good = ckpt_stream_create(fd[0], "writer");
+        struct ckpt_stream *s = ckpt_stream_create(fd[1], "reader");
+        assert_int_equal(ckpt_stream_send(good, &(struct ckpt_frame){.type = CKPT_FRAME_CONFIG, .len = 64,
+                                                                     .payload = (const uint8_t[64]){1, 2, 3}}),
+                         SIM_OK);
+        assert_int_equal(read(fd[1], frame, sizeof frame), sizeof frame);
+        seed = seed * 1103515245 + 12345;
+        unsigned bit = (seed >> 8) % (8 * sizeof frame);
+        bool matters = bit / 8 != 6 && bit / 8 != 7 && (bit / 8 < 8 || bit / 8 >= 20); /* not space, block, nr */
+        frame[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_int_equal(write(fd[0], frame, sizeof frame), sizeof frame);
+        shutdown(fd[0], SHUT_WR);
+        bool came = ckpt_stream_receive(s, &f) == SIM_OK && f.type == CKPT_FRAME_CONFIG;
+        if (matters)
+            assert_false(came);
+        ckpt_stream_destroy(good);
+        ckpt_stream_destroy(s);
+    }
+    unhush(saved);
+}
+
+static void test_another_version_is_refused(void **state)
+{
+    const uint32_t hello[2] = {2, CKPT_BLOCK};
+    struct pair p = connect_pair();
+
+    (void)state;
+    assert_int_equal(ckpt_stream_send(p.source, &(struct ckpt_frame){.type = CKPT_FRAME_HELLO, .len = sizeof hello,
+                                                                     .payload = (const uint8_t *)hello}),
+                     SIM_OK);
+    int saved = hush();
+    assert_int_equal(ckpt_stream_greet(p.target), SIM_ERR_IO);
+    unhush(saved);
+    end_pair(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_target_has_what_the_source_had),
+        cmocka_unit_test(test_without_postcopy_nothing_is_missing),
+        cmocka_unit_test(test_a_source_that_dies),
+        cmocka_unit_test(test_frames_that_make_no_sense),
+        cmocka_unit_test(test_blocks_that_are_here_do_not_come_again),
+        cmocka_unit_test(test_damaged_streams),
+        cmocka_unit_test(test_another_version_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

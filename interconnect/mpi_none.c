@@ -2,6 +2,11 @@
 #include "interconnect/interconnect.h"
 #include "sim-core/log.h"
 
+bool ic_mpi_built(void)
+{
+    return false;
+}
+
 enum sim_status ic_mpi_create(const struct ic_config *config, struct ic **out)
 {
     (void)config, (void)out;

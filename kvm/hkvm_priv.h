@@ -48,6 +48,8 @@ struct hkvm_vcpu {
     struct hkvm_regs_state state, initial;
 };
 
+struct hkvm_protect;
+
 /* Owner: launch. Lines are driven by any thread. Lifetime: the machine's. */
 struct hkvm_machine {
     struct sim *sim;
@@ -56,6 +58,8 @@ struct hkvm_machine {
     uint64_t slice_ns; /* a turn takes at least this */
     struct hkvm_vcpu **vcpu;
     int kvm, vm;
+    struct hkvm_protect *protect; /* NULL before the first checkpoint */
+    bool logs_dirty;
     uint32_t nr_msrs; /* of the host's list of MSRs that are state */
     uint32_t msr[HKVM_MAX_MSRS];
     struct hkvm_vm_state {
@@ -77,6 +81,9 @@ int hkvm_open(struct hkvm_report *out);
 extern const struct vcpu_ops hkvm_vcpu_ops;
 enum sim_status hkvm_vcpu_create(struct hkvm_machine *m, uint32_t apic_id, struct hkvm_vcpu **out) SIM_MUST_CHECK;
 void hkvm_vcpu_destroy(struct hkvm_vcpu *h);
+
+/* protect.c; NULL is allowed */
+void hkvm_protect_destroy(struct hkvm_protect *p);
 
 /* exits.c: what the last KVM_RUN came back for. False: run() ends with *why. */
 bool hkvm_exit(struct hkvm_vcpu *h, enum vcpu_exit *why);

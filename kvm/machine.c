@@ -132,6 +132,7 @@ void hkvm_machine_destroy(struct hkvm_machine *m)
 {
     if (!m)
         return;
+    hkvm_protect_destroy(m->protect);
     for (uint32_t i = 0; i < m->nr_added; i++)
         hkvm_vcpu_destroy(m->vcpu[i]);
     if (m->vm >= 0)

@@ -52,6 +52,35 @@ static bool host_lacks_virtualization(void)
     return lacks;
 }
 
+static bool access_tsc(int vcpu, unsigned long request, uint64_t *value)
+{
+    enum { MSR_TSC = 0x10 };
+    struct {
+        struct kvm_msrs head;
+        struct kvm_msr_entry entry;
+    } list = {.head.nmsrs = 1, .entry = {.index = MSR_TSC, .data = *value}};
+    bool ok = ioctl(vcpu, request, &list) == 1;
+
+    *value = list.entry.data;
+    return ok;
+}
+
+/* A KVM without svm and vmx may not be able to give a guest another TSC than the CPU's. */
+static bool has_fixed_tsc(int vm)
+{
+    const uint64_t far = 1ull << 42; /* half an hour or more */
+    int vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
+    uint64_t then = 0, now = 0;
+
+    if (vcpu < 0)
+        return false;
+    bool ok = access_tsc(vcpu, KVM_GET_MSRS, &then);
+    uint64_t wanted = then + far;
+    ok = ok && access_tsc(vcpu, KVM_SET_MSRS, &wanted) && access_tsc(vcpu, KVM_GET_MSRS, &now);
+    close(vcpu);
+    return !ok || now - then < far;
+}
+
 static int fail(struct hkvm_report *out, enum hkvm_state state, int fd)
 {
     out->state = state;
@@ -111,6 +140,8 @@ int hkvm_open(struct hkvm_report *out)
         return fail(out, HKVM_REFUSED, fd);
     }
     bool all = ask(vm, out);
+    if (all)
+        out->fixed_tsc = has_fixed_tsc(vm);
     close(vm);
     out->interprets_ring0 = host_lacks_virtualization();
     return all ? fd : fail(out, HKVM_LACKING, fd);

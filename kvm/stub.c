@@ -57,6 +57,16 @@ void *hkvm_vcpu_state_object(struct vcpu *v)
     return v;
 }
 
+void hkvm_machine_collect_dirty(struct hkvm_machine *m)
+{
+    (void)m;
+}
+
+void hkvm_machine_write_protect(struct hkvm_machine *m)
+{
+    (void)m;
+}
+
 const struct state_desc *hkvm_machine_state_desc(void)
 {
     static const struct state_field none[] = {STATE_END};

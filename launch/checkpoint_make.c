@@ -143,7 +143,7 @@ static void save_working_set(struct checkpointer *c)
 {
     struct hot hot = {.w = c->writer};
 
-    for (uint32_t i = 0; i < c->m->sim->nr_vcpus && hot.pages < MAX_HOT_PAGES; i++)
+    for (uint32_t i = 0; c->m->cpus && i < c->m->sim->nr_vcpus && hot.pages < MAX_HOT_PAGES; i++)
         rv_hart_working_set(c->m->sim->vcpus[i], hot_page, &hot);
     hot_flush(&hot);
 }
@@ -162,8 +162,9 @@ static void take_all(struct checkpointer *c)
 {
     save_states(c);
     save_working_set(c);
+    machine_collect_dirty(c->m);
     c->cut_status = begin_snapshots(c);
-    rv_machine_write_protect(c->m->cpus);
+    machine_write_protect(c->m);
     describe(c);
 }
 

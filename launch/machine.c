@@ -760,6 +760,21 @@ void machine_reset(struct machine *m)
         rv_hart_reset(m->sim->vcpus[i]);
 }
 
+/* Translated code and its helpers mark pages as they write. */
+void machine_collect_dirty(struct machine *m)
+{
+    if (m->kvm)
+        hkvm_machine_collect_dirty(m->kvm);
+}
+
+void machine_write_protect(struct machine *m)
+{
+    if (m->kvm)
+        hkvm_machine_write_protect(m->kvm);
+    else
+        rv_machine_write_protect(m->cpus);
+}
+
 static void destroy_backends(struct machine *m)
 {
     for (unsigned i = 0; i < CONFIG_MAX_SERIALS; i++)

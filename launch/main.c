@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "doctor.h"
 #include "image_command.h"
 #include "incoming.h"
 #include "keyval.h"
@@ -104,6 +105,7 @@ static const struct {
     {"restore", command_restore, "go on with a machine from an image (partita restore --help)"},
     {"migrate", migrate_command, "move a running machine to another process: SOCKET URI"},
     {"checkpoint", checkpoint_command, "make an image of a running machine: SOCKET DIR"},
+    {"doctor", doctor_command, "what this host offers, what is missing and what is used instead"},
     {"image", image_command, "look at images, check, compare, join and remove them"},
     {"--help", command_help, "this text"},
     {"--version", command_version, "the program's version"},
@@ -116,7 +118,7 @@ static const struct {
 
 static void print_help(FILE *out)
 {
-    fputs("Partita emulates 64-bit RISC-V machines.\n\nUsage: partita COMMAND [OPTION...]\n\n", out);
+    fputs("Partita runs 64-bit RISC-V machines, and x86-64 ones on KVM.\n\nUsage: partita COMMAND [OPTION...]\n\n", out);
     for (size_t i = 0; i < SIM_ARRAY_LEN(commands); i++)
         if (commands[i].help)
             fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].help);

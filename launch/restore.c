@@ -206,6 +206,10 @@ enum sim_status restore_load(struct restore *r, struct machine *m, void (*failed
     r->opaque = opaque;
     /* Memory first: devices look at their rings when they are loaded. */
     SIM_TRY(load_ram(r));
+    if (m->kvm) { /* KVM takes pages without asking: all of them first */
+        SIM_TRY(restore_finish(r));
+        machine_collect_dirty(m); /* the next image may build on this one */
+    }
     SIM_TRY(load_states(r));
     for (unsigned i = 0; i < m->config->nr_drives; i++)
         SIM_TRY(load_drive(r, i));

@@ -152,6 +152,8 @@ void ic_inproc_destroy(struct ic_inproc *net);
 /* Was this process started by mpirun or srun with more than one rank? Looks at the environment only:
  * a run on one rank never starts MPI. Warns when srun started several tasks without joining them. */
 bool ic_mpi_wanted(void);
+/* Was the program built with MPI? */
+bool ic_mpi_built(void);
 /* Starts MPI and meets the other ranks: collective, blocks (bounded by the start-up time-out). One per process,
  * which must ignore SIGPIPE. SIM_ERR_UNSUPPORTED (logged) when built without MPI. */
 enum sim_status ic_mpi_create(const struct ic_config *config, struct ic **out) SIM_MUST_CHECK;

@@ -39,6 +39,7 @@ struct hkvm_report {
     enum hkvm_state state;
     char why[200];            /* one sentence; empty when it works */
     bool interprets_ring0;    /* guest kernels run in KVM's instruction emulator: slow, and not all of them */
+    bool fixed_tsc;           /* guests see the host's TSC, which nobody can set: in a restored guest it jumps */
     uint32_t max_vcpus;
     /* Capabilities that are of use when there; name NULL ends the list. */
     struct hkvm_capability {
@@ -96,5 +97,13 @@ enum sim_status hkvm_vcpu_boot(struct vcpu *v, const struct hkvm_entry *entry) S
 void *hkvm_vcpu_state_object(struct vcpu *v);
 /* Interrupt controllers, PIT, clock. To be loaded before the vCPUs'. */
 const struct state_desc *hkvm_machine_state_desc(void);
+
+/* --- a checkpoint's cut: frozen world --- */
+
+/* Pages that vCPUs wrote since the last call get mem's dirty marks; the first call begins to keep account. Before the
+ * snapshot begins. */
+void hkvm_machine_collect_dirty(struct hkvm_machine *m);
+/* A guard has been set: from now on it is asked before a vCPU's first write to each page. */
+void hkvm_machine_write_protect(struct hkvm_machine *m);
 
 #endif

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Machines on the host's KVM: a guest of our own (guest_x86/), whole and in pieces. Where KVM cannot be used: skipped, with
+# the reason that `partita doctor` gives.
+. "$(dirname "$0")/lib.sh"
+
+store=$work/store
+
+need_kvm() {
+  [ "$(uname -m)" = x86_64 ] || skip "the host is no x86-64"
+  local why
+  why=$("$partita" doctor --kvm 2>&1) || skip "no KVM here: $why"
+  need gcc
+  bash "$here/guest_x86/build.sh" "$work" || fail "the guest cannot be built"
+}
+
+# guest ROUNDS WORD...: the command line of a run.
+guest() {
+  truncate -s 64K "$work/disk"
+  command=(run -M virt-x86 -accel kvm -smp 2 -m 64M -kernel "$work/guest_x86.elf" -append "rounds=$1"
+    -device virtio-rng-device -drive "file=$work/disk,format=raw" "${@:2}")
+}
+
+begin() {
+  "$partita" "$@" </dev/null >>"$work/out" 2>>"$work/err" &
+  pid=$!
+}
+
+# finish CODE : of the machine begun last
+finish() {
+  local code=0
+  wait "$pid" || code=$?
+  [ "$code" = "$1" ] || fail "exit code $code instead of $1"
+}
+
+# images N : waits until there are N
+images() {
+  local tries=0
+  until [ "$(ls -d "$store"/*/manifest.json 2>/dev/null | wc -l)" -ge "$1" ]; do
+    kill -0 "$pid" 2>/dev/null || fail "the machine ended before image $1"
+    tries=$((tries + 1))
+    [ $tries -lt 600 ] || fail "no image $1 in a minute"
+    sleep 0.1
+  done
+}
+
+await_guest() {
+  local tries=0
+  until grep -qa GUEST-UP "$work/out"; do
+    kill -0 "$pid" 2>/dev/null || fail "the machine ended"
+    tries=$((tries + 1))
+    [ $tries -lt 600 ] || fail "the guest does not come up"
+    sleep 0.1
+  done
+}
+
+# What the guest and the same work on the host come to.
+value() { sed -n "s/^$1 //p" "$work/out" | tr -d '\r'; }
+
+# Two CPUs, page tables, page faults, timers, IPIs, virtio by interrupts; the same checksum each time.
+case_guest() {
+  need_kvm
+  guest 12
+  begin "${command[@]}"
+  finish 0
+  out_has '^CHECKSUM [0-9a-f]{16}'
+  out_lacks GUEST-FAILED
+  local first
+  first=$(value CHECKSUM)
+  : >"$work/out"
+  rm "$work/disk"
+  guest 12 --threads 1
+  begin "${command[@]}"
+  finish 0
+  [ "$(value CHECKSUM)" = "$first" ] || fail "another checksum on one thread: $(value CHECKSUM), $first"
+}
+
+# Images under load, full and incremental; the machine is killed and goes on in another process, twice, seconds later.
+# It ends as one that nobody interrupted, and its clocks have not seen the time between.
+case_checkpoint() {
+  need_kvm
+  guest 60
+  begin "${command[@]}"
+  finish 0
+  local whole gap round want=0
+  whole=$(value CHECKSUM)
+  : >"$work/out"
+  rm "$work/disk"
+  guest 60 --checkpoint-dir "$store" --checkpoint-incremental
+  begin "${command[@]}"
+  await_guest
+  for round in 1 2; do
+    sleep 0.3
+    kill -USR1 "$pid"
+    images $((++want))
+    kill -USR1 "$pid"
+    images $((++want))
+    sleep 0.1
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null
+    sleep 3
+    begin restore "$store" --checkpoint-dir "$store" --checkpoint-incremental
+  done
+  finish 0
+  err_has '\(incremental\)'
+  [ "$(value CHECKSUM)" = "$whole" ] || fail "another checksum: $(value CHECKSUM), $whole"
+  for gap in $(value LONGEST-GAP); do # between two ticks, by the PM timer at 3.58 MHz
+    [ $((16#$gap)) -lt $((3579545 * 5 / 2)) ] || fail "the guest's time jumped: $((16#$gap)) ticks"
+  done
+}
+
+main "$@"

@@ -213,7 +213,8 @@ static void print_insn(const struct ir_region *r, const struct ir_insn *i, FILE 
     const struct ir_op_info *info = &ir_op_info[i->op];
 
     fprintf(out, "    %s.%s", info->text, type[i->type]);
-    if (i->op == IR_BR || i->op == IR_SET || i->op == IR_CZERO || i->op == IR_FCMP)
+    if (i->op == IR_BR || i->op == IR_SET || i->op == IR_CZERO || i->op == IR_SELECT ||
+        i->op == IR_REFUND || i->op == IR_FCMP)
         fprintf(out, ".%s", cc[i->cc]);
     if (i->dst) {
         print_ref(r, i->dst, out);

@@ -4,6 +4,8 @@
  * the region or a little before it (recursion) or is short and calls nothing: that is taken in even where it has a translation
  * of its own. Then the place behind the call is a successor too, which translate.c lets the function's
  * return find.
+ * A branch over a few instructions that the host could not predict is none: they run in any case, and what
+ * they computed is taken or not.
  * Blocks are limited, and a jump into the middle of one would have to leave for a region of its own that
  * repeats the rest of this one. So whatever is on the stack has its block reserved: leaders + stack
  * never exceed the limit, and the region ends where a branch could not have both of its blocks. */
@@ -12,8 +14,10 @@
 #include <string.h>
 
 #include "lrsc.h"
+#include "trans.h"
 
 enum {
+    MAX_IF = 4,      /* instructions that are run whether they are wanted or not */
     MAX_CALLEE = 40, /* instructions of a function that calls take in */
     RECURSION = 256  /* bytes from a function's start to the entry: it calls itself */
 };
@@ -180,6 +184,83 @@ static void walk(struct scan *s, unsigned offset, unsigned callee)
     }
 }
 
+/* --- ifs --- */
+
+static void count_jump(struct scan *s, uint64_t target)
+{
+    if (target < GUEST_PAGE_SIZE && s->jumps_to[target / 2] < 2)
+        s->jumps_to[target / 2]++;
+}
+
+static void count_jumps(struct scan *s)
+{
+    memset(s->jumps_to, 0, sizeof s->jumps_to);
+    for (unsigned n = 0; n < s->nr; n++) {
+        const struct scan_insn *i = &s->insn[n];
+        if (i->end == SCAN_BRANCH || i->end == SCAN_JUMP || i->end == SCAN_CALL)
+            count_jump(s, i->offset + (uint64_t)(int64_t)i->insn.imm);
+        if (i->end == SCAN_CALL)
+            count_jump(s, i->offset + i->insn.len);
+    }
+}
+
+/* Cheap, without effect but on rd, and never in need of the interpreter. */
+static bool is_harmless(const struct scan_insn *n)
+{
+    const struct trans_row *row = &trans_int_rows[n->insn.op];
+
+    return n->end == SCAN_NEXT && n->insn.rd && row->fn && row->op <= IR_MUL && n->insn.op != RV_OP_fence;
+}
+
+/* The number of harmless instructions between the branch and its target when they are all there is, are
+ * entered only from the branch, and run so often that the host could not guess; or 0. */
+static unsigned length_of_if(const struct scan *s, unsigned branch)
+{
+    const struct scan_insn *b = &s->insn[branch];
+    unsigned target = b->offset + (unsigned)b->insn.imm, next = b->offset + b->insn.len;
+
+    if (b->insn.imm <= (int)b->insn.len || target >= GUEST_PAGE_SIZE)
+        return 0;
+    for (unsigned k = 1; k <= MAX_IF && branch + k < s->nr; k++) {
+        const struct scan_insn *n = &s->insn[branch + k];
+
+        if (n->offset != next || !is_harmless(n) || s->jumps_to[next / 2])
+            return 0;
+        next += n->insn.len;
+        if (next != target)
+            continue;
+        unsigned runs = s->seen(s->opaque, b->offset + b->insn.len), not = s->seen(s->opaque, target);
+        bool uncertain = runs <= 4 * not && not <= 4 * runs;
+        return uncertain && branch + k + 1 < s->nr && s->insn[branch + k + 1].offset == target ? k : 0;
+    }
+    return 0;
+}
+
+static void unmark_leader(struct scan *s, unsigned index)
+{
+    s->nr_leaders -= s->insn[index].leader;
+    s->insn[index].leader = 0;
+}
+
+/* Branches over a few instructions become part of their block. */
+static void find_ifs(struct scan *s)
+{
+    count_jumps(s);
+    for (unsigned n = 0; n + 2 < s->nr; n++) {
+        struct scan_insn *b = &s->insn[n];
+        unsigned k = b->end == SCAN_BRANCH ? length_of_if(s, n) : 0;
+
+        if (!k)
+            continue;
+        b->end = SCAN_IF;
+        b->skips = (uint8_t)k;
+        unmark_leader(s, n + 1);
+        if (s->jumps_to[s->insn[n + k + 1].offset / 2] == 1)
+            unmark_leader(s, n + k + 1);
+        n += k;
+    }
+}
+
 bool scan_region(struct scan *s, unsigned entry_offset)
 {
     struct rv_insn i;
@@ -195,6 +276,8 @@ bool scan_region(struct scan *s, unsigned entry_offset)
         unsigned next = s->stack[--s->depth];
         walk(s, next & ~(unsigned)CALLEE, next & CALLEE);
     }
+    if (!s->no_ifs)
+        find_ifs(s);
     return true;
 }
 

@@ -9,6 +9,7 @@
 enum scan_end {
     SCAN_NEXT,   /* falls into the next instruction */
     SCAN_BRANCH, /* conditional */
+    SCAN_IF,     /* a branch over the next few instructions, which run all the same (see `skips`) */
     SCAN_JUMP,   /* jal: direct */
     SCAN_CALL,   /* jal that links: direct */
     SCAN_INDIRECT,
@@ -20,6 +21,7 @@ struct scan_insn {
     uint16_t offset;  /* in the page */
     uint8_t end;      /* enum scan_end */
     uint8_t leader;   /* begins a block */
+    uint8_t skips;    /* SCAN_IF: how many instructions; they are the next ones of the region */
 };
 
 enum { SCAN_SLOTS = GUEST_PAGE_SIZE / 2, SCAN_STACK = IR_MAX_BLOCKS };
@@ -29,13 +31,15 @@ struct scan {
     const struct rv_isa *isa;
     const uint8_t *page;
     unsigned max_insns;
-    /* Has the interpreter been at this offset of the page? */
-    bool (*seen)(void *opaque, unsigned offset);
+    bool no_ifs; /* branches over instructions stay branches */
+    /* How often has the interpreter begun a block at this offset of the page? */
+    unsigned (*seen)(void *opaque, unsigned offset);
     void *opaque;
     /* Offsets / 2 where the region ends: there is a translation to go on in. Not the entry's. */
     uint64_t stop[GUEST_PAGE_SIZE / 2 / 64];
     /* out: in the order they were found, which is the order of the code */
     unsigned nr, nr_leaders;
+    uint8_t jumps_to[SCAN_SLOTS]; /* offset / 2 -> branches and jumps of the region that lead there, up to 2 */
     struct scan_insn insn[IR_MAX_ORIGINS];
     uint64_t lines; /* 64-byte lines that instructions come from */
     /* work */

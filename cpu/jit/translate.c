@@ -50,6 +50,10 @@ struct builder {
     bool observed;
     unsigned known_to;  /* watchers of the instructions before it are known */
     const struct observed_insn *watchers[IR_MAX_ORIGINS]; /* of s->insn; NULL: more than can be observed */
+    /* SCAN_IF: `skip` cc 0 tells whether the instructions up to skip_last are not wanted. */
+    ir_ref skip;
+    uint8_t skip_cc;
+    unsigned skip_first, skip_last, skip_length;
 };
 
 /* Where control goes for a page offset: a block, or out. */
@@ -79,11 +83,58 @@ static void add_origin(struct builder *b, const struct scan_insn *n)
         b->t.sc_mark = scan_lr_mark(b->s, n);
 }
 
+static const uint8_t branch_cc[RV_OP_COUNT] = {[RV_OP_beq] = IR_EQ,   [RV_OP_bne] = IR_NE,
+                                               [RV_OP_blt] = IR_LT,   [RV_OP_bge] = IR_GE,
+                                               [RV_OP_bltu] = IR_LTU, [RV_OP_bgeu] = IR_GEU};
+
+/* --- ifs: instructions that run in any case, and then: were they wanted? --- */
+
+static void begin_if(struct builder *b, const struct scan_insn *n)
+{
+    struct ir_region *r = b->t.r;
+    uint8_t cc = branch_cc[n->insn.op];
+
+    b->skip_length = n->skips;
+    b->skip_last = (unsigned)(n - b->s->insn) + n->skips;
+    b->skip = ir_temp(r, IR_I64);
+    if (!n->insn.rs2 && n->insn.rs1 && (cc == IR_EQ || cc == IR_NE)) {
+        ir_emit(r, IR_MOV, IR_I64, b->skip, trans_x(&b->t, n->insn.rs1), IR_NONE);
+        b->skip_cc = cc;
+    } else {
+        ir_emit(r, IR_SET, IR_I64, b->skip, trans_x(&b->t, n->insn.rs1), trans_x(&b->t, n->insn.rs2))->cc =
+            cc;
+        b->skip_cc = IR_NE;
+    }
+    b->skip_first = r->nr_insns;
+}
+
+static void end_if(struct builder *b)
+{
+    struct ir_region *r = b->t.r;
+    ir_ref now[IR_NR_GLOBALS] = {IR_NONE}; /* the temp that stands for a global's new value */
+
+    for (unsigned k = b->skip_first; k < r->nr_insns; k++) {
+        struct ir_insn *i = &r->insn[k];
+        for (unsigned s = 0; s < ir_op_info[i->op].nsrc; s++)
+            if (ir_is_global(i->src[s]) && now[i->src[s]])
+                i->src[s] = now[i->src[s]];
+        if (ir_is_global(i->dst))
+            i->dst = now[i->dst] = ir_temp(r, IR_I64);
+    }
+    for (ir_ref g = 1; g < IR_NR_GLOBALS; g++) {
+        if (!now[g])
+            continue;
+        struct ir_insn *i = ir_emit(r, IR_SELECT, IR_I64, g, b->skip, g);
+        i->src[2] = now[g];
+        i->cc = b->skip_cc;
+    }
+    struct ir_insn *i = ir_emit(r, IR_REFUND, IR_I64, IR_NONE, b->skip, IR_NONE);
+    i->cc = b->skip_cc;
+    i->imm = (int32_t)b->skip_length;
+}
+
 static void end_branch(struct builder *b, const struct scan_insn *n)
 {
-    static const uint8_t cc[RV_OP_COUNT] = {[RV_OP_beq] = IR_EQ,   [RV_OP_bne] = IR_NE,
-                                            [RV_OP_blt] = IR_LT,   [RV_OP_bge] = IR_GE,
-                                            [RV_OP_bltu] = IR_LTU, [RV_OP_bgeu] = IR_GEU};
     struct ir_region *r = b->t.r;
     struct ir_block *block = &r->block[r->nr_blocks - 1];
 
@@ -91,7 +142,7 @@ static void end_branch(struct builder *b, const struct scan_insn *n)
     block->succ[1] = edge_to(b, n->offset + n->insn.len);
     block->nr_succ = 2;
     ir_emit(r, IR_BR, IR_I64, IR_NONE, trans_x(&b->t, n->insn.rs1), trans_x(&b->t, n->insn.rs2))
-        ->cc = cc[n->insn.op];
+        ->cc = branch_cc[n->insn.op];
 }
 
 static void end_jump(struct builder *b, uint64_t offset)
@@ -161,7 +212,7 @@ static bool is_last(const struct scan *s, unsigned index)
 {
     const struct scan_insn *n = &s->insn[index];
 
-    if (n->end != SCAN_NEXT || index + 1 == s->nr)
+    if ((n->end != SCAN_NEXT && n->end != SCAN_IF) || index + 1 == s->nr)
         return true;
     const struct scan_insn *next = &s->insn[index + 1];
     return next->leader || next->offset != n->offset + n->insn.len;
@@ -268,6 +319,7 @@ static void build(struct builder *b)
     ir_reset(r);
     r->entry_pc = s->insn[0].offset;
     r->alone = b->t.alone;
+    b->skip_last = 0;
     find_returns(b);
     number_blocks(b);
     for (unsigned n = 0; n < s->nr && !r->overflow; n++) {
@@ -281,6 +333,10 @@ static void build(struct builder *b)
             observe(b, n);
         if (i->end == SCAN_NEXT)
             trans_insn(&b->t);
+        else if (i->end == SCAN_IF)
+            begin_if(b, i);
+        if (n && n == b->skip_last)
+            end_if(b);
         if (is_last(s, n)) {
             end_block(b, i);
             ir_block_end(r);
@@ -375,11 +431,11 @@ struct profile {
     gpa_t page;
 };
 
-static bool seen(void *opaque, unsigned offset)
+static unsigned seen(void *opaque, unsigned offset)
 {
     const struct profile *p = opaque;
 
-    return atomic_load_explicit(jit_counter(p->jit, p->page + offset), memory_order_relaxed) != 0;
+    return atomic_load_explicit(jit_counter(p->jit, p->page + offset), memory_order_relaxed);
 }
 
 /* Scan to code; the page is protected. NULL: does not fit (the cache is full). */
@@ -393,6 +449,7 @@ static struct jit_region *compile(struct jit *jit, struct rv_hart *h, const uint
     s->isa = &h->isa;
     s->page = host;
     s->max_insns = max_insns;
+    s->no_ifs = b.observed; /* observers are told of what is executed, and only of that */
     s->seen = seen;
     s->opaque = &profile;
     scan_region(s, (unsigned)(h->pc & ~GUEST_PAGE_MASK));

@@ -348,6 +348,7 @@ static const emit_fn emit_table[IR_NR_OPS] = {
     [IR_SEXT8] = emit_extend, [IR_SEXT16] = emit_extend, [IR_SEXT32] = emit_extend,
     [IR_ZEXT16] = emit_extend, [IR_ZEXT32] = emit_extend,
     [IR_SET] = emit_set, [IR_CZERO] = emit_czero,
+    [IR_SELECT] = emit_select, [IR_REFUND] = emit_refund,
     [IR_MIN] = emit_minmax, [IR_MAX] = emit_minmax, [IR_MINU] = emit_minmax,
     [IR_MAXU] = emit_minmax,
     [IR_MUL] = emit_mul, [IR_MULH] = emit_mulh, [IR_MULHU] = emit_mulh, [IR_MULHSU] = emit_mulh,

@@ -375,6 +375,71 @@ void emit_czero(struct emit *e, const struct ir_insn *i)
     emit_put(e, i->dst, d);
 }
 
+/* cmovcc reg, <ref>; only movs between the compare and this. */
+static void move_if(struct emit *e, enum x86_cond cond, unsigned reg, ir_ref ref)
+{
+    struct opnd o = emit_opnd(e, ref);
+
+    if (o.place == IN_MEM) {
+        x86_rm(&e->a, X86_CMOVCC + cond, 1, reg, o.mem);
+    } else {
+        unsigned from = emit_in_reg(e, ref, RCX);
+        if (from != reg)
+            x86_rr(&e->a, X86_CMOVCC + cond, 1, reg, from);
+    }
+}
+
+/* The zero flag tells whether ref is 0. */
+static void compare_with_zero(struct emit *e, ir_ref ref)
+{
+    struct opnd o = emit_opnd(e, ref);
+
+    if (ref == e->zero_ref && e->a.p == e->zero_at)
+        return;
+    if (o.place == IN_MEM)
+        x86_mi(&e->a, X86_CMP, 1, o.mem, 0);
+    else
+        x86_rr(&e->a, X86_TEST, 1, o.reg, o.reg);
+}
+
+/* dst = a cc 0 ? b : c. What is in the destination already is the value to be replaced. */
+void emit_select(struct emit *e, const struct ir_insn *i)
+{
+    unsigned d = emit_dst(e, i->dst, RAX);
+    ir_ref yes = i->src[1], no = i->src[2];
+    enum ir_cc cc = (enum ir_cc)i->cc;
+    enum x86_cond cond = host_cond(cc);
+
+    if (ir_is_const(i->src[0])) {
+        emit_move_to(e, d, ir_cc_eval(cc, ir_const_value(e->r, i->src[0]), 0) ? yes : no);
+        emit_put(e, i->dst, d);
+        return;
+    }
+    compare_with_zero(e, i->src[0]);
+    if (opnd_is_reg(emit_opnd(e, yes), d)) {
+        yes = i->src[2];
+        no = i->src[1];
+        cond = host_cond(ir_cc_invert(cc));
+    }
+    emit_move_to(e, d, no);
+    move_if(e, cond, d, yes);
+    emit_put(e, i->dst, d);
+}
+
+void emit_refund(struct emit *e, const struct ir_insn *i)
+{
+    enum ir_cc cc = (enum ir_cc)i->cc;
+
+    if (ir_is_const(i->src[0])) {
+        if (ir_cc_eval(cc, ir_const_value(e->r, i->src[0]), 0))
+            x86_ri(&e->a, X86_ADD, 1, R_BUDGET, i->imm);
+        return;
+    }
+    compare_with_zero(e, i->src[0]);
+    x86_rm(&e->a, X86_LEA, 1, RCX, x86_at(R_BUDGET, i->imm));
+    x86_rr(&e->a, X86_CMOVCC + host_cond(cc), 1, R_BUDGET, RCX);
+}
+
 void emit_minmax(struct emit *e, const struct ir_insn *i)
 {
     static const uint8_t take_b[] = {[IR_MIN] = X86_G, [IR_MAX] = X86_L, [IR_MINU] = X86_A,

@@ -207,6 +207,8 @@ void emit_shadd(struct emit *e, const struct ir_insn *i);
 void emit_extend(struct emit *e, const struct ir_insn *i);
 void emit_set(struct emit *e, const struct ir_insn *i);
 void emit_czero(struct emit *e, const struct ir_insn *i);
+void emit_select(struct emit *e, const struct ir_insn *i);
+void emit_refund(struct emit *e, const struct ir_insn *i);
 void emit_minmax(struct emit *e, const struct ir_insn *i);
 void emit_mul(struct emit *e, const struct ir_insn *i);
 void emit_mulh(struct emit *e, const struct ir_insn *i);

@@ -169,6 +169,7 @@ static bool makes_word(const struct folder *f, const struct ir_insn *i)
     case IR_SEXT8: case IR_SEXT16: case IR_SEXT32: case IR_ZEXT16: case IR_SET: return true;
     case IR_LOAD: return i->aux != IR_U32 && i->aux != IR_M64 && !ir_is_fp(f->r, i->dst);
     case IR_MOV: return is_word(f, i->src[0]);
+    case IR_SELECT: return is_word(f, i->src[1]) && is_word(f, i->src[2]);
     case IR_AND: case IR_OR: case IR_XOR: case IR_ANDN: case IR_ORN: case IR_XNOR:
         return is_word(f, i->src[0]) && is_word(f, i->src[1]);
     default:

@@ -47,6 +47,7 @@ static bool wants(const struct ir_region *r, const struct ir_insn *i, unsigned s
     case IR_SHR: case IR_SAR: return s == 0;
     case IR_SHL: return s == 0 && !i->low;
     case IR_SHADD_UW: return s == 1 && !i->low;
+    case IR_SELECT: return s == 0 || !i->low;
     default: return !(carries_upwards(i->op) && (i->low || masks_low(r, i)));
     }
 }

@@ -258,7 +258,8 @@ static void random_region(const struct ir_host *host)
         enum ir_type type = word_op && rnd() % 2 ? IR_I32 : IR_I64;
         if (!ir_host_has(host, op, type, 0))
             continue;
-        ir_ref a = source(temps, nr_temps), b = source(temps, nr_temps), dst;
+        ir_ref a = source(temps, nr_temps), b = source(temps, nr_temps);
+        ir_ref c = source(temps, nr_temps), dst;
         if (op >= IR_SHL && op <= IR_ROR && rnd() % 2)
             b = ir_const(r, (int64_t)(rnd() % 4 ? 8 * (rnd() % 8) : 1 + rnd() % 3));
         if (rnd() % 3 == 0 && nr_temps < 12)
@@ -274,7 +275,9 @@ static void random_region(const struct ir_host *host)
             i->aux = rnd() % 4;
         if (op == IR_SET)
             i->cc = (uint8_t)(rnd() % (IR_GTU + 1));
-        if (op == IR_CZERO)
+        if (op == IR_SELECT)
+            i->src[2] = c;
+        if (op == IR_CZERO || op == IR_SELECT)
             i->cc = rnd() % 2 ? IR_EQ : IR_NE;
         if (ir_is_temp(dst))
             temps[nr_temps++] = dst;
@@ -300,7 +303,9 @@ static void evaluate(uint64_t *x)
         const struct ir_insn *i = &r->insn[n];
         uint64_t a = i->src[0] ? value_of(x, temp, i->src[0]) : 0;
         uint64_t b = i->src[1] ? value_of(x, temp, i->src[1]) : 0;
-        uint64_t v = model(i, a, b);
+        uint64_t c = i->src[2] ? value_of(x, temp, i->src[2]) : 0;
+        bool zero = i->cc == IR_EQ;
+        uint64_t v = i->op == IR_SELECT ? ((a == 0) == zero ? b : c) : model(i, a, b);
         if (ir_is_temp(i->dst))
             temp[i->dst - IR_NR_GLOBALS] = v;
         else if (i->dst)

@@ -392,6 +392,54 @@ static void put_branch(struct program *p)
         put_plain(p);
 }
 
+/* A loop with instructions that every other round, or so, skips: computations, or anything. */
+static void put_if(struct program *p)
+{
+    static const uint32_t op[] = {0x33, 0x3b, 0x33 | 4 << 12, 0x33 | 6 << 12, 0x33 | 7 << 12,
+                                  0x40000033, 0x4000003b, 0x33 | 2 << 12, 0x02000033};
+    unsigned top, skip = 1 + below(5), condition = 5 + below(3);
+
+    put(p, addi(R_LOOP, 0, 3 + (int)below(12)));
+    top = p->n;
+    for (unsigned i = below(3); i; i--)
+        put_plain(p);
+    put(p, enc_i(0x13, 7, condition, R_LOOP, 1 + (int)below(3)));
+    put(p, enc_b(chance(50) ? 0 : chance(50) ? 1 : 6, condition, chance(70) ? 0 : any_reg(), 4 + 4 * (int)skip));
+    for (unsigned i = 0; i < skip; i++) {
+        if (chance(3))
+            put_plain(p);
+        else /* the condition's registers too */
+            put(p, op[below(9)] | (5 + below(5)) << 7 | (5 + below(5)) << 15 | (5 + below(5)) << 20);
+    }
+    for (unsigned i = below(3); i; i--)
+        put_plain(p);
+    put(p, addi(R_LOOP, R_LOOP, -1));
+    put(p, enc_b(1, R_LOOP, 0, span(p->n, top)));
+}
+
+/* A function that calls itself a few times, with its link register on a stack of its own making. */
+static void put_recursion(struct program *p)
+{
+    unsigned ptr = R_PTR0 + below(3), body = below(4);
+
+    put(p, enc_j(0, 4 * (int)(body + 9)));
+    unsigned function = p->n;
+    put(p, enc_s(3, ptr, 1, -1024));
+    put(p, addi(ptr, ptr, 8));
+    for (unsigned i = 0; i < body; i++)
+        put(p, addi(5 + below(5), 5 + below(5), (int)below(100)));
+    put(p, addi(R_LOOP, R_LOOP, -1));
+    put(p, enc_b(5, 0, R_LOOP, 8)); /* bge x0, loop: no more */
+    put(p, enc_j(1, span(p->n, function)));
+    put(p, addi(ptr, ptr, -8));
+    put(p, enc_i(3, 3, 1, ptr, -1024));
+    put(p, enc_i(0x67, 0, 0, 1, 0));
+    put(p, addi(R_LOOP, 0, 1 + (int)below(12)));
+    put(p, enc_i(0x17, 0, R_RESUME, 0, 0));
+    put(p, addi(R_RESUME, R_RESUME, 12));
+    put(p, enc_j(1, span(p->n, function)));
+}
+
 /* jal over a small function that returns, then call it */
 static void put_call(struct program *p)
 {
@@ -620,7 +668,7 @@ static void put_item(struct program *p)
         uint8_t weight;
         void (*fn)(struct program *p);
     } items[] = {
-        {50, put_plain}, {7, put_loop}, {8, put_branch}, {3, put_call}, {2, put_indirect},
+        {50, put_plain}, {7, put_loop}, {8, put_branch}, {4, put_if}, {3, put_call}, {1, put_recursion}, {2, put_indirect},
         {3, put_csr}, {1, put_fp_state}, {1, put_smc}, {1, put_remap}, {6, put_pointer},
         {1, put_device}, {2, put_lrsc}, {1, put_system}, {6, put_frame},
         {4, put_computing}, {3, put_stream}, {8, put_vector},

@@ -115,6 +115,13 @@ static inline bool vec_not_mask(const struct vec *c, unsigned reg)
     return c->all || reg != 0;
 }
 
+/* A register is a source of elements of one size only (V 5.2), and a mask's are bits. Carries, comparisons,
+ * reductions and stores read v0 all the same: reserved, and QEMU does it. */
+static inline bool vec_source_ok(const struct vec *c, unsigned reg, int emul)
+{
+    return vec_aligned(reg, emul) && (c->all || reg != 0);
+}
+
 /* dst and a source of another element size: apart, or the source in the highest part of a larger dst, or
  * dst in the lowest part of a larger source. */
 bool vec_overlap_ok(unsigned dst, int dst_emul, unsigned src, int src_emul);
@@ -142,9 +149,10 @@ static inline bool vec_can_narrow(const struct vec *c, enum vec_form form)
     const struct rv_insn *i = c->i;
 
     return vec_can_widen(c) && vec_not_mask(c, i->rd) && vec_aligned(i->rd, c->lmul) &&
-           vec_aligned(i->rs2, c->lmul + 1) &&
+           vec_source_ok(c, i->rs2, c->lmul + 1) &&
            (i->rd == i->rs2 || vec_overlap_ok(i->rd, c->lmul, i->rs2, c->lmul + 1)) &&
-           (form != VEC_VV || vec_aligned(i->rs1, c->lmul));
+           (form != VEC_VV || (vec_source_ok(c, i->rs1, c->lmul) &&
+                               vec_apart(i->rs1, vec_regs(c->lmul), i->rs2, vec_regs(c->lmul + 1))));
 }
 
 /* vs1's group, or `buf` filled with vl times rs1 or the immediate. */

@@ -84,7 +84,7 @@ static enum rv_exec fixed(struct rv_hart *h, const struct rv_insn *i, enum vec_f
     struct vec c;
 
     if (!vec_begin(&c, h, i) || !vec_not_mask(&c, i->rd) || !vec_aligned(i->rd, c.lmul) ||
-        !vec_aligned(i->rs2, c.lmul) || (form == VEC_VV && !vec_aligned(i->rs1, c.lmul)))
+        !vec_source_ok(&c, i->rs2, c.lmul) || (form == VEC_VV && !vec_source_ok(&c, i->rs1, c.lmul)))
         return rv_illegal(h, i);
     return finish(&c, form, kernels);
 }

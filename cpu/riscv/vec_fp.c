@@ -59,8 +59,8 @@ static const void *fp_operand(const struct vec *c, bool vector, union vec_buf *b
 
 static bool same_size(const struct vec *c, bool vector)
 {
-    return vec_not_mask(c, c->i->rd) && vec_aligned(c->i->rd, c->lmul) && vec_aligned(c->i->rs2, c->lmul) &&
-           (!vector || vec_aligned(c->i->rs1, c->lmul));
+    return vec_not_mask(c, c->i->rd) && vec_aligned(c->i->rd, c->lmul) && vec_source_ok(c, c->i->rs2, c->lmul) &&
+           (!vector || vec_source_ok(c, c->i->rs1, c->lmul));
 }
 
 static enum rv_exec compute(const struct vec *c, bool vector, fp_kernel kernel, unsigned out_size)
@@ -93,7 +93,13 @@ static enum rv_exec unary(struct rv_hart *h, const struct rv_insn *i, struct fp_
 
 static bool narrow_source(const struct vec *c, unsigned reg)
 {
-    return vec_aligned(reg, c->lmul) && vec_overlap_ok(c->i->rd, c->lmul + 1, reg, c->lmul);
+    return vec_source_ok(c, reg, c->lmul) && vec_overlap_ok(c->i->rd, c->lmul + 1, reg, c->lmul);
+}
+
+/* As above, and none of the elements of twice the size in group wide. */
+static bool narrow_source_beside(const struct vec *c, unsigned reg, unsigned wide)
+{
+    return narrow_source(c, reg) && vec_apart(reg, vec_regs(c->lmul), wide, vec_regs(c->lmul + 1));
 }
 
 static bool wide_destination(const struct vec *c)
@@ -101,15 +107,30 @@ static bool wide_destination(const struct vec *c)
     return vec_can_widen(c) && vec_not_mask(c, c->i->rd) && vec_aligned(c->i->rd, c->lmul + 1);
 }
 
-/* vd of 64 bits, the sources of 32; but vs2 of 64 if wide_a. */
-static enum rv_exec widening(struct rv_hart *h, const struct rv_insn *i, bool vector, bool wide_a,
+/* Which operands besides vd are as wide. */
+enum wide { WIDE_NONE, WIDE_A /* vs2 */, WIDE_D /* vd is a source */ };
+
+static bool wide_sources(const struct vec *c, bool vector, enum wide wide)
+{
+    const struct rv_insn *i = c->i;
+
+    switch (wide) {
+    case WIDE_A:
+        return vec_source_ok(c, i->rs2, c->lmul + 1) && (!vector || narrow_source_beside(c, i->rs1, i->rs2));
+    case WIDE_D:
+        return narrow_source_beside(c, i->rs2, i->rd) && (!vector || narrow_source_beside(c, i->rs1, i->rd));
+    default: return narrow_source(c, i->rs2) && (!vector || narrow_source(c, i->rs1));
+    }
+}
+
+/* vd of 64 bits, the sources of 32. */
+static enum rv_exec widening(struct rv_hart *h, const struct rv_insn *i, bool vector, enum wide wide,
                              fp_kernel kernel)
 {
     struct vec c;
 
     if (!fp_begin(&c, h, i) || c.sew != VEC_32 || !fp_size_ok(h, VEC_64) || !wide_destination(&c) ||
-        !(wide_a ? vec_aligned(i->rs2, c.lmul + 1) : narrow_source(&c, i->rs2)) ||
-        (vector && !narrow_source(&c, i->rs1)))
+        !wide_sources(&c, vector, wide))
         return rv_illegal(h, i);
     return compute(&c, vector, kernel, VEC_64);
 }
@@ -245,21 +266,21 @@ WIDE(k_wmacc, uint32_t, sf64_fma(A64, B64, D, rm, flags))
 WIDE(k_wnmacc, uint32_t, sf64_fma(A64 ^ SIGN64, B64, D ^ SIGN64, rm, flags))
 WIDE(k_wmsac, uint32_t, sf64_fma(A64, B64, D ^ SIGN64, rm, flags))
 WIDE(k_wnmsac, uint32_t, sf64_fma(A64 ^ SIGN64, B64, D, rm, flags))
-#define EXEC_WIDE(_op, _kernel)                                                                    \
-    EXEC(_op##_vv, widening(h, i, true, false, _kernel))                                           \
-    EXEC(_op##_vf, widening(h, i, false, false, _kernel))
+#define EXEC_WIDE(_op, _wide, _kernel)                                                             \
+    EXEC(_op##_vv, widening(h, i, true, _wide, _kernel))                                           \
+    EXEC(_op##_vf, widening(h, i, false, _wide, _kernel))
 #define EXEC_WIDE_A(_op, _kernel)                                                                  \
-    EXEC(_op##_wv, widening(h, i, true, true, _kernel))                                            \
-    EXEC(_op##_wf, widening(h, i, false, true, _kernel))
-EXEC_WIDE(vfwadd, k_wadd)
-EXEC_WIDE(vfwsub, k_wsub)
+    EXEC(_op##_wv, widening(h, i, true, WIDE_A, _kernel))                                          \
+    EXEC(_op##_wf, widening(h, i, false, WIDE_A, _kernel))
+EXEC_WIDE(vfwadd, WIDE_NONE, k_wadd)
+EXEC_WIDE(vfwsub, WIDE_NONE, k_wsub)
 EXEC_WIDE_A(vfwadd, k_wadd_w)
 EXEC_WIDE_A(vfwsub, k_wsub_w)
-EXEC_WIDE(vfwmul, k_wmul)
-EXEC_WIDE(vfwmacc, k_wmacc)
-EXEC_WIDE(vfwnmacc, k_wnmacc)
-EXEC_WIDE(vfwmsac, k_wmsac)
-EXEC_WIDE(vfwnmsac, k_wnmsac)
+EXEC_WIDE(vfwmul, WIDE_NONE, k_wmul)
+EXEC_WIDE(vfwmacc, WIDE_D, k_wmacc)
+EXEC_WIDE(vfwnmacc, WIDE_D, k_wnmacc)
+EXEC_WIDE(vfwmsac, WIDE_D, k_wmsac)
+EXEC_WIDE(vfwnmsac, WIDE_D, k_wnmsac)
 
 /* --- conversions --- */
 

@@ -9,8 +9,8 @@
 /* vd, vs2 and vs1 of one size. */
 static bool same_size(const struct vec *c, enum vec_form form)
 {
-    return vec_not_mask(c, c->i->rd) && vec_aligned(c->i->rd, c->lmul) && vec_aligned(c->i->rs2, c->lmul) &&
-           (form != VEC_VV || vec_aligned(c->i->rs1, c->lmul));
+    return vec_not_mask(c, c->i->rd) && vec_aligned(c->i->rd, c->lmul) && vec_source_ok(c, c->i->rs2, c->lmul) &&
+           (form != VEC_VV || vec_source_ok(c, c->i->rs1, c->lmul));
 }
 
 static enum rv_exec single(struct rv_hart *h, const struct rv_insn *i, enum vec_form form,
@@ -40,7 +40,13 @@ static enum rv_exec high_half(struct rv_hart *h, const struct rv_insn *i, enum v
 /* A source of the size of vd's elements / 2 in group reg. */
 static bool narrow_source(const struct vec *c, unsigned reg)
 {
-    return vec_aligned(reg, c->lmul) && vec_overlap_ok(c->i->rd, c->lmul + 1, reg, c->lmul);
+    return vec_source_ok(c, reg, c->lmul) && vec_overlap_ok(c->i->rd, c->lmul + 1, reg, c->lmul);
+}
+
+/* As above, and none of the elements of twice the size in group wide. */
+static bool narrow_source_beside(const struct vec *c, unsigned reg, unsigned wide)
+{
+    return narrow_source(c, reg) && vec_apart(reg, vec_regs(c->lmul), wide, vec_regs(c->lmul + 1));
 }
 
 static bool wide_destination(const struct vec *c)
@@ -48,16 +54,30 @@ static bool wide_destination(const struct vec *c)
     return vec_can_widen(c) && vec_not_mask(c, c->i->rd) && vec_aligned(c->i->rd, c->lmul + 1);
 }
 
-/* vd twice as wide; vs2 too if wide_a. */
-static enum rv_exec widening(struct rv_hart *h, const struct rv_insn *i, enum vec_form form, bool wide_a,
+/* Which operands besides vd are as wide. */
+enum wide { WIDE_NONE, WIDE_A /* vs2 */, WIDE_D /* vd is a source */ };
+
+static bool wide_sources(const struct vec *c, enum vec_form form, enum wide wide)
+{
+    const struct rv_insn *i = c->i;
+
+    switch (wide) {
+    case WIDE_A:
+        return vec_source_ok(c, i->rs2, c->lmul + 1) &&
+               (form != VEC_VV || narrow_source_beside(c, i->rs1, i->rs2));
+    case WIDE_D:
+        return narrow_source_beside(c, i->rs2, i->rd) && (form != VEC_VV || narrow_source_beside(c, i->rs1, i->rd));
+    default: return narrow_source(c, i->rs2) && (form != VEC_VV || narrow_source(c, i->rs1));
+    }
+}
+
+static enum rv_exec widening(struct rv_hart *h, const struct rv_insn *i, enum vec_form form, enum wide wide,
                              const vec_kernel kernels[VEC_SIZES])
 {
     union vec_buf out, operand;
     struct vec c;
 
-    if (!vec_begin(&c, h, i) || !wide_destination(&c) ||
-        !(wide_a ? vec_aligned(i->rs2, c.lmul + 1) : narrow_source(&c, i->rs2)) ||
-        (form == VEC_VV && !narrow_source(&c, i->rs1)))
+    if (!vec_begin(&c, h, i) || !wide_destination(&c) || !wide_sources(&c, form, wide))
         return rv_illegal(h, i);
     kernels[c.sew](&out, vec_reg(h, i->rs2), vec_operand(&c, form, c.sew, &operand), vec_reg(h, i->rd), c.vl);
     vec_merge(&c, i->rd, &out, c.sew + 1);
@@ -278,23 +298,23 @@ WIDE(k_wmacc, KERNEL_D, s, s, WMACC)
 WIDE(k_wmaccsu, KERNEL_D, u, s, WMACC)
 WIDE(k_wmaccus, KERNEL_D, s, u, WMACC)
 #define EXEC_WV_WX(_op, _kernels)                                                                  \
-    EXEC(_op##_wv, widening(h, i, VEC_VV, true, _kernels))                                         \
-    EXEC(_op##_wx, widening(h, i, VEC_VX, true, _kernels))
-EXEC_VV_VX(vwaddu, widening, false, k_waddu)
-EXEC_VV_VX(vwadd, widening, false, k_wadd)
-EXEC_VV_VX(vwsubu, widening, false, k_wsubu)
-EXEC_VV_VX(vwsub, widening, false, k_wsub)
+    EXEC(_op##_wv, widening(h, i, VEC_VV, WIDE_A, _kernels))                                         \
+    EXEC(_op##_wx, widening(h, i, VEC_VX, WIDE_A, _kernels))
+EXEC_VV_VX(vwaddu, widening, WIDE_NONE, k_waddu)
+EXEC_VV_VX(vwadd, widening, WIDE_NONE, k_wadd)
+EXEC_VV_VX(vwsubu, widening, WIDE_NONE, k_wsubu)
+EXEC_VV_VX(vwsub, widening, WIDE_NONE, k_wsub)
 EXEC_WV_WX(vwaddu, k_waddu_w)
 EXEC_WV_WX(vwadd, k_wadd_w)
 EXEC_WV_WX(vwsubu, k_wsubu_w)
 EXEC_WV_WX(vwsub, k_wsub_w)
-EXEC_VV_VX(vwmulu, widening, false, k_wmulu)
-EXEC_VV_VX(vwmul, widening, false, k_wmul)
-EXEC_VV_VX(vwmulsu, widening, false, k_wmulsu)
-EXEC_VV_VX(vwmaccu, widening, false, k_wmaccu)
-EXEC_VV_VX(vwmacc, widening, false, k_wmacc)
-EXEC_VV_VX(vwmaccsu, widening, false, k_wmaccsu)
-EXEC_VX(vwmaccus, widening, false, k_wmaccus)
+EXEC_VV_VX(vwmulu, widening, WIDE_NONE, k_wmulu)
+EXEC_VV_VX(vwmul, widening, WIDE_NONE, k_wmul)
+EXEC_VV_VX(vwmulsu, widening, WIDE_NONE, k_wmulsu)
+EXEC_VV_VX(vwmaccu, widening, WIDE_D, k_wmaccu)
+EXEC_VV_VX(vwmacc, widening, WIDE_D, k_wmacc)
+EXEC_VV_VX(vwmaccsu, widening, WIDE_D, k_wmaccsu)
+EXEC_VX(vwmaccus, widening, WIDE_D, k_wmaccus)
 
 #define NSR(BITS) a >> (b & (BITS - 1))
 NARROW(k_nsrl, u, NSR)
@@ -325,12 +345,18 @@ EXEC_VX_VI(vmsgt, compare, t_gt)
 
 /* --- carries: v0 is an operand, not a mask --- */
 
+static bool same_size_any(const struct vec *c, enum vec_form form)
+{
+    return vec_not_mask(c, c->i->rd) && vec_aligned(c->i->rd, c->lmul) && vec_aligned(c->i->rs2, c->lmul) &&
+           (form != VEC_VV || vec_aligned(c->i->rs1, c->lmul));
+}
+
 static enum rv_exec with_carry(struct rv_hart *h, const struct rv_insn *i, enum vec_form form, bool subtract)
 {
     union vec_buf out, operand;
     struct vec c;
 
-    if (!vec_begin(&c, h, i) || !same_size(&c, form))
+    if (!vec_begin(&c, h, i) || !same_size_any(&c, form))
         return rv_illegal(h, i);
     const vec_kernel *kernels = subtract ? k_sub : k_add;
     kernels[c.sew](&out, vec_reg(h, i->rs2), vec_operand(&c, form, c.sew, &operand), NULL, c.vl);
@@ -384,7 +410,7 @@ static enum rv_exec extend(struct rv_hart *h, const struct rv_insn *i, unsigned 
     struct vec c;
 
     if (!vec_begin(&c, h, i) || c.sew < shift || !vec_emul_ok(c.lmul - (int)shift) || !vec_not_mask(&c, i->rd) ||
-        !vec_aligned(i->rd, c.lmul) || !vec_aligned(i->rs2, c.lmul - (int)shift) ||
+        !vec_aligned(i->rd, c.lmul) || !vec_source_ok(&c, i->rs2, c.lmul - (int)shift) ||
         !vec_overlap_ok(i->rd, c.lmul, i->rs2, c.lmul - (int)shift))
         return rv_illegal(h, i);
     const void *src = vec_reg(h, i->rs2);

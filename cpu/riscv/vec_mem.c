@@ -184,15 +184,20 @@ static bool index_overlaps_ok(const struct vec *c, unsigned size, int emul)
     return true;
 }
 
+/* Of a store, vd is a source too. (The other fields of a segment would be as well: reserved, QEMU does it.) */
+static bool index_apart(const struct vec *c, unsigned size, int emul)
+{
+    return size == c->sew || vec_apart(c->i->rd, vec_regs(c->lmul), c->i->rs2, vec_regs(emul));
+}
+
 static bool begin_indexed(struct vec *c, struct rv_hart *h, const struct rv_insn *i, unsigned size, bool store,
                           struct vec_access *a)
 {
     if (!vec_begin(c, h, i))
         return false;
     int emul = (int)size - (int)c->sew + c->lmul;
-    if (!vec_emul_ok(emul) || !vec_aligned(i->rs2, emul) || !fields_ok(i, c->lmul))
-        return false;
-    if (!store && !(vec_not_mask(c, i->rd) && index_overlaps_ok(c, size, emul)))
+    if (!vec_emul_ok(emul) || !vec_source_ok(c, i->rs2, emul) || !fields_ok(i, c->lmul) ||
+        !vec_not_mask(c, i->rd) || !(store ? index_apart(c, size, emul) : index_overlaps_ok(c, size, emul)))
         return false;
     describe(c, a, c->sew, c->lmul, store);
     a->index = vec_reg(h, i->rs2);

@@ -37,7 +37,7 @@ static bool slide_ok(const struct vec *c, bool up)
 {
     const struct rv_insn *i = c->i;
 
-    return vec_not_mask(c, i->rd) && vec_aligned(i->rd, c->lmul) && vec_aligned(i->rs2, c->lmul) &&
+    return vec_not_mask(c, i->rd) && vec_aligned(i->rd, c->lmul) && vec_source_ok(c, i->rs2, c->lmul) &&
            !(up && i->rd == i->rs2);
 }
 
@@ -133,7 +133,8 @@ static enum rv_exec gather_by_vector(struct rv_hart *h, const struct rv_insn *i,
         return rv_illegal(h, i);
     unsigned size = index_16 ? VEC_16 : c.sew;
     int emul = (int)size - (int)c.sew + c.lmul;
-    if (!vec_emul_ok(emul) || !vec_aligned(i->rs1, emul) ||
+    if (!vec_emul_ok(emul) || !vec_source_ok(&c, i->rs1, emul) ||
+        (size != c.sew && !vec_apart(i->rs1, vec_regs(emul), i->rs2, vec_regs(c.lmul))) ||
         !vec_apart(i->rd, vec_regs(c.lmul), i->rs1, vec_regs(emul)))
         return rv_illegal(h, i);
     gather(&c, &out, vec_reg(h, i->rs1), size);
@@ -183,10 +184,9 @@ static enum rv_exec move_registers(struct rv_hart *h, const struct rv_insn *i, u
 {
     struct vec c;
 
-    if ((i->rd | i->rs2) & (nr - 1))
+    if (!vec_begin(&c, h, i) || (i->rd | i->rs2) & (nr - 1))
         return rv_illegal(h, i);
-    vec_begin(&c, h, i);
-    size_t from = (size_t)c.start << (c.sew & 3), bytes = nr * h->vlenb;
+    size_t from = (size_t)c.start << c.sew, bytes = nr * h->vlenb;
     if (from < bytes)
         memmove(vec_reg(h, i->rd) + from, vec_reg(h, i->rs2) + from, bytes - from);
     return vec_end(h);

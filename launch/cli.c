@@ -275,6 +275,11 @@ static enum sim_status apply_trace(struct cli *cli, const char *option, const ch
     return tools_add_trace(cli->config, option, value);
 }
 
+static enum sim_status apply_plugin(struct cli *cli, const char *option, const char *value)
+{
+    return tools_add_plugin(cli->config, option, value);
+}
+
 /* --- devices --- */
 
 static enum sim_status apply_serial(struct cli *cli, const char *option, const char *value)
@@ -437,6 +442,8 @@ static const struct cli_option options[] = {
     {"trace", "WHAT[,FILTER...]", "print what is executed. WHAT: exec, blocks, mem, fetch, or\n"
      "several (exec+mem); filters: hart=0+2-3, priv=usm,\n"
      "addr=LO-HI; file=F (default: stderr); repeat it for more", CALL(apply_trace), RESTORE},
+    {"plugin", "FILE.so[,KEY=VALUE...]", "load a plugin; hot_blocks, cache and insn_mix come with Partita;\n"
+     "repeat it for more", CALL(apply_plugin), RESTORE},
     {"symbols", "FILE[,base=ADDR]", "names of guest addresses: an ELF file, or nm's, System.map's or\n"
      "kallsyms' lines; repeat it for more", CALL(apply_symbols), RESTORE},
 

@@ -31,8 +31,15 @@ static void config_tools_fini(struct config_tools *t)
         sim_free(t->symbols[i].file);
     for (unsigned i = 0; i < t->nr_traces; i++)
         sim_free(t->traces[i]);
+    for (unsigned i = 0; i < t->nr_plugins; i++) {
+        for (unsigned j = 0; j < t->plugins[i].nr_arguments; j++)
+            sim_free(t->plugins[i].argument[j]);
+        sim_free(t->plugins[i].argument);
+        sim_free(t->plugins[i].file);
+    }
     sim_free(t->symbols);
     sim_free(t->traces);
+    sim_free(t->plugins);
 }
 
 void config_fini(struct config *c)
@@ -208,6 +215,18 @@ static void put_tools(const struct config_tools *t, FILE *out)
         fputs("  - ", out);
         put_quoted(out, t->traces[i]);
         fputc('\n', out);
+    }
+    if (t->nr_plugins)
+        fputs("plugins:\n", out);
+    for (unsigned i = 0; i < t->nr_plugins; i++) {
+        put_string(out, "  - ", "file", t->plugins[i].file);
+        if (t->plugins[i].nr_arguments)
+            fputs("    arguments:\n", out);
+        for (unsigned j = 0; j < t->plugins[i].nr_arguments; j++) {
+            fputs("      - ", out);
+            put_quoted(out, t->plugins[i].argument[j]);
+            fputc('\n', out);
+        }
     }
     put_flag(out, "perfmap", t->perf_map);
     put_flag(out, "jitdump", t->jitdump);

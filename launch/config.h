@@ -75,6 +75,12 @@ struct config_tools {
     unsigned nr_symbols;
     char **traces; /* trace_spec.h; checked */
     unsigned nr_traces;
+    struct config_plugin {
+        char *file;
+        char **argument; /* "key=value" */
+        unsigned nr_arguments;
+    } *plugins;
+    unsigned nr_plugins;
 };
 
 struct config {

@@ -1,10 +1,11 @@
-/* Options of the tools -> the machine: symbols, perf map, jitdump, traces. */
+/* Options of the tools -> the machine: symbols, perf map, jitdump, traces, plugins. */
 #include "tools.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "cpu/code_log.h"
+#include "cpu/plugin_host.h"
 #include "keyval.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
@@ -18,6 +19,8 @@ struct tools {
     struct rv_machine *cpus;
     struct symbols *symbols; /* NULL: nobody wants any */
     int rank;                /* -1: the only one */
+    struct partita_plugin **plugin;
+    unsigned nr_plugins;
     unsigned nr_traces;
     struct running_trace {
         struct trace_spec spec;
@@ -69,6 +72,30 @@ enum sim_status tools_add_trace(struct config *c, const char *option, const char
     t->traces = sim_realloc(t->traces, (t->nr_traces + 1) * sizeof t->traces[0]);
     t->traces[t->nr_traces++] = sim_strdup(value);
     return SIM_OK;
+}
+
+static void take_plugin(struct config_tools *t, const char *file, const struct keyvals *kv)
+{
+    struct config_plugin p = {.file = sim_strdup(file), .argument = sim_new_array(char *, kv->nr)};
+
+    for (unsigned i = 0; i < kv->nr; i++)
+        if (!kv->item[i].taken)
+            p.argument[p.nr_arguments++] = sim_asprintf("%s=%s", kv->item[i].key, kv->item[i].value);
+    t->plugins = sim_realloc(t->plugins, (t->nr_plugins + 1) * sizeof t->plugins[0]);
+    t->plugins[t->nr_plugins++] = p;
+}
+
+enum sim_status tools_add_plugin(struct config *c, const char *option, const char *value)
+{
+    struct keyvals kv;
+
+    SIM_TRY(keyvals_parse(option, value, "file", &kv));
+    const char *file = keyvals_take(&kv, "file");
+    enum sim_status status = file && *file ? SIM_OK : option_reject(option, value, "names no file");
+    if (status == SIM_OK)
+        take_plugin(&c->tools, file, &kv);
+    keyvals_fini(&kv);
+    return status;
 }
 
 /* --- traces --- */
@@ -131,17 +158,36 @@ enum sim_status tools_trace(struct tools *t, const char *option, const char *spe
     return SIM_OK;
 }
 
+/* --- plugins --- */
+
+static enum sim_status load_plugins(struct tools *t, const struct config_tools *c)
+{
+    t->plugin = sim_new_array(struct partita_plugin *, c->nr_plugins);
+    for (unsigned i = 0; i < c->nr_plugins; i++) {
+        const struct config_plugin *p = &c->plugins[i];
+        SIM_TRY(rv_plugin_load(t->cpus, p->file, p->nr_arguments, (const char *const *)p->argument, t->symbols,
+                               &t->plugin[t->nr_plugins]));
+        t->nr_plugins++;
+    }
+    return SIM_OK;
+}
+
 void tools_detach(struct tools *t)
 {
-    if (t)
-        end_traces(t);
+    if (!t)
+        return;
+    end_traces(t);
+    while (t->nr_plugins)
+        rv_plugin_unload(t->plugin[--t->nr_plugins]);
+    sim_free(t->plugin);
+    t->plugin = NULL;
 }
 
 /* --- life --- */
 
 static bool names_wanted(const struct config_tools *t)
 {
-    return t->perf_map || t->jitdump || t->nr_symbols || t->nr_traces;
+    return t->perf_map || t->jitdump || t->nr_symbols || t->nr_traces || t->nr_plugins;
 }
 
 static enum sim_status attach(struct tools *t, struct rv_machine *cpus, const struct config *c, unsigned rank)
@@ -155,7 +201,7 @@ static enum sim_status attach(struct tools *t, struct rv_machine *cpus, const st
     SIM_TRY(rv_machine_log_code(cpus, &log));
     for (unsigned i = 0; i < c->tools.nr_traces; i++)
         SIM_TRY(begin_trace(t, "-trace", c->tools.traces[i]));
-    return SIM_OK;
+    return load_plugins(t, &c->tools);
 }
 
 enum sim_status tools_create(struct rv_machine *cpus, const struct config *c, unsigned rank, bool several,

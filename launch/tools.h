@@ -1,4 +1,4 @@
-/* Looking into the guest: symbols, perf maps and dumps (cpu/code_log.h), traces (cpu/trace.h).
+/* Looking into the guest: symbols, perf maps and dumps (cpu/code_log.h), traces (cpu/trace.h), plugins (cpu/plugin_host.h).
  *
  *   tools_prepare (once a process) -> tools_create (each rank, machine composed, nothing runs) -> tools_destroy */
 #ifndef LAUNCH_TOOLS_H
@@ -13,6 +13,8 @@ struct tools;
 enum sim_status tools_add_symbols(struct config *c, const char *option, const char *value) SIM_MUST_CHECK;
 /* What -trace says: trace_spec.h. */
 enum sim_status tools_add_trace(struct config *c, const char *option, const char *value) SIM_MUST_CHECK;
+/* "FILE.so[,key=value...]" of -plugin. */
+enum sim_status tools_add_plugin(struct config *c, const char *option, const char *value) SIM_MUST_CHECK;
 /* Files that all ranks of this process write. */
 enum sim_status tools_prepare(const struct config *c) SIM_MUST_CHECK;
 /* several: this is one rank of more. */

@@ -89,7 +89,7 @@ check_sanitizers() {
     configure_build build-asan -DCMAKE_C_COMPILER=gcc -DPARTITA_SANITIZE=address,undefined &&
     run_ctest build-asan -R '^(unit|isa)\.|^system\.demo$'
   step "thread sanitizer build" configure_build build-tsan -DCMAKE_C_COMPILER=gcc -DPARTITA_SANITIZE=thread &&
-    run_ctest build-tsan -R '^(unit|isa)\.|^system\.machine\.demo_interpreted$' -E lockstep
+    run_ctest build-tsan -R '^(unit|isa)\.|^system\.(machine\.demo_interpreted|tools\.demo_plugins)$' -E lockstep
 }
 
 build_fuzzers() {

@@ -21,6 +21,9 @@ static void look_at(struct rv_hart *h)
     h->watch_hi = 0;
     h->watch_privs = 0;
     for (const struct observer *o = ob ? ob->observers : NULL; o; o = o->next) {
+        /* Code that counts is the same for all harts. */
+        if (o->counts && !h->counters)
+            h->counters = sim_zalloc(OBSERVE_COUNTERS * sizeof h->counters[0]);
         if (!rv_observe_filter_hart(&o->filter, h->vcpu.index))
             continue;
         h->observe |= (uint8_t)((o->ops->block ? RV_OBSERVE_CODE : 0) | (o->ops->access ? RV_OBSERVE_ACCESSES : 0) |
@@ -38,8 +41,6 @@ static void look_at(struct rv_hart *h)
         h->observing = sim_new(struct observe_hart);
     if (h->observing)
         *h->observing = (struct observe_hart){0};
-    if (h->observe && !h->counters)
-        h->counters = sim_zalloc(OBSERVE_COUNTERS * sizeof h->counters[0]);
 }
 
 static void free_actions(struct observe_action *a)
@@ -80,24 +81,28 @@ static void observers_changed(struct rv_machine *m)
     if (m->jit)
         jit_flush(m->jit);
     for (uint32_t n = 0; n < m->nr_harts; n++) {
-        struct rv_hart *h = m->harts[n];
-        if (h->vcpu.remote)
-            continue;
-        look_at(h);
-        rv_tlb_flush_all(h);
+        look_at(m->harts[n]); /* those of other ranks, too: they may come */
+        if (!m->harts[n]->vcpu.remote)
+            rv_tlb_flush_all(m->harts[n]);
     }
     forget_blocks(m->observe);
+}
+
+static struct rv_observe *observe_of(struct rv_machine *m)
+{
+    if (!m->observe) {
+        m->observe = sim_new(struct rv_observe);
+        m->observe->machine = m;
+        sim_mutex_init(&m->observe->lock, SIM_RANK_LEAF);
+    }
+    return m->observe;
 }
 
 void rv_observe_start(struct rv_machine *m, struct observer *o)
 {
     struct observer **end;
 
-    if (!m->observe) {
-        m->observe = sim_new(struct rv_observe);
-        m->observe->machine = m;
-        sim_mutex_init(&m->observe->lock, SIM_RANK_LEAF);
-    }
+    (void)observe_of(m);
     for (end = &m->observe->observers; *end; end = &(*end)->next)
         ;
     o->next = NULL;
@@ -239,6 +244,22 @@ const struct observed_block *rv_observe_block(struct rv_hart *h, gva_t va, gpa_t
 
 /* --- actions --- */
 
+/* Other threads read counters while they are written. */
+static void count(struct rv_hart *h, uint32_t counter, int32_t n)
+{
+    uint64_t *c = &h->counters[counter];
+
+    __atomic_store_n(c, *c + (uint64_t)(int64_t)n, __ATOMIC_RELAXED);
+}
+
+/* A counter behind a filter. */
+static void count_call(struct observer *o, struct rv_hart *h, const struct observed_insn *i, void *udata)
+{
+    (void)o;
+    (void)i;
+    count(h, (uint32_t)(uintptr_t)udata, (int32_t)((uintptr_t)udata >> 32));
+}
+
 static void append(struct observe_action **list, struct observe_action action)
 {
     struct observe_action *a = sim_new(struct observe_action);
@@ -256,11 +277,18 @@ void rv_observe_add_call(struct observe_action **list, struct observer *o, obser
 
 void rv_observe_add_count(struct observe_action **list, struct observer *o, uint32_t counter, int32_t n)
 {
-    append(list, (struct observe_action){.observer = o, .counter = counter, .n = n});
+    const struct rv_observe_filter *f = &o->filter;
+
+    if (!f->harts && f->privs == RV_OBSERVE_ALL_PRIVS && f->lo == 0 && f->hi == UINT64_MAX)
+        append(list, (struct observe_action){.observer = o, .counter = counter, .n = n});
+    else
+        rv_observe_add_call(list, o, count_call, (void *)((uintptr_t)(uint32_t)n << 32 | counter));
 }
 
-uint32_t rv_observe_new_counter(struct rv_observe *ob, bool locked)
+uint32_t rv_observe_new_counter(struct rv_machine *m, bool locked)
 {
+    struct rv_observe *ob = observe_of(m);
+
     if (!locked)
         sim_mutex_lock(&ob->lock);
     uint32_t counter = ob->nr_counters < OBSERVE_COUNTERS ? ob->nr_counters++ : UINT32_MAX;
@@ -269,21 +297,13 @@ uint32_t rv_observe_new_counter(struct rv_observe *ob, bool locked)
     return counter;
 }
 
-/* Other threads read counters while they are written. */
-static void count(struct rv_hart *h, const struct observe_action *a)
-{
-    uint64_t *c = &h->counters[a->counter];
-
-    __atomic_store_n(c, *c + (uint64_t)(int64_t)a->n, __ATOMIC_RELAXED);
-}
-
 static void fire(struct rv_hart *h, const struct observed_insn *i, const struct observe_action *a, bool counters)
 {
     for (; a; a = a->next) {
-        if (a->fn)
+        if (!a->fn && counters)
+            count(h, a->counter, a->n);
+        else if (a->fn && sees(a->observer, h, h->pc, h->pc))
             a->fn(a->observer, h, i, a->udata);
-        else if (counters)
-            count(h, a);
     }
 }
 

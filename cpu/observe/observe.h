@@ -30,10 +30,11 @@ struct observer;
 struct observed_block;
 
 struct observed_insn;
-/* Called before the instruction executes; pc and x registers of the hart are exact. */
+/* Called before the instruction executes, where the observer's filter lets it through; pc and x registers of the
+ * hart are exact. */
 typedef void (*observe_fn)(struct observer *o, struct rv_hart *h, const struct observed_insn *i, void *udata);
 
-/* What happens when control reaches an instruction. fn NULL: counter `counter` += n. */
+/* What happens when control reaches an instruction. fn NULL: counter `counter` += n, whoever executes it. */
 struct observe_action {
     struct observe_action *next; /* in the order they were added */
     struct observer *observer;
@@ -81,6 +82,7 @@ struct observer_ops {
 struct observer {
     const struct observer_ops *ops;
     struct rv_observe_filter filter;
+    bool counts; /* uses counters */
     struct observer *next;
 };
 
@@ -134,8 +136,9 @@ void rv_observe_call(struct rv_hart *h, const struct observed_insn *i);
 /* Within ops->block only. */
 void rv_observe_add_call(struct observe_action **list, struct observer *o, observe_fn fn, void *udata);
 void rv_observe_add_count(struct observe_action **list, struct observer *o, uint32_t counter, int32_t n);
-/* A new counter, 0 for every hart; UINT32_MAX: there are no more. Takes the lock unless `locked`. */
-uint32_t rv_observe_new_counter(struct rv_observe *ob, bool locked);
+/* A new counter, 0 for every hart; UINT32_MAX: there are no more. Takes the lock unless `locked`. Its users are
+ * observers that have `counts`. */
+uint32_t rv_observe_new_counter(struct rv_machine *m, bool locked);
 
 /* The interpreter with observation (interp.c hands over when hart.observe is set). */
 enum rv_exec rv_observe_step(struct rv_hart *h);

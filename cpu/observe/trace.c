@@ -53,13 +53,6 @@ static int put_insn(char *line, int len, const struct rv_insn *i, gva_t pc)
 
 /* --- instructions --- */
 
-static bool passes(const struct rv_trace *t, const struct rv_hart *h)
-{
-    const struct rv_observe_filter *f = &t->config.filter;
-
-    return f->lo <= h->pc && h->pc <= f->hi && (f->privs >> h->priv & 1) && rv_observe_filter_hart(f, h->vcpu.index);
-}
-
 static void put_exec(const struct rv_trace *t, const struct rv_hart *h, const struct observed_insn *i)
 {
     char line[LINE];
@@ -84,8 +77,6 @@ static void on_insn(struct observer *o, struct rv_hart *h, const struct observed
     const struct rv_trace *t = SIM_CONTAINER_OF(o, struct rv_trace, observer);
 
     (void)udata;
-    if (!passes(t, h))
-        return;
     if (t->config.what & RV_TRACE_EXEC)
         put_exec(t, h, i);
     if (t->config.what & RV_TRACE_FETCH)

@@ -95,4 +95,72 @@ case_demo_trace_switched() {
   ! grep -q ' h1 ' "$work/trace.1" || fail "hart 1 is traced"
 }
 
+plugins=${BUILD_DIR:-$top/build}/plugins
+
+# Totals are what executed, on both engines, whatever their blocks look like.
+case_plugins() {
+  build_guest tools
+  for engine in jit interp; do
+    partita_run 0 -kernel "$work/tools.elf" -bios none -accel $engine -plugin "$plugins/hot_blocks.so,top=3" \
+      -plugin "$plugins/insn_mix.so,priv=u" -plugin "$plugins/cache.so,l1d=4k:1:32,l2=off"
+    err_has '^partita: hot_blocks.so: 1[0-9] blocks, 200622[78] instructions$'
+    err_has '^partita: hot_blocks.so:  99.6[0-9] % +999[0-9]+ +2  0000000080000050  count_down\+0x6$'
+    err_has '^partita: insn_mix.so: 5005 instructions of 9 kinds$'
+    err_has '^partita: insn_mix.so: +0.02 % +1  ecall$'
+    err_has '^partita: cache.so: l1d +4 KiB, +1 ways, lines of +32: +2001 accesses, +1 misses'
+    err_has '^partita: cache.so: +1 +0  0000000080000064  in_user'
+  done
+}
+
+# Every part of the interface, by a plugin of the test's own.
+case_plugin_interface() {
+  need cc
+  build_guest tools
+  cc -std=gnu11 -Wall -Werror -shared -fPIC -I "$top/cpu/include" "$here/guest/plugin_all.c" -o "$work/all.so" || fail "cc"
+  for engine in jit interp; do
+    partita_run 0 -kernel "$work/tools.elf" -bios none -accel $engine -smp 2 -plugin "$work/all.so,word=a,,b,on"
+    err_has '^partita: all.so: arguments word=a,b on=on$'
+    err_has '^partita: all.so: vcpus 2, began 2, ended 2$'
+    err_has '^partita: all.so: calls agree with counters, block entries too$'
+    err_has '^partita: all.so: U mode: 1001 loads and amos, 1000 stores of 8 bytes, 1 ecall with a value of 0x0 in t1$'
+    err_has '^partita: all.so: the finisher got 0x5555 from on_trap\+0xa$'
+    err_has '^partita: all.so: read back what was stored, and nothing from nowhere$'
+  done
+}
+
+case_plugin_errors() {
+  need cc
+  build_guest tools
+  local run=(-kernel "$work/tools.elf" -bios none)
+  partita_run 2 "${run[@]}" -plugin "$work/nowhere.so"
+  one_message "-plugin '.*nowhere.so': cannot be loaded: .*No such file"
+  partita_run 2 "${run[@]}" -plugin "$work/tools.elf"
+  one_message "-plugin '.*tools.elf': cannot be loaded: "
+  echo 'int nothing;' | cc -shared -fPIC -x c - -o "$work/no.so" || fail "cc"
+  partita_run 2 "${run[@]}" -plugin "$work/no.so"
+  one_message "-plugin '.*no.so': is no plugin: it does not define partita_plugin_abi"
+  echo 'unsigned partita_plugin_abi = 999; int partita_plugin_install(void) { return 0; }' |
+    cc -shared -fPIC -x c - -o "$work/new.so" || fail "cc"
+  partita_run 2 "${run[@]}" -plugin "$work/new.so"
+  one_message "-plugin '.*new.so': was compiled for version 999 of the plugin interface; this is version 1"
+  partita_run 2 "${run[@]}" -plugin "$plugins/cache.so,l1d=3k:5:64"
+  err_has "^partita: cache.so: 'l1d=3k:5:64' is not understood"
+  err_has "-plugin '.*cache.so': refuses to run"
+}
+
+# Several harts at once (under ThreadSanitizer: tests/check.sh san).
+case_demo_plugins() {
+  partita_run 0 --demo -smp 3 --threads 3 -plugin "$plugins/hot_blocks.so" -plugin "$plugins/cache.so" \
+    -plugin "$plugins/insn_mix.so" -trace "exec+mem,priv=s,addr=0x80201000-0x802010ff,file=$work/trace"
+  out_has '78,498 primes below 1,000,000: right'
+  err_has '^partita: hot_blocks.so: [0-9]+ blocks, [0-9]{6,} instructions'
+}
+
+# The same, translated, over ranks: each has plugins of its own.
+case_demo_plugin_ranks() {
+  ranks='--ranks 2' partita_run 0 --demo -smp 4 -plugin "$plugins/hot_blocks.so,top=1" -plugin "$plugins/cache.so,top=1"
+  out_has '78,498 primes below 1,000,000: right'
+  [ "$(grep -c 'hot_blocks.so: .* blocks, ' "$work/err")" = 2 ] || fail "not one report for each rank"
+}
+
 main "$@"

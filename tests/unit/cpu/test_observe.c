@@ -56,7 +56,7 @@ static void on_block(struct observer *o, struct rv_hart *h, struct observed_bloc
 
     t->blocks_made++;
     if (t->counts && t->counter == UINT32_MAX)
-        t->counter = rv_observe_new_counter(h->machine->observe, true);
+        t->counter = rv_observe_new_counter(h->machine, true);
     if (t->calls)
         rv_observe_add_call(&b->entered, o, on_entry, NULL);
     for (unsigned n = 0; n < b->nr; n++) {
@@ -95,6 +95,7 @@ static void tell(struct told *t, const struct observer_ops *ops)
 {
     *t = (struct told){.observer = {.ops = ops, .filter = rv_observe_filter_all()}, .counter = UINT32_MAX,
                        .counts = true, .calls = true};
+    t->observer.counts = ops->block != NULL;
 }
 
 static void start_rig(struct rig *r, bool jit)

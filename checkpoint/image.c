@@ -1,7 +1,8 @@
 /* Opening an image and reading its blocks.
  *
  *   chain: image -> parent -> ... each with its parts' indexes (struct file)
- *   spaces: for each name the extents of all files, where newer ones hide older ones (fill_gaps) */
+ *   spaces: for each name the extents of all files, where newer ones hide older ones (fill_gaps); parts of
+ *   one image have no block in common */
 #include "checkpoint/image.h"
 
 #include <errno.h>
@@ -291,23 +292,48 @@ static struct ckpt_extent from_file(const struct format_extent *e, uint32_t file
     return (struct ckpt_extent){e->block, e->nr, zero ? CKPT_ZERO : file, e->chunk, e->slot};
 }
 
-/* Adds what a file has of a space below what is known already. */
-static void add_below(struct ckpt_space *s, const struct file *f, uint32_t file,
-                      const struct format_space *fs)
+static uint64_t blocks_of(const struct list *l)
 {
-    const struct list upper = {(struct ckpt_extent *)s->extent, s->nr_extents, 0};
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < l->nr; i++)
+        n += l->e[i].nr;
+    return n;
+}
+
+/* Puts what `lower` has of gaps in *upper there, and frees it. */
+static void fill_gaps(struct list *upper, struct list *lower)
+{
     struct list out = {0};
     size_t i = 0;
 
+    for (size_t k = 0; k < lower->nr; k++)
+        fill_gap(&out, upper, &i, &lower->e[k]);
+    while (i < upper->nr)
+        emit(&out, &upper->e[i++]);
+    sim_free(upper->e);
+    sim_free(lower->e);
+    *upper = out;
+}
+
+static struct list extents_of(const struct file *f, uint32_t file, const struct format_space *fs)
+{
+    struct list l = {0};
+
     for (uint32_t k = 0; k < fs->nr_extents; k++) {
         struct ckpt_extent e = from_file(&f->index.extent[fs->first_extent + k], file);
-        fill_gap(&out, &upper, &i, &e);
+        emit(&l, &e);
     }
-    while (i < upper.nr)
-        emit(&out, &upper.e[i++]);
-    sim_free((void *)s->extent);
-    s->extent = out.e;
-    s->nr_extents = out.nr;
+    return l;
+}
+
+/* Joins a part with others of its image; false: both have the same block. */
+static bool join(struct list *parts, struct list *part)
+{
+    uint64_t want = blocks_of(parts) + blocks_of(part);
+
+    fill_gaps(parts, part);
+    return blocks_of(parts) == want;
 }
 
 static struct ckpt_space *get_space(struct ckpt_image *image, const char *name)
@@ -321,19 +347,63 @@ static struct ckpt_space *get_space(struct ckpt_image *image, const char *name)
     return s;
 }
 
-/* Files are in order, newest image first. */
-static void join_spaces(struct ckpt_image *image)
+static const struct format_space *space_of(const struct file *f, const char *name)
 {
-    for (uint32_t i = 0; i < image->nr_files; i++) {
-        const struct file *f = &image->file[i];
-        for (uint32_t k = 0; k < f->index.header->nr_spaces; k++) {
-            const struct format_space *fs = &f->index.space[k];
-            struct ckpt_space *s = get_space(image, fs->name);
-            if (fs->nr_blocks > s->nr_blocks)
-                s->nr_blocks = fs->nr_blocks;
-            add_below(s, f, i, fs);
+    for (uint32_t k = 0; k < f->index.header->nr_spaces; k++)
+        if (strcmp(f->index.space[k].name, name) == 0)
+            return &f->index.space[k];
+    return NULL;
+}
+
+/* All parts of one image of the chain: files [from, to). */
+static enum sim_status join_parts(const struct ckpt_image *image, const char *name, uint32_t from, uint32_t to,
+                                  struct list *out)
+{
+    for (uint32_t i = from; i < to; i++) {
+        const struct format_space *fs = space_of(&image->file[i], name);
+        if (!fs)
+            continue;
+        struct list part = extents_of(&image->file[i], i, fs);
+        if (!join(out, &part)) {
+            sim_error("image file '%s': it has blocks of '%s' that another part has too", image->file[i].data_path,
+                      name);
+            return SIM_ERR_FORMAT;
         }
     }
+    return SIM_OK;
+}
+
+/* Files are in order, newest image first: what an older one has lies below. */
+static enum sim_status join_space(const struct ckpt_image *image, struct ckpt_space *s)
+{
+    struct list all = {0}, level = {0};
+    enum sim_status status = SIM_OK;
+
+    for (uint32_t from = 0, to; from < image->nr_files && status == SIM_OK; from = to) {
+        for (to = from; to < image->nr_files && image->file[to].depth == image->file[from].depth;)
+            to++;
+        status = join_parts(image, s->name, from, to, &level);
+        fill_gaps(&all, &level);
+        level = (struct list){0};
+    }
+    s->extent = all.e;
+    s->nr_extents = all.nr;
+    return status;
+}
+
+static enum sim_status join_spaces(struct ckpt_image *image)
+{
+    for (uint32_t i = 0; i < image->nr_files; i++) {
+        const struct index *index = &image->file[i].index;
+        for (uint32_t k = 0; k < index->header->nr_spaces; k++) {
+            struct ckpt_space *s = get_space(image, index->space[k].name);
+            if (index->space[k].nr_blocks > s->nr_blocks)
+                s->nr_blocks = index->space[k].nr_blocks;
+        }
+    }
+    for (unsigned i = 0; i < image->nr_spaces; i++)
+        SIM_TRY(join_space(image, &image->space[i]));
+    return SIM_OK;
 }
 
 const struct ckpt_space *ckpt_image_space(const struct ckpt_image *image, unsigned i)
@@ -372,11 +442,12 @@ enum sim_status ckpt_image_open(const char *path, struct ckpt_image **out)
 
     if (status == SIM_OK)
         status = open_chain(image);
+    if (status == SIM_OK)
+        status = join_spaces(image);
     if (status != SIM_OK) {
         ckpt_image_close(image);
         return status;
     }
-    join_spaces(image);
     *out = image;
     return SIM_OK;
 }

@@ -5,12 +5,14 @@
  *        and drives begin, write permissions go -> executors go on
  *     -> checkpoint thread: blocks -> compressors -> index, manifest -> done()
  *
- * The pause does not depend on the size of memory. One image at a time. */
+ * On several ranks this is the leader's side, on rank 0; each of the others does the same with its share when it is told to
+ * (checkpoint_follow.h, ranks_image.h). The pause does not depend on the size of memory. One image at a time. */
 #ifndef LAUNCH_CHECKPOINT_H
 #define LAUNCH_CHECKPOINT_H
 
 #include "checkpoint/image.h"
 #include "machine.h"
+#include "ranks.h"
 
 struct checkpointer;
 
@@ -19,10 +21,13 @@ struct checkpointer_ops {
     /* Waits until all of the machine is there (a restored one may still be loading); or says why that cannot be.
      * Checkpoint thread. */
     enum sim_status (*ready)(void *opaque);
-    /* The executors stand between two turns (nests), or go on. I/O thread or checkpoint thread. */
-    void (*pause)(void *opaque);
-    void (*resume)(void *opaque);
-    /* The vCPU of the last turn of the first executor. Paused. */
+    /* The executors, of all ranks, stand between two turns (nests); thaw follows in either case. I/O thread. */
+    enum sim_status (*freeze)(void *opaque);
+    /* Frozen, and devices at rest: nothing is under way any more. I/O thread. */
+    enum sim_status (*settle)(void *opaque);
+    /* They go on. I/O thread. */
+    void (*thaw)(void *opaque);
+    /* The vCPU of the last turn of the first executor. Frozen. */
     uint32_t (*cursor)(void *opaque);
 };
 
@@ -44,8 +49,9 @@ struct checkpoint_request {
     void *opaque;
 };
 
-struct checkpointer *checkpointer_create(struct machine *m, const struct checkpointer_ops *ops,
-                                         void *opaque);
+/* `ranks`: the machine is on several, and this is the first of them; NULL: it is on one. */
+struct checkpointer *checkpointer_create(struct machine *m, struct ranks *ranks,
+                                         const struct checkpointer_ops *ops, void *opaque);
 /* Closed before. NULL is allowed. Context: executors and I/O thread stopped. */
 void checkpointer_destroy(struct checkpointer *c);
 /* From now on images are refused; waits for the one being made. Context: launch thread; the I/O thread runs. */

@@ -1,46 +1,33 @@
-/* One image after another: the thread that makes them, and the cut. */
+/* One image after another: the thread that makes them, and the cut. On several ranks this is the leader's. */
 #include "checkpoint.h"
 
 #include <inttypes.h>
-#include <libfdt.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
-#include "checkpoint_state.h"
+#include "checkpoint_share.h"
 #include "image_config.h"
+#include "ranks_image.h"
 #include "sim-core/alloc.h"
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
 
-enum {
-    STEP_BLOCKS = 4096,  /* between two looks at the time */
-    MAX_CHAIN = 16,      /* images that stand on each other; then a full one */
-    MAX_HOT_PAGES = 16384
-};
+enum { MAX_CHAIN = 16 }; /* images that stand on each other; then a full one */
 #define REPORT_NS 3000000000ull
-
-/* A space being saved. */
-struct save_space {
-    struct ckpt_source source;
-    struct ckpt_snapshot *snapshot;
-    struct ckpt_range range; /* drives */
-    char name[CKPT_DRIVE_NAME];
-};
 
 /* Owner: the checkpoint thread while `busy`; the cut runs on the I/O thread while that one waits. */
 struct checkpointer {
     struct machine *m;
+    struct ranks *ranks; /* NULL: the only rank */
     const struct checkpointer_ops *ops;
     void *opaque;
-    struct ckpt_range *range;
-    struct save_space space[1 + CONFIG_MAX_DRIVES];
-    unsigned nr_spaces;
+    struct share *share;
 
-    struct sim_mutex lock; /* of busy, cut_done, last, chain */
+    struct sim_mutex lock; /* of busy, cut_begun, cut_done, last, chain */
     struct sim_cond changed;
-    bool busy, closed, cut_done;
+    bool busy, closed, cut_begun, cut_done;
     struct checkpoint_request next; /* what waits; dir NULL: nothing */
     struct sim_thread thread;
 
@@ -55,10 +42,9 @@ struct checkpointer {
     struct ckpt_store *store;
     struct ckpt_new image;
     bool incremental;
-    struct ckpt_writer *writer;
-    struct state_buf *section; /* parallel to objects */
-    struct machine_objects objects;
-    struct machine_state state;
+    bool ordered; /* the followers know of it */
+    struct ckpt_part *part; /* by rank */
+    uint32_t nr_parts;
     struct ckpt_manifest manifest;
     enum sim_status cut_status;
     uint64_t start_ns, pause_ns, report_ns;
@@ -69,103 +55,25 @@ struct checkpointer {
 
 /* --- the cut: I/O thread, frozen world --- */
 
-/* From the first cut on the files of drives stay as they are. */
-static enum sim_status freeze_drives(struct checkpointer *c)
+static enum sim_status take_all(struct checkpointer *c)
 {
-    c->nr_spaces = 1;
-    for (unsigned i = 0; i < c->m->config->nr_drives; i++) {
-        struct blockdev *b = c->m->block[i];
-        struct save_space *s = &c->space[1 + i];
-        struct blockdev_identity id;
-        SIM_TRY(blockdev_identify(b, &id));
-        SIM_TRY(blockdev_freeze(b, c->dir));
-        c->state.drive[i] = (struct drive_state){id.size, id.mtime_ns};
-        s->source = (struct ckpt_source){0};
-        if (blockdev_overlay_fd(b) >= 0)
-            machine_drive_source(b, i, &s->range, s->name, &s->source);
-        c->nr_spaces++;
+    if (c->ranks)
+        ranks_image_take(c->ranks);
+    enum sim_status status = share_take(c->share, c->ops->cursor(c->opaque));
+    if (c->ranks) {
+        enum sim_status others = ranks_image_await(c->ranks, RANKS_IMAGE_TAKEN, true, NULL, NULL);
+        status = status == SIM_OK ? others : status;
     }
-    return SIM_OK;
+    return status;
 }
 
-static void save_states(struct checkpointer *c)
+/* Frozen, at rest, taken: each only if the one before went well. */
+static enum sim_status freeze_and_take(struct checkpointer *c)
 {
-    const struct machine_objects *o = &c->objects;
-
-    c->state.guest_ns = sim_clock_now(&c->m->sim->clock);
-    c->state.carry_ps = c->m->sim->clock.carry_ps;
-    c->state.cursor = c->ops->cursor(c->opaque);
-    for (unsigned i = 0; i < o->nr; i++)
-        state_save(o->list[i].desc, o->list[i].object, &c->section[i]);
-}
-
-static enum sim_status begin_snapshots(struct checkpointer *c)
-{
-    for (unsigned i = 0; i < c->nr_spaces; i++) {
-        struct save_space *s = &c->space[i];
-        ckpt_snapshot_end(s->snapshot); /* the last image's; nobody is inside its guard now */
-        s->snapshot = NULL;
-        if (!s->source.name)
-            continue; /* a drive that cannot be written */
-        SIM_TRY(ckpt_snapshot_begin(&s->source, c->incremental, &s->snapshot));
-    }
-    return SIM_OK;
-}
-
-struct hot {
-    struct ckpt_writer *w;
-    uint64_t first, nr, pages;
-};
-
-static void hot_flush(struct hot *h)
-{
-    if (h->nr)
-        ckpt_writer_hot(h->w, h->first, (uint32_t)h->nr);
-    h->nr = 0;
-}
-
-static void hot_page(void *opaque, gpa_t page)
-{
-    struct hot *h = opaque;
-    uint64_t block = page >> GUEST_PAGE_BITS;
-
-    if (h->pages >= MAX_HOT_PAGES || (h->nr && block - h->first < h->nr))
-        return;
-    h->pages++;
-    if (!h->nr || block != h->first + h->nr) {
-        hot_flush(h);
-        h->first = block;
-    }
-    h->nr++;
-}
-
-static void save_working_set(struct checkpointer *c)
-{
-    struct hot hot = {.w = c->writer};
-
-    for (uint32_t i = 0; c->m->cpus && i < c->m->sim->nr_vcpus && hot.pages < MAX_HOT_PAGES; i++)
-        rv_hart_working_set(c->m->sim->vcpus[i], hot_page, &hot);
-    hot_flush(&hot);
-}
-
-static void describe(struct checkpointer *c)
-{
-    struct ckpt_manifest *m = &c->manifest;
-
-    m->guest_ns = c->state.guest_ns;
-    m->nr_harts = c->m->sim->nr_vcpus;
-    for (uint32_t i = 0; i < m->nr_harts; i++)
-        m->guest_insns += c->m->sim->vcpus[i]->stats.insns;
-}
-
-static void take_all(struct checkpointer *c)
-{
-    save_states(c);
-    save_working_set(c);
-    machine_collect_dirty(c->m);
-    c->cut_status = begin_snapshots(c);
-    machine_write_protect(c->m);
-    describe(c);
+    SIM_TRY(c->ops->freeze(c->opaque));
+    share_settle(c->share);
+    SIM_TRY(c->ops->settle(c->opaque));
+    return take_all(c);
 }
 
 static void cut(void *opaque)
@@ -173,13 +81,12 @@ static void cut(void *opaque)
     struct checkpointer *c = opaque;
     uint64_t begin = sim_host_ns();
 
-    c->ops->pause(c->opaque);
-    machine_objects_settle(&c->objects);
-    c->cut_status = freeze_drives(c);
-    if (c->cut_status == SIM_OK)
-        take_all(c);
+    sim_mutex_lock(&c->lock);
+    c->cut_begun = true;
+    sim_mutex_unlock(&c->lock);
+    c->cut_status = freeze_and_take(c);
     if (!c->request.stop || c->cut_status != SIM_OK)
-        c->ops->resume(c->opaque);
+        c->ops->thaw(c->opaque);
     c->pause_ns = sim_host_ns() - begin;
     sim_mutex_lock(&c->lock);
     c->cut_done = true;
@@ -224,91 +131,107 @@ static bool can_build_on_last(const struct checkpointer *c)
     return good;
 }
 
+static enum sim_status prepare_share(struct checkpointer *c)
+{
+    struct share_order order = {.store = c->dir,
+                                .path = c->image.path,
+                                .folder = c->image.folder,
+                                .incremental = c->incremental};
+
+    memcpy(order.id, c->image.ref.id, sizeof order.id);
+    return share_prepare(c->share, &order);
+}
+
+static enum sim_status order_followers(struct checkpointer *c)
+{
+    struct ranks_image_order order = {.incremental = c->incremental};
+
+    if (!c->ranks)
+        return SIM_OK;
+    if (strlen(c->image.path) >= sizeof order.path) {
+        sim_error("checkpoint: the path '%s' is too long", c->image.path);
+        return SIM_ERR_INVALID;
+    }
+    strcpy(order.path, c->image.path);
+    memcpy(order.id, c->image.ref.id, sizeof order.id);
+    ranks_image_prepare(c->ranks, &order);
+    c->ordered = true;
+    return SIM_OK;
+}
+
 static enum sim_status prepare(struct checkpointer *c)
 {
     SIM_TRY(c->ops->ready(c->opaque));
     SIM_TRY(ckpt_store_open(c->dir, &c->store));
     c->incremental = c->request.incremental && can_build_on_last(c);
     SIM_TRY(ckpt_store_begin(c->store, &c->image));
-    struct ckpt_writer_config config = {.folder = c->image.folder, .path = c->image.path};
-    memcpy(config.id, c->image.ref.id, sizeof config.id);
-    SIM_TRY(ckpt_writer_create(&config, &c->writer));
-    machine_objects_list(c->m, &c->state, &c->objects);
-    c->section = sim_new_array(struct state_buf, c->objects.nr);
-    return SIM_OK;
+    SIM_TRY(order_followers(c));
+    SIM_TRY(prepare_share(c));
+    return c->ranks ? ranks_image_await(c->ranks, RANKS_IMAGE_READY, false, NULL, NULL) : SIM_OK;
 }
 
 /* --- after it --- */
 
-static unsigned percent_done(const struct checkpointer *c)
-{
-    uint64_t done = 0, total = 1;
-
-    for (unsigned i = 0; i < c->nr_spaces; i++) {
-        uint64_t d, t;
-        if (!c->space[i].snapshot)
-            continue;
-        ckpt_snapshot_progress(c->space[i].snapshot, &d, &t);
-        done += d;
-        total += t;
-    }
-    return (unsigned)(done * 100 / total);
-}
-
 static void report_progress(struct checkpointer *c)
 {
-    uint64_t now = sim_host_ns(), given, stored;
-    unsigned percent = percent_done(c);
+    struct share_progress p;
+    uint32_t slowest = 0;
 
-    ckpt_writer_progress(c->writer, &given, &stored);
-    atomic_store_explicit(&c->percent, percent, memory_order_relaxed);
-    atomic_store_explicit(&c->given, given, memory_order_relaxed);
-    atomic_store_explicit(&c->stored, stored, memory_order_relaxed);
+    share_get_progress(c->share, &p);
+    struct ranks_image_progress sum = {.percent = (uint32_t)(p.total ? p.done * 100 / p.total : 100),
+                                       .given = p.given,
+                                       .stored = p.stored};
+    if (c->ranks)
+        ranks_image_add_progress(c->ranks, &sum, &slowest);
+    atomic_store_explicit(&c->percent, sum.percent, memory_order_relaxed);
+    atomic_store_explicit(&c->given, sum.given, memory_order_relaxed);
+    atomic_store_explicit(&c->stored, sum.stored, memory_order_relaxed);
+    uint64_t now = sim_host_ns();
     if (c->request.done || now - c->report_ns < REPORT_NS)
         return;
     c->report_ns = now;
-    sim_info("checkpoint: %u%%, %.2f GB/s, ratio %.1f", percent,
-             (double)given / (double)(now - c->start_ns), stored ? (double)given / (double)stored : 0);
+    char who[32] = "";
+    if (c->ranks)
+        snprintf(who, sizeof who, " (rank %u is last)", slowest);
+    sim_info("checkpoint: %u%%%s, %.2f GB/s, ratio %.1f", sum.percent, who,
+             (double)sum.given / (double)(now - c->start_ns),
+             sum.stored ? (double)sum.given / (double)sum.stored : 0);
 }
 
-static enum sim_status write_space(struct checkpointer *c, struct save_space *s)
+static bool go_on(void *opaque)
 {
-    uint64_t blocks = 0;
-    bool done = false;
-
-    for (unsigned i = 0; i < s->source.nr_ranges; i++)
-        if (s->source.range[i].block + s->source.range[i].nr > blocks)
-            blocks = s->source.range[i].block + s->source.range[i].nr;
-    ckpt_writer_space(c->writer, s->source.name, blocks);
-    while (!done) {
-        SIM_TRY(ckpt_snapshot_next(s->snapshot, c->writer, STEP_BLOCKS, &done));
-        SIM_TRY(ckpt_writer_status(c->writer));
-        report_progress(c);
-    }
-    return SIM_OK;
+    report_progress(opaque);
+    return true;
 }
 
-static void write_sections(struct checkpointer *c)
+static void idle(void *opaque)
 {
-    const void *fdt = c->m->fdt;
-
-    for (unsigned i = 0; i < c->objects.nr; i++)
-        ckpt_writer_section(c->writer, c->objects.list[i].name, c->section[i].data,
-                            c->section[i].len);
-    ckpt_writer_section(c->writer, "tree", fdt, fdt_totalsize(fdt));
+    report_progress(opaque);
 }
 
-static enum sim_status commit(struct checkpointer *c, struct ckpt_part *part)
+static void describe(struct checkpointer *c)
+{
+    struct ckpt_manifest *m = &c->manifest;
+
+    m->guest_ns = share_guest_ns(c->share);
+    m->nr_harts = c->m->sim->nr_vcpus;
+    m->guest_insns = share_insns(c->share);
+    for (uint32_t i = 1; i < c->nr_parts; i++)
+        m->guest_insns += ranks_image_report_of(c->ranks, i)->insns;
+}
+
+static enum sim_status commit(struct checkpointer *c)
 {
     struct ckpt_manifest *m = &c->manifest;
     struct config config = *c->m->config; /* borrowed strings */
 
+    describe(c);
     m->self = c->image.ref;
     m->incremental = c->incremental;
     m->parent = c->last;
     m->created = time(NULL);
-    m->part = part;
-    m->nr_parts = 1;
+    m->part = c->part;
+    m->nr_parts = c->nr_parts;
     config.tree.builtin_sbi = c->m->builtin_sbi;
     m->machine = image_config_format(&config);
     enum sim_status status = ckpt_store_commit(c->store, &c->image, m);
@@ -318,27 +241,25 @@ static enum sim_status commit(struct checkpointer *c, struct ckpt_part *part)
     return status;
 }
 
-static enum sim_status write_image(struct checkpointer *c, struct ckpt_part *part)
+/* The followers' parts, when they are written. */
+static enum sim_status gather_parts(struct checkpointer *c)
 {
-    enum sim_status status = SIM_OK;
+    if (!c->ranks)
+        return SIM_OK;
+    SIM_TRY(ranks_image_await(c->ranks, RANKS_IMAGE_WRITTEN, false, idle, c));
+    for (uint32_t i = 1; i < c->nr_parts; i++)
+        c->part[i] = ranks_image_report_of(c->ranks, i)->part;
+    return SIM_OK;
+}
 
-    write_sections(c);
+static enum sim_status write_image(struct checkpointer *c)
+{
     atomic_store_explicit(&c->writing, true, memory_order_relaxed);
-    for (unsigned i = 0; i < c->nr_spaces && status == SIM_OK; i++)
-        if (c->space[i].snapshot)
-            status = write_space(c, &c->space[i]);
-    for (unsigned i = 0; i < c->m->config->nr_drives && status == SIM_OK; i++)
-        status = blockdev_sync(c->m->block[i]); /* what the image takes for granted */
+    enum sim_status status = share_write(c->share, go_on, c, &c->part[0]);
+    if (status == SIM_OK)
+        status = gather_parts(c);
     atomic_store_explicit(&c->writing, false, memory_order_relaxed);
-    if (status != SIM_OK) {
-        ckpt_writer_abort(c->writer);
-        c->writer = NULL;
-        return status;
-    }
-    status = ckpt_writer_finish(c->writer, part);
-    c->writer = NULL;
-    SIM_TRY(status);
-    return commit(c, part);
+    return status == SIM_OK ? commit(c) : status;
 }
 
 /* Remembers what the next image may build on; after an error nothing: the dirty marks are gone. */
@@ -362,35 +283,38 @@ static void prune(struct checkpointer *c)
         sim_warn("checkpoint: older images stay behind in '%s'", c->dir);
 }
 
-static enum sim_status make_image(struct checkpointer *c, struct ckpt_part *part)
+static void thaw(void *opaque)
+{
+    struct checkpointer *c = opaque;
+
+    c->ops->thaw(c->opaque);
+}
+
+/* Whatever becomes of it, the marks of what changed are gone after a cut. */
+static enum sim_status make_image(struct checkpointer *c)
 {
     SIM_TRY(prepare(c));
-    SIM_TRY(take_cut(c));
-    enum sim_status status = write_image(c, part);
+    enum sim_status status = take_cut(c);
+    bool taken = status == SIM_OK;
 
+    if (taken)
+        status = write_image(c);
     remember(c, status == SIM_OK);
     if (status == SIM_OK)
         prune(c);
-    else if (c->request.stop)
-        c->ops->resume(c->opaque);
+    else if (taken && c->request.stop)
+        sim_io_post(c->m->sim->io, thaw, c);
     return status;
 }
 
 /* --- the thread --- */
 
-static void clean_up(struct checkpointer *c)
+static void clean_up(struct checkpointer *c, bool good)
 {
-    for (unsigned i = 0; i < c->nr_spaces; i++)
-        if (c->space[i].snapshot)
-            ckpt_snapshot_release(c->space[i].snapshot);
-    if (c->writer)
-        ckpt_writer_abort(c->writer);
-    c->writer = NULL;
-    for (unsigned i = 0; c->section && i < c->objects.nr; i++)
-        state_buf_fini(&c->section[i]);
-    sim_free(c->section);
-    c->section = NULL;
-    machine_objects_fini(&c->objects);
+    if (c->ordered)
+        ranks_image_end(c->ranks, good);
+    c->ordered = false;
+    share_release(c->share);
     if (c->image.path)
         ckpt_store_end(c->store, &c->image);
     ckpt_store_close(c->store);
@@ -420,7 +344,7 @@ static void take_request(struct checkpointer *c, const struct checkpoint_request
     c->dir = sim_strdup(request->dir);
     c->request = *request;
     c->request.dir = c->dir;
-    c->cut_done = false;
+    c->cut_begun = c->cut_done = false;
     c->pause_ns = 0;
     c->start_ns = c->report_ns = sim_host_ns();
 }
@@ -442,11 +366,19 @@ static bool take_next(struct checkpointer *c)
     return more;
 }
 
+static void count_bytes(const struct checkpointer *c, struct checkpoint_result *r)
+{
+    for (uint32_t i = 0; i < c->nr_parts; i++) {
+        r->blocks += c->part[i].nr_blocks;
+        r->guest_bytes += c->part[i].guest_bytes;
+        r->stored_bytes += c->part[i].data_bytes + c->part[i].index_bytes;
+    }
+}
+
 /* Makes the current image; true: another request has taken its place. */
 static bool make_one(struct checkpointer *c)
 {
-    struct ckpt_part part = {0};
-    struct checkpoint_result r = {.status = make_image(c, &part)};
+    struct checkpoint_result r = {.status = make_image(c)};
     struct checkpoint_request request = c->request;
     char *path = r.status == SIM_OK ? sim_strdup(c->image.path) : NULL;
 
@@ -454,10 +386,9 @@ static bool make_one(struct checkpointer *c)
     r.incremental = c->incremental;
     r.pause_ns = c->pause_ns;
     r.total_ns = sim_host_ns() - c->start_ns;
-    r.blocks = part.nr_blocks;
-    r.guest_bytes = part.guest_bytes;
-    r.stored_bytes = part.data_bytes + part.index_bytes;
-    clean_up(c);
+    if (r.status == SIM_OK)
+        count_bytes(c, &r);
+    clean_up(c, r.status == SIM_OK);
     bool more = take_next(c);
     if (!request.done)
         say(&r);
@@ -474,6 +405,13 @@ static void *checkpoint_main(void *arg)
     return NULL;
 }
 
+/* Is the image that is being made as good, because its instant has not come yet? (A signal may reach all ranks.) */
+static bool is_served_locked(const struct checkpointer *c, const struct checkpoint_request *request)
+{
+    return c->busy && !c->cut_begun && !request->done && !request->stop && request->wait &&
+           request->incremental == c->request.incremental && strcmp(request->dir, c->dir) == 0;
+}
+
 /* SIM_OK: the caller starts the thread. SIM_INPROGRESS: the running one will come to it. */
 static enum sim_status begin(struct checkpointer *c, const struct checkpoint_request *request)
 {
@@ -482,7 +420,10 @@ static enum sim_status begin(struct checkpointer *c, const struct checkpoint_req
     sim_mutex_lock(&c->lock);
     if (!c->busy && !c->closed) {
         c->busy = true;
+        take_request(c, request);
         status = SIM_OK;
+    } else if (is_served_locked(c, request)) {
+        status = SIM_INPROGRESS;
     } else if (c->busy && request->wait && !c->next.dir) {
         c->next = *request;
         c->next.dir = sim_strdup(request->dir);
@@ -512,7 +453,6 @@ enum sim_status checkpoint_start(struct checkpointer *c, const struct checkpoint
     if (begun != SIM_OK)
         return begun == SIM_INPROGRESS ? SIM_OK : begun;
     sim_thread_join(&c->thread); /* the last one's, which has ended or is about to */
-    take_request(c, request);
     return start_thread(c);
 }
 
@@ -546,17 +486,18 @@ bool checkpoint_progress(struct checkpointer *c, unsigned *percent, uint64_t *gi
 
 /* --- life --- */
 
-struct checkpointer *checkpointer_create(struct machine *m, const struct checkpointer_ops *ops,
-                                         void *opaque)
+struct checkpointer *checkpointer_create(struct machine *m, struct ranks *ranks,
+                                         const struct checkpointer_ops *ops, void *opaque)
 {
     struct checkpointer *c = sim_new(struct checkpointer);
 
     c->m = m;
+    c->ranks = ranks;
     c->ops = ops;
     c->opaque = opaque;
-    c->range = sim_new_array(struct ckpt_range, machine_ram_ranges(m));
-    machine_ram_source(m, c->range, &c->space[0].source);
-    c->nr_spaces = 1;
+    c->share = share_create(m, true);
+    c->nr_parts = ranks ? m->sim->nr_ranks : 1;
+    c->part = sim_new_array(struct ckpt_part, c->nr_parts);
     sim_mutex_init(&c->lock, SIM_RANK_LEAF);
     sim_cond_init(&c->changed);
     return c;
@@ -576,11 +517,10 @@ void checkpointer_destroy(struct checkpointer *c)
     if (!c)
         return;
     sim_thread_join(&c->thread);
-    for (unsigned i = 0; i < c->nr_spaces; i++)
-        ckpt_snapshot_end(c->space[i].snapshot);
+    share_destroy(c->share);
     sim_cond_fini(&c->changed);
     sim_mutex_fini(&c->lock);
-    sim_free(c->range);
+    sim_free(c->part);
     sim_free(c->last_store);
     sim_free(c->dir);
     sim_free(c);

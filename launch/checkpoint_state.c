@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "kvm/hkvm.h"
+#include "mem/dsm.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
@@ -57,11 +58,14 @@ static void add(struct machine_objects *o, char *name, const struct state_desc *
     o->list[o->nr++] = (struct machine_object){name, desc, object};
 }
 
-/* Harts are many and their ids differ: no search for their names. */
+/* Harts are many and their ids differ: no search for their names. Those of other ranks are saved there. */
 static void add_harts(struct machine *m, struct machine_objects *o)
 {
+    o->first_hart = o->nr;
     for (uint32_t i = 0; i < m->sim->nr_vcpus; i++) {
         struct vcpu *v = m->sim->vcpus[i];
+        if (v->remote)
+            continue;
         add(o, sim_asprintf("hart/%llu", (unsigned long long)rv_hart_id(v)), v->ops->state,
             rv_hart_state_object(v));
     }
@@ -82,8 +86,9 @@ void machine_objects_list(struct machine *m, struct machine_state *state,
 {
     struct machine_objects o = {0};
 
-    add(&o, sim_strdup("machine"), &machine_desc, state);
-    for (unsigned i = 0; i < m->config->nr_drives; i++)
+    if (state)
+        add(&o, sim_strdup("machine"), &machine_desc, state);
+    for (unsigned i = 0; state && i < m->config->nr_drives; i++)
         add(&o, sim_asprintf("drive/%u", i), &drive_desc, &state->drive[i]);
     for (unsigned i = 0; i < m->nr_devices; i++) {
         struct device *d = m->devices[i];
@@ -175,6 +180,14 @@ static void set_guard(void *opaque, struct sim_guard *guard)
     mem_set_guard(opaque, guard);
 }
 
+/* Exactly one rank saves a page: who was exclusive last. */
+static bool keeps_page(void *opaque, uint64_t local)
+{
+    const struct mem_space *space = opaque;
+
+    return dsm_keeps(space->dsm, local);
+}
+
 unsigned machine_ram_ranges(const struct machine *m)
 {
     const struct mem_region *r;
@@ -203,7 +216,8 @@ void machine_ram_source(const struct machine *m, struct ckpt_range *range, struc
                                 .sparse = true,
                                 .opaque = m->space,
                                 .take_dirty = take_dirty,
-                                .set_guard = set_guard};
+                                .set_guard = set_guard,
+                                .owns = mem_is_distributed(m->space) ? keeps_page : NULL};
 }
 
 /* --- drives --- */

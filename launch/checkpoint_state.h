@@ -29,9 +29,10 @@ struct machine_object {
 
 struct machine_objects {
     struct machine_object *list;
-    unsigned nr;
+    unsigned nr, first_hart; /* harts come last */
 };
-/* Lists all objects; `state` is the machine's own. The list is the caller's (fini). */
+/* Lists the objects of this rank; `state` is the machine's own, NULL where the devices are elsewhere. The list is the
+ * caller's (fini). */
 void machine_objects_list(struct machine *m, struct machine_state *state,
                           struct machine_objects *out);
 void machine_objects_fini(struct machine_objects *o);

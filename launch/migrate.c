@@ -197,10 +197,10 @@ static enum sim_status connect_to_target(struct migrator *g)
 /* Marks have been taken: from here on a write marks again. What devices had under way has ended. */
 static void close_round(struct migrator *g)
 {
-    g->ops->pause(g->opaque);
+    (void)g->ops->freeze(g->opaque); /* on one rank it cannot fail */
     machine_objects_settle(&g->objects);
     rv_machine_write_protect(g->m->cpus);
-    g->ops->resume(g->opaque);
+    g->ops->thaw(g->opaque);
 }
 
 static enum sim_status push_all(struct migrator *g)
@@ -255,7 +255,7 @@ static void stand_still(struct migrator *g)
     struct sim_clock *clock = &g->m->sim->clock;
 
     g->cut_ns = sim_host_ns();
-    g->ops->pause(g->opaque);
+    (void)g->ops->freeze(g->opaque); /* on one rank it cannot fail */
     machine_objects_settle(&g->objects);
     g->cut_status = settle_drives(g);
     sim_clock_stop(clock);
@@ -271,7 +271,7 @@ static void go_on(struct migrator *g)
 {
     sim_clock_go(&g->m->sim->clock);
     sim_timers_shifted(g->m->sim);
-    g->ops->resume(g->opaque);
+    g->ops->thaw(g->opaque);
 }
 
 static enum sim_status serve_frame(struct migrator *g, enum ckpt_frame_type until, bool *over)

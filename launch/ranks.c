@@ -71,6 +71,11 @@ void ranks_abort(struct ranks *r, int code)
         ic_broadcast(r->ic, MSG_ABORT, &told, sizeof told);
 }
 
+bool ranks_are_lost(const struct ranks *r)
+{
+    return ranks_failed(r);
+}
+
 int ranks_abort_code(const struct ranks *r)
 {
     return atomic_load_explicit(&r->abort_code, memory_order_relaxed);
@@ -360,6 +365,7 @@ void ranks_destroy(struct ranks *r)
         return;
     ranks_mmio_fini(r);
     ranks_load_destroy(r);
+    ranks_image_destroy(r);
     dsm_destroy(r->dsm);
     part_plan_destroy(r->plan);
     for (rank_t i = 0; i < ic_nr_ranks(r->ic); i++)
@@ -463,6 +469,7 @@ static void register_handlers(struct ranks *r)
     ranks_mmio_register(r);
     ranks_load_register(r);
     ranks_freeze_register(r);
+    ranks_image_register(r);
 }
 
 static enum sim_status create_dsm(struct ranks *r)

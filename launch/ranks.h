@@ -57,6 +57,8 @@ enum sim_status ranks_load(struct ranks *r) SIM_MUST_CHECK;
 /* This rank cannot go on, and has said why: the others end too, with `code`, and say nothing. Before
  * ranks_disconnect. */
 void ranks_abort(struct ranks *r, int code);
+/* Is one of them gone? Then the run ends. Context: any. */
+bool ranks_are_lost(const struct ranks *r);
 /* The code of another rank's abort; 0: none did. */
 int ranks_abort_code(const struct ranks *r);
 /* Blocks until all ranks end; every rank gets the same answer. Context: launch thread. */
@@ -70,6 +72,9 @@ void ranks_disconnect(struct ranks *r);
  * is called in either case. Devices go on. SIM_ERR_IO: the run ends. */
 enum sim_status ranks_freeze(struct ranks *r) SIM_MUST_CHECK;
 void ranks_thaw(struct ranks *r);
+/* While all stand still, and the devices too: what was said to harts has reached them, and every page has come where it was
+ * asked for. So it stays until ranks_thaw. SIM_ERR_IO: the run ends. */
+enum sim_status ranks_freeze_settle(struct ranks *r) SIM_MUST_CHECK;
 /* Moves a hart to another rank while all stand still; *pause_ns: for how long. SIM_ERR_INVALID (logged): there is no
  * such hart or rank. */
 enum sim_status ranks_move_hart(struct ranks *r, uint32_t hart, uint32_t to, uint64_t *pause_ns) SIM_MUST_CHECK;

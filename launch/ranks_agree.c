@@ -71,7 +71,6 @@ static enum sim_status check_options(const struct ranks *r)
         const char *why;
     } rules[] = {
         {c->virtual_clock, "--clock virtual counts the instructions of one thread: it needs a run on one rank"},
-        {c->checkpoint.dir, "--checkpoint-dir: a machine on several ranks cannot make images yet"},
     };
 
     for (size_t i = 0; i < SIM_ARRAY_LEN(rules); i++) {

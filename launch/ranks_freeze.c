@@ -3,6 +3,8 @@
  *   rank 0: FREEZE -> every rank: executors pause, messages to vCPUs are held, QUIET to all others
  *           a rank that has everybody's QUIET knows that nothing is under way to it -> FROZEN -> rank 0
  *   move:   MOVE (hart, new rank) to all -> the old rank saves the hart -> HART -> the new rank loads it -> MOVED
+ *   images: FLUSH -> every rank: held messages leave and are handled, pages that harts had asked for come -> QUIET, FROZEN:
+ *           every page has one keeper, every hart has what it was told
  *   rank 0: THAW -> every rank: held messages leave for where their harts are now, executors go on
  *
  * Channels keep their order, so a QUIET comes after all that its sender sent before. Devices go on; what they
@@ -13,6 +15,8 @@
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 #include "sim-core/vcpu.h"
+
+enum { SETTLE_NAP_NS = 100 * 1000 };
 
 struct move_message {
     uint32_t hart, to;
@@ -151,11 +155,20 @@ static void tell_frozen(struct ranks *r)
     uint32_t others = r->sim->nr_ranks - 1;
 
     if (!atomic_load_explicit(&r->here, memory_order_seq_cst) ||
-        atomic_load_explicit(&r->quiet, memory_order_seq_cst) < r->freezes * others)
+        atomic_load_explicit(&r->quiet, memory_order_seq_cst) < r->rounds * others)
         return;
     /* Only one of the two that may see both says it. */
     if (atomic_exchange_explicit(&r->here, false, memory_order_seq_cst))
-        ic_send_small(r->ic, 0, MSG_FROZEN, &r->freezes, sizeof r->freezes);
+        ic_send_small(r->ic, 0, MSG_FROZEN, &r->rounds, sizeof r->rounds);
+}
+
+/* This rank has done its part of a round, and what it sent has left. */
+static void end_round(struct ranks *r)
+{
+    r->rounds++;
+    ic_broadcast(r->ic, MSG_QUIET, NULL, 0);
+    atomic_store_explicit(&r->here, true, memory_order_seq_cst);
+    tell_frozen(r);
 }
 
 /* On the I/O thread, for executors are waited for. */
@@ -165,10 +178,18 @@ static void freeze_here(void *opaque)
 
     world_pause(r->world);
     hold(r);
-    r->freezes++;
-    ic_broadcast(r->ic, MSG_QUIET, NULL, 0);
-    atomic_store_explicit(&r->here, true, memory_order_seq_cst);
-    tell_frozen(r);
+    end_round(r);
+}
+
+/* What was held goes to its harts, which do not run, and pages that were asked for come. */
+static void settle_here(void *opaque)
+{
+    struct ranks *r = opaque;
+
+    let_go(r);
+    while (!dsm_is_settled(r->dsm) && !ranks_failed(r) && !sim_ending(r->sim))
+        ranks_nap(r, SETTLE_NAP_NS);
+    end_round(r);
 }
 
 static void on_freeze(void *opaque, rank_t from, const void *data, uint32_t len)
@@ -178,6 +199,15 @@ static void on_freeze(void *opaque, rank_t from, const void *data, uint32_t len)
     (void)data;
     if (from == 0 && len == 0)
         sim_io_post(r->sim->io, freeze_here, r);
+}
+
+static void on_flush(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+
+    (void)data;
+    if (from == 0 && len == 0)
+        sim_io_post(r->sim->io, settle_here, r);
 }
 
 static void on_quiet(void *opaque, rank_t from, const void *data, uint32_t len)
@@ -195,14 +225,14 @@ static void on_frozen(void *opaque, rank_t from, const void *data, uint32_t len)
 {
     struct ranks *r = opaque;
 
-    uint32_t freeze;
+    uint32_t round;
 
     (void)from;
-    if (len != sizeof freeze)
+    if (len != sizeof round)
         return;
-    memcpy(&freeze, data, sizeof freeze);
+    memcpy(&round, data, sizeof round);
     /* A freeze that was given up may be answered late. */
-    if (freeze == atomic_load_explicit(&r->freeze, memory_order_acquire))
+    if (round == atomic_load_explicit(&r->round, memory_order_acquire))
         atomic_fetch_add_explicit(&r->frozen, 1, memory_order_release);
 }
 
@@ -234,13 +264,23 @@ static bool await(struct ranks *r, _Atomic uint32_t *count, uint32_t n)
     return true;
 }
 
-enum sim_status ranks_freeze(struct ranks *r)
+static enum sim_status do_round(struct ranks *r, enum message_type type, void (*here)(void *opaque))
 {
     atomic_store_explicit(&r->frozen, 0, memory_order_relaxed);
-    atomic_fetch_add_explicit(&r->freeze, 1, memory_order_release);
-    ic_broadcast(r->ic, MSG_FREEZE, NULL, 0);
-    freeze_here(r);
+    atomic_fetch_add_explicit(&r->round, 1, memory_order_release);
+    ic_broadcast(r->ic, type, NULL, 0);
+    here(r);
     return await(r, &r->frozen, r->sim->nr_ranks) ? SIM_OK : SIM_ERR_IO;
+}
+
+enum sim_status ranks_freeze(struct ranks *r)
+{
+    return do_round(r, MSG_FREEZE, freeze_here);
+}
+
+enum sim_status ranks_freeze_settle(struct ranks *r)
+{
+    return do_round(r, MSG_FLUSH, settle_here);
 }
 
 void ranks_thaw(struct ranks *r)
@@ -359,7 +399,7 @@ void ranks_freeze_register(struct ranks *r)
         {MSG_FREEZE, "freeze", on_freeze}, {MSG_QUIET, "quiet", on_quiet},
         {MSG_FROZEN, "frozen", on_frozen}, {MSG_THAW, "thaw", on_thaw},
         {MSG_MOVE, "move", on_move},       {MSG_HART, "hart", on_hart},
-        {MSG_MOVED, "moved", on_moved},
+        {MSG_MOVED, "moved", on_moved},    {MSG_FLUSH, "flush", on_flush},
     };
 
     for (size_t i = 0; i < SIM_ARRAY_LEN(handlers); i++)

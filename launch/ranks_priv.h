@@ -23,7 +23,15 @@ enum message_type {
     MSG_HART,
     MSG_MOVED,
     MSG_SETTLED,
-    MSG_LOAD
+    MSG_LOAD,
+    MSG_FLUSH = IC_TYPE_CHECKPOINT,
+    MSG_CLOCK,
+    MSG_IMAGE_PREPARE,
+    MSG_IMAGE_TAKE,
+    MSG_IMAGE_END,
+    MSG_IMAGE_REPORT,
+    MSG_IMAGE_PROGRESS,
+    MSG_IMAGE_WANTED
 };
 
 /* A message to a vCPU that waits for the end of a freeze. */
@@ -68,11 +76,13 @@ struct ranks {
     bool holding;            /* vCPU messages wait in `held` (lock) */
     struct held_message *held, **last_held;
     _Atomic uint32_t quiet;  /* QUIETs that came, ever */
-    uint32_t freezes;        /* of this rank, ever (I/O thread) */
-    _Atomic uint32_t freeze; /* rank 0: the number of the last one */
+    uint32_t rounds;         /* of freezing and settling, of this rank, ever (I/O thread) */
+    _Atomic uint32_t round;  /* rank 0: the number of the last one */
     _Atomic uint32_t frozen; /* rank 0: ranks that stand still in it */
     _Atomic bool here;       /* this rank has stopped and said so */
     _Atomic uint32_t moved;  /* rank 0: the hart has arrived */
+
+    struct ranks_image *image; /* ranks_image.c */
 };
 
 /* ranks.c: serves accesses of other ranks while it waits for something to arrive. Context: no device locks. */
@@ -99,6 +109,10 @@ void ranks_serve_end(struct ranks *r, const struct ranks *outer);
  * destroyed when nothing is handled any more. */
 void ranks_load_register(struct ranks *r);
 void ranks_load_destroy(struct ranks *r);
+
+/* ranks_image.c */
+void ranks_image_register(struct ranks *r);
+void ranks_image_destroy(struct ranks *r);
 
 /* ranks_freeze.c */
 void ranks_freeze_init(struct ranks *r);

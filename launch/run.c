@@ -15,14 +15,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "checkpoint.h"
 #include "checkpoint_state.h"
 #include "control.h"
 #include "expect.h"
+#include "images.h"
 #include "incoming.h"
 #include "loader.h"
 #include "machine.h"
-#include "migrate.h"
 #include "partition/executor.h"
 #include "progress.h"
 #include "ranks.h"
@@ -55,9 +54,7 @@ struct run {
     struct world world;
     struct restore *restore; /* the machine came from an image; NULL: it did not */
     struct incoming *incoming; /* ... or from another process */
-    struct checkpointer *checkpointer;
-    struct migrator *migrator;
-    struct sim_timer *every; /* the next checkpoint by time */
+    struct images *images;   /* NULL: not started yet */
     struct control *control;
     struct tools *tools;
     bool stopped;            /* by the control socket; I/O thread */
@@ -78,12 +75,12 @@ static void want_end(struct run *r, enum sim_end why, int code)
     sim_request_end(r->sim, why, code);
 }
 
-static bool checkpoint_by_signal(struct run *r, int sig);
-
 static void on_signal(void *opaque, int sig)
 {
-    if (!checkpoint_by_signal(opaque, sig))
-        want_end(opaque, SIM_END_USER, EXIT_CODE_SIGNAL + sig);
+    struct run *r = opaque;
+
+    if (!images_take_signal(r->images, sig))
+        want_end(r, SIM_END_USER, EXIT_CODE_SIGNAL + sig);
 }
 
 static void on_timeout(void *opaque)
@@ -106,72 +103,15 @@ static enum sim_status memory_is_there(void *opaque)
     return r->incoming ? incoming_finish(r->incoming) : SIM_OK;
 }
 
-static void pause_world(void *opaque)
-{
-    world_pause(&((struct run *)opaque)->world);
-}
-
-static void resume_world(void *opaque)
-{
-    world_resume(&((struct run *)opaque)->world);
-}
-
-static uint32_t cursor_of_world(void *opaque)
-{
-    return world_cursor(&((struct run *)opaque)->world);
-}
-
-static const struct checkpointer_ops checkpointer_ops = {.ready = memory_is_there,
-                                                         .pause = pause_world,
-                                                         .resume = resume_world,
-                                                         .cursor = cursor_of_world};
-
 /* A machine whose image cannot be read to its end. */
 static void memory_is_lost(void *opaque)
 {
     want_end(opaque, SIM_END_ERROR, EXIT_CODE_USAGE);
 }
 
-static void checkpointed_at_signal(void *opaque, const struct checkpoint_result *result)
+static void end_after_image(void *opaque, enum sim_end why, int code)
 {
-    struct run *r = opaque;
-
-    if (result->status == SIM_OK)
-        sim_info("checkpoint: %s; go on with: partita restore %s", result->path,
-                 r->config->checkpoint.dir);
-    want_end(r, SIM_END_USER,
-             result->status == SIM_OK ? EXIT_CODE_CHECKPOINTED : EXIT_CODE_SIGNAL + SIGTERM);
-}
-
-/* SIGUSR1: an image. SIGTERM: an image and the end, if there is a place for it. False: nothing of ours. */
-static bool checkpoint_by_signal(struct run *r, int sig)
-{
-    const struct config_checkpoint *k = &r->config->checkpoint;
-    struct checkpoint_request request = {
-        .dir = k->dir, .incremental = k->incremental, .stop = sig == SIGTERM, .wait = true};
-
-    if (sig == SIGTERM) {
-        request.done = checkpointed_at_signal;
-        request.opaque = r;
-    }
-    if (sig != SIGUSR1 && (sig != SIGTERM || !k->dir))
-        return false;
-    if (!k->dir || !r->checkpointer)
-        sim_warn("SIGUSR1 makes an image when there is --checkpoint-dir DIR");
-    else if (checkpoint_start(r->checkpointer, &request) != SIM_OK && sig == SIGTERM)
-        return false;
-    return true;
-}
-
-static void checkpoint_by_time(void *opaque)
-{
-    struct run *r = opaque;
-    const struct config_checkpoint *k = &r->config->checkpoint;
-    const struct checkpoint_request request = {.dir = k->dir, .incremental = k->incremental};
-
-    sim_timer_arm(r->every, sim_clock_now(&r->sim->clock) + k->every_ns);
-    if (checkpoint_start(r->checkpointer, &request) == SIM_ERR_BUSY)
-        sim_warn("checkpoint: the last image is still being written; this one is left out");
+    want_end(opaque, why, code);
 }
 
 /* --- the control socket --- */
@@ -183,11 +123,8 @@ static void control_status(void *opaque, struct control_status *out)
     *out = (struct control_status){.paused = world_is_paused(&r->world),
                                    .guest_ns = sim_clock_now(&r->sim->clock),
                                    .insns = progress_insns(r->sim)};
-    if (r->migrator)
-        out->migrating = migrate_progress(r->migrator, &out->migration);
-    if (r->checkpointer)
-        out->checkpointing =
-            checkpoint_progress(r->checkpointer, &out->percent, &out->given, &out->stored);
+    out->migrating = images_migration(r->images, &out->migration);
+    out->checkpointing = images_progress(r->images, &out->percent, &out->given, &out->stored);
 }
 
 static void control_stop(void *opaque)
@@ -222,26 +159,22 @@ static enum sim_status control_checkpoint(void *opaque, const struct checkpoint_
 {
     struct run *r = opaque;
 
-    return r->checkpointer ? checkpoint_start(r->checkpointer, request) : SIM_ERR_UNSUPPORTED;
+    return images_request(r->images, request);
 }
 
 static enum sim_status control_migrate(void *opaque, const struct migrate_request *request)
 {
     struct run *r = opaque;
 
-    if (r->migrator && !r->stopped)
-        return migrate_start(r->migrator, request);
-    sim_error("migrate: %s", r->stopped ? "the machine is stopped (cont lets it go on)"
-                                        : "the machine is on several ranks");
+    if (!r->stopped)
+        return images_migrate(r->images, request);
+    sim_error("migrate: the machine is stopped (cont lets it go on)");
     return SIM_ERR_UNSUPPORTED;
 }
 
 static void control_migrate_cancel(void *opaque)
 {
-    struct run *r = opaque;
-
-    if (r->migrator)
-        migrate_cancel(r->migrator);
+    images_migrate_cancel(((struct run *)opaque)->images);
 }
 
 static void machine_is_gone(void *opaque, bool good)
@@ -255,8 +188,6 @@ static void machine_waits(void *opaque)
 
     r->stopped = true;
 }
-
-static const struct migrator_ops migrator_ops = {.gone = machine_is_gone, .undecided = machine_waits};
 
 static enum sim_status control_move_hart(void *opaque, uint32_t hart, uint32_t rank, uint64_t *pause_ns)
 {
@@ -294,23 +225,22 @@ static const struct control_ops control_ops = {.status = control_status,
                                                .trace = control_trace,
                                                .stopped = control_stopped};
 
-/* What makes images and takes commands. Several ranks cannot make images yet (ranks.c says so). */
+/* What makes images and takes commands. */
 static enum sim_status start_checkpoints(struct run *r)
 {
-    const struct config *c = r->config;
+    const struct images_config images = {.config = r->config,
+                                         .machine = r->machine,
+                                         .ranks = r->ranks,
+                                         .world = &r->world,
+                                         .restore = r->restore,
+                                         .memory_is_there = memory_is_there,
+                                         .want_end = end_after_image,
+                                         .migrator_ops = {.gone = machine_is_gone, .undecided = machine_waits},
+                                         .opaque = r};
+    const char *path = r->config->control;
 
-    if (r->ranks)
-        return c->control && r->first ? control_create(r->sim, c->control, &control_ops, r, &r->control)
-                                      : SIM_OK;
-    r->checkpointer = checkpointer_create(r->machine, &checkpointer_ops, r);
-    r->migrator = migrator_create(r->machine, r->checkpointer, &checkpointer_ops, &migrator_ops, r);
-    if (r->restore)
-        checkpointer_came_from(r->checkpointer, restore_image(r->restore));
-    if (c->checkpoint.every_ns) {
-        r->every = sim_timer_create(r->sim, checkpoint_by_time, r);
-        sim_timer_arm(r->every, sim_clock_now(&r->sim->clock) + c->checkpoint.every_ns);
-    }
-    return c->control ? control_create(r->sim, c->control, &control_ops, r, &r->control) : SIM_OK;
+    r->images = images_create(&images);
+    return path && r->first ? control_create(r->sim, path, &control_ops, r, &r->control) : SIM_OK;
 }
 
 /* --- the terminal --- */
@@ -460,6 +390,7 @@ static enum sim_status start(struct run *r)
         r->progress = progress_create(r->sim, STDERR_FILENO);
         tap_outputs(r);
     }
+    SIM_TRY(start_checkpoints(r));
     if (r->signals_are_ours)
         SIM_TRY(signals_start(on_signal, r, &r->signals));
     if (stdio_chardev(r))
@@ -469,7 +400,6 @@ static enum sim_status start(struct run *r)
         r->timeout = sim_io_timer_create(r->sim->io, on_timeout, r);
         sim_io_timer_arm(r->timeout, r->start_ns + r->config->timeout_ns);
     }
-    SIM_TRY(start_checkpoints(r));
     if (r->ranks && r->config->rebalance)
         ranks_load_start(r->ranks);
     SIM_TRY(sim_io_start(r->sim->io));
@@ -556,10 +486,8 @@ static void flush_outputs(const struct run *r)
 static void stop(struct run *r)
 {
     stop_executors(r);
-    if (r->migrator)
-        migrator_close(r->migrator);
-    if (r->checkpointer)
-        checkpointer_close(r->checkpointer);
+    if (r->images)
+        images_close(r->images);
     sim_io_stop(r->sim->io);
     if (r->ranks) {
         ranks_load_stop(r->ranks);
@@ -579,17 +507,14 @@ static void tear_down(struct run *r)
 {
     if (r->timeout)
         sim_io_timer_destroy(r->timeout);
-    if (r->every)
-        sim_timer_destroy(r->every);
-    migrator_destroy(r->migrator);
-    checkpointer_destroy(r->checkpointer);
     control_destroy(r->control);
-    restore_close(r->restore);
-    incoming_close(r->incoming);
     if (r->ranks) {
         ranks_load_stop(r->ranks);
         ranks_disconnect(r->ranks);
     }
+    images_destroy(r->images);
+    restore_close(r->restore);
+    incoming_close(r->incoming);
     tools_detach(r->tools);
     if (r->machine)
         machine_destroy(r->machine);

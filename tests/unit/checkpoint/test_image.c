@@ -320,6 +320,21 @@ static void test_chain_needs_its_own_parent(void **state)
     ckpt_store_close(s);
 }
 
+/* Of each block one rank answers for the contents: two parts that have it are nobody's instant. */
+static void test_parts_with_a_block_in_common_are_refused(void **state)
+{
+    static const struct plan plan[] = {{0, 200, 2, 1}, {31, 200, 2, 1}, {100, 101, 1, 2}};
+    struct store_fixture *f = *state;
+    struct ckpt_store *s = open_store(f);
+    struct ckpt_image *image;
+
+    assert_int_equal(write_image(s, NULL, plan, 3, NULL), SIM_OK);
+    ckpt_store_close(s);
+    int saved = hush();
+    assert_int_equal(ckpt_image_open(f->store, &image), SIM_ERR_FORMAT);
+    unhush(saved);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,6 +345,7 @@ int main(void)
         STORE_TEST(test_truncated_and_missing_files_are_refused),
         STORE_TEST(test_parts_of_other_images_are_refused),
         STORE_TEST(test_chain_needs_its_own_parent),
+        STORE_TEST(test_parts_with_a_block_in_common_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

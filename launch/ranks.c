@@ -411,6 +411,11 @@ unsigned ranks_nr_executors(const struct ranks *r)
     return r->plan->rank[ic_rank(r->ic)].nr_executors;
 }
 
+bool ranks_has_own_cores(const struct ranks *r)
+{
+    return r->plan->rank[ic_rank(r->ic)].bound;
+}
+
 static const struct part_topology *own_topology(const struct ranks *r)
 {
     return r->topology[ic_rank(r->ic)];

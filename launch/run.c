@@ -361,6 +361,7 @@ static enum sim_status start_executors(struct run *r)
         .nr_threads = nr_executors(r),
         .on_start = r->ranks && ranks_binds(r->ranks) ? ranks_bind_executor : NULL,
         .on_start_opaque = r->ranks,
+        .own_cores = r->ranks && ranks_has_own_cores(r->ranks),
         .cursor = r->restore    ? restore_cursor(r->restore)
                   : r->incoming ? incoming_cursor(r->incoming)
                                 : 0,

@@ -12,6 +12,7 @@
 enum {
     DEFAULT_BUDGET = 50000,
     SPIN_NS = 20000,
+    SPIN_MAX_NS = 200000, /* with a core to itself, on several ranks, where waiting goes round */
     DESCHEDULED_NS = 30000 /* between two looks at the clock: another thread had the core */
 };
 
@@ -31,6 +32,7 @@ struct executor {
     unsigned cursor;
     struct vcpu *current; /* being run: cannot be taken */
     _Atomic bool napping; /* in sim->ranks->nap */
+    uint64_t spin_ns;
     _Atomic uint64_t cpu_ns;
 };
 
@@ -172,7 +174,7 @@ static bool spin(struct executor *ex, vtime_t until)
     struct sim *sim = ex->group->sim;
     uint64_t start = sim_host_ns(), now = start, last = start;
 
-    while (now - start < SPIN_NS && now - last < DESCHEDULED_NS &&
+    while (now - start < ex->spin_ns && now - last < DESCHEDULED_NS &&
            !atomic_load_explicit(&ex->woken, memory_order_acquire)) {
         if (until <= sim_clock_now(&sim->clock))
             return false;
@@ -184,10 +186,20 @@ static bool spin(struct executor *ex, vtime_t until)
     return true;
 }
 
+/* A sleep that a longer spin would have spared makes the next spin longer; one that it would not have, short again. */
+static void fit_spin(struct executor *ex, uint64_t slept_ns)
+{
+    if (slept_ns > SPIN_MAX_NS || !ex->group->config.own_cores)
+        ex->spin_ns = SPIN_NS;
+    else if (ex->spin_ns < SPIN_MAX_NS)
+        ex->spin_ns *= 2;
+}
+
 /* Sleeps where messages of other ranks wake it too. */
 static void nap(struct executor *ex, vtime_t until)
 {
     struct sim *sim = ex->group->sim;
+    uint64_t begin_ns = sim_host_ns();
 
     /* N1: announced before woken is read; pairs with N2 */
     atomic_store_explicit(&ex->napping, true, memory_order_seq_cst);
@@ -198,6 +210,7 @@ static void nap(struct executor *ex, vtime_t until)
         sim->ranks->nap(sim->ranks_opaque, until - now);
     }
     atomic_store_explicit(&ex->napping, false, memory_order_relaxed);
+    fit_spin(ex, sim_host_ns() - begin_ns);
 }
 
 /* Sleeps until woken or guest time reaches `until`. In virtual time the clock jumps there, or to the
@@ -410,6 +423,7 @@ static unsigned count_local(const struct sim *sim)
 static void executor_init(struct executor *ex, struct executor_group *g, unsigned index)
 {
     ex->waker.wake = executor_wake;
+    ex->spin_ns = SPIN_NS;
     ex->group = g;
     ex->index = index;
     sim_mutex_init(&ex->lock, SIM_RANK_EXECUTOR);

@@ -18,6 +18,7 @@ struct executor_config {
     uint64_t budget;     /* instructions per turn, 0 = default */
     void (*on_start)(void *opaque, unsigned executor); /* first thing on each thread (bind.h); may be NULL */
     void *on_start_opaque;
+    bool own_cores;      /* each has a core to itself: it may spin for long before it sleeps */
     uint32_t cursor;     /* one thread: the vCPU that had the last turn (executor_group_cursor; restore) */
 };
 

@@ -8,6 +8,7 @@
  * Checked: no pair (state, event) without a row; one writer or readers; a read sees the last write; a slot is
  * never filled twice; when nobody begins anything new, all that was begun ends. With PROGRESS: a vCPU
  * that waits gets its page and uses it (holds without time-out, weak fairness).
+ * With AHEAD pages come for nobody, too.
  * Without PROGRESS nothing is held: a page may be taken at any time, as after a time-out. */
 
 /* States, as bytes. */
@@ -298,6 +299,31 @@ end:
     od
 }
 
+#ifdef AHEAD
+/* Pages are fetched for nobody (stream.c), whatever the vCPU does. */
+proctype ahead(byte me; byte p)
+{
+    byte event_, who, acks;
+    bit hit, bytes, waited;
+
+end:
+    do
+    :: atomic {
+        !stop && (P.st[me] == RANK_I || P.st[me] == RANK_S) ->
+        waited = waiting[me];
+        if
+        :: P.st[me] == RANK_I -> event_ = ON_READ
+        :: event_ = ON_WRITE
+        fi;
+        rank_event();
+        event_ = NONE;
+        waiting[me] = waited;
+        waited = 0
+       }
+    od
+}
+#endif
+
 #ifndef PROGRESS
 /* At some time nobody begins anything new: what was begun must end. */
 active proctype drain()
@@ -416,7 +442,13 @@ init {
             P.holder = p;
             r = 0;
             do
-            :: r < NR -> run arrive(r, p); run arrive_get(r, p); r++
+            :: r < NR ->
+                run arrive(r, p);
+                run arrive_get(r, p);
+#ifdef AHEAD
+                run ahead(r, p);
+#endif
+                r++
             :: else -> break
             od;
             p++

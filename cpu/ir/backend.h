@@ -83,7 +83,8 @@ struct ir_code {
     uint32_t entry, end;  /* [entry, end) is used; entry is what jump caches hold: sets code_base */
     uint32_t inner;       /* entry with the same code_base: what exits are linked to */
     uint32_t dead;        /* leaves for a look-up: what the entry of a dead region jumps to */
-    uint32_t host_bytes;  /* of instructions */
+    uint32_t host_bytes;  /* of instructions; */
+    uint32_t hot_bytes;   /* those in front, up to the code that seldom runs */
     uint32_t exits, nr_exits; /* struct ir_code_exit[] */
     uint32_t map, nr_map;     /* struct ir_map_row[], by rising host address; 0 unless asked for (ir_host_want_map) */
 };

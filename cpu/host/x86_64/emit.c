@@ -637,6 +637,7 @@ bool ir_host_emit(struct ir_host *host, const struct ir_region *r, const struct 
     emit_entry(e);
     for (unsigned b = 0; b < r->nr_blocks; b++)
         emit_block(e, b);
+    out->hot_bytes = (uint32_t)(e->a.p - host->cache->rw) - out->entry;
     emit_cold_all(e);
     emit_dead_entry(e, out);
     out->host_bytes = (uint32_t)(e->a.p - host->cache->rw) - out->entry;

@@ -82,7 +82,9 @@ extern const struct vcpu_ops hkvm_vcpu_ops;
 enum sim_status hkvm_vcpu_create(struct hkvm_machine *m, uint32_t apic_id, struct hkvm_vcpu **out) SIM_MUST_CHECK;
 void hkvm_vcpu_destroy(struct hkvm_vcpu *h);
 
-/* protect.c; NULL is allowed */
+/* protect.c: one that reports faults of the kernel's, too; -1: errno says why not. */
+int hkvm_open_userfaultfd(void);
+/* NULL is allowed */
 void hkvm_protect_destroy(struct hkvm_protect *p);
 
 /* exits.c: what the last KVM_RUN came back for. False: run() ends with *why. */

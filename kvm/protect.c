@@ -164,7 +164,7 @@ static void wait_for_handler(struct hkvm_machine *m)
 
 /* --- setting up, at the first cut --- */
 
-static int open_userfaultfd(void)
+int hkvm_open_userfaultfd(void)
 {
     int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK), dev;
 
@@ -185,7 +185,7 @@ static bool register_ram(struct hkvm_protect *p)
     struct uffdio_register r = {.range = {(uintptr_t)p->m->space->vram, p->m->space->ram_size},
                                 .mode = UFFDIO_REGISTER_MODE_WP};
 
-    p->uffd = open_userfaultfd();
+    p->uffd = hkvm_open_userfaultfd();
     p->stop = eventfd(0, EFD_CLOEXEC);
     return p->uffd >= 0 && p->stop >= 0 && ioctl(p->uffd, UFFDIO_API, &api) == 0 &&
            ioctl(p->uffd, UFFDIO_REGISTER, &r) == 0;

@@ -67,6 +67,36 @@ void hkvm_machine_write_protect(struct hkvm_machine *m)
     (void)m;
 }
 
+const struct dsm_enforce_ops hkvm_enforce_ops;
+
+enum sim_status hkvm_coherence_create(struct mem_space *space, struct ic *ic, struct hkvm_coherence **out)
+{
+    (void)space, (void)ic, (void)out;
+    return refuse();
+}
+
+enum sim_status hkvm_coherence_start(struct hkvm_coherence *c, struct dsm *dsm)
+{
+    (void)c, (void)dsm;
+    return refuse();
+}
+
+void hkvm_coherence_stop(struct hkvm_coherence *c)
+{
+    (void)c;
+}
+
+void hkvm_coherence_destroy(struct hkvm_coherence *c)
+{
+    (void)c;
+}
+
+void hkvm_coherence_get_stats(const struct hkvm_coherence *c, uint64_t *faults, uint64_t *revoked)
+{
+    (void)c;
+    *faults = *revoked = 0;
+}
+
 const struct state_desc *hkvm_machine_state_desc(void)
 {
     static const struct state_field none[] = {STATE_END};

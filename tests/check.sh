@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# check.sh [quick|san|fuzz|perf|rootfs] : builds Partita and tests it. Without an argument: all that CI does.
+# check.sh [quick|san|fuzz|perf|rootfs|kvm-nested] : builds Partita and tests it. Without an argument: all that CI does.
 #   quick  gcc build, unit and isa tests (under 2 minutes)
 #   san    AddressSanitizer + UBSan and ThreadSanitizer builds: unit and isa tests and the demo on both
 #   fuzz   each fuzzer for FUZZ_SECONDS (30)
 #   perf   benchmarks beside QEMU (tests/perf/README.md); QEMU= names the program
 #   rootfs a whole Debian with systemd, stress-ng and apt in the guest (root only: it makes the image)
+#   kvm-nested  Debian's amd64 kernel on -M virt-x86 -accel kvm, inside QEMU with kvm-amd (QEMU_X86 names the program)
 # Installs missing Debian packages first (root or sudo). The last line counts the tests: "N passed, N failed, N skipped".
 set -u
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -19,6 +20,7 @@ packages_mpi="openmpi-bin iproute2"
 packages_model="spin"
 packages_guest="cpio kmod xz-utils gzip debian-archive-keyring device-tree-compiler e2fsprogs gcc-riscv64-linux-gnu"
 packages_clang="clang libclang-rt-14-dev"
+packages_nested="cpio kmod xz-utils zstd binutils debian-archive-keyring"
 packages_perf="python3 libc6-dev-riscv64-cross"
 
 # step TITLE COMMAND... : runs it with its output in a log; counts and shows a failure. For builds.
@@ -115,7 +117,7 @@ check_fuzzers() {
 }
 
 check_ci() {
-  check_gcc -LE 'perf|rootfs'
+  check_gcc -LE 'perf|rootfs|kvm-nested'
   [ ! -f build/CMakeCache.txt ] || check_headers
   check_clang
   check_sanitizers
@@ -144,13 +146,17 @@ case $level in
     packages_install $packages_build $packages_guest || exit $?
     check_gcc -L rootfs -j 1
     ;;
+  kvm-nested)
+    packages_install $packages_build $packages_nested $([ -n "${QEMU_X86:-}" ] || echo qemu-system-x86) || exit $?
+    check_gcc -L kvm-nested -j 1 -V
+    ;;
   perf)
     packages_install $packages_build $packages_guest $packages_perf || exit $?
     step "gcc build" configure_build build -DCMAKE_C_COMPILER=gcc && launch/guest/fetch.sh &&
       { tests/perf/run.sh && passed=1 || failed=1; }
     ;;
   *)
-    sed -n '2,8s/^# //p' "$0"
+    sed -n '2,9s/^# //p' "$0"
     exit 2
     ;;
 esac

@@ -13,6 +13,7 @@
 #ifndef KVM_HKVM_H
 #define KVM_HKVM_H
 
+#include "mem/dsm.h"
 #include "mem/space.h"
 #include "sim-core/irq.h"
 #include "sim-core/vcpu.h"
@@ -105,5 +106,23 @@ const struct state_desc *hkvm_machine_state_desc(void);
 void hkvm_machine_collect_dirty(struct hkvm_machine *m);
 /* A guard has been set: from now on it is asked before a vCPU's first write to each page. */
 void hkvm_machine_write_protect(struct hkvm_machine *m);
+
+/* --- vCPUs of one machine on several ranks: each has a VM over its own copy of RAM --- */
+
+struct hkvm_coherence;
+
+/* What enforces mem/dsm's permissions on vCPUs: the ops, and the opaque, of a dsm over the space. */
+extern const struct dsm_enforce_ops hkvm_enforce_ops;
+/* Takes vram away from the vCPUs (RAM sealed, nobody has run). Logs why not. Context: launch. */
+enum sim_status hkvm_coherence_create(struct mem_space *space, struct ic *ic,
+                                      struct hkvm_coherence **out) SIM_MUST_CHECK;
+/* Pages come from here on; polls the interconnect. Before vCPUs run. */
+enum sim_status hkvm_coherence_start(struct hkvm_coherence *c, struct dsm *dsm) SIM_MUST_CHECK;
+/* vCPUs stand, and so do those of other ranks that want our pages. */
+void hkvm_coherence_stop(struct hkvm_coherence *c);
+/* After the dsm. NULL is allowed. */
+void hkvm_coherence_destroy(struct hkvm_coherence *c);
+/* Faults of vCPUs and pages taken away so far. */
+void hkvm_coherence_get_stats(const struct hkvm_coherence *c, uint64_t *faults, uint64_t *revoked);
 
 #endif

@@ -101,7 +101,7 @@ static void write_tables(struct fixture *f)
     }
 }
 
-static void fixture_init(struct fixture *f, uint32_t nr_vcpus)
+static SIM_UNUSED void fixture_init(struct fixture *f, uint32_t nr_vcpus)
 {
     *f = (struct fixture){0};
     assert_int_equal(sim_create(&f->sim), SIM_OK);
@@ -120,14 +120,14 @@ static void fixture_init(struct fixture *f, uint32_t nr_vcpus)
     }
 }
 
-static void fixture_fini(struct fixture *f)
+static SIM_UNUSED void fixture_fini(struct fixture *f)
 {
     hkvm_machine_destroy(f->m);
     mem_space_destroy(f->space);
     sim_destroy(f->sim);
 }
 
-static void boot_guest(struct fixture *f, const uint8_t *begin, const uint8_t *end)
+static SIM_UNUSED void boot_guest(struct fixture *f, const uint8_t *begin, const uint8_t *end)
 {
     const struct hkvm_entry entry = {.rip = GUEST, .cr3 = TABLES, .gdt = GDT, .rbx = 0, .rsi = REGISTERS};
 

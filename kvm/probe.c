@@ -66,7 +66,7 @@ static bool access_tsc(int vcpu, unsigned long request, uint64_t *value)
 }
 
 /* A KVM without svm and vmx may not be able to give a guest another TSC than the CPU's. */
-static bool has_fixed_tsc(int vm)
+static bool vm_has_fixed_tsc(int vm)
 {
     const uint64_t far = 1ull << 42; /* half an hour or more */
     int vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
@@ -140,11 +140,22 @@ int hkvm_open(struct hkvm_report *out)
         return fail(out, HKVM_REFUSED, fd);
     }
     bool all = ask(vm, out);
-    if (all)
-        out->fixed_tsc = has_fixed_tsc(vm);
     close(vm);
     out->interprets_ring0 = host_lacks_virtualization();
     return all ? fd : fail(out, HKVM_LACKING, fd);
+}
+
+bool hkvm_has_fixed_tsc(void)
+{
+    struct hkvm_report report;
+    int fd = hkvm_open(&report), vm = fd < 0 ? -1 : ioctl(fd, KVM_CREATE_VM, 0);
+    bool fixed = vm >= 0 && vm_has_fixed_tsc(vm);
+
+    if (vm >= 0)
+        close(vm);
+    if (fd >= 0)
+        close(fd);
+    return fixed;
 }
 
 void hkvm_probe(struct hkvm_report *out)

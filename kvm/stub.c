@@ -11,6 +11,11 @@ void hkvm_probe(struct hkvm_report *out)
     *out = (struct hkvm_report){.state = HKVM_NOT_BUILT, .why = NOT_BUILT};
 }
 
+bool hkvm_has_fixed_tsc(void)
+{
+    return false;
+}
+
 static enum sim_status refuse(void)
 {
     sim_error("-accel kvm: " NOT_BUILT);

@@ -119,7 +119,7 @@ static void check_kvm(struct finding *f)
     else if (is_virtual_machine())
         say(f, FINE, "; this host is a virtual machine itself (nested): each exit of a guest costs several times as much as "
                      "on hardware");
-    if (r.fixed_tsc)
+    if (hkvm_has_fixed_tsc())
         say(f, LIMITED, ". Guests see the host's TSC, which cannot be set: in a restored one it jumps, kvmclock does not");
     list_absent(f, &r);
 }

@@ -40,7 +40,6 @@ struct hkvm_report {
     enum hkvm_state state;
     char why[200];            /* one sentence; empty when it works */
     bool interprets_ring0;    /* guest kernels run in KVM's instruction emulator: slow, and not all of them */
-    bool fixed_tsc;           /* guests see the host's TSC, which nobody can set: in a restored guest it jumps */
     uint32_t max_vcpus;
     /* Capabilities that are of use when there; name NULL ends the list. */
     struct hkvm_capability {
@@ -51,6 +50,9 @@ struct hkvm_report {
 
 /* Opens /dev/kvm and makes a VM of no memory, which is gone when this returns. Logs nothing. Context: any; may block. */
 void hkvm_probe(struct hkvm_report *out);
+/* Where KVM works: do guests see the host's TSC, which nobody can set? In a restored guest it jumps. Takes a while (makes a
+ * vCPU). */
+bool hkvm_has_fixed_tsc(void);
 
 /* --- a machine --- */
 

@@ -212,11 +212,16 @@ static uint32_t rank_of(void *opaque, const struct vcpu *v)
     return atomic_load_explicit(&r->owner[v->index], memory_order_relaxed);
 }
 
+static void send_to_rank(const struct ranks *r, uint32_t rank, const struct vcpu *v, const void *msg, uint32_t len)
+{
+    const struct vcpu_message head = {v->index, len};
+
+    ic_send(r->ic, (rank_t)rank, MSG_VCPU, &head, sizeof head, msg, len);
+}
+
 void ranks_send_to_vcpu(struct ranks *r, const struct vcpu *target, const void *msg, uint32_t len)
 {
-    const struct vcpu_message head = {target->index, len};
-
-    ic_send(r->ic, (rank_t)rank_of(r, target), MSG_VCPU, &head, sizeof head, msg, len);
+    send_to_rank(r, rank_of(r, target), target, msg, len);
 }
 
 /* Under the lock: what leaves before a freeze holds the rest is under way before the freeze is announced, and a
@@ -234,20 +239,16 @@ static void ranks_post(void *opaque, const struct vcpu *target, const void *msg,
         target->ops->deliver(r->sim->vcpus[target->index], r->sim->rank, msg, len);
 }
 
-/* Its hart is in the middle of a turn, so it is not moved before it has this. */
-static void ranks_answer(void *opaque, const struct vcpu *target, const void *msg, uint32_t len)
+static void ranks_tell(void *opaque, uint32_t rank, const struct vcpu *v, const void *msg, uint32_t len)
 {
-    struct ranks *r = opaque;
+    const struct ranks *r = opaque;
 
-    if (target->remote)
-        ranks_send_to_vcpu(r, target, msg, len);
-    else
-        target->ops->deliver(r->sim->vcpus[target->index], r->sim->rank, msg, len);
+    send_to_rank(r, rank, v, msg, len);
 }
 
 static const struct sim_ranks_ops ranks_ops = {
     .poll = ranks_poll, .wait = ranks_wait, .nap = ranks_nap, .wake = ranks_wake,
-    .post = ranks_post, .answer = ranks_answer, .rank_of = rank_of};
+    .post = ranks_post, .tell = ranks_tell, .rank_of = rank_of};
 
 static void on_vcpu(void *opaque, rank_t from, const void *data, uint32_t len)
 {

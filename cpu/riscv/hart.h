@@ -152,6 +152,7 @@ struct rv_hart {
     struct jit_hart *jit;    /* NULL until jit_run */
     struct rv_requests req;
     _Atomic uint64_t revokes_seen; /* of machine->revoke: done by this hart */
+    uint64_t state_nr;             /* HSM states told of this hart; of one elsewhere: the last that was heard */
     _Atomic uint32_t acks_due;     /* remote fences of this hart that other ranks have not answered */
     uint64_t polled_ns;            /* the last look at messages of other ranks */
     uint32_t ranks_chunk;          /* instructions until the next */
@@ -293,6 +294,8 @@ void rv_request_write_protect(struct rv_hart *self, struct rv_hart *target, uint
 /* HSM: starts a stopped hart at its next safepoint; false when it is not stopped or is being started
  * already. Context: any thread. */
 bool rv_hart_request_start(struct rv_hart *target, uint64_t pc, uint64_t a1);
+/* Of a hart of this rank, or one that is just arriving here. */
+bool rv_hart_request_start_here(struct rv_hart *target, uint64_t pc, uint64_t a1);
 void rv_requests_serve(struct rv_hart *h);
 /* Forgets what was posted (reset, restore). Context: executors stopped. */
 void rv_requests_drop(struct rv_hart *h);
@@ -304,8 +307,11 @@ void rv_revokes_serve(struct rv_hart *h);
 /* Drives a line of a hart elsewhere. Context: any. */
 void rv_remote_line(struct rv_hart *target, uint32_t mip_bit, bool level);
 void rv_remote_start(struct rv_hart *target, uint64_t pc, uint64_t a1);
-/* The hart's HSM state has changed: tells the other ranks, whose status calls read their copy. */
-void rv_remote_tell_state(struct rv_hart *h);
+/* A message drives a line of a hart of this rank, or of one that is just arriving (trap.c). */
+void rv_drive_line_here(struct rv_hart *h, uint32_t number, bool level);
+/* The hart's HSM state has changed: tells the other ranks, whose status calls read their copy. Context: its req.lock
+ * held, or nobody else has the hart. */
+void rv_remote_tell_state(struct rv_hart *h, bool stopped);
 /* Remote fence for the harts of other ranks that the mask names, one message a rank; rv_remote_fence_wait
  * returns when all have answered. Context: executor, h not running while it waits. */
 struct rv_hart_mask {

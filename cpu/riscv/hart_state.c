@@ -104,6 +104,7 @@ STATE_LAYOUT(hart, struct rv_hart,
               STATE_DERIVED(struct rv_hart, decoded_mask)
               STATE_DERIVED(struct rv_hart, jit) STATE_DERIVED(struct rv_hart, req)
               STATE_DERIVED(struct rv_hart, revokes_seen) STATE_DERIVED(struct rv_hart, acks_due)
+              STATE_DERIVED(struct rv_hart, state_nr)
               STATE_DERIVED(struct rv_hart, polled_ns) STATE_DERIVED(struct rv_hart, ranks_chunk)
               STATE_DERIVED(struct rv_hart, look_ns)
               STATE_DERIVED(struct rv_hart, chunk_used_up) STATE_DERIVED(struct rv_hart, count)

@@ -3,7 +3,8 @@
  *   line, start:    rv_remote_* -> sim_ranks_ops.post -> ops->deliver there -> the local function
  *   remote fence:   one FENCE message a rank -> its harts are asked and awaited -> FENCE_DONE -> acks_due
  *   written mtime:  the rank of the device tells all others
- *   HSM state:      the rank that runs a hart tells all others when it starts or stops; they keep a copy
+ *   HSM state:      the rank that runs a hart tells all others when it is to start or stops; they keep a copy. States are
+ *                   numbered: after a move the news come another way, and may overtake older ones
  *
  * A message names harts by index, which is the same on all ranks. */
 #include <string.h>
@@ -23,7 +24,7 @@ struct message {
     uint32_t level;  /* of the line; has_range */
     struct rv_hart_mask mask;
     struct rv_fence_range range;
-    uint64_t pc, a1; /* pc: also the offset of the time */
+    uint64_t pc, a1; /* pc: also the offset of the time, and the number of a state */
 };
 
 static void post(const struct rv_hart *target, const struct message *m)
@@ -31,6 +32,24 @@ static void post(const struct rv_hart *target, const struct message *m)
     struct sim *sim = target->machine->sim;
 
     sim->ranks->post(sim->ranks_opaque, &target->vcpu, m, sizeof *m);
+}
+
+/* `about` is the hart that gets it there. */
+static void tell(uint32_t rank, const struct rv_hart *about, const struct message *m)
+{
+    struct sim *sim = about->machine->sim;
+
+    sim->ranks->tell(sim->ranks_opaque, rank, &about->vcpu, m, sizeof *m);
+}
+
+/* Also those that have no harts at the moment. */
+static void tell_ranks(const struct rv_hart *about, const struct message *m)
+{
+    const struct sim *sim = about->machine->sim;
+
+    for (uint32_t rank = 0; rank < sim->nr_ranks; rank++)
+        if (rank != sim->rank)
+            tell(rank, about, m);
 }
 
 static uint32_t rank_of(const struct rv_hart *h)
@@ -72,36 +91,29 @@ static bool first_time(struct rank_set *set, uint32_t rank)
     return first;
 }
 
-/* Posts to the first hart of each other rank among those that the mask names; returns how many ranks. */
-static uint32_t post_to_ranks(struct rv_machine *machine, const struct rv_hart_mask *mask,
-                              const struct message *m, _Atomic uint32_t *count)
+/* Asks each other rank that has harts which the mask names, and counts them. */
+static void ask_ranks(struct rv_machine *machine, const struct rv_hart_mask *mask,
+                      const struct message *m, _Atomic uint32_t *count)
 {
     struct rank_set met;
-    uint32_t sent = 0;
 
     memset(&met, 0, sizeof met);
     for (uint32_t i = 0; i < machine->nr_harts; i++) {
         struct rv_hart *h = machine->harts[i];
         if (!h->vcpu.remote || !rv_mask_has(mask, h->hartid) || !first_time(&met, rank_of(h)))
             continue;
-        if (count)
-            atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
-        post(h, m);
-        sent++;
+        atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
+        tell(rank_of(h), h, m);
     }
-    return sent;
 }
 
-static const struct rv_hart_mask all_harts = {0, UINT64_MAX};
-
-void rv_remote_tell_state(struct rv_hart *h)
+void rv_remote_tell_state(struct rv_hart *h, bool stopped)
 {
-    const struct message m = {.kind = MSG_STATE,
-                              .hart = h->vcpu.index,
-                              .number = __atomic_load_n(&h->stopped, __ATOMIC_SEQ_CST)};
-
-    if (h->machine->sim->ranks)
-        post_to_ranks(h->machine, &all_harts, &m, NULL);
+    if (!h->machine->sim->ranks)
+        return;
+    const struct message m = {
+        .kind = MSG_STATE, .hart = h->vcpu.index, .number = stopped, .pc = ++h->state_nr};
+    tell_ranks(h, &m);
 }
 
 void rv_remote_tell_time(struct rv_machine *machine, uint64_t offset)
@@ -109,7 +121,7 @@ void rv_remote_tell_time(struct rv_machine *machine, uint64_t offset)
     const struct message m = {.kind = MSG_TIME, .pc = offset};
 
     if (machine->sim->ranks)
-        post_to_ranks(machine, &all_harts, &m, NULL);
+        tell_ranks(machine->harts[0], &m);
 }
 
 void rv_remote_fence(struct rv_hart *self, const struct rv_hart_mask *mask, uint32_t flags,
@@ -123,7 +135,7 @@ void rv_remote_fence(struct rv_hart *self, const struct rv_hart_mask *mask, uint
         m.level = 1;
         m.range = *range;
     }
-    post_to_ranks(self->machine, mask, &m, &self->acks_due);
+    ask_ranks(self->machine, mask, &m, &self->acks_due);
 }
 
 void rv_remote_fence_wait(struct rv_hart *self)
@@ -160,28 +172,28 @@ static void on_fence(struct rv_hart *h, const struct message *m)
     const struct message done = {.kind = MSG_FENCE_DONE, .hart = m->hart};
 
     fence_here(h->machine, m);
-    struct sim *sim = h->machine->sim;
-    sim->ranks->answer(sim->ranks_opaque, &h->machine->harts[m->hart]->vcpu, &done, sizeof done);
+    const struct rv_hart *asker = h->machine->harts[m->hart];
+    tell(rank_of(asker), asker, &done);
 }
 
 static void on_line(struct rv_hart *h, const struct message *m)
 {
-    struct irq_line line = rv_hart_irq(&h->vcpu, m->number & 63);
-
-    irq_set(&line, m->level);
+    rv_drive_line_here(h, m->number & 63, m->level);
 }
 
 static void on_start(struct rv_hart *h, const struct message *m)
 {
-    (void)rv_hart_request_start(h, m->pc, m->a1); /* started already: its rank has told, or will */
+    (void)rv_hart_request_start_here(h, m->pc, m->a1); /* started already: its rank has told, or will */
 }
 
 static void on_state(struct rv_hart *h, const struct message *m)
 {
     struct rv_hart *of = h->machine->harts[m->hart];
 
-    if (of->vcpu.remote)
-        __atomic_store_n(&of->stopped, m->number != 0, __ATOMIC_SEQ_CST);
+    if (!of->vcpu.remote || (int64_t)(m->pc - of->state_nr) <= 0)
+        return;
+    of->state_nr = m->pc;
+    __atomic_store_n(&of->stopped, m->number != 0, __ATOMIC_SEQ_CST);
 }
 
 static void on_time(struct rv_hart *h, const struct message *m)
@@ -212,7 +224,7 @@ void rv_remote_deliver(struct vcpu *v, uint32_t from_rank, const void *msg, uint
         return;
     }
     memcpy(&m, msg, sizeof m);
-    if (m.kind >= MSG_KINDS || m.hart >= h->machine->nr_harts || v->remote) {
+    if (m.kind >= MSG_KINDS || m.hart >= h->machine->nr_harts) {
         sim_warn("rank %u sent message %u for hart %u to hart %u: ignored", from_rank, m.kind, m.hart,
                  v->index);
         return;

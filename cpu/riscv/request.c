@@ -74,12 +74,18 @@ static bool start_remote(struct rv_hart *target, uint64_t pc, uint64_t a1)
 
 bool rv_hart_request_start(struct rv_hart *target, uint64_t pc, uint64_t a1)
 {
-    if (target->vcpu.remote)
-        return start_remote(target, pc, a1);
+    return target->vcpu.remote ? start_remote(target, pc, a1) : rv_hart_request_start_here(target, pc, a1);
+}
+
+bool rv_hart_request_start_here(struct rv_hart *target, uint64_t pc, uint64_t a1)
+{
     sim_mutex_lock(&target->req.lock);
     bool startable = __atomic_load_n(&target->stopped, __ATOMIC_SEQ_CST) &&
                      !(target->req.flags & RV_REQ_HSM_START);
     if (startable) {
+        /* Before the hart can see it, and stop again. Who has not seen it stop hears of that first, as it says so under
+         * the lock. */
+        rv_remote_tell_state(target, false);
         target->req.start_pc = pc;
         target->req.start_a1 = a1;
         post_locked(target, RV_REQ_HSM_START);
@@ -147,7 +153,6 @@ static void start(struct rv_hart *h, const struct taken *t)
     sim_mutex_lock(&h->req.lock);
     h->req.flags &= ~(uint32_t)RV_REQ_HSM_START;
     sim_mutex_unlock(&h->req.lock);
-    rv_remote_tell_state(h);
 }
 
 static void apply(struct rv_hart *h, const struct taken *t)

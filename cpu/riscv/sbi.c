@@ -201,8 +201,11 @@ static enum sbi_error hart_status(struct sbi_call *c)
 
 static enum sbi_error hart_stop(struct sbi_call *c)
 {
+    /* Others hear of the stop and of the next start in this order. */
+    sim_mutex_lock(&c->h->req.lock);
     __atomic_store_n(&c->h->stopped, 1, __ATOMIC_RELEASE);
-    rv_remote_tell_state(c->h);
+    rv_remote_tell_state(c->h, true);
+    sim_mutex_unlock(&c->h->req.lock);
     c->h->stop_reason = RV_STOP_WFI;
     c->next = RV_STOP;
     return SBI_SUCCESS;

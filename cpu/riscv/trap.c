@@ -177,26 +177,30 @@ static void follow(struct rv_hart *h, uint32_t number, bool level)
         rv_remote_line(h, number, level);
 }
 
-/* A rising line kicks the hart only if that may change what it does. A hart that is about to look
- * the other way stores mie or waiting first and reads irq_pins then, we do it in reverse. */
 static void drive_line(void *opaque, uint32_t number, bool level)
 {
     struct rv_hart *h = opaque;
-    uint64_t bit = 1ull << (number & 63);
 
     if (h->vcpu.remote) {
         rv_remote_line(h, number, level);
         return;
     }
+    rv_drive_line_here(h, number, level);
+    follow(h, number, level);
+}
+
+/* A rising line kicks the hart only if that may change what it does. A hart that is about to look
+ * the other way stores mie or waiting first and reads irq_pins then, we do it in reverse. */
+void rv_drive_line_here(struct rv_hart *h, uint32_t number, bool level)
+{
+    uint64_t bit = 1ull << (number & 63);
+
     if (!level) {
         if (bit != MIP_SSIP)
             atomic_fetch_and_explicit(&h->irq_pins, ~bit, memory_order_seq_cst);
-        follow(h, number, level);
         return;
     }
-    bool was = atomic_fetch_or_explicit(&h->irq_pins, bit, memory_order_seq_cst) & bit;
-    follow(h, number, level);
-    if (was)
+    if (atomic_fetch_or_explicit(&h->irq_pins, bit, memory_order_seq_cst) & bit)
         return;
     if ((__atomic_load_n(&h->mie, __ATOMIC_SEQ_CST) & bit) ||
         __atomic_load_n(&h->waiting, __ATOMIC_SEQ_CST))

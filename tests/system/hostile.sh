@@ -46,6 +46,17 @@ case_resets() { m_mode resets $(all_devices); }
 case_calls() { s_mode calls; }
 case_fences() { s_mode fences; }
 case_starts() { s_mode starts; }
+# The same while they change their ranks.
+case_starts_moving() {
+  build_hostile starts s
+  for engine in "-accel interp" "-accel jit"; do
+    move_harts 3 &
+    # shellcheck disable=SC2086 # words
+    limit=60 partita_run 0 -m 16M -smp 4 -kernel "$work/starts.elf" --ranks 3 -rebalance off --control "$work/socket" $engine
+    wait
+  done
+  moved 10
+}
 case_reboots() { s_mode reboots; }
 
 # Harts that wait for ever cost nothing.

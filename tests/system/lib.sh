@@ -8,7 +8,7 @@ guest=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/partita/guest
 work=$(mktemp -d "${TMPDIR:-/tmp}/partita-test.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 limit=${LIMIT:-200} # seconds after which a run counts as hung
-# RANKS=N: the same runs over N logical ranks of one process; MPI_RANKS=N: over N processes. BALANCE=on: harts may move.
+# RANKS=N: the same runs over N logical ranks of one process; MPI_RANKS=N: over N processes. BALANCE=off: harts stay where they are.
 ranks=${RANKS:+--ranks $RANKS}${BALANCE:+ -rebalance $BALANCE}
 launcher=
 if [ -n "${MPI_RANKS:-}" ]; then
@@ -68,6 +68,21 @@ build_guest() {
   $cc -march=rv64gc -mabi=lp64d -nostdlib -static -no-pie -Wl,-N,--build-id=none,--no-warn-rwx-segments -Wl,-Ttext="${2:-0x80000000}" \
     "$here/guest/$1.S" -o "$work/$1.elf" || fail "cannot build guest/$1.S"
 }
+
+# move_harts RANKS : of a machine of four harts with --control $work/socket, at random until it ends; the moves are in
+# $work/moves
+move_harts() {
+  RANDOM=${MOVE_SEED:-1}
+  for _ in $(seq 100); do
+    [ ! -S "$work/socket" ] || break
+    sleep 0.1
+  done
+  while "$partita" control "$work/socket" move-hart "hart=$((RANDOM % 4))" "rank=$((RANDOM % $1))" 2>/dev/null; do
+    :
+  done >>"$work/moves"
+}
+# moved AT-LEAST
+moved() { [ "$(grep -c pause-ms "$work/moves")" -ge "$1" ] || fail "fewer than $1 moves"; }
 
 # Runs the function case_NAME that the script defines.
 main() {

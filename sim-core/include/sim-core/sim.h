@@ -30,9 +30,9 @@ struct sim_ranks_ops {
     void (*wake)(void *opaque); /* ends all naps of this rank. Context: any */
     /* Sends `msg` to the rank that runs vCPU `target`, where its ops->deliver gets it. Context: any. */
     void (*post)(void *opaque, const struct vcpu *target, const void *msg, uint32_t len);
-    /* The same for what a vCPU waits for in the middle of a turn: it leaves also while other messages are held back
-     * until such turns have ended (launch/ranks_freeze.c). */
-    void (*answer)(void *opaque, const struct vcpu *target, const void *msg, uint32_t len);
+    /* Sends `msg` to a rank, where ops->deliver of vCPU `v` gets it, wherever that runs. Not held back while the ranks are
+     * made to stand still (launch/ranks_freeze.c): also what a vCPU waits for in the middle of a turn. Context: any. */
+    void (*tell)(void *opaque, uint32_t rank, const struct vcpu *v, const void *msg, uint32_t len);
     /* Which rank runs the vCPU, and the number of ranks. */
     uint32_t (*rank_of)(void *opaque, const struct vcpu *target);
 };

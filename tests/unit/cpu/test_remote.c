@@ -28,17 +28,22 @@ static uint32_t rank_of(void *opaque, const struct vcpu *v)
     return v->index;
 }
 
-static void post(void *opaque, const struct vcpu *target, const void *msg, uint32_t len)
+static void tell(void *opaque, uint32_t rank, const struct vcpu *v, const void *msg, uint32_t len)
 {
-    struct side *from = opaque, *to = &side_[target->index];
+    struct side *from = opaque;
+    struct vcpu *there = &side_[rank].hart[v->index]->vcpu;
 
     from->posted++;
-    struct vcpu *v = &to->hart[target->index]->vcpu;
-    v->ops->deliver(v, (uint32_t)(from - side_), msg, len);
+    there->ops->deliver(there, (uint32_t)(from - side_), msg, len);
+}
+
+static void post(void *opaque, const struct vcpu *target, const void *msg, uint32_t len)
+{
+    tell(opaque, target->index, target, msg, len);
 }
 
 static const struct sim_ranks_ops wire = {
-    .poll = nothing, .wait = no_answer, .post = post, .answer = post, .rank_of = rank_of};
+    .poll = nothing, .wait = no_answer, .post = post, .tell = tell, .rank_of = rank_of};
 
 static bool is_remote(void *opaque, uint32_t index)
 {
@@ -53,6 +58,8 @@ static void side_init(struct side *s)
     assert_int_equal(sim_create(&s->sim), SIM_OK);
     s->sim->ranks = &wire;
     s->sim->ranks_opaque = s;
+    s->sim->rank = (uint32_t)(s - side_);
+    s->sim->nr_ranks = 2;
     assert_int_equal(mem_space_create(s->sim, &s->space), SIM_OK);
     assert_int_equal(mem_add_ram(s->space, "ram", RAM_BASE, RAM_SIZE), SIM_OK);
     assert_int_equal(mem_seal_ram(s->space), SIM_OK);
@@ -164,6 +171,41 @@ static void test_stop_is_told(void **state)
     assert_int_equal(s[0].hart[0]->x[11], HSM_STOPPED);
 }
 
+/* A hart that was asked to start counts as started everywhere, before it has seen it. */
+static void test_start_is_told(void **state)
+{
+    struct side *s = *state;
+
+    assert_true(rv_hart_request_start(s[1].hart[1], RAM_BASE, 0)); /* by a hart of its own rank */
+    assert_int_equal(sbi(HSM, 2, 1, 0, 0, 0), 0);
+    assert_int_equal(s[0].hart[0]->x[11], HSM_STARTED);
+    assert_int_equal(sbi(HSM, 0, 1, RAM_BASE, 0, 0), ALREADY_AVAILABLE);
+}
+
+/* Also a rank that has no hart left is told: one may come back to it. */
+static void test_rank_without_harts_is_told(void **state)
+{
+    struct side *s = *state;
+
+    s[0].hart[0]->vcpu.remote = true;
+    s[1].hart[0]->vcpu.remote = false;
+    assert_true(rv_hart_request_start(s[1].hart[1], RAM_BASE, 0));
+    assert_int_equal(s[0].hart[1]->stopped, 0);
+}
+
+/* What was told before a hart moved may come after what its new rank tells. */
+static void test_old_state_is_ignored(void **state)
+{
+    struct side *s = *state;
+
+    s[0].hart[1]->state_nr = 7;
+    s[1].hart[1]->state_nr = 6;
+    rv_remote_tell_state(s[1].hart[1], false);
+    assert_int_equal(s[0].hart[1]->stopped, 1);
+    rv_remote_tell_state(s[1].hart[1], false);
+    assert_int_equal(s[0].hart[1]->stopped, 0);
+}
+
 static void test_fence_is_answered(void **state)
 {
     struct side *s = *state;
@@ -206,6 +248,9 @@ int main(void)
         T(test_ipi_crosses),
         T(test_start_crosses_once),
         T(test_stop_is_told),
+        T(test_start_is_told),
+        T(test_rank_without_harts_is_told),
+        T(test_old_state_is_ignored),
         T(test_fence_is_answered),
         T(test_malformed_messages_are_ignored),
     };

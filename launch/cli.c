@@ -418,7 +418,7 @@ static const struct cli_option options[] = {
     {"bind", "on|off", "bind the threads of ranks to cores of their own, where there\n"
      "are enough (default: under mpirun)", CALL(apply_bind)},
     {"rebalance", "on|off", "harts move to ranks where they wait less or find an idle core\n"
-     "(default: off)", CALL(apply_rebalance)},
+     "(default: on)", CALL(apply_rebalance)},
     {"harts-per-rank", "N,N,...", "harts of each rank (default: by its cores)",
      CALL(apply_harts_per_rank)},
     {"clock", "host|virtual", "guest time: the host's, or counted instructions",

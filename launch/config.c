@@ -8,7 +8,7 @@
 
 void config_init(struct config *c)
 {
-    *c = (struct config){.smp = 1, .memory = 128ull << 20, .jit = true};
+    *c = (struct config){.smp = 1, .memory = 128ull << 20, .jit = true, .rebalance = true};
 }
 
 void config_set_string(char **field, const char *value)
@@ -253,7 +253,8 @@ void config_dump(const struct config *c, FILE *out)
     if (c->message_seed)
         fprintf(out, "message_seed: %u\nmessage_delay_ns: %" PRIu64 "\n", c->message_seed, c->message_delay_ns);
     put_harts_per_rank(c, out);
-    put_flag(out, "rebalance", c->rebalance);
+    if (!c->rebalance)
+        fputs("rebalance: false\n", out);
     if (c->bind != CONFIG_BIND_AUTO)
         fprintf(out, "bind: %s\n", c->bind == CONFIG_BIND_ON ? "true" : "false");
     if (c->timeout_ns)

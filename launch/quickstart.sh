@@ -34,13 +34,13 @@ launch/guest/fetch.sh "$guest"
 bold "[4/4] run: one machine of $harts harts on $ranks ranks"
 action=poweroff
 limits=(--timeout 300)
-launcher=() spread=(--ranks "$ranks" -rebalance on)
+launcher=() spread=(--ranks "$ranks")
 if [ -t 0 ] && [ -t 1 ]; then
   # The keyboard is one process's: the ranks are threads of it.
   action=shell limits=()
   echo "  a shell of the guest follows; Ctrl-A x ends Partita"
 elif [ "$ranks" -gt 1 ] && command -v mpirun >/dev/null; then
-  launcher=(mpirun --oversubscribe --bind-to none -n "$ranks") spread=(-rebalance on)
+  launcher=(mpirun --oversubscribe --bind-to none -n "$ranks") spread=()
   [ "$(id -u)" != 0 ] || export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
 command=("${launcher[@]}" "$build/partita" run "${spread[@]}" -smp "$harts" -m 1G -kernel "$guest/Image"

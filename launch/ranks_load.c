@@ -1,4 +1,4 @@
-/* Balancing the ranks of a machine while it runs (-rebalance on).
+/* Balancing the ranks of a machine while it runs (unless -rebalance off).
  *
  *   every rank, each interval: what its harts did -> LOAD -> rank 0
  *   rank 0, when all have said: balance_decide (ranks_balance.h) -> ranks_move_hart

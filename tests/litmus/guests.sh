@@ -21,13 +21,14 @@ build_guests() {
     >"$work/out" 2>&1 || fail "tests/litmus/build.sh"
 }
 
-# run_guest CODES GUEST APPEND OPTION... : as partita_run; any of the exit codes will do
+# run_guest CODES GUEST APPEND OPTION... : as partita_run; any of the exit codes will do. Over ranks, harts stay where the
+# plan put them.
 run_guest() {
   local want=$1 elf=$2 append=$3 got=0
   shift 3
   build_guests
   # shellcheck disable=SC2086 # words
-  timeout -k 5 "$limit" $launch "$partita" run -kernel "$guests/$elf.elf" -append "seed=${LITMUS_SEED-1} $append" "$@" \
+  timeout -k 5 "$limit" $launch "$partita" run -kernel "$guests/$elf.elf" -append "seed=${LITMUS_SEED-1} $append" "$@" -rebalance off \
     ${LITMUS_OPTIONS-} </dev/null >"$work/out" 2>"$work/err" || got=$?
   [[ " $want " = *" $got "* ]] || fail "exit code $got instead of $want: $elf $append: $*"
 }

@@ -33,7 +33,7 @@ done
 wait
 RUN
   "$top/launch/guest/initramfs.sh" "$guest" "$work/initrd" "$work/overlay"
-  "$partita" run -smp 4 -m 1G --ranks 2 --control "$work/socket" -timeout 250 -kernel "$guest/Image" -initrd "$work/initrd" \
+  "$partita" run -smp 4 -m 1G --ranks 2 -rebalance off --control "$work/socket" -timeout 250 -kernel "$guest/Image" -initrd "$work/initrd" \
     -append "console=ttyS0 quiet nomods act=run" </dev/null >"$work/out" 2>"$work/err" &
   machine=$!
   local code=0 i

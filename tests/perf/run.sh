@@ -17,4 +17,5 @@ if [ "$sum" != "$(cat "$stamp" 2>/dev/null)" ]; then
   "$here/build.sh" "$PERF_DIR" >/dev/null
   echo "$sum" >"$stamp"
 fi
+if [ "${1:-}" = migrate ]; then exec python3 "$here/migrate/migrate.py" "${@:2}"; fi
 exec python3 "$here/run.py" "$@"

@@ -152,12 +152,26 @@ static bool continues(const struct space *sp, uint64_t local, uint64_t bits, uns
            range_of_local(&sp->source, local) == range_of_local(&sp->source, local + 1);
 }
 
+/* Blocks that have been written since they were marked come again in any case: the next mark takes them. */
+static uint64_t written_again(const struct space *sp, uint64_t word, uint64_t bits)
+{
+    uint64_t again = 0;
+
+    for (uint64_t left = sp->source.is_dirty ? bits : 0; left; left &= left - 1) {
+        unsigned bit = (unsigned)__builtin_ctzll(left);
+        if (sp->source.is_dirty(sp->source.opaque, word * WORD_BLOCKS + bit))
+            again |= 1ull << bit;
+    }
+    return again;
+}
+
 /* Sends the blocks of `mask` in a word that are to be sent. */
 static enum sim_status send_word(struct ckpt_sender *s, struct space *sp, uint64_t word, uint64_t mask)
 {
     uint64_t bits = atomic_fetch_and_explicit(&sp->todo[word], ~mask, memory_order_relaxed) & mask;
 
     s->pending -= (uint64_t)__builtin_popcountll(bits);
+    bits &= ~written_again(sp, word, bits);
     while (bits) {
         unsigned first = (unsigned)__builtin_ctzll(bits), n = 1;
         while (continues(sp, word * WORD_BLOCKS + first + n - 1, bits, first + n))

@@ -175,6 +175,11 @@ static bool take_dirty(void *opaque, uint64_t local)
     return mem_take_dirty(opaque, local << GUEST_PAGE_BITS);
 }
 
+static bool is_dirty(void *opaque, uint64_t local)
+{
+    return mem_is_dirty(opaque, local << GUEST_PAGE_BITS);
+}
+
 static void set_guard(void *opaque, struct sim_guard *guard)
 {
     mem_set_guard(opaque, guard);
@@ -216,6 +221,7 @@ void machine_ram_source(const struct machine *m, struct ckpt_range *range, struc
                                 .sparse = true,
                                 .opaque = m->space,
                                 .take_dirty = take_dirty,
+                                .is_dirty = is_dirty,
                                 .set_guard = set_guard,
                                 .owns = mem_is_distributed(m->space) ? keeps_page : NULL};
 }

@@ -153,6 +153,11 @@ void mem_set_guard(struct mem_space *s, struct sim_guard *guard)
     atomic_store_explicit(&s->guard, guard, memory_order_release);
 }
 
+bool mem_is_dirty(const struct mem_space *s, uint64_t ram_offset)
+{
+    return atomic_load_explicit(&s->page[ram_offset >> GUEST_PAGE_BITS], memory_order_relaxed) & MEM_PAGE_DIRTY;
+}
+
 bool mem_take_dirty(struct mem_space *s, uint64_t ram_offset)
 {
     _Atomic uint32_t *state = mem_page_state(s, ram_offset);

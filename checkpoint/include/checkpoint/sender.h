@@ -25,7 +25,7 @@ enum sim_status ckpt_sender_announce(struct ckpt_sender *s) SIM_MUST_CHECK;
  * Context: the sending thread; the guest may run. */
 uint64_t ckpt_sender_mark(struct ckpt_sender *s, bool all);
 uint64_t ckpt_sender_pending(const struct ckpt_sender *s);
-/* Sends about `max` of them. */
+/* Sends about `max` of them, without those that have been written again since they were marked. */
 enum sim_status ckpt_sender_push(struct ckpt_sender *s, unsigned max) SIM_MUST_CHECK;
 /* Sends MISSING frames for all of them. */
 enum sim_status ckpt_sender_missing(struct ckpt_sender *s) SIM_MUST_CHECK;

@@ -29,6 +29,8 @@ struct ckpt_source {
     void *opaque;
     /* Was the (local) block written since the last snapshot? Clears the mark. */
     bool (*take_dirty)(void *opaque, uint64_t local);
+    /* Optional: is there a mark? */
+    bool (*is_dirty)(void *opaque, uint64_t local);
     void (*set_guard)(void *opaque, struct sim_guard *guard);
     /* Optional: is this part to write the block, at the cut? (Of several ranks the keeper of a page does.) What
      * changes later the guard hears of (sim_guard_moves). */

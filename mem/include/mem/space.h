@@ -159,6 +159,8 @@ bool mem_page_waiting(const struct mem_space *s, uint32_t writer);
 /* Sets or (NULL) removes the guard. When it is set nobody has a TLB entry that it must know of: it sees every use of a
  * page from now on, and every first write. Context: frozen world to set, any to remove. */
 void mem_set_guard(struct mem_space *s, struct sim_guard *guard);
+/* Would mem_take_dirty say so? Context: any. */
+bool mem_is_dirty(const struct mem_space *s, uint64_t ram_offset);
 /* Was the page written since this was last asked? Clears the mark. Context: any. */
 bool mem_take_dirty(struct mem_space *s, uint64_t ram_offset);
 /* It was, on the rank that it came from. Context: any. */

@@ -24,6 +24,11 @@ static inline bool take_dirty(void *opaque, uint64_t local)
     return atomic_exchange(&((struct memory *)opaque)->dirty[local], 0);
 }
 
+static inline bool is_dirty(void *opaque, uint64_t local)
+{
+    return atomic_load(&((struct memory *)opaque)->dirty[local]);
+}
+
 static inline void set_guard(void *opaque, struct sim_guard *g)
 {
     atomic_store(&((struct memory *)opaque)->guard, g);
@@ -47,6 +52,7 @@ static inline struct memory *memory_create(void)
                                      .sparse = true,
                                      .opaque = m,
                                      .take_dirty = take_dirty,
+                                     .is_dirty = is_dirty,
                                      .set_guard = set_guard};
     return m;
 }

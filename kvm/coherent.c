@@ -31,7 +31,7 @@ enum { BATCH = 16, NAP_NS = 1000000 };
 struct fault {
     uint32_t thread; /* 0: none has had this place yet */
     bool waits, write;
-    uint64_t page;
+    uint64_t page, since_ns;
 };
 
 /* Owner: the pages thread. `lock`: mapping against revoking. Lifetime: the caller's. */
@@ -46,7 +46,7 @@ struct hkvm_coherence {
     struct sim_mutex lock;
     struct sim_mutex list_lock;
     struct fault fault[HKVM_MAX_VCPUS + 1];
-    _Atomic uint64_t nr_faults, nr_revoked;
+    _Atomic uint64_t nr_faults, wait_ns, nr_revoked;
 };
 
 /* --- what vram maps --- */
@@ -163,6 +163,7 @@ static void note_fault(struct hkvm_coherence *c, const struct uffd_msg *m)
     }
     f->page = (m->arg.pagefault.address - (uintptr_t)c->space->vram) >> GUEST_PAGE_BITS;
     f->write = m->arg.pagefault.flags & writes;
+    f->since_ns = sim_host_ns();
     f->waits = true;
     atomic_fetch_add_explicit(&c->nr_faults, 1, memory_order_relaxed);
 }
@@ -213,6 +214,7 @@ static bool serve(struct hkvm_coherence *c, size_t i, const struct fault *f)
         c->fault[i].waits = false;
         sim_mutex_unlock(&c->list_lock);
         map_page(c, f->page, f->write);
+        atomic_fetch_add_explicit(&c->wait_ns, sim_host_ns() - f->since_ns, memory_order_relaxed);
     }
     sim_mutex_unlock(&c->lock);
     return ok;
@@ -309,8 +311,9 @@ void hkvm_coherence_destroy(struct hkvm_coherence *c)
     sim_free(c);
 }
 
-void hkvm_coherence_get_stats(const struct hkvm_coherence *c, uint64_t *faults, uint64_t *revoked)
+void hkvm_coherence_get_stats(const struct hkvm_coherence *c, struct hkvm_coherence_stats *out)
 {
-    *faults = atomic_load_explicit(&c->nr_faults, memory_order_relaxed);
-    *revoked = atomic_load_explicit(&c->nr_revoked, memory_order_relaxed);
+    out->faults = atomic_load_explicit(&c->nr_faults, memory_order_relaxed);
+    out->wait_ns = atomic_load_explicit(&c->wait_ns, memory_order_relaxed);
+    out->revoked = atomic_load_explicit(&c->nr_revoked, memory_order_relaxed);
 }

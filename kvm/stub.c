@@ -96,10 +96,10 @@ void hkvm_coherence_destroy(struct hkvm_coherence *c)
     (void)c;
 }
 
-void hkvm_coherence_get_stats(const struct hkvm_coherence *c, uint64_t *faults, uint64_t *revoked)
+void hkvm_coherence_get_stats(const struct hkvm_coherence *c, struct hkvm_coherence_stats *out)
 {
     (void)c;
-    *faults = *revoked = 0;
+    *out = (struct hkvm_coherence_stats){0};
 }
 
 const struct state_desc *hkvm_machine_state_desc(void)

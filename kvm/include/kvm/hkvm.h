@@ -124,7 +124,10 @@ enum sim_status hkvm_coherence_start(struct hkvm_coherence *c, struct dsm *dsm) 
 void hkvm_coherence_stop(struct hkvm_coherence *c);
 /* After the dsm. NULL is allowed. */
 void hkvm_coherence_destroy(struct hkvm_coherence *c);
-/* Faults of vCPUs and pages taken away so far. */
-void hkvm_coherence_get_stats(const struct hkvm_coherence *c, uint64_t *faults, uint64_t *revoked);
+struct hkvm_coherence_stats {
+    uint64_t faults, wait_ns; /* of vCPUs: from the message to the mapped page */
+    uint64_t revoked;         /* pages taken away, or made read-only */
+};
+void hkvm_coherence_get_stats(const struct hkvm_coherence *c, struct hkvm_coherence_stats *out);
 
 #endif

@@ -1,0 +1,178 @@
+/* What leaving and faulting cost a KVM vCPU of this host, and whether ring 3 runs at the CPU's speed.
+ *
+ *   kvm_exits [repeats]      needs /dev/kvm; ends with 77 where it cannot be used
+ *
+ * Each line is the median of the repeats; all but the last-but-one (a handler's thread takes part) by the vCPU thread's CPU time. Guests are the fixture's of the unit tests: 8 MiB, two loops of assembler. */
+#include <stdlib.h>
+#include <time.h>
+
+#include "kvm_fixture.h"
+#include "sim-core/guard.h"
+
+enum { ROUNDS = 2000, LOOP = 1600000000, PAGES = 512, FIRST_PAGE = 0x200 };
+enum { MAX_REPEATS = 99 };
+
+/* --- exits --- */
+
+GUEST_CODE(ports, "  mov $2000, %ecx; mov $0xe000, %edx\n1: out %al, %dx; dec %ecx; jnz 1b\n"
+                  "  movl $1, 8(%rsi)\n");
+GUEST_CODE(memory0, "  mov $2000, %ecx\n1: mov %eax, (%rsi); dec %ecx; jnz 1b\n  movl $1, 8(%rsi)\n");
+GUEST_CODE(memory3, TO_RING3 "  mov $2000, %ecx\n2: mov %eax, (%rsi); dec %ecx; jnz 2b\n"
+                             "3: movl $1, 8(%rsi); jmp 3b\n");
+/* One write to each of 512 pages from 2 MiB on. */
+GUEST_CODE(writes, TO_RING3 "  mov $0x200000, %edi; mov $512, %ecx\n2: incl (%rdi); add $0x1000, %rdi; dec %ecx; jnz 2b\n"
+                            "3: movl $1, 8(%rsi); jmp 3b\n");
+GUEST_CODE(compute, TO_RING3 "  mov $1600000000, %ecx\n2: lea (%rax,%rcx), %rax; dec %ecx; jnz 2b\n"
+                             "3: movl $1, 8(%rsi); jmp 3b\n");
+
+static void run_natively(void)
+{
+    uint64_t sum = 0, n = LOOP;
+
+    __asm__ volatile("2: lea (%0,%1), %0; dec %k1; jnz 2b" : "+r"(sum), "+r"(n));
+}
+
+static double cpu_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static void run_guest(struct fixture *f)
+{
+    while (!sim_ending(f->sim))
+        f->v->ops->run(f->v, 100000000);
+}
+
+/* Microseconds of a whole run: of the thread's CPU time, which other load of the host does not change much. */
+static double run_us(struct fixture *f)
+{
+    double begin = cpu_us();
+
+    run_guest(f);
+    return cpu_us() - begin;
+}
+
+/* The same by the clock, for what other threads do meanwhile. */
+static double wait_us(struct fixture *f)
+{
+    uint64_t begin = sim_host_ns();
+
+    run_guest(f);
+    return (double)(sim_host_ns() - begin) / 1e3;
+}
+
+static double measure_exits(const uint8_t *begin, const uint8_t *end)
+{
+    struct fixture f;
+
+    fixture_init(&f, 1);
+    boot_guest(&f, begin, end);
+    double us = run_us(&f) / ROUNDS;
+    fixture_fini(&f);
+    return us;
+}
+
+static double measure_ports(void) { return measure_exits(guest_ports, guest_ports_end); }
+static double measure_memory0(void) { return measure_exits(guest_memory0, guest_memory0_end); }
+static double measure_memory3(void) { return measure_exits(guest_memory3, guest_memory3_end); }
+
+/* --- first writes to pages that are there --- */
+
+static void no_copy(struct sim_guard *g, uint64_t first, uint64_t nr, bool write)
+{
+    (void)g, (void)first, (void)nr, (void)write;
+}
+
+enum tracking { UNTRACKED, LOGGED, GUARDED };
+
+/* The guest has written all pages before, so that KVM has them. */
+static double measure_writes(enum tracking how)
+{
+    static struct sim_guard guard = {.before = no_copy};
+    struct fixture f;
+
+    fixture_init(&f, 1);
+    BOOT(&f, writes);
+    run_us(&f);
+    sim_clear_end(f.sim);
+    if (how != UNTRACKED)
+        hkvm_machine_collect_dirty(f.m);
+    if (how == GUARDED) {
+        mem_set_guard(f.space, &guard);
+        hkvm_machine_write_protect(f.m);
+    }
+    BOOT(&f, writes);
+    double us = (how == GUARDED ? wait_us(&f) : run_us(&f)) / PAGES;
+    mem_set_guard(f.space, NULL);
+    fixture_fini(&f);
+    return us;
+}
+
+static double measure_untracked(void) { return measure_writes(UNTRACKED); }
+static double measure_logged(void) { return measure_writes(LOGGED); }
+static double measure_guarded(void) { return measure_writes(GUARDED); }
+
+/* --- ring 3 --- */
+
+/* The speed of the guest's loop over that of the same loop in this process, by the thread's CPU time, one after the other. */
+static double measure_ring3(void)
+{
+    struct fixture f;
+    double begin = cpu_us();
+
+    run_natively();
+    double native = cpu_us() - begin;
+    fixture_init(&f, 1);
+    BOOT(&f, compute);
+    double guest = run_us(&f);
+    fixture_fini(&f);
+    return native / guest;
+}
+
+static const struct {
+    const char *what, *unit;
+    double (*measure)(void);
+} rows[] = {
+    {"port exit, ring 0", "us", measure_ports},
+    {"MMIO exit, ring 0", "us", measure_memory0},
+    {"MMIO exit, ring 3", "us", measure_memory3},
+    {"first write to a page, nothing tracked", "us", measure_untracked},
+    {"first write to a page, dirty log", "us", measure_logged},
+    {"first write to a page, dirty log and checkpoint guard", "us", measure_guarded},
+    {"ring 3 compute, speed over native", "", measure_ring3},
+};
+
+static int by_value(const void *a, const void *b)
+{
+    double d = *(const double *)a - *(const double *)b;
+
+    return d < 0 ? -1 : d > 0;
+}
+
+static unsigned repeats = 5;
+
+static int run(void)
+{
+    double value[MAX_REPEATS];
+
+    for (size_t i = 0; i < SIM_ARRAY_LEN(rows); i++) {
+        for (unsigned n = 0; n < repeats; n++)
+            value[n] = rows[i].measure();
+        qsort(value, repeats, sizeof value[0], by_value);
+        printf("%-54s %8.2f %s   (%.2f to %.2f)\n", rows[i].what, value[repeats / 2], rows[i].unit, value[0],
+               value[repeats - 1]);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        repeats = (unsigned)strtoul(argv[1], NULL, 10);
+    if (repeats < 1 || repeats > MAX_REPEATS)
+        return 2;
+    return run_or_skip(run);
+}

@@ -173,6 +173,20 @@ static enum next find_code(struct jit *jit, struct rv_hart *h, struct jit_region
     return GO_ON;
 }
 
+/* One block, and where its indirect jump went. */
+static enum next interpret(struct jit *jit, struct rv_hart *h, enum rv_stop_reason *why)
+{
+    gpa_t page;
+
+    h->indirect_from = RV_NO_JUMP;
+    enum next next = after(h, rv_interp_block(h), why);
+    if (next == GO_ON && (h->indirect_from & GUEST_PAGE_MASK) == (h->pc & GUEST_PAGE_MASK) &&
+        h->indirect_from != RV_NO_JUMP && rv_fetch_page(h, h->pc, &page))
+        jit_note_target(jit, page | (h->indirect_from & ~GUEST_PAGE_MASK),
+                        (unsigned)(h->pc & ~GUEST_PAGE_MASK));
+    return next;
+}
+
 static void remember(struct rv_hart *h, const void *code)
 {
     struct rv_tlb *t = h->code_tlb;
@@ -234,7 +248,7 @@ enum rv_stop_reason jit_run(struct rv_hart *h)
             return RV_STOP_NONE;
         if (!r) {
             from = NULL;
-            if (after(h, rv_interp_block(h), &why) == STOP)
+            if (interpret(jit, h, &why) == STOP)
                 return why;
             continue;
         }

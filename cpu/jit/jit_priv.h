@@ -2,6 +2,7 @@
  *
  *   jit.c       creation, the engine: jit_run
  *   helper.c    what translated code calls, and rebuilding guest registers from a site
+ *   targets.c   the profile of indirect jumps
  *   registry.c  regions and pages: look-up, linking, invalidation
  *   translate.c scan -> IR -> passes -> allocation -> code
  *   cache.c     code memory
@@ -19,6 +20,13 @@
 #include "scan.h"
 
 struct jit_page;
+
+/* Where the interpreter saw an indirect jump go inside its page: the profile that predicts it. Written by
+ * all harts without care for each other. */
+struct jit_targets {
+    _Atomic uint64_t site;   /* gpa of the jump */
+    _Atomic uint64_t target; /* SCAN_TARGETS times: offset / 2 << 5 | how often, 0: empty */
+};
 
 /* A guest instruction of a region. */
 struct jit_origin {
@@ -79,6 +87,7 @@ struct jit_quick_set {
 
 enum {
     QUICK_SETS = 1 << 13,
+    TARGETS = 1 << 12,
     REGION_BUCKETS = 1 << 18,
     PAGE_BUCKETS = 1 << 12,
     COUNTERS = 1 << 18,
@@ -115,6 +124,7 @@ struct jit {
     /* Executions of blocks by the interpreter, by hash of gpa; harts add without care for each other.
      * It is the profile, and says where a translation can be at all: from the threshold on. */
     _Atomic uint8_t counter[COUNTERS];
+    struct jit_targets targets[TARGETS];
     struct jit_quick_set *quick;
     _Atomic(struct jit_region *) bucket[REGION_BUCKETS];
     struct jit_page *page[PAGE_BUCKETS];
@@ -157,6 +167,12 @@ void jit_registry_clear(struct jit *jit);
 extern const struct mem_code_ops jit_code_ops;
 void jit_add_listener(struct jit *jit, struct jit_listener *l);
 void jit_remove_listener(struct jit *jit, struct jit_listener *l);
+
+/* --- targets.c --- */
+/* An indirect jump at `site` went to `offset` of its page. */
+void jit_note_target(struct jit *jit, gpa_t site, unsigned offset);
+/* Where it went, most often first; returns how many. */
+unsigned jit_targets_of(struct jit *jit, gpa_t site, uint16_t offset[SCAN_TARGETS]);
 
 /* --- translate.c --- */
 enum jit_translated { JIT_TRANSLATED, JIT_NOT_NOW, JIT_NEVER, JIT_FULL };

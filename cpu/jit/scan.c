@@ -1,9 +1,9 @@
 /* Region discovery. Depth first, fall-through first: the order of finding is a good order for the
  * code. A successor the interpreter has not seen stays outside (an exit), and so does everything
- * behind an indirect jump or a SYSTEM instruction. A call is followed into a function that has its start in
+ * behind a SYSTEM instruction. A call is followed into a function that has its start in
  * the region or a little before it (recursion) or is short and calls nothing: that is taken in even where it has a translation
  * of its own. Then the place behind the call is a successor too, which translate.c lets the function's
- * return find.
+ * return find. Indirect jumps and calls are followed to where the interpreter saw them go.
  * A branch over a few instructions that the host could not predict is none: they run in any case, and what
  * they computed is taken or not.
  * Blocks are limited, and a jump into the middle of one would have to leave for a region of its own that
@@ -128,21 +128,48 @@ static bool is_short_function(const struct scan *s, uint64_t offset)
     return false;
 }
 
-static void push_call(struct scan *s, const struct scan_insn *n, uint64_t target)
+/* Follows a call; false: not this one. */
+static bool push_callee(struct scan *s, uint64_t target)
 {
-    if (n->insn.rd != 1 || target >= GUEST_PAGE_SIZE)
-        return;
+    if (target >= GUEST_PAGE_SIZE)
+        return false;
     bool here = s->at[target / 2] || (target <= s->entry && s->entry - target < RECURSION);
     if (!s->seen(s->opaque, (unsigned)target) || (!here && !is_short_function(s, target)))
-        return;
-    push(s, n->offset + n->insn.len, 0);
+        return false;
     push(s, target, CALLEE);
+    return true;
 }
 
-static void push_successors(struct scan *s, const struct scan_insn *n, unsigned callee)
+static void push_call(struct scan *s, const struct scan_insn *n, uint64_t target)
+{
+    if (n->insn.rd == 1 && push_callee(s, target))
+        push(s, n->offset + n->insn.len, 0);
+}
+
+/* A jump is followed as if it belonged to a function that was taken in: other parts of an interpreter's loop,
+ * say, may have translations of their own. */
+static void push_indirect(struct scan *s, struct scan_insn *n)
+{
+    bool plain = !n->insn.imm && n->insn.rs1 && n->insn.rs1 != n->insn.rd && !scan_is_return(n);
+    bool any = false;
+
+    n->nr_targets = plain && n->insn.rd <= 1 ? (uint8_t)s->targets(s->opaque, n->offset, n->target) : 0;
+    for (unsigned k = n->nr_targets; k-- > 0;) {
+        if (n->insn.rd)
+            any |= push_callee(s, n->target[k]);
+        else
+            push(s, n->target[k], CALLEE);
+    }
+    if (any)
+        push(s, n->offset + n->insn.len, 0);
+}
+
+static void push_successors(struct scan *s, struct scan_insn *n, unsigned callee)
 {
     uint64_t target = n->offset + (uint64_t)(int64_t)n->insn.imm;
 
+    if (n->end == SCAN_INDIRECT)
+        push_indirect(s, n);
     if (n->end == SCAN_CALL)
         push_call(s, n, target);
     if (n->end == SCAN_BRANCH || n->end == SCAN_JUMP)
@@ -175,13 +202,21 @@ static void walk(struct scan *s, unsigned offset, unsigned callee)
         if (first)
             mark_leader(s, s->nr - 1);
         first = false;
-        const struct scan_insn *n = &s->insn[s->nr - 1];
+        struct scan_insn *n = &s->insn[s->nr - 1];
         if (n->end != SCAN_NEXT) {
             push_successors(s, n, callee);
             return;
         }
         offset += i.len;
     }
+}
+
+const struct scan_insn *scan_behind_call(const struct scan *s, const struct scan_insn *n)
+{
+    bool call = n->insn.rd == 1 && (n->end == SCAN_CALL || (n->end == SCAN_INDIRECT && n->nr_targets));
+    const struct scan_insn *behind = call ? scan_at(s, n->offset + n->insn.len) : NULL;
+
+    return behind && behind->leader ? behind : NULL;
 }
 
 /* --- ifs --- */
@@ -199,8 +234,10 @@ static void count_jumps(struct scan *s)
         const struct scan_insn *i = &s->insn[n];
         if (i->end == SCAN_BRANCH || i->end == SCAN_JUMP || i->end == SCAN_CALL)
             count_jump(s, i->offset + (uint64_t)(int64_t)i->insn.imm);
-        if (i->end == SCAN_CALL)
+        if (i->end == SCAN_CALL || i->end == SCAN_INDIRECT)
             count_jump(s, i->offset + i->insn.len);
+        for (unsigned k = 0; i->end == SCAN_INDIRECT && k < i->nr_targets; k++)
+            count_jump(s, i->target[k]);
     }
 }
 

@@ -16,11 +16,15 @@ enum scan_end {
     SCAN_EXEC    /* ends the block: run by the interpreter's function */
 };
 
+enum { SCAN_TARGETS = 4 };
+
 struct scan_insn {
     struct rv_insn insn;
     uint16_t offset;  /* in the page */
     uint8_t end;      /* enum scan_end */
     uint8_t leader;   /* begins a block */
+    uint8_t nr_targets; /* SCAN_INDIRECT, no return: where it is expected to go, most often first */
+    uint16_t target[SCAN_TARGETS]; /* offsets in the page; not all become part of the region */
     uint8_t skips;    /* SCAN_IF: how many instructions; they are the next ones of the region */
 };
 
@@ -34,6 +38,8 @@ struct scan {
     bool no_ifs; /* branches over instructions stay branches */
     /* How often has the interpreter begun a block at this offset of the page? */
     unsigned (*seen)(void *opaque, unsigned offset);
+    /* Where has the indirect jump at this offset gone in the page? Returns how many. */
+    unsigned (*targets)(void *opaque, unsigned offset, uint16_t target[SCAN_TARGETS]);
     void *opaque;
     /* Offsets / 2 where the region ends: there is a translation to go on in. Not the entry's. */
     uint64_t stop[GUEST_PAGE_SIZE / 2 / 64];
@@ -54,6 +60,8 @@ bool scan_region(struct scan *s, unsigned entry_offset);
 const struct scan_insn *scan_at(const struct scan *s, unsigned offset);
 /* jalr x0, 0(ra) */
 bool scan_is_return(const struct scan_insn *n);
+/* The place behind a call, direct or not, when it is part of the region; or NULL. */
+const struct scan_insn *scan_behind_call(const struct scan *s, const struct scan_insn *n);
 /* May an LR at insn be followed by an SC: its offset, or RV_SC_NONE (lrsc.h)? 0: no. */
 uint64_t scan_lr_mark(const struct scan *s, const struct scan_insn *lr);
 

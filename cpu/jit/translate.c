@@ -43,9 +43,10 @@ struct builder {
     gpa_t page;
     uint8_t block_of[IR_MAX_ORIGINS]; /* leader -> block */
     /* Where returns are expected to go: the places behind calls that are in the region, best first. Each
-     * has a block at each return, that compares. */
+     * has a block at each return, that compares; and so have the expected targets of other indirect jumps. */
     const struct scan_insn *back[MAX_BACK];
     unsigned nr_back;
+    bool expect_targets;
     struct rv_hart *h;
     bool observed;
     unsigned known_to;  /* watchers of the instructions before it are known */
@@ -161,18 +162,35 @@ static void link_register(struct builder *b, const struct scan_insn *n)
         ir_pc(b->t.r, n->insn.rd, n->offset + n->insn.len);
 }
 
-/* A return: is it to a place behind one of the region's calls? */
-static void compare_returns(struct builder *b, ir_ref target)
+/* Where the indirect jump is expected to go, in the region; returns how many. */
+static unsigned expected(const struct builder *b, const struct scan_insn *n,
+                         const struct scan_insn *to[SCAN_TARGETS])
 {
+    unsigned nr = 0;
+
+    if (scan_is_return(n)) {
+        memcpy(to, b->back, b->nr_back * sizeof to[0]);
+        return b->nr_back;
+    }
+    for (unsigned k = 0; b->expect_targets && n->end == SCAN_INDIRECT && k < n->nr_targets; k++) {
+        to[nr] = scan_at(b->s, n->target[k]);
+        nr += to[nr] && to[nr]->leader;
+    }
+    return nr;
+}
+
+static void compare_targets(struct builder *b, const struct scan_insn *n, ir_ref target)
+{
+    const struct scan_insn *to[SCAN_TARGETS];
     struct ir_region *r = b->t.r;
 
-    for (unsigned n = 0; n < b->nr_back; n++) {
+    for (unsigned k = 0, nr = expected(b, n, to); k < nr; k++) {
         struct ir_block *block = &r->block[r->nr_blocks - 1];
 
-        block->succ[0] = b->block_of[b->back[n] - b->s->insn];
+        block->succ[0] = b->block_of[to[k] - b->s->insn];
         block->succ[1] = (ir_edge)r->nr_blocks;
         block->nr_succ = 2;
-        ir_emit(r, IR_BR, IR_I64, IR_NONE, target, ir_pc(r, IR_NONE, b->back[n]->offset))->cc = IR_EQ;
+        ir_emit(r, IR_BR, IR_I64, IR_NONE, target, ir_pc(r, IR_NONE, to[k]->offset))->cc = IR_EQ;
         ir_block_end(r);
         ir_block_begin(r);
     }
@@ -183,8 +201,6 @@ static void end_indirect(struct builder *b, const struct scan_insn *n)
     struct ir_region *r = b->t.r;
     ir_ref target = trans_x(&b->t, n->insn.rs1);
 
-    if (scan_is_return(n))
-        compare_returns(b, target);
 
     if (n->insn.imm || (n->insn.rd && n->insn.rd == n->insn.rs1)) {
         ir_ref sum = ir_temp(r, IR_I64);
@@ -192,6 +208,7 @@ static void end_indirect(struct builder *b, const struct scan_insn *n)
         target = sum;
     }
     link_register(b, n);
+    compare_targets(b, n, target);
     ir_emit(r, IR_JMP_IND, IR_I64, IR_NONE, target, IR_NONE);
 }
 
@@ -234,33 +251,42 @@ static void expect_return(struct builder *b, const struct scan_insn *to)
         b->back[n] = to;
 }
 
-static void find_returns(struct builder *b)
+static unsigned nr_blocks(const struct builder *b)
+{
+    const struct scan_insn *to[SCAN_TARGETS];
+    unsigned nr = b->s->nr_leaders;
+
+    for (unsigned n = 0; n < b->s->nr; n++)
+        nr += expected(b, &b->s->insn[n], to);
+    return nr;
+}
+
+static void expect_jumps(struct builder *b)
 {
     const struct scan *s = b->s;
-    unsigned returns = 0;
 
     b->nr_back = 0;
+    b->expect_targets = true;
     for (unsigned n = 0; n < s->nr; n++) {
-        const struct scan_insn *i = &s->insn[n];
-        const struct scan_insn *back =
-            i->end == SCAN_CALL && i->insn.rd == 1 ? scan_at(s, i->offset + i->insn.len) : NULL;
-        if (back && back->leader)
+        const struct scan_insn *back = scan_behind_call(s, &s->insn[n]);
+        if (back)
             expect_return(b, back);
-        returns += scan_is_return(i);
     }
-    if (s->nr_leaders + returns * b->nr_back > IR_MAX_BLOCKS)
+    if (nr_blocks(b) > IR_MAX_BLOCKS)
         b->nr_back = 0;
+    if (nr_blocks(b) > IR_MAX_BLOCKS)
+        b->expect_targets = false;
 }
 
 static void number_blocks(struct builder *b)
 {
+    const struct scan_insn *to[SCAN_TARGETS];
     unsigned block = 0;
 
     for (unsigned n = 0; n < b->s->nr; n++) {
         if (b->s->insn[n].leader)
             b->block_of[n] = (uint8_t)block++;
-        if (scan_is_return(&b->s->insn[n]))
-            block += b->nr_back;
+        block += expected(b, &b->s->insn[n], to);
     }
 }
 
@@ -320,7 +346,7 @@ static void build(struct builder *b)
     r->entry_pc = s->insn[0].offset;
     r->alone = b->t.alone;
     b->skip_last = 0;
-    find_returns(b);
+    expect_jumps(b);
     number_blocks(b);
     for (unsigned n = 0; n < s->nr && !r->overflow; n++) {
         const struct scan_insn *i = &s->insn[n];
@@ -357,6 +383,11 @@ static void add_guards(struct builder *b)
 
 /* --- code --- */
 
+static uint64_t line_of(unsigned offset)
+{
+    return offset < GUEST_PAGE_SIZE ? 1ull << (offset / 64) : 0;
+}
+
 static struct jit_region *new_region(const struct builder *b, struct rv_hart *h, gpa_t gpa_page)
 {
     const struct scan *s = b->s;
@@ -388,8 +419,10 @@ static struct jit_region *new_region(const struct builder *b, struct rv_hart *h,
             .mem = trans_mem_kind(i->insn.op),
             .end = i->end == SCAN_EXEC};
         r->returns |= scan_is_return(i);
-        if (i->end == SCAN_CALL && i->offset + i->insn.len < GUEST_PAGE_SIZE)
-            r->exit_lines |= 1ull << ((i->offset + i->insn.len) / 64);
+        if (i->end == SCAN_CALL)
+            r->exit_lines |= line_of(i->offset + i->insn.len);
+        for (unsigned k = 0; i->end == SCAN_INDIRECT && k < i->nr_targets; k++)
+            r->exit_lines |= line_of(i->target[k]);
         if (b->observed)
             r->watchers[n] = b->watchers[i - s->insn];
     }
@@ -438,6 +471,13 @@ static unsigned seen(void *opaque, unsigned offset)
     return atomic_load_explicit(jit_counter(p->jit, p->page + offset), memory_order_relaxed);
 }
 
+static unsigned targets_of(void *opaque, unsigned offset, uint16_t target[SCAN_TARGETS])
+{
+    const struct profile *p = opaque;
+
+    return jit_targets_of(p->jit, p->page + offset, target);
+}
+
 /* Scan to code; the page is protected. NULL: does not fit (the cache is full). */
 static struct jit_region *compile(struct jit *jit, struct rv_hart *h, const uint8_t *host,
                                   gpa_t gpa_page, unsigned max_insns)
@@ -451,6 +491,7 @@ static struct jit_region *compile(struct jit *jit, struct rv_hart *h, const uint
     s->max_insns = max_insns;
     s->no_ifs = b.observed; /* observers are told of what is executed, and only of that */
     s->seen = seen;
+    s->targets = targets_of;
     s->opaque = &profile;
     scan_region(s, (unsigned)(h->pc & ~GUEST_PAGE_MASK));
     b.t.r = jit->ir;

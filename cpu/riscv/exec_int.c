@@ -119,6 +119,7 @@ enum rv_exec exec_jal(struct rv_hart *h, const struct rv_insn *i)
 
 enum rv_exec exec_jalr(struct rv_hart *h, const struct rv_insn *i)
 {
+    h->indirect_from = h->pc;
     return jump_and_link(h, i, (h->x[i->rs1] + (uint64_t)(int64_t)i->imm) & ~1ull);
 }
 

@@ -93,6 +93,7 @@ struct rv_hart {
     uint64_t jit_scratch[32]; /* jit: spill area of helpers */
     uint8_t cbo_zero_on;  /* cbo.zero is legal in the current privilege (exec_cbo.c) */
     uint64_t code_base;   /* jit: page-aligned va of the region that runs */
+    uint64_t indirect_from; /* jit: pc of the last indirect jump that the interpreter ran; RV_NO_JUMP: none */
     uint64_t vl, vtype, vstart;
     uint64_t vlenb;       /* bytes of a vector register */
     uint8_t vs_on;        /* mstatus.VS != Off */
@@ -167,6 +168,7 @@ struct rv_hart {
     uint8_t v[32 * RV_VLENB_MAX] __attribute__((aligned(64)));
 };
 #define RV_NO_RES UINT64_MAX
+#define RV_NO_JUMP UINT64_MAX
 
 enum { RV_WAIT_NOT, RV_WAIT_WFI, RV_WAIT_SUSPENDED /* SBI hart suspend: HSM status differs */ };
 

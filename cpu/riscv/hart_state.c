@@ -85,6 +85,7 @@ STATE_LAYOUT(hart, struct rv_hart,
               STATE_DERIVED(struct rv_hart, res_sc) STATE_DERIVED(struct rv_hart, host_sp)
               STATE_DERIVED(struct rv_hart, jit_scratch)
               STATE_DERIVED(struct rv_hart, cbo_zero_on) STATE_DERIVED(struct rv_hart, code_base)
+              STATE_DERIVED(struct rv_hart, indirect_from)
               STATE_DERIVED(struct rv_hart, trap_cause) STATE_DERIVED(struct rv_hart, stop_reason)
               STATE_DERIVED(struct rv_hart, trap_tval) STATE_DERIVED(struct rv_hart, vcpu)
               STATE_DERIVED(struct rv_hart, machine) STATE_DERIVED(struct rv_hart, isa)

@@ -23,6 +23,10 @@ struct ir_target {
     int32_t note;     /* a word: site or exit of the last leave */
     int32_t res_addr, res_value, res_size, res_sc; /* LR reservation */
     uint64_t res_none;
+    /* Vectors. Bytes: the key that ir_vec.key is compared with, "written", "on". Words: length, type, first element,
+     * and 64 bytes for a scalar operand in all elements */
+    int32_t vkey, vdirty, von, vl, vtype, vstart, vsplat;
+    uint8_t vkey_none; /* no ir_vec has this key */
     /* Soft TLB: pointer in the state; sets of `ways` entries, see riscv/tlb.h for the protocol */
     int32_t tlb;
     uint8_t tlb_set_bits, tlb_ways;
@@ -112,7 +116,8 @@ void ir_host_destroy(struct ir_host *host);
 /* Writes the runtime routines again at the cache's start (after it was emptied). */
 void ir_host_restart(struct ir_host *host);
 const struct ir_regfile *ir_host_regfile(const struct ir_host *host);
-/* Can the host do the operation? Otherwise the translator uses EXEC. */
+/* Can the host do the operation? Otherwise the translator uses EXEC. VOP: type is the element's log2 of bytes, aux
+ * the enum ir_vop. */
 bool ir_host_has(const struct ir_host *host, enum ir_op op, enum ir_type type, unsigned aux);
 /* Emits at cache->used and advances it. False: the cache is full, or the region does not fit. */
 bool ir_host_emit(struct ir_host *host, const struct ir_region *r, const struct ir_alloc *al,

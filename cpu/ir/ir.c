@@ -16,7 +16,7 @@ const struct ir_op_info ir_op_info[IR_NR_OPS] = {
 void ir_reset(struct ir_region *r)
 {
     r->nr_insns = r->nr_blocks = r->nr_exits = r->nr_origins = 0;
-    r->nr_windows = r->nr_consts = r->nr_temps = 0;
+    r->nr_windows = r->nr_consts = r->nr_temps = r->nr_vecs = 0;
     r->nr_guards = 0;
     r->alone = false;
     r->overflow = false;
@@ -75,6 +75,19 @@ struct ir_insn *ir_emit(struct ir_region *r, enum ir_op op, enum ir_type type, i
                           .src = {a, b, IR_NONE},
                           .origin = (uint16_t)(r->nr_origins - 1)};
     return i;
+}
+
+struct ir_vec *ir_emit_vec(struct ir_region *r, enum ir_op op, enum ir_type type, ir_ref dst, ir_ref a)
+{
+    if (r->nr_vecs == IR_MAX_VECS) {
+        r->overflow = true;
+        r->nr_vecs--;
+    }
+    struct ir_vec *v = &r->vec[r->nr_vecs];
+
+    ir_emit(r, op, type, dst, a, IR_NONE)->imm = r->nr_vecs++;
+    *v = (struct ir_vec){0};
+    return v;
 }
 
 unsigned ir_block_begin(struct ir_region *r)

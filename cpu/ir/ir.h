@@ -60,6 +60,30 @@ struct ir_insn {
     int32_t window_disp; /* from the window's pointer, when it is covered */
 };
 
+/* What a vector operation does with each element: d = a op b. FMA family: the sign of the product and of what is added;
+ * ACC: d is added, MADD: d is a factor and a is added. */
+enum ir_vop {
+    IR_V_ADD, IR_V_SUB, IR_V_RSUB, IR_V_AND, IR_V_OR, IR_V_XOR, IR_V_MUL, IR_V_MIN, IR_V_MAX, IR_V_MINU, IR_V_MAXU,
+    IR_V_SLL, IR_V_SRL, IR_V_SRA,                 /* b: a scalar */
+    IR_V_MACC, IR_V_NMSAC, IR_V_MADD, IR_V_NMSUB, /* d + a * b, d - a * b, a + d * b, a - d * b */
+    IR_V_COPY,                                    /* d = b */
+    IR_V_EQ, IR_V_NE, IR_V_LT, IR_V_LE, IR_V_GT,  /* signed; to a mask */
+    IR_V_FADD, IR_V_FSUB, IR_V_FRSUB, IR_V_FMUL, IR_V_FDIV, IR_V_FRDIV, IR_V_FSQRT,
+    IR_V_FMACC, IR_V_FMSAC, IR_V_FNMSAC, IR_V_FNMACC, IR_V_FMADD, IR_V_FMSUB, IR_V_FNMSUB, IR_V_FNMADD,
+    IR_V_FIRST, IR_V_COUNT,                       /* of a mask: to a scalar */
+    IR_V_TO_SCALAR, IR_V_FROM_SCALAR,             /* element 0 */
+    IR_V_NR_OPS
+};
+
+struct ir_vec {
+    uint8_t op;       /* enum ir_vop */
+    uint8_t size;     /* log2 of an element's bytes */
+    uint8_t key;      /* of the state, for which this is right */
+    bool scalar;      /* b is the operation's source, in all elements */
+    uint16_t bytes;   /* of an operand; FIRST, COUNT: bits of the mask; VSET: elements, of which vl is VLMAX */
+    int32_t d, a, b;  /* offsets in the guest state; VSET: a is the vtype; VGET: a is the word */
+};
+
 /* A guest instruction: where it is, and how many instructions of its block were charged before it. */
 struct ir_origin {
     int64_t pc;
@@ -105,7 +129,8 @@ enum {
     IR_MAX_INSNS = 4 * IR_MAX_ORIGINS,
     IR_MAX_TEMPS = 4 * IR_MAX_ORIGINS,
     IR_MAX_CONSTS = 2 * IR_MAX_ORIGINS,
-    IR_MAX_WINDOWS = 255
+    IR_MAX_WINDOWS = 255,
+    IR_MAX_VECS = IR_MAX_ORIGINS
 };
 
 /* The region is good only while this byte of the guest state has this value; checked at the entry. */
@@ -120,10 +145,11 @@ struct ir_region {
     struct ir_exit exit[IR_MAX_EXITS];
     struct ir_origin origin[IR_MAX_ORIGINS];
     struct ir_window window[IR_MAX_WINDOWS];
+    struct ir_vec vec[IR_MAX_VECS];
     int64_t consts[IR_MAX_CONSTS];
     uint8_t temp_type[IR_MAX_TEMPS];
     uint8_t temp_home[IR_MAX_TEMPS]; /* the global whose value it was, or 0: a good place for it */
-    uint16_t nr_insns, nr_blocks, nr_exits, nr_origins, nr_windows, nr_consts, nr_temps;
+    uint16_t nr_insns, nr_blocks, nr_exits, nr_origins, nr_windows, nr_consts, nr_temps, nr_vecs;
     struct ir_guard guard[2];
     uint8_t nr_guards;
     bool alone;    /* nobody else runs guest code: atomics need no lock */
@@ -177,6 +203,8 @@ ir_ref ir_pc(struct ir_region *r, ir_ref dst, int64_t offset);
 /* Appends to the block being built; returns the operation to add details to. */
 struct ir_insn *ir_emit(struct ir_region *r, enum ir_op op, enum ir_type type, ir_ref dst, ir_ref a,
                         ir_ref b);
+/* A vector operation's details, to be filled in; its ir_insn.imm is set. */
+struct ir_vec *ir_emit_vec(struct ir_region *r, enum ir_op op, enum ir_type type, ir_ref dst, ir_ref a);
 unsigned ir_block_begin(struct ir_region *r);
 void ir_block_end(struct ir_region *r);
 ir_edge ir_add_exit(struct ir_region *r, int64_t pc, bool chain);

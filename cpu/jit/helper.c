@@ -254,6 +254,14 @@ void jit_fill_target(struct ir_target *t)
     t->res_size = STATE(res_size);
     t->res_sc = STATE(res_sc);
     t->res_none = RV_NO_RES;
+    t->vkey = STATE(vkey);
+    t->vdirty = STATE(vs_dirty);
+    t->von = STATE(vs_on);
+    t->vl = STATE(vl);
+    t->vtype = STATE(vtype);
+    t->vstart = STATE(vstart);
+    t->vsplat = STATE(vsplat);
+    t->vkey_none = RV_VKEY_NONE;
     t->tlb = STATE(tlb);
     t->tlb_set_bits = RV_TLB_SET_BITS;
     t->tlb_ways = RV_TLB_WAYS;

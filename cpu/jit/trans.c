@@ -34,6 +34,8 @@ void trans_exec(struct trans *t, bool end)
         dst = t->i->rd;
     if (flags & RV_OPF_FP)
         t->uses_fp = true;
+    if (flags & RV_OPF_VECTOR)
+        trans_vec_executed(t);
     ir_emit(t->r, end ? IR_EXEC_END : IR_EXEC, IR_I64, dst, IR_NONE, IR_NONE);
     forget(t);
 }
@@ -47,7 +49,8 @@ uint8_t trans_mem_kind(unsigned op)
 
 void trans_insn(struct trans *t)
 {
-    static const struct trans_row *const tables[] = {trans_int_rows, trans_mem_rows, trans_fp_rows};
+    static const struct trans_row *const tables[] = {trans_int_rows, trans_mem_rows, trans_fp_rows,
+                                                    trans_vec_rows};
 
     for (unsigned n = 0; n < SIM_ARRAY_LEN(tables); n++) {
         const struct trans_row *row = &tables[n][t->i->op];

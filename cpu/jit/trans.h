@@ -22,6 +22,9 @@ struct trans {
     int64_t pc;        /* offset in the page */
     const struct rv_insn *i;
     uint64_t sc_mark;  /* LR: offset of the SC that may follow, or RV_SC_NONE; 0: run it by EXEC */
+    const struct rv_isa *isa;
+    uint64_t vtype;    /* what a vector instruction will probably find; code checks it */
+    unsigned vlenb;
     /* known inside the block */
     bool fs_dirty;     /* already marked */
     uint32_t boxed;    /* f registers that hold a boxed single */
@@ -36,6 +39,7 @@ struct trans_row {
 extern const struct trans_row trans_int_rows[RV_OP_COUNT];
 extern const struct trans_row trans_mem_rows[RV_OP_COUNT];
 extern const struct trans_row trans_fp_rows[RV_OP_COUNT];
+extern const struct trans_row trans_vec_rows[RV_OP_COUNT];
 
 /* enum ir_mem of a load or store */
 uint8_t trans_mem_kind(unsigned op);
@@ -44,6 +48,12 @@ void trans_block_begin(struct trans *t);
 void trans_insn(struct trans *t);
 /* EXEC for the instruction, or EXEC_END. */
 void trans_exec(struct trans *t, bool end);
+
+/* The interpreter's function runs a vector instruction: what is known of vtype then. */
+void trans_vec_executed(struct trans *t);
+/* An f register as a value of `type`: trans_fp.c. */
+ir_ref trans_fp_operand(struct trans *t, unsigned reg, enum ir_type type);
+void trans_fp_wrote(struct trans *t, enum ir_type type);
 
 static inline ir_ref trans_x(struct trans *t, unsigned reg)
 {

@@ -32,7 +32,7 @@ static bool native_rounding(struct trans *t)
 }
 
 /* An operand as a value of `type`. */
-static ir_ref operand(struct trans *t, unsigned reg, enum ir_type type)
+ir_ref trans_fp_operand(struct trans *t, unsigned reg, enum ir_type type)
 {
     if (type != IR_F32 || (t->boxed >> reg & 1))
         return trans_f(reg);
@@ -43,7 +43,7 @@ static ir_ref operand(struct trans *t, unsigned reg, enum ir_type type)
     return t->single[reg];
 }
 
-static void wrote_f(struct trans *t, enum ir_type type)
+void trans_fp_wrote(struct trans *t, enum ir_type type)
 {
     unsigned reg = t->i->rd;
 
@@ -77,10 +77,10 @@ static bool arith(struct trans *t, const struct trans_row *row)
 
     if (!native_rounding(t))
         return false;
-    ir_ref a = operand(t, t->i->rs1, type);
-    ir_ref b = row->op == IR_FSQRT ? IR_NONE : operand(t, t->i->rs2, type);
+    ir_ref a = trans_fp_operand(t, t->i->rs1, type);
+    ir_ref b = row->op == IR_FSQRT ? IR_NONE : trans_fp_operand(t, t->i->rs2, type);
     emit_f(t, (enum ir_op)row->op, type, 0, a, b, IR_NONE);
-    wrote_f(t, type);
+    trans_fp_wrote(t, type);
     return true;
 }
 
@@ -90,10 +90,10 @@ static bool fused(struct trans *t, const struct trans_row *row)
 
     if (!native_rounding(t) || !host_has(t, row))
         return false;
-    ir_ref a = operand(t, t->i->rs1, type), b = operand(t, t->i->rs2, type);
-    ir_ref c = operand(t, t->i->rs3, type);
+    ir_ref a = trans_fp_operand(t, t->i->rs1, type), b = trans_fp_operand(t, t->i->rs2, type);
+    ir_ref c = trans_fp_operand(t, t->i->rs3, type);
     emit_f(t, (enum ir_op)row->op, type, 0, a, b, c);
-    wrote_f(t, type);
+    trans_fp_wrote(t, type);
     return true;
 }
 
@@ -104,9 +104,9 @@ static bool exact2(struct trans *t, const struct trans_row *row)
 
     if (!fp_usable(t))
         return false;
-    ir_ref a = operand(t, t->i->rs1, type), b = operand(t, t->i->rs2, type);
+    ir_ref a = trans_fp_operand(t, t->i->rs1, type), b = trans_fp_operand(t, t->i->rs2, type);
     emit_f(t, (enum ir_op)row->op, type, row->aux, a, b, IR_NONE);
-    wrote_f(t, type);
+    trans_fp_wrote(t, type);
     return true;
 }
 
@@ -116,7 +116,7 @@ static bool compare(struct trans *t, const struct trans_row *row)
 
     if (!fp_usable(t))
         return false;
-    ir_ref a = operand(t, t->i->rs1, type), b = operand(t, t->i->rs2, type);
+    ir_ref a = trans_fp_operand(t, t->i->rs1, type), b = trans_fp_operand(t, t->i->rs2, type);
     /* Also with rd = x0: the flags count. */
     struct ir_insn *n = ir_emit(t->r, IR_FCMP, type, t->i->rd, a, b);
     n->cc = row->aux;
@@ -137,7 +137,7 @@ static bool to_int(struct trans *t, const struct trans_row *row)
         return false;
     if (!host_has(t, row))
         return false;
-    ir_ref a = operand(t, t->i->rs1, type);
+    ir_ref a = trans_fp_operand(t, t->i->rs1, type);
     struct ir_insn *n = ir_emit(t->r, IR_FTOI, type, t->i->rd, a, IR_NONE);
     n->aux = aux;
     return true;
@@ -153,7 +153,7 @@ static bool from_int(struct trans *t, const struct trans_row *row)
     if (exact ? rounding(t) > RM_RMM : !native_rounding(t))
         return false;
     emit_f(t, IR_ITOF, type, row->aux, trans_x(t, t->i->rs1), IR_NONE, IR_NONE);
-    wrote_f(t, type);
+    trans_fp_wrote(t, type);
     return true;
 }
 
@@ -162,8 +162,8 @@ static bool widen(struct trans *t, const struct trans_row *row)
     (void)row;
     if (!fp_usable(t) || rounding(t) > RM_RMM)
         return false;
-    emit_f(t, IR_FWIDEN, IR_F64, 0, operand(t, t->i->rs1, IR_F32), IR_NONE, IR_NONE);
-    wrote_f(t, IR_F64);
+    emit_f(t, IR_FWIDEN, IR_F64, 0, trans_fp_operand(t, t->i->rs1, IR_F32), IR_NONE, IR_NONE);
+    trans_fp_wrote(t, IR_F64);
     return true;
 }
 
@@ -173,7 +173,7 @@ static bool narrow(struct trans *t, const struct trans_row *row)
     if (!native_rounding(t))
         return false;
     emit_f(t, IR_FNARROW, IR_F32, 0, trans_f(t->i->rs1), IR_NONE, IR_NONE);
-    wrote_f(t, IR_F32);
+    trans_fp_wrote(t, IR_F32);
     return true;
 }
 
@@ -192,7 +192,7 @@ static bool bits_from_x(struct trans *t, const struct trans_row *row)
     if (!fp_usable(t))
         return false;
     emit_f(t, IR_BITSF, (enum ir_type)row->type, 0, trans_x(t, t->i->rs1), IR_NONE, IR_NONE);
-    wrote_f(t, (enum ir_type)row->type);
+    trans_fp_wrote(t, (enum ir_type)row->type);
     return true;
 }
 
@@ -206,7 +206,7 @@ static bool load(struct trans *t, const struct trans_row *row)
     n->aux = row->aux;
     n->imm = t->i->imm;
     mark_dirty(t);
-    wrote_f(t, (enum ir_type)row->type);
+    trans_fp_wrote(t, (enum ir_type)row->type);
     return true;
 }
 

@@ -499,6 +499,9 @@ static struct jit_region *compile(struct jit *jit, struct rv_hart *h, const uint
     b.t.alone = jit->machine->nr_harts == 1;
     b.t.fp_on = h->fp_on;
     b.t.frm = h->frm;
+    b.t.isa = &h->isa;
+    b.t.vtype = h->vtype;
+    b.t.vlenb = (unsigned)h->vlenb;
     build(&b);
     if (jit->ir->overflow)
         return NULL;

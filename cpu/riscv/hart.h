@@ -100,6 +100,7 @@ struct rv_hart {
     uint8_t vs_dirty;     /* vector state written: mstatus.VS reads as Dirty */
     uint8_t vkey;         /* vtype for translated code: rv_vkey() while vl is VLMAX, vstart 0 and VS on */
     uint8_t vxrm, vxsat;
+    uint64_t vsplat[8];   /* jit: a scalar operand of a vector instruction, in each element */
     uint32_t trap_cause;  /* set with RV_TRAP */
     uint32_t stop_reason; /* set with RV_STOP */
     uint64_t trap_tval;

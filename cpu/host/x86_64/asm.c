@@ -261,8 +261,8 @@ void x86_sign_to_rdx(struct x86_asm *a, int w)
 }
 
 /* Three-byte VEX prefix and opcode. */
-static void vex(struct x86_asm *a, uint32_t op, int w, unsigned reg, unsigned vvvv, unsigned index,
-                unsigned base)
+static void vex_l(struct x86_asm *a, uint32_t op, int w, int l, unsigned reg, unsigned vvvv, unsigned index,
+                  unsigned base)
 {
     static const uint8_t pp[] = {[0] = 0, [1] = 1, [2] = 3, [3] = 2};
     uint8_t prefix = op_prefix(op);
@@ -271,8 +271,33 @@ static void vex(struct x86_asm *a, uint32_t op, int w, unsigned reg, unsigned vv
     x86_byte(a, 0xc4);
     x86_byte(a, (uint8_t)((~reg >> 3 & 1) << 7 | (~index >> 3 & 1) << 6 | (~base >> 3 & 1) << 5 |
                           op_map(op)));
-    x86_byte(a, (uint8_t)(w << 7 | (~vvvv & 15) << 3 | pp[p]));
+    x86_byte(a, (uint8_t)(w << 7 | (~vvvv & 15) << 3 | l << 2 | pp[p]));
     x86_byte(a, (uint8_t)op);
+}
+
+static void vex(struct x86_asm *a, uint32_t op, int w, unsigned reg, unsigned vvvv, unsigned index,
+                unsigned base)
+{
+    vex_l(a, op, w, 0, reg, vvvv, index, base);
+}
+
+void x86_yrr(struct x86_asm *a, uint32_t op, int w, int l, unsigned reg, unsigned vvvv, unsigned rm)
+{
+    vex_l(a, op, w, l, reg, vvvv, 0, rm);
+    modrm_reg(a, reg, rm);
+}
+
+void x86_yrm(struct x86_asm *a, uint32_t op, int w, int l, unsigned reg, unsigned vvvv, struct x86_mem m)
+{
+    vex_l(a, op, w, l, reg, vvvv, index_bit(m), m.base);
+    modrm_mem(a, reg, m);
+}
+
+void x86_vzeroupper(struct x86_asm *a)
+{
+    x86_byte(a, 0xc5);
+    x86_byte(a, 0xf8);
+    x86_byte(a, 0x77);
 }
 
 void x86_vrr(struct x86_asm *a, uint32_t op, int w, unsigned reg, unsigned vvvv, unsigned rm)

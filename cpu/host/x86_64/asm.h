@@ -165,6 +165,10 @@ void x86_sign_to_rdx(struct x86_asm *a, int w); /* cdq, cqo */
 /* VEX forms: dst, second source vvvv, third source rm or m. L = 0. */
 void x86_vrr(struct x86_asm *a, uint32_t op, int w, unsigned reg, unsigned vvvv, unsigned rm);
 void x86_vrm(struct x86_asm *a, uint32_t op, int w, unsigned reg, unsigned vvvv, struct x86_mem m);
+/* The same with L: 0 xmm, 1 ymm. vvvv is 0 where there is no second source (the field is then inverted 0). */
+void x86_yrr(struct x86_asm *a, uint32_t op, int w, int l, unsigned reg, unsigned vvvv, unsigned rm);
+void x86_yrm(struct x86_asm *a, uint32_t op, int w, int l, unsigned reg, unsigned vvvv, struct x86_mem m);
+void x86_vzeroupper(struct x86_asm *a);
 void x86_rorx(struct x86_asm *a, int w, unsigned reg, unsigned rm, unsigned count);
 /* EVEX vcvt(t)s[sd]2usi: reg <- unsigned of xmm; double: F64 source, trunc, w */
 void x86_cvt2usi(struct x86_asm *a, bool dbl, bool trunc, int w, unsigned reg, unsigned xmm);

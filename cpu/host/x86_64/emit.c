@@ -358,6 +358,8 @@ static const emit_fn emit_table[IR_NR_OPS] = {
     [IR_BSET] = emit_bit, [IR_BCLR] = emit_bit, [IR_BINV] = emit_bit, [IR_BEXT] = emit_bit,
     [IR_LOAD] = emit_load, [IR_STORE] = emit_store, [IR_AMO] = emit_amo, [IR_CAS] = emit_cas,
     [IR_LR] = emit_lr, [IR_SC] = emit_sc, [IR_ZERO64] = emit_zero64, [IR_FENCE] = emit_fence,
+    [IR_VSET] = emit_vset, [IR_VLOAD] = emit_vload, [IR_VSTORE] = emit_vstore, [IR_VOP] = emit_vop,
+    [IR_VGET] = emit_vget,
     [IR_FMOV] = emit_fmov,
     [IR_FADD] = emit_farith, [IR_FSUB] = emit_farith, [IR_FMUL] = emit_farith,
     [IR_FDIV] = emit_farith, [IR_FSQRT] = emit_fsqrt,
@@ -520,6 +522,8 @@ static void emit_cold_one(struct emit *e, const struct cold *c)
     case COLD_WINDOW: emit_cold_window(e, c); break;
     case COLD_EXIT: emit_exit(e, c->edge, c->dirty); break;
     case COLD_EXEC: emit_cold_exec(e, c); break;
+    case COLD_VEC: emit_cold_vec(e, c); break;
+    case COLD_VEC_REST: emit_cold_vec_rest(e, c); break;
     default: cold_fix(e, c); break;
     }
 }

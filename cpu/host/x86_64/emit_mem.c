@@ -253,6 +253,51 @@ void emit_cold_window(struct emit *e, const struct cold *c)
     emit_slow_copy(e, c->block, c->index, c->dirty);
 }
 
+/* ---- vectors ---- */
+
+static struct access vec_access(const struct ir_insn *i)
+{
+    return (struct access){i->src[0], 0, 1, i->op == IR_VSTORE};
+}
+
+/* As a window: first byte, and the last if it is far away. */
+void emit_vec_address(struct emit *e, const struct ir_insn *i, struct cold *c)
+{
+    struct access m = vec_access(i);
+    int32_t more = e->r->vec[i->imm].bytes - 1 - WINDOW_HEADROOM;
+
+    c->slot = new_slot(e, m.write, SLOT_WINDOW);
+    compare_with_slot(e, &m, c->slot);
+    c->from[0] = x86_jcc(&e->a, X86_AE);
+    if (more > 0) {
+        x86_ri(&e->a, X86_ADD, 1, RCX, more);
+        x86_rm(&e->a, X86_CMP, 1, RCX, slot_limit(e, c->slot));
+        c->from[1] = x86_jcc(&e->a, X86_AE);
+    }
+    x86_load(&e->a, RCX, slot_addend(e, c->slot));
+    c->back = e->a.p;
+    x86_rm(&e->a, X86_LEA, 1, RCX, operand(e, &m));
+}
+
+void emit_cold_vec(struct emit *e, const struct cold *c)
+{
+    const struct ir_insn *i = &e->r->insn[c->index];
+    struct access m = vec_access(i);
+
+    find_in_set(e, &m, c, SLOT_WINDOW);
+    uint8_t *miss = x86_jcc(&e->a, X86_NE);
+    address_to_rax(e, &m);
+    x86_ri(&e->a, X86_AND, 0, RAX, 0xfff);
+    x86_ri(&e->a, X86_CMP, 0, RAX, 4096 - e->r->vec[i->imm].bytes);
+    uint8_t *at = x86_jcc(&e->a, X86_BE);
+    if (!e->a.overflow) {
+        x86_patch(at, c->back);
+        x86_patch(miss, e->a.p);
+    }
+    emit_exec(e, i);
+    emit_jmp_to(e, c->done);
+}
+
 /* The host operand of an access, checked one way or the other. *cold is NULL inside a window. */
 static struct x86_mem checked(struct emit *e, const struct ir_insn *i, const struct access *m,
                               struct cold **cold)

@@ -41,6 +41,7 @@ static uint64_t detect(void)
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
         f |= b & bit_BMI ? X86_HAS_BMI1 : 0;
         f |= b & bit_BMI2 ? X86_HAS_BMI2 : 0;
+        f |= avx && (b & bit_AVX2) ? X86_HAS_AVX2 : 0;
         if (avx && (b & bit_AVX512F) && (b & bit_AVX512DQ) && (b & bit_AVX512VL) && os_saves(0xe6))
             f |= X86_HAS_AVX512;
     }
@@ -53,12 +54,13 @@ bool ir_host_has(const struct ir_host *host, enum ir_op op, enum ir_type type, u
 {
     uint64_t f = host->features;
 
-    (void)type;
     switch (op) {
     case IR_CLZ: return f & X86_HAS_LZCNT;
     case IR_CTZ: return f & X86_HAS_BMI1;
     case IR_POPCNT: return f & X86_HAS_POPCNT;
     case IR_FMADD: case IR_FMSUB: case IR_FNMADD: case IR_FNMSUB: return f & X86_HAS_FMA;
+    case IR_VSET: case IR_VLOAD: case IR_VSTORE: case IR_VGET: return f & X86_HAS_AVX2;
+    case IR_VOP: return x86_has_vop(f, (enum ir_vop)aux, (unsigned)type);
     case IR_FTOI: return !((aux & 1) && !(f & X86_HAS_AVX512)); /* unsigned */
     case IR_ITOF: return !(aux == IR_CVT_U64 && !(f & X86_HAS_AVX512));
     default: return true;
@@ -435,7 +437,7 @@ struct ir_host *ir_host_create(struct ir_cache *cache, const struct ir_target *t
     h->target = *target;
     h->features = detect() & ~without;
     if (!(h->features & X86_HAS_AVX)) /* VEX instructions of AVX-512 and FMA come with it */
-        h->features &= ~(uint64_t)(X86_HAS_FMA | X86_HAS_AVX512);
+        h->features &= ~(uint64_t)(X86_HAS_FMA | X86_HAS_AVX512 | X86_HAS_AVX2);
     h->regfile.nr_int = sizeof ints;
     memcpy(h->regfile.int_reg, ints, sizeof ints);
     for (unsigned x = 2; x < 16; x++)

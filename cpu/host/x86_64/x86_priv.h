@@ -23,7 +23,8 @@ enum x86_feature {
     X86_HAS_POPCNT = 1 << 3,
     X86_HAS_AVX = 1 << 4,
     X86_HAS_FMA = 1 << 5,
-    X86_HAS_AVX512 = 1 << 6 /* F, DQ, VL */
+    X86_HAS_AVX512 = 1 << 6, /* F, DQ, VL */
+    X86_HAS_AVX2 = 1 << 7
 };
 
 /* What the accesses of a slot touch: 1, 2, 4 or 8 bytes (its log2), or WINDOW_HEADROOM bytes and one. */
@@ -60,6 +61,8 @@ enum cold_kind {
     COLD_WINDOW,     /* soft-TLB miss of a window */
     COLD_EXIT,       /* a conditional exit: stores, jump */
     COLD_EXEC,       /* the operation needs the interpreter's function */
+    COLD_VEC,        /* a vector load or store: soft-TLB miss */
+    COLD_VEC_REST,   /* a vector operation from element `element` on needs the interpreter's function */
     COLD_FIX         /* load a constant into an FP register */
 };
 
@@ -68,6 +71,7 @@ struct cold {
     uint8_t kind;
     uint8_t reg;        /* COLD_FIX */
     uint16_t block, index;
+    uint16_t element;   /* COLD_VEC_REST */
     uint64_t dirty;
     uint8_t *from[2];   /* displacements of jumps that come here */
     int32_t slot;       /* COLD_MEM, COLD_WINDOW: 8 * slot of the soft TLB, or NO_SLOT */
@@ -232,6 +236,17 @@ void emit_observe(struct emit *e, const struct ir_insn *i);
 void emit_cold_mem(struct emit *e, const struct cold *c);
 void emit_cold_window(struct emit *e, const struct cold *c);
 void emit_cold_exec(struct emit *e, const struct cold *c);
+/* The check of a vector load or store by itself: rcx = host address of its bytes (emit_mem.c). */
+void emit_vec_address(struct emit *e, const struct ir_insn *i, struct cold *c);
+void emit_cold_vec(struct emit *e, const struct cold *c);
+/* emit_vec.c */
+void emit_vset(struct emit *e, const struct ir_insn *i);
+void emit_vload(struct emit *e, const struct ir_insn *i);
+void emit_vstore(struct emit *e, const struct ir_insn *i);
+void emit_vop(struct emit *e, const struct ir_insn *i);
+void emit_vget(struct emit *e, const struct ir_insn *i);
+void emit_cold_vec_rest(struct emit *e, const struct cold *c);
+bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size);
 /* emit_fp.c */
 void emit_fmov(struct emit *e, const struct ir_insn *i);
 void emit_farith(struct emit *e, const struct ir_insn *i);

@@ -1,0 +1,518 @@
+/* Vectors by AVX2: arrays in the guest state, 32 (or 16) bytes at a time.
+ *
+ *   cmp byte [key], k | jne cold          vtype as it was at translation, vl = VLMAX, vstart = 0, VS on
+ *   { vmovdqu ymm0, [a] | op ymm0, ymm0, [b] | vmovdqu [d], ymm0 } ... | vzeroupper
+ *
+ * Everything else is the interpreter's function. Where a floating-point result is a NaN, it takes over from that
+ * piece on (vstart): RISC-V's NaNs are canonical, and it raises flags that x86 does not. MXCSR has the rounding
+ * mode and gathers the flags, as for scalars. xmm0 and xmm1 are scratch; a scalar operand is in all of ymm1, or
+ * of state.vsplat where ymm1 is wanted otherwise. */
+#include "x86_priv.h"
+
+enum {
+    VMOVDQU_LOAD = X86_OP(0xf3, 1, 0x6f),
+    VMOVDQU_STORE = X86_OP(0xf3, 1, 0x7f),
+    VPTEST = X86_OP(0x66, 2, 0x17),
+    VPMOVMSKB = X86_OP(0x66, 1, 0xd7),
+    VMOVMSKPS = X86_OP(0, 1, 0x50),
+    VCMPPS = X86_OP(0, 1, 0xc2),
+    VBROADCASTSS = X86_OP(0x66, 2, 0x18),
+    VBROADCASTSD = X86_OP(0x66, 2, 0x19),
+    VMOVD = X86_OP(0x66, 1, 0x6e),
+    UNORDERED = 3
+};
+
+#define P(byte) X86_OP(0x66, 1, byte)
+#define P38(byte) X86_OP(0x66, 2, byte)
+#define PS(byte) X86_OP(0, 1, byte)
+/* ymm0 = ymm0 op b, by element size. 0: none */
+static const uint32_t packed[IR_V_NR_OPS][4] = {
+    [IR_V_ADD] = {P(0xfc), P(0xfd), P(0xfe), P(0xd4)},
+    [IR_V_SUB] = {P(0xf8), P(0xf9), P(0xfa), P(0xfb)},
+    [IR_V_RSUB] = {P(0xf8), P(0xf9), P(0xfa), P(0xfb)},
+    [IR_V_AND] = {P(0xdb), P(0xdb), P(0xdb), P(0xdb)},
+    [IR_V_OR] = {P(0xeb), P(0xeb), P(0xeb), P(0xeb)},
+    [IR_V_XOR] = {P(0xef), P(0xef), P(0xef), P(0xef)},
+    [IR_V_MUL] = {0, P(0xd5), P38(0x40), 0},
+    [IR_V_MIN] = {P38(0x38), P(0xea), P38(0x39), 0},
+    [IR_V_MAX] = {P38(0x3c), P(0xee), P38(0x3d), 0},
+    [IR_V_MINU] = {P(0xda), P38(0x3a), P38(0x3b), 0},
+    [IR_V_MAXU] = {P(0xde), P38(0x3e), P38(0x3f), 0},
+    [IR_V_SLL] = {0, P(0xf1), P(0xf2), P(0xf3)},
+    [IR_V_SRL] = {0, P(0xd1), P(0xd2), P(0xd3)},
+    [IR_V_SRA] = {0, P(0xe1), P(0xe2), 0},
+    [IR_V_MACC] = {0, P(0xd5), P38(0x40), 0}, /* the product */
+    [IR_V_NMSAC] = {0, P(0xd5), P38(0x40), 0},
+    [IR_V_MADD] = {0, P(0xd5), P38(0x40), 0},
+    [IR_V_NMSUB] = {0, P(0xd5), P38(0x40), 0},
+    [IR_V_COPY] = {VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD},
+    [IR_V_EQ] = {P(0x74), 0, P(0x76), 0}, /* those whose mask is whole bytes in the right order */
+    [IR_V_NE] = {P(0x74), 0, P(0x76), 0},
+    [IR_V_LT] = {P(0x64), 0, P(0x66), 0}, /* greater, with the operands swapped */
+    [IR_V_LE] = {P(0x64), 0, P(0x66), 0},
+    [IR_V_GT] = {P(0x64), 0, P(0x66), 0},
+    [IR_V_FADD] = {0, 0, PS(0x58), P(0x58)},
+    [IR_V_FSUB] = {0, 0, PS(0x5c), P(0x5c)},
+    [IR_V_FRSUB] = {0, 0, PS(0x5c), P(0x5c)},
+    [IR_V_FMUL] = {0, 0, PS(0x59), P(0x59)},
+    [IR_V_FDIV] = {0, 0, PS(0x5e), P(0x5e)},
+    [IR_V_FRDIV] = {0, 0, PS(0x5e), P(0x5e)},
+    [IR_V_FSQRT] = {0, 0, PS(0x51), P(0x51)},
+    /* ymm0 = +-(ymm1 * b) +- ymm0; W: double */
+    [IR_V_FMACC] = {0, 0, P38(0xb8), P38(0xb8)},
+    [IR_V_FMSAC] = {0, 0, P38(0xba), P38(0xba)},
+    [IR_V_FNMSAC] = {0, 0, P38(0xbc), P38(0xbc)},
+    [IR_V_FNMACC] = {0, 0, P38(0xbe), P38(0xbe)},
+    [IR_V_FMADD] = {0, 0, P38(0xb8), P38(0xb8)},
+    [IR_V_FMSUB] = {0, 0, P38(0xba), P38(0xba)},
+    [IR_V_FNMSUB] = {0, 0, P38(0xbc), P38(0xbc)},
+    [IR_V_FNMADD] = {0, 0, P38(0xbe), P38(0xbe)},
+};
+
+static bool is_fma(unsigned op)
+{
+    return op >= IR_V_FMACC && op <= IR_V_FNMADD;
+}
+
+static bool is_multiply_add(unsigned op)
+{
+    return op >= IR_V_MACC && op <= IR_V_NMSUB;
+}
+
+static bool is_compare(unsigned op)
+{
+    return op >= IR_V_EQ && op <= IR_V_GT;
+}
+
+static bool is_float(unsigned op)
+{
+    return op >= IR_V_FADD && op <= IR_V_FNMADD;
+}
+
+bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size)
+{
+    if (!(features & X86_HAS_AVX2) || (is_fma(op) && !(features & X86_HAS_FMA)))
+        return false;
+    if (op == IR_V_COUNT)
+        return features & X86_HAS_POPCNT;
+    return op >= IR_V_FIRST || packed[op][size];
+}
+
+static const struct ir_vec *vec_of(const struct emit *e, const struct ir_insn *i)
+{
+    return &e->r->vec[i->imm];
+}
+
+/* cmp byte [offset], value */
+static void compare_byte(struct emit *e, int32_t offset, uint8_t value)
+{
+    x86_m_n(&e->a, X86_OP(0, 0, 0x80), 0, 7, emit_state(offset));
+    x86_byte(&e->a, value);
+}
+
+static void check_key(struct emit *e, const struct ir_vec *v, struct cold *c, unsigned n)
+{
+    compare_byte(e, e->t->vkey, v->key);
+    c->from[n] = x86_jcc(&e->a, X86_NE);
+}
+
+static void mark_written(struct emit *e)
+{
+    x86_store_imm(&e->a, 1, emit_state(e->t->vdirty), 1);
+}
+
+/* ---- configuration ---- */
+
+/* rax = the new length; the key follows from the comparison: all ones when a < VLMAX. */
+void emit_vset(struct emit *e, const struct ir_insn *i)
+{
+    const struct ir_vec *v = vec_of(e, i);
+    struct cold *c = emit_cold(e, COLD_EXEC);
+
+    compare_byte(e, e->t->von, 0);
+    c->from[0] = x86_jcc(&e->a, X86_E);
+    emit_move_to(e, RAX, i->src[0]);
+    x86_mov_imm(&e->a, RCX, v->bytes);
+    x86_rr(&e->a, X86_CMP, 1, RAX, RCX);
+    x86_rr(&e->a, X86_CMOVCC + X86_A, 1, RAX, RCX);
+    x86_rr(&e->a, X86_OP(0, 0, 0x1b), 0, RCX, RCX); /* sbb */
+    x86_ri(&e->a, X86_OR, 0, RCX, v->key);
+    x86_rm8(&e->a, X86_MOV_STORE8, RCX, emit_state(e->t->vkey));
+    x86_store(&e->a, emit_state(e->t->vl), RAX);
+    x86_store_imm(&e->a, 8, emit_state(e->t->vtype), v->a);
+    x86_store_imm(&e->a, 8, emit_state(e->t->vstart), 0);
+    mark_written(e);
+    emit_put(e, i->dst, RAX);
+    c->done = e->a.p;
+}
+
+void emit_vget(struct emit *e, const struct ir_insn *i)
+{
+    struct cold *c = emit_cold(e, COLD_EXEC);
+    unsigned d = emit_dst(e, i->dst, RAX);
+
+    compare_byte(e, e->t->von, 0);
+    c->from[0] = x86_jcc(&e->a, X86_E);
+    x86_load(&e->a, d, emit_state(vec_of(e, i)->a));
+    emit_put(e, i->dst, d);
+    c->done = e->a.p;
+}
+
+/* ---- loads and stores ---- */
+
+/* Bytes of a piece of what is left: ymm, xmm, or scalars. */
+static unsigned piece(unsigned left)
+{
+    return left >= 32 ? 32 : 16;
+}
+
+static void load(struct emit *e, int l, unsigned ymm, struct x86_mem m)
+{
+    x86_yrm(&e->a, VMOVDQU_LOAD, 0, l, ymm, 0, m);
+}
+
+static void store(struct emit *e, int l, unsigned ymm, struct x86_mem m)
+{
+    x86_yrm(&e->a, VMOVDQU_STORE, 0, l, ymm, 0, m);
+}
+
+/* Two pieces at a time: their loads need not wait for stores. */
+static void copy(struct emit *e, const struct ir_vec *v, bool to_state)
+{
+    for (unsigned at = 0, n[2]; at < v->bytes; at += n[0] + n[1]) {
+        n[0] = piece(v->bytes - at);
+        n[1] = at + n[0] < v->bytes ? piece(v->bytes - at - n[0]) : 0;
+        for (unsigned k = 0; k < 2 && n[k]; k++) {
+            int32_t off = (int32_t)(at + k * n[0]);
+            load(e, n[k] == 32, k, to_state ? x86_at(RCX, off) : emit_state(v->a + off));
+        }
+        for (unsigned k = 0; k < 2 && n[k]; k++) {
+            int32_t off = (int32_t)(at + k * n[0]);
+            store(e, n[k] == 32, k, to_state ? emit_state(v->d + off) : x86_at(RCX, off));
+        }
+    }
+    if (v->bytes >= 32)
+        x86_vzeroupper(&e->a);
+}
+
+static void transfer(struct emit *e, const struct ir_insn *i, bool to_state)
+{
+    const struct ir_vec *v = vec_of(e, i);
+    struct cold *off = emit_cold(e, COLD_EXEC);
+    struct cold *c;
+
+    check_key(e, v, off, 0);
+    c = emit_cold(e, COLD_VEC);
+    emit_vec_address(e, i, c);
+    copy(e, v, to_state);
+    mark_written(e);
+    off->done = c->done = e->a.p;
+}
+
+void emit_vload(struct emit *e, const struct ir_insn *i)
+{
+    transfer(e, i, true);
+}
+
+void emit_vstore(struct emit *e, const struct ir_insn *i)
+{
+    transfer(e, i, false);
+}
+
+/* ---- operands ---- */
+
+/* ymm1 = the scalar in all elements */
+static void splat(struct emit *e, const struct ir_vec *v, ir_ref scalar)
+{
+    static const uint32_t broadcast[] = {P38(0x78), P38(0x79), P38(0x58), P38(0x59)};
+    int l = v->bytes >= 32;
+
+    if (ir_is_fp(e->r, scalar)) {
+        unsigned x = emit_fin_reg(e, scalar, XMM1);
+        if (v->size == 3 && !l) /* the xmm form does not exist: movddup */
+            x86_yrr(&e->a, X86_OP(0xf2, 1, 0x12), 0, 0, XMM1, 0, x);
+        else
+            x86_yrr(&e->a, v->size == 3 ? VBROADCASTSD : VBROADCASTSS, 0, l, XMM1, 0, x);
+        return;
+    }
+    x86_yrr(&e->a, VMOVD, 1, 0, XMM1, 0, emit_in_reg(e, scalar, RAX));
+    x86_yrr(&e->a, broadcast[v->size], 0, l, XMM1, 0, XMM1);
+}
+
+static bool is_shift(unsigned op)
+{
+    return op >= IR_V_SLL && op <= IR_V_SRA;
+}
+
+/* xmm1 = the count, modulo the size */
+static void shift_count(struct emit *e, const struct ir_vec *v, ir_ref scalar)
+{
+    emit_move_to(e, RAX, scalar);
+    x86_ri(&e->a, X86_AND, 0, RAX, (8 << v->size) - 1);
+    x86_yrr(&e->a, VMOVD, 1, 0, XMM1, 0, RAX);
+}
+
+/* The scalar operand to where the pieces want it. */
+static void prepare_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar)
+{
+    if (is_shift(v->op)) {
+        shift_count(e, v, scalar);
+        return;
+    }
+    splat(e, v, scalar);
+    if (is_float(v->op) || is_multiply_add(v->op))
+        store(e, v->bytes >= 32, XMM1, emit_state(e->t->vsplat));
+}
+
+/* One piece's place. */
+struct part {
+    const struct ir_vec *v;
+    unsigned at; /* bytes */
+    int l;
+};
+
+static struct x86_mem part_of(const struct part *p, int32_t operand)
+{
+    return emit_state(operand + (int32_t)p->at);
+}
+
+/* op ymm0, ymm0, b */
+static void with_b(struct emit *e, const struct part *p, uint32_t op, int w)
+{
+    if (p->v->scalar && !is_float(p->v->op) && !is_multiply_add(p->v->op))
+        x86_yrr(&e->a, op, w, p->l, XMM0, XMM0, XMM1);
+    else
+        x86_yrm(&e->a, op, w, p->l, XMM0, XMM0,
+                p->v->scalar ? emit_state(e->t->vsplat) : part_of(p, p->v->b));
+}
+
+static void load_b(struct emit *e, const struct part *p, unsigned ymm)
+{
+    if (!p->v->scalar)
+        load(e, p->l, ymm, part_of(p, p->v->b));
+    else if (is_float(p->v->op))
+        load(e, p->l, ymm, emit_state(e->t->vsplat));
+    else if (ymm != XMM1)
+        x86_yrr(&e->a, VMOVDQU_LOAD, 0, p->l, ymm, 0, XMM1);
+}
+
+/* ---- pieces: the result in ymm0 ---- */
+
+static void part_plain(struct emit *e, const struct part *p)
+{
+    const struct ir_vec *v = p->v;
+    uint32_t op = packed[v->op][v->size];
+
+    if (v->op == IR_V_COPY) {
+        load_b(e, p, XMM0);
+    } else if (v->op == IR_V_FSQRT) {
+        x86_yrm(&e->a, op, 0, p->l, XMM0, 0, part_of(p, v->a));
+    } else if (v->op == IR_V_RSUB || v->op == IR_V_FRSUB || v->op == IR_V_FRDIV) {
+        load_b(e, p, XMM0);
+        x86_yrm(&e->a, op, 0, p->l, XMM0, XMM0, part_of(p, v->a));
+    } else {
+        load(e, p->l, XMM0, part_of(p, v->a));
+        with_b(e, p, op, 0);
+    }
+}
+
+static void part_multiply_add(struct emit *e, const struct part *p)
+{
+    const struct ir_vec *v = p->v;
+    bool d_is_factor = v->op == IR_V_MADD || v->op == IR_V_NMSUB;
+    bool subtract = v->op == IR_V_NMSAC || v->op == IR_V_NMSUB;
+    int32_t factor = d_is_factor ? v->d : v->a, added = d_is_factor ? v->a : v->d;
+
+    load(e, p->l, XMM0, part_of(p, factor));
+    with_b(e, p, packed[v->op][v->size], 0);
+    if (!subtract) {
+        x86_yrm(&e->a, packed[IR_V_ADD][v->size], 0, p->l, XMM0, XMM0, part_of(p, added));
+        return;
+    }
+    load(e, p->l, XMM1, part_of(p, added));
+    x86_yrr(&e->a, packed[IR_V_SUB][v->size], 0, p->l, XMM0, XMM1, XMM0);
+}
+
+static void part_fma(struct emit *e, const struct part *p)
+{
+    const struct ir_vec *v = p->v;
+    bool d_is_factor = v->op >= IR_V_FMADD;
+    struct x86_mem b = v->scalar ? emit_state(e->t->vsplat) : part_of(p, v->b);
+
+    load(e, p->l, XMM0, part_of(p, d_is_factor ? v->a : v->d));
+    load(e, p->l, XMM1, part_of(p, d_is_factor ? v->d : v->a));
+    x86_yrm(&e->a, packed[v->op][v->size], v->size == 3, p->l, XMM0, XMM1, b);
+}
+
+/* A NaN in ymm0: the interpreter's function goes on from here. */
+static void look_for_nan(struct emit *e, const struct part *p)
+{
+    struct cold *c = emit_cold(e, COLD_VEC_REST);
+
+    x86_yrr(&e->a, p->v->size == 3 ? VCMPPS | X86_OP(0x66, 0, 0) : (uint32_t)VCMPPS, 0, p->l, XMM1, XMM0, XMM0);
+    x86_byte(&e->a, UNORDERED);
+    x86_yrr(&e->a, VPTEST, 0, p->l, XMM1, 0, XMM1);
+    c->from[0] = x86_jcc(&e->a, X86_NE);
+    c->element = (uint16_t)(p->at >> p->v->size);
+}
+
+static void emit_part(struct emit *e, const struct part *p)
+{
+    if (is_fma(p->v->op))
+        part_fma(e, p);
+    else if (is_multiply_add(p->v->op))
+        part_multiply_add(e, p);
+    else
+        part_plain(e, p);
+    if (is_float(p->v->op))
+        look_for_nan(e, p);
+    store(e, p->l, XMM0, part_of(p, p->v->d));
+}
+
+/* ---- comparisons ---- */
+
+/* eax = a bit an element; the pieces are 32 bytes */
+static void part_compare(struct emit *e, const struct part *p)
+{
+    const struct ir_vec *v = p->v;
+    uint32_t op = packed[v->op][v->size];
+
+    if (v->op == IR_V_LT) {
+        load_b(e, p, XMM0);
+        x86_yrm(&e->a, op, 0, 1, XMM0, XMM0, part_of(p, v->a));
+    } else {
+        load(e, 1, XMM0, part_of(p, v->a));
+        with_b(e, p, op, 0);
+    }
+    x86_yrr(&e->a, v->size == 0 ? (uint32_t)VPMOVMSKB : (uint32_t)VMOVMSKPS, 0, 1, RAX, 0, XMM0);
+    if (v->op == IR_V_NE || v->op == IR_V_LE)
+        x86_ri(&e->a, X86_XOR, 0, RAX, -1);
+    struct x86_mem d = emit_state(v->d + (int32_t)(p->at >> v->size >> 3));
+    if (v->size == 0)
+        x86_rm(&e->a, X86_MOV_STORE, 0, RAX, d);
+    else
+        x86_rm8(&e->a, X86_MOV_STORE8, RAX, d);
+}
+
+/* ---- masks and element 0 ---- */
+
+/* rax = the next bits of the mask, 64 or (8, 16, 32) what is left */
+static void load_bits(struct emit *e, const struct ir_vec *v, unsigned at)
+{
+    static const uint32_t op[] = {X86_MOVZX8, X86_MOVZX16, X86_MOV_LOAD, X86_MOV_LOAD};
+    unsigned left = v->bytes - at, log2 = left >= 64 ? 3 : (unsigned)__builtin_ctz(left) - 3;
+
+    x86_rm(&e->a, op[log2], log2 == 3, RAX, emit_state(v->a + (int32_t)at / 8));
+}
+
+static void first_bit(struct emit *e, const struct ir_vec *v)
+{
+    uint8_t *found[16];
+    unsigned n = 0;
+
+    for (unsigned at = 0; at < v->bytes; at += 64) {
+        load_bits(e, v, at);
+        x86_rr(&e->a, X86_BSF, 1, RCX, RAX);
+        if (at) /* flags stay */
+            x86_rm(&e->a, X86_LEA, 1, RCX, x86_at(RCX, (int32_t)at));
+        found[n++] = x86_jcc(&e->a, X86_NE);
+    }
+    x86_mov_imm(&e->a, RCX, -1);
+    while (n && !e->a.overflow)
+        x86_patch(found[--n], e->a.p);
+    x86_mov(&e->a, RAX, RCX);
+}
+
+static void count_bits(struct emit *e, const struct ir_vec *v)
+{
+    for (unsigned at = 0; at < v->bytes; at += 64) {
+        load_bits(e, v, at);
+        x86_rr(&e->a, X86_POPCNT, 1, at ? RAX : RCX, RAX);
+        if (at)
+            x86_rr(&e->a, X86_ADD, 1, RCX, RAX);
+    }
+    x86_mov(&e->a, RAX, RCX);
+}
+
+static void to_scalar(struct emit *e, const struct ir_insn *i)
+{
+    static const uint32_t op[] = {X86_MOVSX8, X86_MOVSX16, X86_MOVSXD, X86_MOV_LOAD};
+    const struct ir_vec *v = vec_of(e, i);
+
+    if (!ir_is_fp(e->r, i->dst)) {
+        x86_rm(&e->a, op[v->size], 1, RAX, emit_state(v->a));
+        emit_put(e, i->dst, RAX);
+        return;
+    }
+    x86_rm(&e->a, v->size == 3 ? X86_MOVSD_LOAD : X86_MOVSS_LOAD, 0, XMM0, emit_state(v->a));
+    if (v->size == 2)
+        emit_rip(e, X86_ORPD, 0, XMM0, e->rt->k_box);
+    emit_fput(e, i->dst, XMM0);
+}
+
+static void from_scalar(struct emit *e, const struct ir_insn *i)
+{
+    static const uint32_t op[] = {X86_MOV_STORE8, X86_MOV_STORE16, X86_MOV_STORE, X86_MOV_STORE};
+    const struct ir_vec *v = vec_of(e, i);
+
+    if (ir_is_fp(e->r, i->src[0]))
+        x86_rm(&e->a, v->size == 3 ? X86_MOVSD_STORE : X86_MOVSS_STORE, 0, emit_fin_reg(e, i->src[0], XMM0),
+               emit_state(v->d));
+    else if (v->size == 0)
+        x86_rm8(&e->a, op[0], emit_in_reg(e, i->src[0], RAX), emit_state(v->d));
+    else
+        x86_rm(&e->a, op[v->size], v->size == 3, emit_in_reg(e, i->src[0], RAX), emit_state(v->d));
+}
+
+/* ---- the operation ---- */
+
+static void emit_parts(struct emit *e, const struct ir_vec *v, ir_ref scalar)
+{
+    if (v->scalar)
+        prepare_scalar(e, v, scalar);
+    for (unsigned at = 0; at < v->bytes;) {
+        struct part p = {v, at, v->bytes - at >= 32};
+
+        if (is_compare(v->op))
+            part_compare(e, &p);
+        else
+            emit_part(e, &p);
+        at += piece(v->bytes - at);
+    }
+    if (v->bytes >= 32)
+        x86_vzeroupper(&e->a);
+}
+
+void emit_vop(struct emit *e, const struct ir_insn *i)
+{
+    const struct ir_vec *v = vec_of(e, i);
+    struct cold *c = emit_cold(e, COLD_EXEC);
+    unsigned first_rest = e->nr_cold;
+
+    check_key(e, v, c, 0);
+    mark_written(e);
+    switch (v->op) {
+    case IR_V_FIRST: first_bit(e, v); break;
+    case IR_V_COUNT: count_bits(e, v); break;
+    case IR_V_TO_SCALAR: to_scalar(e, i); break;
+    case IR_V_FROM_SCALAR: from_scalar(e, i); break;
+    default: emit_parts(e, v, i->src[0]); break;
+    }
+    if (v->op == IR_V_FIRST || v->op == IR_V_COUNT)
+        emit_put(e, i->dst, RAX);
+    c->done = e->a.p;
+    for (unsigned n = first_rest; n < e->nr_cold; n++)
+        e->cold[n].done = e->a.p;
+}
+
+/* At element 0 nothing has been done yet. */
+void emit_cold_vec_rest(struct emit *e, const struct cold *c)
+{
+    x86_vzeroupper(&e->a);
+    if (c->element) {
+        x86_store_imm(&e->a, 8, emit_state(e->t->vstart), c->element);
+        x86_store_imm(&e->a, 1, emit_state(e->t->vkey), e->t->vkey_none);
+    }
+    emit_exec(e, &e->r->insn[c->index]);
+    emit_jmp_to(e, c->done);
+}

@@ -1,0 +1,272 @@
+/* Vectors: what a host has instructions for, on whole register groups of the type that the last vset* chose.
+ *
+ * The type is only foreseen: each operation compares the hart's vkey, which says type, vl = VLMAX, vstart = 0 and
+ * VS on at once, and leaves everything else to the interpreter's function (IR_VSET and so on, ir/ops.def).
+ * Unmasked, without segments, 16 bytes to MAX_BYTES; the rest is EXEC. */
+#include "trans.h"
+
+enum { MIN_BYTES = 16, MAX_BYTES = 512 /* longer ones would be much code */, MXCSR_MODES = 4 };
+enum { CSR_VL = 0xc20, CSR_VTYPE = 0xc21, CSR_VLENB = 0xc22 };
+
+/* What the next vector instruction will probably find. */
+struct type {
+    unsigned sew;   /* log2 of bytes */
+    int lmul;       /* log2 */
+    unsigned bytes; /* of a group */
+};
+
+static bool type_of(uint64_t vtype, unsigned vlenb, struct type *y)
+{
+    y->sew = vtype >> 3 & 7;
+    y->lmul = (int)((vtype & 7) ^ 4) - 4;
+    y->bytes = y->lmul >= 0 ? vlenb << y->lmul : vlenb >> -y->lmul;
+    return !(vtype >> 8) && y->sew <= 3 && y->lmul >= -3 && (int)y->sew <= y->lmul + 3;
+}
+
+static bool foresee(const struct trans *t, struct type *y)
+{
+    return type_of(t->vtype, t->vlenb, y) && y->bytes >= MIN_BYTES && y->bytes <= MAX_BYTES;
+}
+
+static bool aligned(unsigned reg, int lmul)
+{
+    return lmul <= 0 || !(reg & ((1u << lmul) - 1));
+}
+
+static int32_t place(const struct trans *t, unsigned reg)
+{
+    return (int32_t)(offsetof(struct rv_hart, v) + reg * t->vlenb);
+}
+
+static bool host_has(const struct trans *t, unsigned op, unsigned size)
+{
+    return ir_host_has(t->host, IR_VOP, (enum ir_type)size, op);
+}
+
+/* ---- configuration ---- */
+
+void trans_vec_executed(struct trans *t)
+{
+    if (t->i->op == RV_OP_vsetvli || t->i->op == RV_OP_vsetivli)
+        t->vtype = (uint64_t)t->i->imm;
+}
+
+static bool set_type(struct trans *t, ir_ref avl)
+{
+    struct type y;
+
+    /* ELEN is the decoder's: without Zve64x a SEW of 64 is left to the interpreter's function */
+    if (!ir_host_has(t->host, IR_VSET, IR_I64, 0) || !type_of((uint64_t)t->i->imm, t->vlenb, &y) ||
+        (!rv_isa_has(t->isa, RV_EXT_ZVE64X) && (y.sew == 3 || (int)y.sew > y.lmul + 2)))
+        return false;
+    struct ir_vec *v = ir_emit_vec(t->r, IR_VSET, IR_I64, t->i->rd, avl);
+    v->key = rv_vkey((uint64_t)t->i->imm);
+    v->bytes = (uint16_t)(y.bytes >> y.sew);
+    v->a = t->i->imm;
+    t->vtype = (uint64_t)t->i->imm;
+    return true;
+}
+
+/* rd = rs1 = x0 keeps vl. */
+static bool vsetvli(struct trans *t, const struct trans_row *row)
+{
+    (void)row;
+    if (!t->i->rs1 && !t->i->rd)
+        return false;
+    return set_type(t, t->i->rs1 ? (ir_ref)t->i->rs1 : ir_const(t->r, INT64_MAX));
+}
+
+static bool vsetivli(struct trans *t, const struct trans_row *row)
+{
+    (void)row;
+    return set_type(t, ir_const(t->r, t->i->rs1));
+}
+
+/* csrr of a field of the state */
+static bool csrrs(struct trans *t, const struct trans_row *row)
+{
+    int32_t field = t->i->imm == CSR_VL      ? (int32_t)offsetof(struct rv_hart, vl)
+                    : t->i->imm == CSR_VTYPE ? (int32_t)offsetof(struct rv_hart, vtype)
+                                             : (int32_t)offsetof(struct rv_hart, vlenb);
+
+    (void)row;
+    if (t->i->imm < CSR_VL || t->i->imm > CSR_VLENB || t->i->rs1 || !t->i->rd || !rv_isa_has(t->isa, RV_EXT_ZVE32X) ||
+        !ir_host_has(t->host, IR_VGET, IR_I64, 0))
+        return false;
+    ir_emit_vec(t->r, IR_VGET, IR_I64, t->i->rd, IR_NONE)->a = field;
+    return true;
+}
+
+/* ---- loads and stores ---- */
+
+/* type of the row: log2 of the element's bytes */
+static bool unit_stride(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!t->i->rm || t->i->rs3 || !type_of(t->vtype, t->vlenb, &y) || !ir_host_has(t->host, IR_VLOAD, IR_I64, 0))
+        return false;
+    int emul = (int)row->type - (int)y.sew + y.lmul;
+    unsigned bytes = y.bytes >> y.sew << row->type;
+    if (emul < -3 || emul > 3 || !aligned(t->i->rd, emul) || bytes < MIN_BYTES || bytes > MAX_BYTES || bytes % MIN_BYTES)
+        return false;
+    struct ir_vec *v = ir_emit_vec(t->r, (enum ir_op)row->op, IR_I64, IR_NONE, trans_x(t, t->i->rs1));
+    v->size = row->type;
+    v->key = rv_vkey(t->vtype);
+    v->bytes = (uint16_t)bytes;
+    v->a = v->d = place(t, t->i->rd);
+    return true;
+}
+
+/* ---- elements ---- */
+
+enum source { FROM_V, FROM_X, FROM_I, FROM_F, FROM_NOWHERE };
+
+static bool float_ok(struct trans *t, unsigned sew)
+{
+    t->uses_fp = true;
+    return t->fp_on && t->frm < MXCSR_MODES && (sew == 2 || (sew == 3 && rv_isa_has(t->isa, RV_EXT_ZVE64D)));
+}
+
+/* The scalar operand of the instruction, if there is one. */
+static ir_ref scalar(struct trans *t, enum source from, unsigned sew)
+{
+    switch (from) {
+    case FROM_X: return trans_x(t, t->i->rs1);
+    case FROM_I: return trans_imm(t);
+    case FROM_F: return trans_fp_operand(t, t->i->rs1, sew == 2 ? IR_F32 : IR_F64);
+    default: return ir_const(t->r, 0);
+    }
+}
+
+/* op of the row: enum ir_vop; type: enum source. May the operation on the foreseen type be emitted? */
+static bool operands_ok(struct trans *t, const struct trans_row *row, const struct type *y)
+{
+    bool is_float = row->op >= IR_V_FADD && row->op <= IR_V_FNMADD;
+    enum source from = (enum source)row->type;
+
+    if (!t->i->rm || !host_has(t, row->op, y->sew) || !aligned(t->i->rs2, y->lmul) ||
+        (from == FROM_V && !aligned(t->i->rs1, y->lmul)))
+        return false;
+    return !(is_float || from == FROM_F) || float_ok(t, y->sew);
+}
+
+static void emit_elements(struct trans *t, const struct trans_row *row, const struct type *y)
+{
+    enum source from = (enum source)row->type;
+    struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, IR_NONE, scalar(t, from, y->sew));
+
+    *v = (struct ir_vec){.op = row->op, .size = (uint8_t)y->sew, .key = rv_vkey(t->vtype),
+                         .bytes = (uint16_t)y->bytes, .scalar = from != FROM_V && from != FROM_NOWHERE, .d = place(t, t->i->rd),
+                         .a = place(t, t->i->rs2), .b = place(t, t->i->rs1)};
+}
+
+static bool elements(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!foresee(t, &y) || !operands_ok(t, row, &y) || !aligned(t->i->rd, y.lmul))
+        return false;
+    emit_elements(t, row, &y);
+    return true;
+}
+
+static bool apart(unsigned reg, unsigned group, int lmul)
+{
+    unsigned nr = lmul > 0 ? 1u << lmul : 1;
+
+    return reg < group || reg >= group + nr;
+}
+
+/* Pieces of 32 bytes are whole bytes of the mask, and must not overwrite what is still to be read. */
+static bool compare(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!foresee(t, &y) || y.bytes % 32 || !operands_ok(t, row, &y) || !apart(t->i->rd, t->i->rs2, y.lmul) ||
+        (row->type == FROM_V && !apart(t->i->rd, t->i->rs1, y.lmul)))
+        return false;
+    emit_elements(t, row, &y);
+    return true;
+}
+
+/* vfirst, vcpop: the mask has VLMAX bits */
+static bool mask_to_x(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!t->i->rm || !foresee(t, &y) || !host_has(t, row->op, y.sew) || y.bytes >> y.sew < 8)
+        return false;
+    struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, t->i->rd, ir_const(t->r, 0));
+    *v = (struct ir_vec){.op = row->op, .key = rv_vkey(t->vtype), .bytes = (uint16_t)(y.bytes >> y.sew),
+                         .a = place(t, t->i->rs2)};
+    return true;
+}
+
+/* type of the row: 1 = f register */
+static bool to_scalar(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!foresee(t, &y) || !host_has(t, row->op, y.sew) || (row->type && !float_ok(t, y.sew)))
+        return false;
+    struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, row->type ? trans_f(t->i->rd) : t->i->rd,
+                                   ir_const(t->r, 0));
+    *v = (struct ir_vec){.op = row->op, .size = (uint8_t)y.sew, .key = rv_vkey(t->vtype),
+                         .bytes = (uint16_t)y.bytes, .a = place(t, t->i->rs2)};
+    if (!row->type)
+        return true;
+    ir_emit(t->r, IR_FDIRTY, IR_I64, IR_NONE, IR_NONE, IR_NONE);
+    trans_fp_wrote(t, y.sew == 2 ? IR_F32 : IR_F64);
+    return true;
+}
+
+static bool from_scalar(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!foresee(t, &y) || !host_has(t, row->op, y.sew) || (row->type == FROM_F && !float_ok(t, y.sew)))
+        return false;
+    ir_ref s = scalar(t, (enum source)row->type, y.sew);
+    struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, IR_NONE, s);
+    *v = (struct ir_vec){.op = row->op, .size = (uint8_t)y.sew, .key = rv_vkey(t->vtype),
+                         .bytes = (uint16_t)y.bytes, .d = place(t, t->i->rd)};
+    return true;
+}
+
+#define VV(name, op, fn) [RV_OP_##name##_vv] = {fn, IR_V_##op, FROM_V, 0}
+#define VX(name, op, fn) [RV_OP_##name##_vx] = {fn, IR_V_##op, FROM_X, 0}
+#define VI(name, op, fn) [RV_OP_##name##_vi] = {fn, IR_V_##op, FROM_I, 0}
+#define VF(name, op) [RV_OP_##name##_vf] = {elements, IR_V_##op, FROM_F, 0}
+#define VV_VX(name, op) VV(name, op, elements), VX(name, op, elements)
+#define VX_VI(name, op) VX(name, op, elements), VI(name, op, elements)
+#define VV_VF(name, op) VV(name, op, elements), VF(name, op)
+#define COMPARE(name, op) VV(name, op, compare), VX(name, op, compare), VI(name, op, compare)
+#define MEMORY(bits, log2)                                                                         \
+    [RV_OP_vle##bits##_v] = {unit_stride, IR_VLOAD, log2, 0},                                      \
+    [RV_OP_vle##bits##ff_v] = {unit_stride, IR_VLOAD, log2, 0},                                    \
+    [RV_OP_vse##bits##_v] = {unit_stride, IR_VSTORE, log2, 0}
+/* clang-format off */
+const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
+    [RV_OP_vsetvli] = {vsetvli, 0, 0, 0}, [RV_OP_vsetivli] = {vsetivli, 0, 0, 0}, [RV_OP_csrrs] = {csrrs, 0, 0, 0},
+    MEMORY(8, 0), MEMORY(16, 1), MEMORY(32, 2), MEMORY(64, 3),
+    VV_VX(vadd, ADD), VI(vadd, ADD, elements), VV_VX(vsub, SUB), VX_VI(vrsub, RSUB),
+    VV_VX(vand, AND), VI(vand, AND, elements), VV_VX(vor, OR), VI(vor, OR, elements),
+    VV_VX(vxor, XOR), VI(vxor, XOR, elements), VV_VX(vmul, MUL),
+    VV_VX(vmin, MIN), VV_VX(vmax, MAX), VV_VX(vminu, MINU), VV_VX(vmaxu, MAXU),
+    VX_VI(vsll, SLL), VX_VI(vsrl, SRL), VX_VI(vsra, SRA),
+    VV_VX(vmacc, MACC), VV_VX(vnmsac, NMSAC), VV_VX(vmadd, MADD), VV_VX(vnmsub, NMSUB),
+    [RV_OP_vmv_v_v] = {elements, IR_V_COPY, FROM_V, 0}, [RV_OP_vmv_v_x] = {elements, IR_V_COPY, FROM_X, 0},
+    [RV_OP_vmv_v_i] = {elements, IR_V_COPY, FROM_I, 0}, [RV_OP_vfmv_v_f] = {elements, IR_V_COPY, FROM_F, 0},
+    COMPARE(vmseq, EQ), COMPARE(vmsne, NE), COMPARE(vmsle, LE),
+    VV(vmslt, LT, compare), VX(vmslt, LT, compare), VX(vmsgt, GT, compare), VI(vmsgt, GT, compare),
+    VV_VF(vfadd, FADD), VV_VF(vfsub, FSUB), VF(vfrsub, FRSUB), VV_VF(vfmul, FMUL), VV_VF(vfdiv, FDIV),
+    VF(vfrdiv, FRDIV), [RV_OP_vfsqrt_v] = {elements, IR_V_FSQRT, FROM_NOWHERE, 0},
+    VV_VF(vfmacc, FMACC), VV_VF(vfmsac, FMSAC), VV_VF(vfnmsac, FNMSAC), VV_VF(vfnmacc, FNMACC),
+    VV_VF(vfmadd, FMADD), VV_VF(vfmsub, FMSUB), VV_VF(vfnmsub, FNMSUB), VV_VF(vfnmadd, FNMADD),
+    [RV_OP_vfirst_m] = {mask_to_x, IR_V_FIRST, 0, 0}, [RV_OP_vcpop_m] = {mask_to_x, IR_V_COUNT, 0, 0},
+    [RV_OP_vmv_x_s] = {to_scalar, IR_V_TO_SCALAR, 0, 0}, [RV_OP_vfmv_f_s] = {to_scalar, IR_V_TO_SCALAR, 1, 0},
+    [RV_OP_vmv_s_x] = {from_scalar, IR_V_FROM_SCALAR, FROM_X, 0},
+    [RV_OP_vfmv_s_f] = {from_scalar, IR_V_FROM_SCALAR, FROM_F, 0},
+};
+/* clang-format on */

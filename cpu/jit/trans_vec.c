@@ -5,7 +5,7 @@
  * Unmasked, without segments, 16 bytes to MAX_BYTES; the rest is EXEC. */
 #include "trans.h"
 
-enum { MIN_BYTES = 16, MAX_BYTES = 512 /* longer ones would be much code */, MXCSR_MODES = 4 };
+enum { MIN_BYTES = 16, MAX_BYTES = 8 * RV_VLENB_MAX, MXCSR_MODES = 4 };
 enum { CSR_VL = 0xc20, CSR_VTYPE = 0xc21, CSR_VLENB = 0xc22 };
 
 /* What the next vector instruction will probably find. */

@@ -28,7 +28,7 @@ _start:
         csrw    medeleg, t0
         csrw    mideleg, zero
         csrw    mie, zero
-        li      t0, 0x46800             /* SUM, FS dirty, MPP = S */
+        li      t0, 0x46e00             /* SUM, FS and VS dirty, MPP = S */
         csrw    mstatus, t0
         mv      s0, a0
         call    bare_setup              /* returns satp */

@@ -138,6 +138,8 @@ def run_bare(found, args):
         name = os.path.basename(path)[5:-4]
         if args.only.search(name):
             extra = ["-m", "256M", "-bios", "none", "-kernel", path]
+            if name.startswith("vec_"):
+                extra += ["-cpu", "rv64,v=true,vlen=128"]
             table.row(name, measure(found, extra, args.repeats), (name, 0), True)
     return table.end()
 

@@ -1,10 +1,17 @@
-/* Executors: pick a runnable vCPU, run it for a budget, park it when it idles, sleep when all do. */
+/* Executors: pick a vCPU that wants a turn, run it for a budget, park it when it idles, sleep when all do.
+ *
+ *   kick -> ready (and urgent, when it waits for a turn) -> pick -> turn -> settle: ready | parked | resting
+ *   parked: until a kick, or its deadline in the heap     resting: it spins, until the others have done something
+ *
+ * Nothing here looks at all vCPUs. Whoever runs or moves a vCPU has taken its seat; kicks only set bits. */
 #include "partition/executor.h"
 
 #include <sched.h>
 #include <stdio.h>
 
+#include "ready_set.h"
 #include "sim-core/alloc.h"
+#include "sim-core/heap.h"
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
 #include "sim-core/timer.h"
@@ -13,27 +20,48 @@ enum {
     DEFAULT_BUDGET = 50000,
     SPIN_NS = 20000,
     SPIN_MAX_NS = 200000, /* with a core to itself, on several ranks, where waiting goes round */
-    DESCHEDULED_NS = 30000 /* between two looks at the clock: another thread had the core */
+    DESCHEDULED_NS = 30000, /* between two looks at the clock: another thread had the core */
+    /* A turn that gave up after so few instructions was one of waiting. */
+    SPIN_INSNS = 6000,
+    REST_AFTER = 3, /* such turns in a row */
+    /* Turns of others that get something done before those that spin are asked again: a turn takes 10 us and more, a
+     * look of one that spins up to 1 us when its state is in no cache. */
+    REST_TURNS = 16,
+    /* Budgets that a turn may have while nothing urgent comes: who computes fills the caches only once in the while. */
+    TURN_BUDGETS = 8,
+    STEAL_TRIES = 8
 };
 
-/* Owner: its thread. `vcpus`, `nr`, `cursor` and `current` change under `lock`, because a sibling that
- * is out of work takes vCPUs from here. */
+/* Owner: its thread. Others: the ready sets (atomic), and woken. */
 struct executor {
     struct vcpu_waker waker; /* first */
     struct executor_group *group;
     struct sim_thread thread;
     unsigned index;
-    struct sim_mutex lock;
+    struct sim_mutex lock; /* sleeping */
     struct sim_cond cond;
     _Atomic bool woken;
-    bool sleeping;
-    struct vcpu **vcpus;
-    _Atomic unsigned nr;
-    unsigned cursor;
-    struct vcpu *current; /* being run: cannot be taken */
-    _Atomic bool napping; /* in sim->ranks->nap */
+    _Atomic bool sleeping;
+    _Atomic unsigned nr; /* vCPUs it has */
+    /* By vCPU index. A vCPU that has gone to another executor may still be in them: whoever finds it passes it on. */
+    struct ready_set ready;
+    struct ready_set urgent;  /* were kicked while they waited for a turn */
+    struct ready_set resting; /* not ready, but may be asked when there is nothing better */
+    struct heap heap;       /* of deadlines when parked; may be out of date, never late */
+    struct heap_node *node; /* by vCPU index */
+    uint32_t cursor;        /* the last turn in order */
+    bool was_urgent;        /* the last turn was out of order */
+    _Atomic uint32_t turn;  /* whose turn it is, or READY_NONE */
+    unsigned useful;        /* turns since those that rest were asked */
+    _Atomic bool napping;   /* in sim->ranks->nap */
     uint64_t spin_ns;
     _Atomic uint64_t cpu_ns;
+};
+
+/* Owner: who has taken it. */
+struct seat {
+    _Atomic bool taken;
+    uint8_t spins; /* turns in a row that were spent waiting */
 };
 
 struct executor_group {
@@ -41,7 +69,9 @@ struct executor_group {
     struct executor_config config;
     struct executor *ex;
     unsigned nr;
-    _Atomic uint8_t *idle; /* by vCPU index; written by its executor */
+    struct seat *seat; /* by vCPU index */
+    /* Counted time: turns in the order of the vCPUs and nothing else, so that the cursor says how it goes on. */
+    bool in_order;
     _Atomic unsigned sleepers;
     bool started;
     /* Pausing: executors park between two turns. `pausing` is written under pause_lock. */
@@ -51,121 +81,283 @@ struct executor_group {
     unsigned parked; /* or ended */
 };
 
-static void executor_wake(struct vcpu_waker *w)
-{
-    struct executor *ex = (struct executor *)w;
+/* --- waking --- */
 
-    if (atomic_exchange_explicit(&ex->woken, true, memory_order_seq_cst))
+static void rouse(struct executor *ex)
+{
+    if (atomic_load_explicit(&ex->woken, memory_order_seq_cst) ||
+        atomic_exchange_explicit(&ex->woken, true, memory_order_seq_cst))
         return; /* it has not looked yet */
-    sim_mutex_lock(&ex->lock);
-    if (ex->sleeping)
+    /* S1: after woken; pairs with S2 */
+    if (atomic_load_explicit(&ex->sleeping, memory_order_seq_cst)) {
+        sim_mutex_lock(&ex->lock);
         sim_cond_signal(&ex->cond);
-    sim_mutex_unlock(&ex->lock);
+        sim_mutex_unlock(&ex->lock);
+    }
     /* N2: after woken; pairs with N1 */
     struct sim *sim = ex->group->sim;
     if (atomic_load_explicit(&ex->napping, memory_order_seq_cst))
         sim->ranks->wake(sim->ranks_opaque);
 }
 
-static bool runnable(struct executor_group *g, struct vcpu *v, vtime_t now)
+static void executor_wake(struct vcpu_waker *w, struct vcpu *v)
 {
-    _Atomic uint8_t *idle = &g->idle[v->index];
+    struct executor *ex = (struct executor *)w;
 
-    if (*idle && (v->ops->has_work(v) || v->ops->deadline(v) <= now))
-        *idle = 0;
-    return !*idle;
+    if (ready_set_add(&ex->ready, v->index) ||
+        !atomic_load_explicit(&ex->group->seat[v->index].taken, memory_order_relaxed))
+        ready_set_add(&ex->urgent, v->index);
+    rouse(ex);
 }
 
-/* The next runnable vCPU after the cursor, marked current; NULL when all are parked. */
-static struct vcpu *pick(struct executor *ex, vtime_t now)
+static bool has(const struct executor *ex, const struct vcpu *v)
 {
-    struct vcpu *found = NULL;
+    return atomic_load_explicit(&v->waker, memory_order_seq_cst) == &ex->waker;
+}
 
-    sim_mutex_lock(&ex->lock);
-    for (unsigned i = 0; i < ex->nr && !found; i++) {
-        ex->cursor = ex->cursor + 1 < ex->nr ? ex->cursor + 1 : 0;
-        if (runnable(ex->group, ex->vcpus[ex->cursor], now))
-            found = ex->vcpus[ex->cursor];
+static void forget(struct executor *ex, uint32_t n)
+{
+    ready_set_remove(&ex->ready, n);
+    ready_set_remove(&ex->urgent, n);
+    ready_set_remove(&ex->resting, n);
+}
+
+/* --- seats --- */
+
+static bool take_seat(struct executor_group *g, uint32_t n)
+{
+    return !atomic_exchange_explicit(&g->seat[n].taken, true, memory_order_acquire);
+}
+
+static void leave_seat(struct executor_group *g, uint32_t n)
+{
+    atomic_store_explicit(&g->seat[n].taken, false, memory_order_release);
+}
+
+/* A kick came here after the vCPU had left. */
+static void pass_on(struct executor *ex, struct vcpu *v)
+{
+    struct vcpu_waker *w = atomic_load_explicit(&v->waker, memory_order_seq_cst);
+
+    forget(ex, v->index);
+    if (w)
+        w->wake(w, v);
+}
+
+/* vCPU n for a turn; NULL: it is not here any more, or is being moved. */
+static struct vcpu *claim(struct executor *ex, uint32_t n)
+{
+    struct executor_group *g = ex->group;
+    struct vcpu *v = g->sim->vcpus[n];
+
+    if (!take_seat(g, n))
+        return NULL;
+    if (has(ex, v) && ready_set_has(&ex->ready, n)) {
+        ready_set_remove(&ex->urgent, n);
+        ready_set_remove(&ex->resting, n);
+        return v;
     }
-    ex->current = found;
-    sim_mutex_unlock(&ex->lock);
-    return found;
+    leave_seat(g, n);
+    if (!has(ex, v))
+        pass_on(ex, v);
+    return NULL;
 }
 
-/* Takes a vCPU that is runnable but waits for its turn from a sibling. */
-static struct vcpu *take_from(struct executor *ex, struct executor *victim)
-{
-    struct vcpu *taken = NULL;
+/* --- deadlines --- */
 
-    sim_mutex_lock(&victim->lock);
-    for (unsigned i = 0; i < victim->nr && victim->current && !taken; i++) {
-        struct vcpu *v = victim->vcpus[i];
-        if (v == victim->current || ex->group->idle[v->index])
+static bool is_parked(const struct executor *ex, const struct vcpu *v)
+{
+    return has(ex, v) && !ready_set_has(&ex->ready, v->index);
+}
+
+static void put_deadline(struct executor *ex, uint32_t n, vtime_t t)
+{
+    heap_remove(&ex->heap, &ex->node[n]);
+    if (t != VTIME_NEVER)
+        heap_insert(&ex->heap, &ex->node[n], t);
+}
+
+/* The deadline that vCPU n has now; never, when it is not parked here. */
+static vtime_t deadline_now(struct executor *ex, uint32_t n)
+{
+    struct executor_group *g = ex->group;
+    struct vcpu *v = g->sim->vcpus[n];
+    vtime_t t = VTIME_NEVER;
+
+    if (!take_seat(g, n))
+        return t; /* a sibling has it */
+    if (is_parked(ex, v))
+        t = v->ops->deadline(v);
+    leave_seat(g, n);
+    return t;
+}
+
+/* The first deadline of a parked vCPU; what stands before it in the heap is out of date and goes. */
+static vtime_t first_deadline(struct executor *ex)
+{
+    struct heap_node *first;
+
+    while ((first = heap_first(&ex->heap))) {
+        uint32_t n = (uint32_t)(first - ex->node);
+        vtime_t t = deadline_now(ex, n);
+        if (t <= first->key)
+            return t;
+        put_deadline(ex, n, t);
+    }
+    return VTIME_NEVER;
+}
+
+static void expire(struct executor *ex, vtime_t now)
+{
+    const struct heap_node *first;
+
+    while ((first = heap_first(&ex->heap)) && first->key <= now && first_deadline(ex) <= now) {
+        uint32_t n = (uint32_t)(heap_first(&ex->heap) - ex->node);
+        heap_remove(&ex->heap, &ex->node[n]);
+        ready_set_add(&ex->ready, n);
+        ready_set_add(&ex->urgent, n);
+    }
+}
+
+/* --- picking --- */
+
+static bool take_work(struct executor *ex);
+
+/* The next one in order. */
+static struct vcpu *pick_next(struct executor *ex)
+{
+    uint32_t n = ex->cursor;
+
+    for (uint32_t first = READY_NONE; (n = ready_set_next(&ex->ready, n)) != READY_NONE && n != first;) {
+        struct vcpu *v = claim(ex, n);
+        if (v) {
+            ex->cursor = n;
+            return v;
+        }
+        first = first == READY_NONE ? n : first;
+    }
+    return NULL;
+}
+
+/* One that was kicked, every other turn at most: whoever kicks all the time does not keep others away. */
+static struct vcpu *pick_urgent(struct executor *ex)
+{
+    uint32_t n;
+
+    if (ex->was_urgent || ex->group->in_order ||
+        (n = ready_set_next(&ex->urgent, ex->cursor)) == READY_NONE)
+        return NULL;
+    ready_set_remove(&ex->urgent, n);
+    return claim(ex, n);
+}
+
+/* Those that rest are asked again. */
+static void end_rest(struct executor *ex)
+{
+    uint32_t n;
+
+    ex->useful = 0;
+    while ((n = ready_set_next(&ex->resting, READY_NONE)) != READY_NONE) {
+        ready_set_remove(&ex->resting, n);
+        ready_set_add(&ex->ready, n);
+    }
+}
+
+/* Nobody is ready. When all spin: somebody else may hold what they wait for. */
+static bool end_rest_of_all(struct executor *ex)
+{
+    bool all_spin = !ex->useful;
+
+    if (ready_set_next(&ex->resting, READY_NONE) == READY_NONE)
+        return false;
+    if (!all_spin || !take_work(ex)) {
+        if (all_spin)
+            sim_thread_yield();
+        end_rest(ex);
+    }
+    return true;
+}
+
+/* A vCPU for a turn, its seat taken; NULL when all are parked. */
+static struct vcpu *pick(struct executor *ex)
+{
+    struct vcpu *v;
+
+    if (heap_first(&ex->heap))
+        expire(ex, sim_clock_now(&ex->group->sim->clock));
+    if (ex->useful >= REST_TURNS)
+        end_rest(ex);
+    v = pick_urgent(ex);
+    ex->was_urgent = v != NULL;
+    if (!v)
+        v = pick_next(ex);
+    if (!v && end_rest_of_all(ex))
+        v = pick_next(ex);
+    return v;
+}
+
+/* --- sharing work --- */
+
+static void move(struct executor *to, struct executor *from, struct vcpu *v)
+{
+    /* From here kicks come to us; what was posted before is seen when we run it. */
+    atomic_store_explicit(&v->waker, &to->waker, memory_order_seq_cst);
+    forget(from, v->index);
+    atomic_fetch_sub_explicit(&from->nr, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&to->nr, 1, memory_order_relaxed);
+    ready_set_add(&to->ready, v->index);
+}
+
+/* Takes a vCPU that waits for its turn, and does not just spin, from a sibling that is busy. */
+static bool take_from(struct executor *ex, struct executor *victim)
+{
+    struct executor_group *g = ex->group;
+    uint32_t turn = atomic_load_explicit(&victim->turn, memory_order_relaxed), n = turn;
+
+    for (unsigned i = 0; turn != READY_NONE && i < STEAL_TRIES; i++) {
+        n = ready_set_next(&victim->ready, n);
+        if (n == READY_NONE || n == turn)
+            return false;
+        if (!take_seat(g, n))
             continue;
-        taken = v;
-        victim->vcpus[i] = victim->vcpus[--victim->nr];
-        /* From here kicks come to us; what was posted before is seen when we run it. */
-        atomic_store_explicit(&v->waker, &ex->waker, memory_order_seq_cst);
+        struct vcpu *v = g->sim->vcpus[n];
+        bool good = has(victim, v) && !g->seat[n].spins && ready_set_has(&victim->ready, n);
+        if (good)
+            move(ex, victim, v);
+        leave_seat(g, n);
+        if (good)
+            return true;
     }
-    sim_mutex_unlock(&victim->lock);
-    return taken;
+    return false;
 }
 
 static bool take_work(struct executor *ex)
 {
     struct executor_group *g = ex->group;
-    struct vcpu *taken = NULL;
 
-    for (unsigned i = 1; i < g->nr && !taken; i++)
-        taken = take_from(ex, &g->ex[(ex->index + i) % g->nr]);
-    if (!taken)
-        return false;
-    sim_mutex_lock(&ex->lock);
-    ex->vcpus[ex->nr++] = taken;
-    sim_mutex_unlock(&ex->lock);
-    return true;
-}
-
-static bool has_waiting_vcpu(struct executor *ex)
-{
-    bool waiting = false;
-
-    sim_mutex_lock(&ex->lock);
-    for (unsigned i = 0; i < ex->nr && !waiting; i++)
-        waiting = ex->vcpus[i] != ex->current && !ex->group->idle[ex->vcpus[i]->index];
-    sim_mutex_unlock(&ex->lock);
-    return waiting;
+    for (unsigned i = 1; i < g->nr; i++)
+        if (take_from(ex, &g->ex[(ex->index + i) % g->nr]))
+            return true;
+    return false;
 }
 
 /* When vCPUs wait for their turn here while a sibling sleeps, it shall come and take one. */
-static void offer_work(struct executor *ex)
+static void offer_work(struct executor *ex, uint32_t n)
 {
     struct executor_group *g = ex->group;
 
-    if (!atomic_load_explicit(&g->sleepers, memory_order_relaxed) || !has_waiting_vcpu(ex))
+    if (!atomic_load_explicit(&g->sleepers, memory_order_relaxed) || ready_set_next(&ex->ready, n) == n)
         return;
     for (unsigned k = 1; k < g->nr; k++) {
         struct executor *sibling = &g->ex[(ex->index + k) % g->nr];
-        if (__atomic_load_n(&sibling->sleeping, __ATOMIC_RELAXED)) {
-            executor_wake(&sibling->waker);
+        if (atomic_load_explicit(&sibling->sleeping, memory_order_relaxed)) {
+            rouse(sibling);
             return;
         }
     }
 }
 
-static vtime_t earliest_deadline(struct executor *ex)
-{
-    vtime_t first = VTIME_NEVER;
-
-    sim_mutex_lock(&ex->lock);
-    for (unsigned i = 0; i < ex->nr; i++) {
-        vtime_t t = ex->vcpus[i]->ops->deadline(ex->vcpus[i]);
-        if (t < first)
-            first = t;
-    }
-    sim_mutex_unlock(&ex->lock);
-    return first;
-}
+/* --- sleeping --- */
 
 /* A short spin before sleeping: a wake-up through the host kernel costs more than it lasts. It ends early when
  * somebody else got the core meanwhile: that may be who is waited for. False: time is up. */
@@ -237,7 +429,8 @@ static void executor_sleep(struct executor *ex, vtime_t until)
     if (until > VTIME_NEVER - clock->host_base_ns)
         until = VTIME_NEVER;
     sim_mutex_lock(&ex->lock);
-    __atomic_store_n(&ex->sleeping, true, __ATOMIC_RELAXED);
+    /* S2: announced before woken is read; pairs with S1 */
+    atomic_store_explicit(&ex->sleeping, true, memory_order_seq_cst);
     atomic_fetch_add_explicit(&ex->group->sleepers, 1, memory_order_relaxed);
     while (!atomic_load_explicit(&ex->woken, memory_order_seq_cst)) {
         if (until == VTIME_NEVER) {
@@ -247,29 +440,89 @@ static void executor_sleep(struct executor *ex, vtime_t until)
         }
     }
     atomic_fetch_sub_explicit(&ex->group->sleepers, 1, memory_order_relaxed);
-    __atomic_store_n(&ex->sleeping, false, __ATOMIC_RELAXED);
+    atomic_store_explicit(&ex->sleeping, false, memory_order_relaxed);
     sim_mutex_unlock(&ex->lock);
 }
 
-/* One turn of one vCPU; true when it may have got something done. */
-static bool turn(struct executor *ex, struct vcpu *v)
-{
-    uint64_t before = v->stats.insns, begin_ns = sim_host_ns();
-    enum vcpu_exit why = v->ops->run(v, ex->group->config.budget);
+/* --- turns --- */
 
+static bool must_park(const struct executor_group *g)
+{
+    return SIM_UNLIKELY(atomic_load_explicit(&g->pausing, memory_order_acquire));
+}
+
+/* What has been cleared is looked at again: a kick before that may have found it still set. */
+static void park_vcpu(struct executor *ex, struct vcpu *v)
+{
+    ready_set_remove(&ex->ready, v->index);
+    put_deadline(ex, v->index, v->ops->deadline(v));
+    if (v->ops->has_work(v))
+        ready_set_add(&ex->ready, v->index);
+}
+
+static void rest(struct executor *ex, struct vcpu *v)
+{
+    ready_set_add(&ex->resting, v->index);
+    ready_set_remove(&ex->ready, v->index);
+    if (atomic_load_explicit(&v->kick, memory_order_seq_cst))
+        ready_set_add(&ex->ready, v->index);
+}
+
+/* May the vCPU that has used up a budget have another in the same turn? */
+static bool goes_on(const struct executor *ex, const struct vcpu *v, unsigned budgets)
+{
+    return budgets < TURN_BUDGETS && !ex->group->in_order && !must_park(ex->group) && !sim_ending(v->sim) &&
+           ready_set_next(&ex->urgent, READY_NONE) == READY_NONE;
+}
+
+static enum vcpu_exit run(struct executor *ex, struct vcpu *v)
+{
+    enum vcpu_exit why;
+    unsigned budgets = 0;
+
+    do {
+        why = v->ops->run(v, ex->group->config.budget);
+        ex->useful++;
+    } while (why == VCPU_EXIT_BUDGET && goes_on(ex, v, ++budgets));
     if (why == VCPU_EXIT_EXCLUSIVE) {
         sim_exclusive_begin(v->sim, v);
         why = v->ops->run_exclusive(v);
         sim_exclusive_end(v->sim);
     }
+    return why;
+}
+
+static void settle(struct executor *ex, struct vcpu *v, enum vcpu_exit why, uint64_t insns)
+{
+    struct seat *seat = &ex->group->seat[v->index];
+    bool spun = why == VCPU_EXIT_YIELD && insns < SPIN_INSNS;
+
+    seat->spins = !spun ? 0 : seat->spins < REST_AFTER ? seat->spins + 1 : REST_AFTER;
+    ex->useful -= spun;
+    if (why == VCPU_EXIT_IDLE || why == VCPU_EXIT_WAIT)
+        park_vcpu(ex, v);
+    else if (seat->spins == REST_AFTER && !ex->group->in_order)
+        rest(ex, v);
+    else if (spun && ex->group->in_order)
+        sim_thread_yield(); /* somebody else may hold what it waits for */
+}
+
+static void turn(struct executor *ex, struct vcpu *v)
+{
+    uint64_t before = v->stats.insns, begin_ns = sim_host_ns();
+
+    atomic_store_explicit(&ex->turn, v->index, memory_order_relaxed);
+    sim_turn_begin(v->sim, ex->index, v);
+    enum vcpu_exit why = run(ex, v);
     v->stats.exits[why]++;
     v->stats.run_ns += sim_host_ns() - begin_ns;
-    sim_clock_charge(&v->sim->clock, v->stats.insns - before);
+    uint64_t insns = v->stats.insns - before;
+    sim_clock_charge(&v->sim->clock, insns);
     sim_timers_run(v->sim);
-    ex->group->idle[v->index] = why == VCPU_EXIT_IDLE || why == VCPU_EXIT_WAIT;
+    settle(ex, v, why, insns);
+    leave_seat(ex->group, v->index);
     if (why == VCPU_EXIT_BUDGET)
-        offer_work(ex);
-    return why != VCPU_EXIT_YIELD;
+        offer_work(ex, v->index);
 }
 
 /* --- pausing --- */
@@ -290,11 +543,6 @@ static void park(struct executor_group *g)
     sim_mutex_unlock(&g->pause_lock);
 }
 
-static bool must_park(const struct executor_group *g)
-{
-    return SIM_UNLIKELY(atomic_load_explicit(&g->pausing, memory_order_acquire));
-}
-
 void executor_group_add(struct executor_group *g, struct vcpu *v)
 {
     struct executor *ex = &g->ex[0];
@@ -302,28 +550,21 @@ void executor_group_add(struct executor_group *g, struct vcpu *v)
     for (unsigned i = 1; i < g->nr; i++)
         if (g->ex[i].nr < ex->nr)
             ex = &g->ex[i];
-    sim_mutex_lock(&ex->lock);
-    ex->vcpus[ex->nr++] = v;
-    g->idle[v->index] = 0;
-    sim_mutex_unlock(&ex->lock);
+    atomic_fetch_add_explicit(&ex->nr, 1, memory_order_relaxed);
+    g->seat[v->index].spins = 0;
+    ready_set_add(&ex->ready, v->index);
     atomic_store_explicit(&v->waker, &ex->waker, memory_order_seq_cst);
     vcpu_kick(v);
 }
 
-static void remove_from(struct executor *ex, const struct vcpu *v)
-{
-    sim_mutex_lock(&ex->lock);
-    for (unsigned i = 0; i < ex->nr; i++)
-        if (ex->vcpus[i] == v)
-            ex->vcpus[i] = ex->vcpus[--ex->nr];
-    sim_mutex_unlock(&ex->lock);
-}
-
 void executor_group_remove(struct executor_group *g, struct vcpu *v)
 {
+    for (unsigned i = 0; i < g->nr; i++)
+        if (has(&g->ex[i], v))
+            atomic_fetch_sub_explicit(&g->ex[i].nr, 1, memory_order_relaxed);
     vcpu_detach_waker(v);
     for (unsigned i = 0; i < g->nr; i++)
-        remove_from(&g->ex[i], v);
+        forget(&g->ex[i], v->index);
 }
 
 void executor_group_pause(struct executor_group *g)
@@ -332,7 +573,7 @@ void executor_group_pause(struct executor_group *g)
     atomic_store_explicit(&g->pausing, true, memory_order_release);
     sim_mutex_unlock(&g->pause_lock);
     for (unsigned i = 0; i < g->nr; i++)
-        executor_wake(&g->ex[i].waker);
+        rouse(&g->ex[i]);
     sim_mutex_lock(&g->pause_lock);
     while (g->started && g->parked < g->nr)
         sim_cond_wait(&g->pause_cond, &g->pause_lock);
@@ -349,30 +590,23 @@ void executor_group_resume(struct executor_group *g)
 
 uint32_t executor_group_cursor(const struct executor_group *g)
 {
-    const struct executor *ex = &g->ex[0];
-
-    return ex->cursor < ex->nr ? ex->vcpus[ex->cursor]->index : 0;
+    return g->ex[0].cursor;
 }
 
-/* Runs each runnable vCPU once; false when all are parked. */
-static bool round_of_turns(struct executor *ex)
+/* Nobody was ready: looks again, takes a sibling's, or sleeps. */
+static void find_work(struct executor *ex)
 {
-    struct sim *sim = ex->group->sim;
-    bool any = false, progress = false;
-
-    for (unsigned i = 0; i < ex->nr && !sim_ending(sim) && !must_park(ex->group); i++) {
-        struct vcpu *v = pick(ex, sim_clock_now(&sim->clock));
-        if (!v)
-            break;
-        any = true;
-        progress |= turn(ex, v);
+    atomic_store_explicit(&ex->turn, READY_NONE, memory_order_relaxed);
+    /* Cleared before looking: a wake after this is seen by executor_sleep. */
+    atomic_store_explicit(&ex->woken, false, memory_order_seq_cst);
+    if (must_park(ex->group) || sim_ending(ex->group->sim))
+        return;
+    if (ready_set_next(&ex->ready, READY_NONE) != READY_NONE) {
+        sim_thread_yield(); /* a sibling may be about to take it */
+        return;
     }
-    sim_mutex_lock(&ex->lock);
-    ex->current = NULL;
-    sim_mutex_unlock(&ex->lock);
-    if (any && !progress)
-        sim_thread_yield(); /* all spin: somebody else may hold what they wait for */
-    return any;
+    if (!take_work(ex))
+        executor_sleep(ex, first_deadline(ex));
 }
 
 static void *executor_main(void *arg)
@@ -385,15 +619,15 @@ static void *executor_main(void *arg)
     if (config->on_start)
         config->on_start(config->on_start_opaque, ex->index);
     while (!sim_ending(sim)) {
-        /* Cleared before looking: a wake after this is seen by executor_sleep. */
-        atomic_store_explicit(&ex->woken, false, memory_order_seq_cst);
         if (must_park(ex->group)) {
             park(ex->group);
             continue;
         }
-        /* A round that was cut short by a pause says nothing about who could run. */
-        if (!round_of_turns(ex) && !must_park(ex->group) && !take_work(ex) && !sim_ending(sim))
-            executor_sleep(ex, earliest_deadline(ex));
+        struct vcpu *v = pick(ex);
+        if (v)
+            turn(ex, v);
+        else
+            find_work(ex);
     }
     atomic_fetch_add_explicit(&ex->cpu_ns, sim_thread_cpu_ns() - cpu_before, memory_order_relaxed);
     sim_mutex_lock(&ex->group->pause_lock);
@@ -420,6 +654,16 @@ static unsigned count_local(const struct sim *sim)
     return n;
 }
 
+static void init_sets(struct executor *ex, uint32_t nr_vcpus)
+{
+    ready_set_init(&ex->ready, nr_vcpus);
+    ready_set_init(&ex->urgent, nr_vcpus);
+    ready_set_init(&ex->resting, nr_vcpus);
+    ex->node = sim_new_array(struct heap_node, nr_vcpus + 1);
+    for (uint32_t i = 0; i < nr_vcpus; i++)
+        ex->node[i].pos = HEAP_OUT;
+}
+
 static void executor_init(struct executor *ex, struct executor_group *g, unsigned index)
 {
     ex->waker.wake = executor_wake;
@@ -428,14 +672,27 @@ static void executor_init(struct executor *ex, struct executor_group *g, unsigne
     ex->index = index;
     sim_mutex_init(&ex->lock, SIM_RANK_EXECUTOR);
     sim_cond_init(&ex->cond);
-    ex->vcpus = sim_new_array(struct vcpu *, g->sim->nr_vcpus + 1);
+    init_sets(ex, g->sim->nr_vcpus);
+    atomic_init(&ex->turn, READY_NONE);
     for (uint32_t i = 0, n = 0; i < g->sim->nr_vcpus; i++) {
         struct vcpu *v = g->sim->vcpus[i];
         if (v->remote || n++ % g->nr != index)
             continue;
+        ready_set_add(&ex->ready, i);
+        ex->nr++;
         atomic_store_explicit(&v->waker, &ex->waker, memory_order_release);
-        ex->vcpus[ex->nr++] = v;
     }
+}
+
+static void executor_fini(struct executor *ex)
+{
+    ready_set_fini(&ex->ready);
+    ready_set_fini(&ex->urgent);
+    ready_set_fini(&ex->resting);
+    heap_fini(&ex->heap);
+    sim_free(ex->node);
+    sim_cond_fini(&ex->cond);
+    sim_mutex_fini(&ex->lock);
 }
 
 enum sim_status executor_group_create(struct sim *sim, const struct executor_config *config,
@@ -452,12 +709,14 @@ enum sim_status executor_group_create(struct sim *sim, const struct executor_con
     if (g->nr > local)
         g->nr = local ? local : 1;
     g->ex = sim_new_array(struct executor, g->nr);
-    g->idle = sim_zalloc(sim->nr_vcpus + 1);
+    g->seat = sim_new_array(struct seat, sim->nr_vcpus + 1);
+    g->in_order = sim->clock.mode == SIM_CLOCK_VIRTUAL;
+    sim_set_turns(sim, g->nr);
     sim_mutex_init(&g->pause_lock, SIM_RANK_EXECUTOR);
     sim_cond_init(&g->pause_cond);
     for (unsigned i = 0; i < g->nr; i++)
         executor_init(&g->ex[i], g, i);
-    if (g->nr == 1 && config->cursor < g->ex[0].nr)
+    if (g->nr == 1 && config->cursor < sim->nr_vcpus)
         g->ex[0].cursor = config->cursor;
     *out = g;
     return SIM_OK;
@@ -485,7 +744,7 @@ void executor_group_stop(struct executor_group *g)
     if (!g->started)
         return;
     for (unsigned i = 0; i < g->nr; i++)
-        executor_wake(&g->ex[i].waker);
+        rouse(&g->ex[i]);
     for (unsigned i = 0; i < g->nr; i++)
         sim_thread_join(&g->ex[i].thread);
     g->started = false;
@@ -499,14 +758,12 @@ void executor_group_destroy(struct executor_group *g)
     /* All first: a kick may have read the executor that a vCPU was taken from. */
     for (uint32_t i = 0; i < g->sim->nr_vcpus; i++)
         vcpu_detach_waker(g->sim->vcpus[i]);
-    for (unsigned i = 0; i < g->nr; i++) {
-        sim_free(g->ex[i].vcpus);
-        sim_cond_fini(&g->ex[i].cond);
-        sim_mutex_fini(&g->ex[i].lock);
-    }
+    sim_set_turns(g->sim, 0);
+    for (unsigned i = 0; i < g->nr; i++)
+        executor_fini(&g->ex[i]);
     sim_cond_fini(&g->pause_cond);
     sim_mutex_fini(&g->pause_lock);
-    sim_free((void *)g->idle);
+    sim_free(g->seat);
     sim_free(g->ex);
     sim_free(g);
 }

@@ -1,5 +1,5 @@
 /* Sifting up and down. */
-#include "heap_priv.h"
+#include "sim-core/heap.h"
 
 #include "sim-core/alloc.h"
 

@@ -15,6 +15,7 @@ enum sim_status sim_create(struct sim **out)
         sim_free(sim);
         return status;
     }
+    sim->turn = sim_zalloc_aligned(64, SIM_MAX_TURNS * sizeof(sim->turn[0]));
     sim->timers = sim_timers_create();
     sim_clock_init(&sim->clock, SIM_CLOCK_HOST);
     sim_mutex_init(&sim->exclusive_lock, SIM_RANK_EXCLUSIVE);
@@ -33,6 +34,7 @@ void sim_destroy(struct sim *sim)
     sim_cond_fini(&sim->end_cond);
     sim_mutex_fini(&sim->end_lock);
     sim_mutex_fini(&sim->exclusive_lock);
+    sim_free(sim->turn);
     sim_free(sim->vcpus);
     sim_free(sim);
 }

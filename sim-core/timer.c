@@ -1,7 +1,7 @@
 /* Guest-time timers: a thin layer over the I/O loop's, or a heap that the executor serves. */
 #include "sim-core/timer.h"
 
-#include "heap_priv.h"
+#include "sim-core/heap.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 

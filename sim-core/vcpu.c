@@ -18,8 +18,20 @@ void vcpu_kick(struct vcpu *v)
     struct vcpu_waker *w = atomic_load_explicit(&v->waker, memory_order_seq_cst);
 
     if (w)
-        w->wake(w);
+        w->wake(w, v);
     atomic_fetch_sub_explicit(&v->kicking, 1, memory_order_release);
+}
+
+static bool is_running(const struct vcpu *v)
+{
+    return atomic_load_explicit(&v->running, memory_order_seq_cst);
+}
+
+void vcpu_kick_running(struct vcpu *v)
+{
+    /* W1: the request is visible before we look at running; pairs with E1 */
+    if (is_running(v))
+        set_kick(v);
 }
 
 void vcpu_detach_waker(struct vcpu *v)
@@ -82,24 +94,58 @@ void vcpu_wait(struct vcpu *self, struct vcpu *target, bool (*served)(struct vcp
     bool was_running = self && atomic_load_explicit(&self->running, memory_order_relaxed);
     unsigned spins = 0;
 
-    if (target == self)
+    /* W1: the request is visible before we look at running; pairs with E1 */
+    if (target == self || !is_running(target))
         return;
-    /* W1: the request and the kick are visible before we look at running; pairs with E1 */
     set_kick(target);
-    if (!atomic_load_explicit(&target->running, memory_order_seq_cst))
-        return;
     if (was_running)
         vcpu_leave(self);
-    while (atomic_load_explicit(&target->running, memory_order_seq_cst) && !served(target, opaque))
+    while (is_running(target) && !served(target, opaque))
         relax(&spins);
     if (was_running)
         vcpu_enter(self);
+}
+
+/* --- who is running --- */
+
+void sim_set_turns(struct sim *sim, uint32_t nr)
+{
+    for (uint32_t i = 0; i < SIM_MAX_TURNS; i++)
+        atomic_store_explicit(&sim->turn[i].vcpu, NULL, memory_order_relaxed);
+    atomic_store_explicit(&sim->nr_turns, nr <= SIM_MAX_TURNS ? nr : 0, memory_order_seq_cst);
+}
+
+void sim_turn_begin(struct sim *sim, uint32_t n, struct vcpu *v)
+{
+    /* T1: before it runs; pairs with T2 */
+    if (n < SIM_MAX_TURNS)
+        atomic_store_explicit(&sim->turn[n].vcpu, v, memory_order_seq_cst);
+}
+
+static struct vcpu *turn_of(const struct sim *sim, uint32_t n)
+{
+    return atomic_load_explicit(&sim->turn[n].vcpu, memory_order_seq_cst);
+}
+
+struct vcpu *sim_next_running(const struct sim *sim, uint32_t *at)
+{
+    /* T2: who is not seen here is told later to run; pairs with T1 */
+    uint32_t nr = atomic_load_explicit(&sim->nr_turns, memory_order_seq_cst);
+
+    while (*at < (nr ? nr : sim->nr_vcpus)) {
+        struct vcpu *v = nr ? turn_of(sim, *at) : sim->vcpus[*at];
+        ++*at;
+        if (v && is_running(v))
+            return v;
+    }
+    return NULL;
 }
 
 void sim_exclusive_begin(struct sim *sim, struct vcpu *self)
 {
     static struct vcpu outsider; /* an identity only: a non-vCPU thread is exclusive */
     unsigned spins = 0;
+    struct vcpu *v;
 
     SIM_BUG_ON(self && atomic_load_explicit(&self->running, memory_order_relaxed),
                "vCPU %u asks for exclusiveness while running", self->index);
@@ -107,12 +153,11 @@ void sim_exclusive_begin(struct sim *sim, struct vcpu *self)
     /* X1: visible before we look at running; pairs with E1 */
     atomic_store_explicit(&sim->exclusive, self ? self : &outsider, memory_order_seq_cst);
     /* X2: the kicks come after it; pairs with C1 */
-    for (uint32_t i = 0; i < sim->nr_vcpus; i++)
-        if (sim->vcpus[i] != self)
-            set_kick(sim->vcpus[i]);
-    for (uint32_t i = 0; i < sim->nr_vcpus; i++)
-        while (sim->vcpus[i] != self &&
-               atomic_load_explicit(&sim->vcpus[i]->running, memory_order_seq_cst))
+    for (uint32_t at = 0; (v = sim_next_running(sim, &at));)
+        if (v != self)
+            set_kick(v);
+    for (uint32_t at = 0; (v = sim_next_running(sim, &at));)
+        while (v != self && is_running(v))
             relax(&spins);
 }
 

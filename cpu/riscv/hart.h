@@ -185,6 +185,7 @@ struct rv_machine {
     uint64_t timebase_hz;
     _Atomic uint64_t time_offset; /* rv_machine_set_time_offset */
     struct rv_hart **harts; /* by index; hartids need not be dense */
+    struct rv_hart **by_id; /* the same, by rising hartid */
     uint32_t nr_harts;
     struct sim_mutex spare_lock;
     struct rv_tlb *spare_tlb; /* contexts that no hart has; under spare_lock */
@@ -326,6 +327,8 @@ static inline bool rv_mask_has(const struct rv_hart_mask *m, uint64_t hartid)
         return true;
     return hartid >= m->base && hartid - m->base < 64 && (m->bits >> (hartid - m->base) & 1);
 }
+/* The harts of the mask, on whatever rank, one after the other; *at begins as 0; NULL: no more. */
+struct rv_hart *rv_mask_next(struct rv_machine *m, const struct rv_hart_mask *mask, uint32_t *at);
 void rv_remote_fence(struct rv_hart *self, const struct rv_hart_mask *mask, uint32_t flags,
                      const struct rv_fence_range *range);
 void rv_remote_fence_wait(struct rv_hart *self);

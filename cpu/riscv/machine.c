@@ -47,6 +47,7 @@ void rv_machine_destroy(struct rv_machine *m)
     rv_tlb_free_spares(m);
     sim_mutex_fini(&m->spare_lock);
     sim_free(m->harts);
+    sim_free(m->by_id);
     sim_free(m);
 }
 
@@ -55,7 +56,12 @@ static void append_hart(struct rv_machine *m, struct rv_hart *h)
     if ((m->nr_harts & (m->nr_harts - 1)) == 0) {
         size_t cap = m->nr_harts ? (size_t)m->nr_harts * 2 : 1;
         m->harts = sim_realloc(m->harts, cap * sizeof(m->harts[0]));
+        m->by_id = sim_realloc(m->by_id, cap * sizeof(m->by_id[0]));
     }
+    uint32_t at = m->nr_harts;
+    for (; at && m->by_id[at - 1]->hartid > h->hartid; at--)
+        m->by_id[at] = m->by_id[at - 1];
+    m->by_id[at] = h;
     m->harts[m->nr_harts++] = h;
 }
 
@@ -87,9 +93,28 @@ struct vcpu *rv_machine_hart(struct rv_machine *m, uint64_t hartid)
 {
     if (hartid < m->nr_harts && m->harts[hartid]->hartid == hartid)
         return &m->harts[hartid]->vcpu;
-    for (uint32_t i = 0; i < m->nr_harts; i++)
-        if (m->harts[i]->hartid == hartid)
-            return &m->harts[i]->vcpu;
+    uint32_t lo = 0, hi = m->nr_harts;
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (m->by_id[mid]->hartid < hartid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < m->nr_harts && m->by_id[lo]->hartid == hartid ? &m->by_id[lo]->vcpu : NULL;
+}
+
+struct rv_hart *rv_mask_next(struct rv_machine *m, const struct rv_hart_mask *mask, uint32_t *at)
+{
+    if (mask->base == UINT64_MAX)
+        return *at < m->nr_harts ? m->harts[(*at)++] : NULL;
+    while (*at < 64 && mask->bits >> *at) {
+        unsigned n = (*at)++;
+        bool named = (mask->bits >> n & 1) && mask->base + n >= mask->base;
+        struct vcpu *v = named ? rv_machine_hart(m, mask->base + n) : NULL;
+        if (v)
+            return rv_hart_of(v);
+    }
     return NULL;
 }
 

@@ -155,16 +155,14 @@ void rv_remote_fence_wait(struct rv_hart *self)
 /* Asks all first, so that their safepoints do not add up. */
 static void fence_here(struct rv_machine *machine, const struct message *m)
 {
-    for (uint32_t i = 0; i < machine->nr_harts; i++) {
-        struct rv_hart *h = machine->harts[i];
-        if (!h->vcpu.remote && rv_mask_has(&m->mask, h->hartid))
+    struct rv_hart *h;
+
+    for (uint32_t at = 0; (h = rv_mask_next(machine, &m->mask, &at));)
+        if (!h->vcpu.remote)
             rv_request_fence(NULL, h, m->number, m->level ? &m->range : NULL);
-    }
-    for (uint32_t i = 0; i < machine->nr_harts; i++) {
-        struct rv_hart *h = machine->harts[i];
-        if (!h->vcpu.remote && rv_mask_has(&m->mask, h->hartid))
+    for (uint32_t at = 0; (h = rv_mask_next(machine, &m->mask, &at));)
+        if (!h->vcpu.remote)
             rv_request_wait(NULL, h);
-    }
 }
 
 static void on_fence(struct rv_hart *h, const struct message *m)

@@ -1,6 +1,6 @@
 /* What other threads ask of a hart: fences, revocation of write entries, start (HSM).
  *
- *   requester: post under the lock, posted++, kick --> target: at a safepoint rv_requests_serve
+ *   requester: post under the lock, posted++, kick if it runs --> target: at a safepoint rv_requests_serve
  *   rv_request_wait: until served has reached what was posted, or the target is not running (then
  *   it serves before it runs; sim-core/vcpu.h) */
 #include "hart.h"
@@ -38,7 +38,7 @@ void rv_request_fence(struct rv_hart *self, struct rv_hart *target, uint32_t fla
     if (self == target)
         rv_requests_serve(target);
     else
-        vcpu_kick(&target->vcpu);
+        vcpu_kick_running(&target->vcpu);
 }
 
 void rv_request_write_protect(struct rv_hart *self, struct rv_hart *target, uint64_t gpa_page)
@@ -50,7 +50,7 @@ void rv_request_write_protect(struct rv_hart *self, struct rv_hart *target, uint
     if (self == target)
         rv_requests_serve(target);
     else
-        vcpu_kick(&target->vcpu);
+        vcpu_kick_running(&target->vcpu);
 }
 
 void rv_machine_write_protect(struct rv_machine *m)

@@ -68,23 +68,24 @@ static enum sbi_error sbi_base(struct sbi_call *c)
 /* A mask that names a hart which does not exist is an invalid parameter. */
 static bool mask_valid(struct rv_machine *m, const struct rv_hart_mask *mask)
 {
+    int there = 0;
+
     if (mask->base == UINT64_MAX)
         return true;
-    for (unsigned i = 0; i < 64; i++)
-        if ((mask->bits >> i & 1) && !rv_machine_hart(m, mask->base + i))
-            return false;
-    return true;
+    for (uint32_t at = 0; rv_mask_next(m, mask, &at);)
+        there++;
+    return there == __builtin_popcountll(mask->bits);
 }
 
 static enum sbi_error send_ipi(struct rv_machine *m, const struct rv_hart_mask *mask)
 {
     if (!mask_valid(m, mask))
         return SBI_ERR_INVALID_PARAM;
-    for (uint32_t i = 0; i < m->nr_harts; i++) {
-        if (rv_mask_has(mask, m->harts[i]->hartid)) {
-            struct irq_line ssip = rv_hart_irq(&m->harts[i]->vcpu, 1);
-            irq_set(&ssip, true);
-        }
+    struct rv_hart *h;
+
+    for (uint32_t at = 0; (h = rv_mask_next(m, mask, &at));) {
+        struct irq_line ssip = rv_hart_irq(&h->vcpu, 1);
+        irq_set(&ssip, true);
     }
     return SBI_SUCCESS;
 }
@@ -101,24 +102,20 @@ static enum sbi_error fence(struct rv_hart *self, const struct rv_hart_mask *mas
                             const struct rv_fence_range *range)
 {
     struct rv_machine *m = self->machine;
+    struct rv_hart *h;
 
     if (!mask_valid(m, mask))
         return SBI_ERR_INVALID_PARAM;
-    for (uint32_t i = 0; i < m->nr_harts; i++) {
-        struct rv_hart *h = m->harts[i];
-        if (!rv_mask_has(mask, h->hartid) || h->vcpu.remote)
-            continue;
+    for (uint32_t at = 0; (h = rv_mask_next(m, mask, &at));) {
         if (h == self)
             fence_self(h, flags, range);
-        else
+        else if (!h->vcpu.remote)
             rv_request_fence(self, h, flags, range);
     }
     rv_remote_fence(self, mask, flags, range);
-    for (uint32_t i = 0; i < m->nr_harts; i++) {
-        struct rv_hart *h = m->harts[i];
-        if (h != self && rv_mask_has(mask, h->hartid) && !h->vcpu.remote)
+    for (uint32_t at = 0; (h = rv_mask_next(m, mask, &at));)
+        if (h != self && !h->vcpu.remote)
             rv_request_wait(self, h);
-    }
     rv_remote_fence_wait(self);
     return SBI_SUCCESS;
 }

@@ -56,6 +56,9 @@ struct sim {
     struct vcpu **vcpus; /* fixed once executors run */
     uint32_t nr_vcpus;
 
+    struct sim_turn *turn; /* [SIM_MAX_TURNS]; vcpu.h */
+    _Atomic uint32_t nr_turns;
+
     /* sim_exclusive_*: set while one vCPU runs alone (vcpu.c). */
     _Atomic(struct vcpu *) exclusive;
     struct sim_mutex exclusive_lock;

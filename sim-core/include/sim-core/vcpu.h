@@ -20,6 +20,13 @@
 
 struct vcpu;
 
+enum { SIM_MAX_TURNS = 256 };
+
+/* Written by one executor, read by whoever waits for running vCPUs. */
+struct sim_turn {
+    _Alignas(64) _Atomic(struct vcpu *) vcpu;
+};
+
 enum vcpu_exit {
     VCPU_EXIT_BUDGET,    /* budget used up: the next vCPU's turn */
     VCPU_EXIT_IDLE,      /* waits for an interrupt (WFI, WRS, or stopped) */
@@ -55,9 +62,9 @@ struct vcpu_ops {
     const struct state_desc *state;
 };
 
-/* Wakes the executor that has a vCPU when it sleeps. Implemented by partition. */
+/* Tells the executor that has a vCPU of a kick, and wakes it when it sleeps. Implemented by partition. */
 struct vcpu_waker {
-    void (*wake)(struct vcpu_waker *w);
+    void (*wake)(struct vcpu_waker *w, struct vcpu *v);
 };
 
 struct vcpu {
@@ -76,6 +83,9 @@ struct vcpu {
 /* Sets kick and wakes the executor if it sleeps. Context: any thread, any lock of rank below
  * SIM_RANK_EXECUTOR may be held. */
 void vcpu_kick(struct vcpu *v);
+/* As vcpu_kick when the vCPU is running, else nothing: for requests that were published (seq_cst) before and that a vCPU
+ * looks at when it enters. One that waits is not woken for them. Context: any. */
+void vcpu_kick_running(struct vcpu *v);
 /* Takes the waker away; no kick uses it when this returns. Context: its executor has stopped. */
 void vcpu_detach_waker(struct vcpu *v);
 
@@ -87,10 +97,20 @@ void vcpu_leave(struct vcpu *v);
 void vcpu_clear_kick(struct vcpu *v);
 
 /* Waits until target is not running, or served(target, opaque) is true, after its request was
- * published. Kicks it first. `self` is the calling vCPU (it counts as left meanwhile) or NULL.
+ * published (seq_cst). Kicks it when it is running. `self` is the calling vCPU (it counts as left meanwhile) or NULL.
  * The caller must serve its own requests afterwards. May block for one guest block. */
 void vcpu_wait(struct vcpu *self, struct vcpu *target, bool (*served)(struct vcpu *, void *),
                void *opaque);
+
+/* Who may be running: each executor says whom it is about to run, so that whoever waits for those that run looks at as
+ * many as there are executors. With nr 0, or more executors than SIM_MAX_TURNS, all vCPUs are looked at.
+ * Context: launch thread, executors not running. */
+void sim_set_turns(struct sim *sim, uint32_t nr);
+/* Context: executor n, before it runs v. */
+void sim_turn_begin(struct sim *sim, uint32_t n, struct vcpu *v);
+/* The vCPUs that are running, one after the other; *at begins as 0; NULL: no more. One that is not among them enters
+ * later than the call, and sees then what the caller has published before (seq_cst). Context: any. */
+struct vcpu *sim_next_running(const struct sim *sim, uint32_t *at);
 
 /* Stops every other vCPU at a safepoint until sim_exclusive_end. `self` may be NULL (launch, I/O
  * thread). Nests with nothing; a vCPU must have left. */

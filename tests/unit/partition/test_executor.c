@@ -18,6 +18,7 @@ struct counter {
     _Atomic bool want_exclusive, was_exclusive, overlapped;
     _Atomic uint64_t deadline;
     bool busy_host; /* each turn takes 1 ms of host time */
+    bool spins;     /* every turn is a look at something that has not come */
 };
 
 static _Atomic int in_guest;
@@ -30,7 +31,7 @@ static enum vcpu_exit counter_run(struct vcpu *v, uint64_t budget)
     atomic_store(&v->kick, 0);
     atomic_fetch_add(&in_guest, 1);
     atomic_fetch_add(&c->turns, 1);
-    v->stats.insns += budget;
+    v->stats.insns += c->spins ? 10 : budget;
     for (uint64_t end = sim_host_ns() + 1000000; c->busy_host && sim_host_ns() < end;)
         sim_cpu_relax();
     atomic_fetch_sub(&in_guest, 1);
@@ -42,7 +43,7 @@ static enum vcpu_exit counter_run(struct vcpu *v, uint64_t budget)
     if (atomic_load(&c->work) <= 0)
         return VCPU_EXIT_IDLE;
     atomic_fetch_sub(&c->work, 1);
-    return VCPU_EXIT_BUDGET;
+    return c->spins ? VCPU_EXIT_YIELD : VCPU_EXIT_BUDGET;
 }
 
 static enum vcpu_exit counter_run_exclusive(struct vcpu *v)
@@ -172,7 +173,7 @@ static void test_executor_honours_deadlines(void **state)
     assert_true(eventually(&f.c[0].turns, 1));
     vtime_t due = sim_clock_now(&f.sim->clock) + 3000000;
     atomic_store(&f.c[0].deadline, due);
-    vcpu_kick(&f.c[1].vcpu); /* makes the executor look at the deadlines again */
+    vcpu_kick(&f.c[0].vcpu); /* it parks again, with the deadline */
     for (uint64_t end = sim_host_ns() + 10000000000u;
          atomic_load(&f.c[0].deadline) != VTIME_NEVER && sim_host_ns() < end;)
         sim_thread_yield();
@@ -189,7 +190,7 @@ static void test_executor_sleeps_until_a_deadline_beyond_the_host_clock(void **s
     (void)state;
     start(&f, 2, 1);
     atomic_store(&f.c[0].deadline, VTIME_NEVER - 1000);
-    vcpu_kick(&f.c[1].vcpu); /* makes the executor look at the deadlines again */
+    vcpu_kick(&f.c[0].vcpu); /* it parks again, with the deadline */
     struct timespec pause = {.tv_nsec = 500000000};
     nanosleep(&pause, NULL);
     sim_request_end(f.sim, SIM_END_POWEROFF, 0);
@@ -299,6 +300,85 @@ static void test_executor_virtual_clock_jumps(void **state)
     stop(&f);
 }
 
+/* Those that spin are seldom asked while one computes, at once when they are kicked, and all the time when nobody
+ * else has anything to do. */
+static void test_executor_lets_spinning_vcpus_rest(void **state)
+{
+    struct fixture f = {0};
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        f.c[i].spins = i > 0;
+        atomic_store(&f.c[i].work, INT32_MAX);
+    }
+    start(&f, 4, 1);
+    assert_true(eventually(&f.c[0].turns, 2000));
+    for (unsigned i = 1; i < 4; i++) {
+        assert_true(eventually(&f.c[i].turns, 5)); /* but they are */
+        assert_true(atomic_load(&f.c[i].turns) < atomic_load(&f.c[0].turns) / 4);
+    }
+    for (unsigned round = 0; round < 200; round++) {
+        int before = atomic_load(&f.c[2].turns);
+        vcpu_kick(&f.c[2].vcpu);
+        assert_true(eventually(&f.c[2].turns, before + 1));
+    }
+    atomic_store(&f.c[0].work, 0);
+    int before = atomic_load(&f.c[3].turns);
+    assert_true(eventually(&f.c[3].turns, before + 1000));
+    stop(&f);
+}
+
+/* The deadlines of many are honoured in their order, whoever was parked first. */
+static void test_executor_honours_many_deadlines(void **state)
+{
+    struct fixture f = {0};
+
+    (void)state;
+    start(&f, 8, 1);
+    for (unsigned i = 0; i < 8; i++)
+        assert_true(eventually(&f.c[i].turns, 1));
+    for (unsigned round = 0; round < 20; round++) {
+        vtime_t now = sim_clock_now(&f.sim->clock);
+        for (unsigned i = 0; i < 8; i++) {
+            atomic_store(&f.c[i].deadline, now + 300000 + 100000 * (7 * i % 8 / 2)); /* pairs of equal ones */
+            vcpu_kick(&f.c[i].vcpu);
+        }
+        for (unsigned i = 0; i < 8; i++)
+            for (uint64_t end = sim_host_ns() + 10000000000u;
+                 atomic_load(&f.c[i].deadline) != VTIME_NEVER;) {
+                assert_true(sim_host_ns() < end);
+                sim_thread_yield();
+            }
+    }
+    stop(&f);
+}
+
+/* Whoever runs is found by those who must wait for it. */
+static void test_running_vcpus_are_known(void **state)
+{
+    struct fixture f = {0};
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        f.c[i].busy_host = true;
+        atomic_store(&f.c[i].work, INT32_MAX);
+    }
+    start(&f, 8, 2);
+    bool seen[8] = {0};
+    unsigned found = 0;
+    for (uint64_t end = sim_host_ns() + 10000000000u; found < 4 && sim_host_ns() < end; sim_thread_yield()) {
+        struct vcpu *v;
+        unsigned nr = 0;
+        for (uint32_t at = 0; (v = sim_next_running(f.sim, &at)); nr++) {
+            found += !seen[v->index];
+            seen[v->index] = true;
+        }
+        assert_in_range(nr, 0, 2);
+    }
+    assert_true(found >= 4);
+    stop(&f);
+}
+
 static int all_turns(struct fixture *f)
 {
     int sum = 0;
@@ -349,6 +429,9 @@ int main(void)
         cmocka_unit_test(test_executor_runs_exclusive_alone),
         cmocka_unit_test(test_executor_virtual_clock_jumps),
         cmocka_unit_test(test_pause_holds_everybody),
+        cmocka_unit_test(test_executor_lets_spinning_vcpus_rest),
+        cmocka_unit_test(test_executor_honours_many_deadlines),
+        cmocka_unit_test(test_running_vcpus_are_known),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

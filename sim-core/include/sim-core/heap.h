@@ -1,7 +1,7 @@
-/* A binary heap of nodes that live inside other structs, the smallest key first. The timers of io.c
- * and timer.c stand in one. No locking of its own. */
-#ifndef HEAP_PRIV_H
-#define HEAP_PRIV_H
+/* A binary heap of nodes that live inside other structs, the smallest key first: timers and deadlines. No locking of
+ * its own. */
+#ifndef SIM_CORE_HEAP_H
+#define SIM_CORE_HEAP_H
 
 #include "sim-core/types.h"
 

@@ -2,7 +2,7 @@
  *
  *   others poll (ic->polls moves) -> looks again after WATCH_NS
  *   nobody polls                  -> polls; nothing for SPIN_NS -> arms the bell, looks once more, sleeps
- *   rung, or every TICK_NS        -> polls; the tick is run by whoever polls next
+ *   rung, or every TICK_NS        -> polls; the tick is run by whoever polls next, at the latest here when the next is due
  *   others are in ic_nap          -> leaves the bell to them, and looks again after WATCH_NS
  *
  * Bell and message meet as in Dekker's algorithm: the sleeper arms and then looks for messages, the sender
@@ -167,6 +167,14 @@ static bool others_nap(struct ic *ic, uint64_t *look_ns)
     return true;
 }
 
+/* The last tick was not run: who naps, or polled a moment ago, does not get a core. Others must not take that for our
+ * silence. */
+static void tick(struct ic *ic)
+{
+    if (atomic_exchange_explicit(&ic->tick_due, true, memory_order_relaxed))
+        poll_for_others(ic);
+}
+
 static void *progress_main(void *arg)
 {
     struct ic *ic = arg;
@@ -178,7 +186,7 @@ static void *progress_main(void *arg)
         uint64_t now = sim_host_ns();
         uint32_t rung_now = atomic_load_explicit(&bell->rung, memory_order_acquire);
         if (now >= next_tick) {
-            atomic_store_explicit(&ic->tick_due, true, memory_order_relaxed);
+            tick(ic);
             next_tick = now + IC_TICK_NS;
         }
         if (others_nap(ic, &look_ns)) {

@@ -301,6 +301,45 @@ static void test_a_rank_may_come_back(void **state)
     net_close(&n);
 }
 
+/* Rank 1 naps, as far as its progress thread can see, but its host does not run that thread. */
+static void *starving_main(void *arg)
+{
+    struct rank *me = arg;
+
+    me->status = ic_start(me->ic);
+    if (ic_barrier(me->ic) != SIM_OK)
+        me->bad = true;
+    await_heartbeats(me->ic);
+    if (ic_rank(me->ic) == 1) {
+        atomic_fetch_add(&me->ic->nappers, 1);
+        sim_thread_sleep(2200000000);
+        atomic_fetch_sub(&me->ic->nappers, 1);
+    } else {
+        poll_for(me->ic, 2200000000);
+    }
+    me->status = ic_barrier(me->ic);
+    ic_stop(me->ic);
+    return NULL;
+}
+
+static void test_heartbeats_do_not_wait_for_those_who_nap(void **state)
+{
+    static const struct ic_config config = {.warn_after_ns = 1200000000, .lost_after_ns = 20000000000u};
+    struct capture log;
+    struct net n;
+
+    (void)state;
+    open_ranks(&n, 2, &config);
+    capture_begin(&log);
+    net_run(&n, starving_main, rank, sizeof rank[0]);
+    capture_end(&log);
+    assert_int_equal(captured(&log, "nothing was heard"), 0);
+    fclose(log.file);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(rank[i].status, SIM_OK);
+    net_close(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_barrier_waits_for_all),
         cmocka_unit_test(test_a_silent_rank_is_lost),
         cmocka_unit_test(test_a_rank_may_come_back),
+        cmocka_unit_test(test_heartbeats_do_not_wait_for_those_who_nap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

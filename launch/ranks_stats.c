@@ -31,11 +31,12 @@ void ranks_print_stats(const struct ranks *r, FILE *out)
         bytes += counters[i].sent_bytes;
     }
     fprintf(out,
-            "rank %d: pages in %" PRIu64 ", out %" PRIu64 " (%" PRIu64 " zero), invalidations %" PRIu64
+            "rank %d: pages in %" PRIu64 ", out %" PRIu64 " (%" PRIu64 " zero), between others %" PRIu64
+            ", invalidations %" PRIu64
             ", downgrades %" PRIu64 " in %" PRIu64 " batches; held %" PRIu64 " (%" PRIu64
             " timed out); ahead %" PRIu64 " (%" PRIu64 " used, %" PRIu64
             " useless); waited %.3f s in %" PRIu64 " waits; sent %" PRIu64 " messages, %.1f MiB\n",
-            (int)ic_rank(r->ic), s.pages_in, s.pages_out, s.zero_pages, s.invalidations, s.downgrades,
+            (int)ic_rank(r->ic), s.pages_in, s.pages_out, s.zero_pages, s.between_others, s.invalidations, s.downgrades,
             s.revoke_batches, s.held, s.hold_timeouts, s.fetched_ahead, s.ahead_used, s.ahead_useless,
             (double)s.wait_ns_total / 1e9, s.waits, messages,
             (double)bytes / (1 << 20));

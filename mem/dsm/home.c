@@ -59,17 +59,26 @@ static void do_nothing(struct dsm *d, const struct home_input *in)
     (void)d, (void)in;
 }
 
+/* A page goes from one rank to another, and this one is neither. */
+static void count_between(struct dsm *d, const struct home_input *in)
+{
+    d->stats.between_others += in->rank != d->me && in->holder != d->me;
+}
+
 static void do_fwd_s(struct dsm *d, const struct home_input *in)
 {
     /* The home's own copy is nearest. */
     bool mine = in->entry->state == HOME_BS && sharers_have(in->entry->sharers, d->me, d->group);
 
     send(d, mine ? d->me : in->holder, MSG_FWD_S, in, 0);
+    if (!mine)
+        count_between(d, in);
 }
 
 static void do_fwd_e(struct dsm *d, const struct home_input *in)
 {
     send(d, in->holder, MSG_FWD_E, in, count_others(d, in));
+    count_between(d, in);
 }
 
 /* An upgrade has no holder to spare: whoever holds it besides the requester is told to forget. */

@@ -122,6 +122,7 @@ struct dsm_stats {
     uint64_t pages_in, pages_out, zero_pages; /* bodies moved; pages known to be zero move no body */
     uint64_t invalidations, downgrades, revoke_batches;
     uint64_t migrations;                    /* homes here: reads answered with the page exclusive */
+    uint64_t between_others;                /* homes here: pages that went from one other rank to another */
     uint64_t held, hold_timeouts;           /* requests that met a held page */
     uint64_t wait_ns_total, waits;          /* from DSM_WAIT to granted */
     uint64_t fetched_ahead, ahead_used, ahead_useless; /* of streams; useless: taken before it was used */

@@ -416,7 +416,7 @@ static void note(struct sim_guard *g, uint64_t first, uint64_t nr, bool write)
 static void test_guard_hears_before_the_write(void **state)
 {
     struct fixture *f = *state;
-    struct first_write w = {.guard = {note}, .f = f};
+    struct first_write w = {.guard = {.before = note}, .f = f};
     uint8_t buf[512] = {1};
 
     assert_int_equal(blockdev_freeze(f->b, "/tmp"), SIM_OK);

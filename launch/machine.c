@@ -775,6 +775,14 @@ void machine_write_protect(struct machine *m)
         rv_machine_write_protect(m->cpus);
 }
 
+void machine_mark_anew(struct machine *m)
+{
+    if (m->kvm)
+        hkvm_machine_collect_dirty(m->kvm);
+    else
+        rv_machine_write_protect(m->cpus);
+}
+
 static void destroy_backends(struct machine *m)
 {
     for (unsigned i = 0; i < CONFIG_MAX_SERIALS; i++)

@@ -62,10 +62,12 @@ enum sim_status machine_create(struct sim *sim, const struct config *config, str
 /* Guest reset: devices and harts to their reset state; the caller loads again. Executors stopped. */
 void machine_reset(struct machine *m);
 void machine_destroy(struct machine *m);
-/* A checkpoint's cut, in a frozen world, before and after the snapshot of RAM begins: which pages were written is known
+/* A checkpoint's cut, in a frozen world (collecting: also while the guest runs), before and after the snapshot of RAM begins: which pages were written is known
  * from mem's marks; each vCPU's next write to a page asks the guard first. */
 void machine_collect_dirty(struct machine *m);
 void machine_write_protect(struct machine *m);
+/* A migration's round, in a frozen world: mem's marks have been taken, and each page's next write marks it again. */
+void machine_mark_anew(struct machine *m);
 
 /* loader.c: puts firmware, kernel, initrd and tree into RAM; m->boot says where harts start. Starts
  * them, unless the machine is spread over ranks (then each rank starts its own).

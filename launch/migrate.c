@@ -199,7 +199,7 @@ static void close_round(struct migrator *g)
 {
     (void)g->ops->freeze(g->opaque); /* on one rank it cannot fail */
     machine_objects_settle(&g->objects);
-    rv_machine_write_protect(g->m->cpus);
+    machine_mark_anew(g->m);
     g->ops->thaw(g->opaque);
 }
 
@@ -219,6 +219,7 @@ static bool worth_another(uint64_t left, uint64_t before)
 
 static enum sim_status make_rounds(struct migrator *g)
 {
+    machine_collect_dirty(g->m); /* before all is marked: a page that comes to be from now on has a mark */
     uint64_t before = UINT64_MAX / 100, left = ckpt_sender_mark(g->sender, true);
 
     set_phase(g, ROUNDS);
@@ -257,6 +258,7 @@ static void stand_still(struct migrator *g)
     g->cut_ns = sim_host_ns();
     (void)g->ops->freeze(g->opaque); /* on one rank it cannot fail */
     machine_objects_settle(&g->objects);
+    machine_collect_dirty(g->m); /* the last marks */
     g->cut_status = settle_drives(g);
     sim_clock_stop(clock);
     g->state.guest_ns = sim_clock_now(clock);
@@ -319,7 +321,7 @@ static enum sim_status hand_over(struct migrator *g)
     send_errand(g, &g->cut);
     SIM_TRY(g->cut_status);
     ckpt_sender_mark(g->sender, false);
-    if (!g->request.postcopy)
+    if (!g->request.postcopy || g->m->kvm) /* KVM takes pages without asking whether they have come */
         SIM_TRY(push_all(g));
     SIM_TRY(ckpt_sender_missing(g->sender));
     SIM_TRY(send_states(g));

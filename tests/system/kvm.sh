@@ -108,4 +108,27 @@ case_checkpoint() {
   done
 }
 
+# From process to process while it works; its memory goes in rounds, by KVM's log of written pages.
+case_migrate() {
+  need_kvm
+  guest 60
+  begin "${command[@]}"
+  finish 0
+  local whole gap source tries=0
+  whole=$(value CHECKSUM)
+  : >"$work/out"
+  rm "$work/disk"
+  guest 60 --control "$work/socket"
+  begin "${command[@]}"
+  await_guest
+  source=$pid
+  begin restore --incoming "unix:$work/incoming"
+  until [ -S "$work/incoming" ] || [ $tries = 100 ]; do sleep 0.05; tries=$((tries + 1)); done
+  "$partita" migrate "$work/socket" "unix:$work/incoming" >>"$work/err" 2>&1 || fail "the machine does not move"
+  finish 0
+  pid=$source
+  finish 86
+  [ "$(value CHECKSUM)" = "$whole" ] || fail "another checksum: $(value CHECKSUM), $whole"
+}
+
 main "$@"

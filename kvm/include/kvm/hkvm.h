@@ -104,7 +104,7 @@ const struct state_desc *hkvm_machine_state_desc(void);
 /* --- a checkpoint's cut: frozen world --- */
 
 /* Pages that vCPUs wrote since the last call get mem's dirty marks; the first call begins to keep account. Before the
- * snapshot begins. */
+ * snapshot begins; vCPUs may run, then what they write meanwhile is told by the next call. */
 void hkvm_machine_collect_dirty(struct hkvm_machine *m);
 /* A guard has been set: from now on it is asked before a vCPU's first write to each page. */
 void hkvm_machine_write_protect(struct hkvm_machine *m);

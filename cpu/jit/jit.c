@@ -232,14 +232,11 @@ static struct ir_code_exit *exit_of(struct jit *jit, struct rv_hart *h)
     return (struct ir_code_exit *)(void *)(jit->cache.rw + (rx - jit->cache.rx));
 }
 
-enum rv_stop_reason jit_run(struct rv_hart *h)
+static enum rv_stop_reason run(struct jit *jit, struct rv_hart *h)
 {
-    struct jit *jit = h->machine->jit;
     enum rv_stop_reason why = RV_STOP_NONE;
     struct ir_code_exit *from = NULL;
 
-    if (SIM_UNLIKELY(!h->jit))
-        h->jit = sim_new(struct jit_hart);
     while (!should_leave(h)) {
         struct jit_region *r;
         const void *code;
@@ -269,4 +266,33 @@ enum rv_stop_reason jit_run(struct rv_hart *h)
         }
     }
     return RV_STOP_NONE;
+}
+
+/* Translated code looks at the budget at loop heads and entries, so it may overdraw by what lies between them.
+ * It gets less than there is, and the interpreter runs the rest: the chunk ends where the interpreter alone would
+ * have ended it. */
+static enum rv_stop_reason run_counted(struct jit *jit, struct rv_hart *h)
+{
+    enum { MOST_OVERDRAWN = IR_MAX_ORIGINS };
+
+    while (h->budget > MOST_OVERDRAWN) {
+        vcpu_clear_kick(&h->vcpu); /* all that it asks for is looked at when the chunk ends */
+        h->budget -= MOST_OVERDRAWN;
+        h->slice -= MOST_OVERDRAWN; /* rv_insns stays right */
+        enum rv_stop_reason why = run(jit, h);
+        h->budget += MOST_OVERDRAWN;
+        h->slice += MOST_OVERDRAWN;
+        if (why != RV_STOP_NONE)
+            return why;
+    }
+    return rv_interp_run(h);
+}
+
+enum rv_stop_reason jit_run(struct rv_hart *h)
+{
+    struct jit *jit = h->machine->jit;
+
+    if (SIM_UNLIKELY(!h->jit))
+        h->jit = sim_new(struct jit_hart);
+    return SIM_UNLIKELY(rv_counts_time(h)) ? run_counted(jit, h) : run(jit, h);
 }

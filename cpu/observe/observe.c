@@ -434,7 +434,7 @@ enum rv_exec rv_observe_interp_block(struct rv_hart *h)
 
 enum rv_stop_reason rv_observe_interp_run(struct rv_hart *h)
 {
-    while (h->budget >= 0 && !atomic_load_explicit(&h->vcpu.kick, memory_order_relaxed)) {
+    while (h->budget >= 0 && (rv_counts_time(h) || !atomic_load_explicit(&h->vcpu.kick, memory_order_relaxed))) {
         enum rv_exec result = rv_observe_step(h);
         if (result == RV_STOP)
             return (enum rv_stop_reason)h->stop_reason;

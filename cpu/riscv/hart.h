@@ -232,6 +232,12 @@ uint64_t rv_mip(const struct rv_hart *h);          /* with STIP as of the last t
 /* Compares stimecmp with the time. The run loop does it at least every RV_TIMER_INSNS. */
 void rv_timer_update(struct rv_hart *h);
 #define RV_TIMER_INSNS 50000
+/* Where time is counted (--clock virtual) chunks end by their budget, to the instruction, and whatever engine
+ * runs them: so a kick is not looked at before, and a run can be repeated bit for bit. */
+static inline bool rv_counts_time(const struct rv_hart *h)
+{
+    return h->machine->sim->clock.mode == SIM_CLOCK_VIRTUAL;
+}
 /* Guest time (ns) at which stimecmp wakes the hart if it idles, or VTIME_NEVER. */
 vtime_t rv_timer_deadline(const struct rv_hart *h);
 bool rv_interrupt_deliverable(const struct rv_hart *h); /* would rv_take_interrupt take one? */

@@ -146,7 +146,7 @@ static enum rv_stop_reason run(struct rv_hart *h)
 
     while (h->budget >= 0) {
         if (h->budget <= look_at) {
-            if (atomic_load_explicit(&h->vcpu.kick, memory_order_relaxed))
+            if (atomic_load_explicit(&h->vcpu.kick, memory_order_relaxed) && !rv_counts_time(h))
                 break;
             look_at = h->budget - KICK_INTERVAL;
         }

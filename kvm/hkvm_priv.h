@@ -46,6 +46,7 @@ struct hkvm_vcpu {
     bool has_slice;
     _Atomic int in_guest; /* the thread that is inside KVM_RUN or about to be; 0: none. Read by interrupt() */
     struct hkvm_regs_state state, initial;
+    uint64_t stopped_tsc; /* 0: unknown, or it does not stand */
 };
 
 struct hkvm_protect;
@@ -56,6 +57,7 @@ struct hkvm_machine {
     struct mem_space *space;
     uint32_t nr_vcpus, nr_added;
     uint64_t slice_ns; /* a turn takes at least this */
+    uint64_t stopped_clock_ns; /* kvmclock while it stands */
     struct hkvm_vcpu **vcpu;
     int kvm, vm;
     struct hkvm_protect *protect; /* NULL before the first checkpoint */

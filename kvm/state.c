@@ -11,7 +11,7 @@
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
-enum { MSR_TSC_DEADLINE = 0x6e0 };
+enum { MSR_TSC = 0x10, MSR_TSC_DEADLINE = 0x6e0 };
 
 static enum sim_status failed(const struct hkvm_vcpu *h, const char *what)
 {
@@ -259,6 +259,37 @@ enum sim_status hkvm_vm_set(struct hkvm_machine *m, const struct hkvm_vm_state *
     if (ioctl(m->vm, KVM_SET_PIT2, s->pit) < 0)
         return vm_failed("KVM_SET_PIT2");
     return ioctl(m->vm, KVM_SET_CLOCK, &clock) < 0 ? vm_failed("KVM_SET_CLOCK") : SIM_OK;
+}
+
+/* --- clocks that stand --- */
+
+static void write_tsc(struct hkvm_vcpu *h, uint64_t value)
+{
+    struct msr_list list = {.head.nmsrs = 1, .entry[0] = {.index = MSR_TSC, .data = value}};
+
+    if (ioctl(h->fd, KVM_SET_MSRS, &list) != 1)
+        sim_warn("KVM: vCPU %u: its TSC ran on while the machine stood still", h->apic_id);
+}
+
+void hkvm_machine_clock_stop(struct hkvm_machine *m)
+{
+    struct kvm_clock_data clock = {0};
+
+    m->stopped_clock_ns = ioctl(m->vm, KVM_GET_CLOCK, &clock) < 0 ? 0 : clock.clock;
+    for (uint32_t i = 0; i < m->nr_added; i++)
+        if (!read_msr(m->vcpu[i], MSR_TSC, &m->vcpu[i]->stopped_tsc))
+            m->vcpu[i]->stopped_tsc = 0;
+}
+
+void hkvm_machine_clock_go(struct hkvm_machine *m)
+{
+    struct kvm_clock_data clock = {.clock = m->stopped_clock_ns};
+
+    for (uint32_t i = 0; i < m->nr_added; i++)
+        if (m->vcpu[i]->stopped_tsc)
+            write_tsc(m->vcpu[i], m->vcpu[i]->stopped_tsc);
+    if (clock.clock && ioctl(m->vm, KVM_SET_CLOCK, &clock) < 0)
+        sim_warn("KVM: the guest's clock ran on while the machine stood still: %m");
 }
 
 static void vm_pre_save(void *object)

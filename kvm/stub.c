@@ -62,6 +62,16 @@ void *hkvm_vcpu_state_object(struct vcpu *v)
     return v;
 }
 
+void hkvm_machine_clock_stop(struct hkvm_machine *m)
+{
+    (void)m;
+}
+
+void hkvm_machine_clock_go(struct hkvm_machine *m)
+{
+    (void)m;
+}
+
 void hkvm_machine_collect_dirty(struct hkvm_machine *m)
 {
     (void)m;

@@ -775,6 +775,18 @@ void machine_write_protect(struct machine *m)
         rv_machine_write_protect(m->cpus);
 }
 
+void machine_clock_stop(struct machine *m)
+{
+    if (m->kvm)
+        hkvm_machine_clock_stop(m->kvm);
+}
+
+void machine_clock_go(struct machine *m)
+{
+    if (m->kvm)
+        hkvm_machine_clock_go(m->kvm);
+}
+
 void machine_mark_anew(struct machine *m)
 {
     if (m->kvm)

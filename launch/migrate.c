@@ -261,6 +261,7 @@ static void stand_still(struct migrator *g)
     machine_collect_dirty(g->m); /* the last marks */
     g->cut_status = settle_drives(g);
     sim_clock_stop(clock);
+    machine_clock_stop(g->m);
     g->state.guest_ns = sim_clock_now(clock);
     g->state.carry_ps = clock->carry_ps;
     g->state.cursor = g->ops->cursor(g->opaque);
@@ -271,6 +272,7 @@ static void stand_still(struct migrator *g)
 /* The target has not taken the guest: it goes on here. */
 static void go_on(struct migrator *g)
 {
+    machine_clock_go(g->m);
     sim_clock_go(&g->m->sim->clock);
     sim_timers_shifted(g->m->sim);
     g->ops->thaw(g->opaque);

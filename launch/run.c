@@ -136,6 +136,7 @@ static void control_stop(void *opaque)
     r->stopped = true;
     world_pause(&r->world);
     sim_clock_stop(&r->sim->clock);
+    machine_clock_stop(r->machine);
 }
 
 static void control_cont(void *opaque)
@@ -145,6 +146,7 @@ static void control_cont(void *opaque)
     if (!r->stopped)
         return;
     r->stopped = false;
+    machine_clock_go(r->machine);
     sim_clock_go(&r->sim->clock);
     sim_timers_shifted(r->sim);
     world_resume(&r->world);

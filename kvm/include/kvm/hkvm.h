@@ -75,6 +75,11 @@ enum sim_status hkvm_machine_add_vcpu(struct hkvm_machine *m, struct vcpu **out)
 /* Everything of KVM as after power-on: vCPUs, interrupt controllers, PIT. Executors stopped. */
 enum sim_status hkvm_machine_reset(struct hkvm_machine *m) SIM_MUST_CHECK;
 
+/* The guest's clocks (kvmclock, TSCs) stand from stop to go. Where nobody can set the TSC (hkvm_has_fixed_tsc), or for less
+ * than a second, TSCs run on. Context: no vCPU runs in between. */
+void hkvm_machine_clock_stop(struct hkvm_machine *m);
+void hkvm_machine_clock_go(struct hkvm_machine *m);
+
 /* A pin of the IOAPIC (below 16: and of the PIC). No line when `gsi` is none of them. */
 struct irq_line hkvm_machine_irq(struct hkvm_machine *m, uint32_t gsi);
 

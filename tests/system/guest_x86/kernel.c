@@ -5,7 +5,8 @@
 #define LAPIC 0xfee00000ul
 #define IOAPIC 0xfec00000ul
 #define VIRTIO(slot) (0xd0000000ul + (slot) * 0x1000ul)
-enum { PORT_UART = 0x3f8, PORT_EXIT = 0xf4, PORT_PM_TIMER = 0x608, GSI_VIRTIO = 16 };
+enum { PORT_UART = 0x3f8, PORT_EXIT = 0xf4, PORT_PM_TIMER = 0x608, PORT_PM_RESET = 0x60c,
+       PORT_CMOS = 0x70, CMOS_RESETS = 0x40, GSI_VIRTIO = 16 };
 enum { EXIT_OFF = 0x5555, EXIT_FAIL = 0x3333 };
 
 enum { V_INT3 = 3, V_UD = 6, V_GP = 13, V_PF = 14, V_TIMER = 64, V_IPI = 65, V_VIRTIO = 80, V_SPURIOUS = 255 };
@@ -13,7 +14,7 @@ enum { A_ID = 0x20, A_EOI = 0xb0, A_SVR = 0xf0, A_ICR = 0x300, A_ICR_HIGH = 0x31
        A_TIMER_DIVIDE = 0x3e0, ICR_INIT = 0x4500, ICR_STARTUP = 0x4600, TIMER_PERIODIC = 1 << 17 };
 enum { CODE = 0x08, TSS = 0x38, TRAMPOLINE = 0x8000, PAGE = 4096 };
 enum { PTE_PRESENT = 1, PTE_WRITE = 2, PTE_USER = 4, PTE_LARGE = 0x80 };
-#define POOL 0x2000000ul /* pages that page faults map */
+#define POOL(cpu) (0x2000000ul + (cpu) * (u64)DATA_PAGES * PAGE) /* pages that page faults map */
 
 struct frame {
     u64 r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
@@ -23,7 +24,7 @@ struct frame {
 struct cpu {
     volatile u32 ipis, rounds, done;
     u64 checksum;
-    u64 ticks;
+    u64 ticks, pages;
     u32 last_tick, longest_gap; /* of the APIC's timer, by the PM timer */
 };
 
@@ -36,14 +37,13 @@ void other_cpu(void);
 void interrupt(struct frame *f);
 
 static struct cpu cpus[NR_CPUS];
-static u32 rounds = 100;
+static u32 rounds = 100, resets;
 static volatile u32 other_is_up;
-static volatile u64 pages_mapped;
-static volatile u32 map_lock;
 
 /* --- instructions --- */
 
 static void outb(u16 port, u8 v) { __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port)); }
+static u8 inb(u16 port) { u8 v; __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port)); return v; }
 static void outl(u16 port, u32 v) { __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port)); }
 static u32 inl(u16 port) { u32 v; __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port)); return v; }
 static u32 read32(u64 at) { return *(volatile u32 *)at; }
@@ -51,12 +51,6 @@ static void write32(u64 at, u32 v) { *(volatile u32 *)at = v; }
 static u64 rdtsc(void) { u32 a, d; __asm__ volatile("rdtsc" : "=a"(a), "=d"(d)); return (u64)d << 32 | a; }
 static void barrier(void) { __asm__ volatile("" ::: "memory"); }
 static u32 this_cpu(void) { return read32(LAPIC + A_ID) >> 24; }
-
-static u32 exchange(volatile u32 *p, u32 v)
-{
-    __asm__ volatile("xchgl %0, %1" : "+r"(v), "+m"(*p)::"memory");
-    return v;
-}
 
 /* --- talking and ending --- */
 
@@ -128,11 +122,8 @@ static void page_fault(struct frame *f)
     __asm__ volatile("mov %%cr2, %0" : "=r"(at));
     u64 page = (at - DATA_BASE(cpu)) / PAGE;
     check(f->cs & 3 && at >= DATA_BASE(cpu) && page < DATA_PAGES && !leaf[cpu][page >> 9][page & 511], "page fault");
-    while (exchange(&map_lock, 1))
-        ;
-    u64 n = pages_mapped++;
-    exchange(&map_lock, 0);
-    leaf[cpu][page >> 9][page & 511] = (POOL + n * PAGE) | TABLE;
+    leaf[cpu][page >> 9][page & 511] = (POOL(cpu) + page * PAGE) | TABLE;
+    cpus[cpu].pages++;
 }
 
 /* --- descriptors --- */
@@ -371,6 +362,19 @@ static void tick(struct cpu *c)
     c->last_tick = now;
 }
 
+/* Once for each of `resets`: the battery-backed memory counts them. */
+static void reset_if_wished(void)
+{
+    outb(PORT_CMOS, CMOS_RESETS);
+    u8 done = inb(PORT_CMOS + 1);
+
+    if (done >= resets)
+        return;
+    outb(PORT_CMOS + 1, (u8)(done + 1));
+    for (;;)
+        outb(PORT_PM_RESET, 1);
+}
+
 static void __attribute__((noreturn)) finish(void)
 {
     u64 sum = 0;
@@ -381,8 +385,9 @@ static void __attribute__((noreturn)) finish(void)
         say_hex("TICKS ", cpus[i].ticks);
         say_hex("LONGEST-GAP ", cpus[i].longest_gap);
     }
-    say_hex("PAGES ", pages_mapped);
+    say_hex("PAGES ", cpus[0].pages + cpus[1].pages);
     say_hex("CHECKSUM ", sum);
+    reset_if_wished();
     end(EXIT_OFF);
 }
 
@@ -428,9 +433,11 @@ static void user_call(u64 number, u64 argument)
     __asm__ volatile("int3" ::"a"(number), "D"(argument) : "memory");
 }
 
-/* Ring 3 from here on. */
+/* Ring 3 from here on. A reset leaves memory as it was. */
 static void user_entry(u64 cpu, u64 n)
 {
+    for (u64 i = 0; resets && i < (u64)DATA_PAGES * PAGE / 8; i++)
+        ((volatile u64 *)POOL(cpu))[i] = 0;
     worker((u32)cpu, (u32)n, (u8 *)DATA_BASE(cpu), user_call);
 }
 
@@ -464,20 +471,26 @@ static void start_other_cpu(void)
         check(rdtsc() - begin < 60000000000ul, "no second CPU");
 }
 
-/* "rounds=N" of the command line. */
+/* "KEY=N" of the command line. */
+static void read_number(const char *s, const char *key, u32 *value)
+{
+    for (; *s; s++) {
+        const char *k = key, *p = s;
+        while (*k && *p == *k)
+            k++, p++;
+        if (*k)
+            continue;
+        for (*value = 0; *p >= '0' && *p <= '9'; p++)
+            *value = *value * 10 + (u32)(*p - '0');
+    }
+}
+
 static void read_command_line(const u8 *boot_params)
 {
-    const char *s = (const char *)(u64)*(const u32 *)(boot_params + 0x228);
+    const char *line = (const char *)(u64)*(const u32 *)(boot_params + 0x228);
 
-    for (; *s; s++) {
-        const char *key = "rounds=", *p = s;
-        while (*key && *p == *key)
-            key++, p++;
-        if (*key)
-            continue;
-        for (rounds = 0; *p >= '0' && *p <= '9'; p++)
-            rounds = rounds * 10 + (u32)(*p - '0');
-    }
+    read_number(line, "rounds=", &rounds);
+    read_number(line, "resets=", &resets);
 }
 
 void boot_cpu(const u8 *boot_params)

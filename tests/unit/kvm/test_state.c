@@ -191,6 +191,23 @@ static void test_kvmclock_goes_on(void **state)
     fixture_fini(&f);
 }
 
+static void test_kvmclock_stands(void **state)
+{
+    struct fixture f;
+    struct hkvm_vm_state vm;
+
+    (void)state;
+    fixture_init(&f, 2);
+    assert_int_equal(hkvm_vm_get(f.m, &vm), SIM_OK);
+    uint64_t then = vm.clock_ns;
+    hkvm_machine_clock_stop(f.m);
+    sim_thread_sleep(300000000);
+    hkvm_machine_clock_go(f.m);
+    assert_int_equal(hkvm_vm_get(f.m, &vm), SIM_OK);
+    assert_true(vm.clock_ns >= then && vm.clock_ns - then < 200000000);
+    fixture_fini(&f);
+}
+
 static void test_tsc_goes_on(void **state)
 {
     enum { MSR_TSC = 0x10 };
@@ -222,6 +239,7 @@ static int run(void)
         cmocka_unit_test(test_impossible_counts_are_refused),
         cmocka_unit_test(test_unknown_msrs),
         cmocka_unit_test(test_kvmclock_goes_on),
+        cmocka_unit_test(test_kvmclock_stands),
         cmocka_unit_test(test_tsc_goes_on),
     };
 

@@ -11,7 +11,7 @@ enum {
     HELD_INSNS = 256, /* while a page is held for us that others may want */
     /* A look at messages of other ranks costs about 0.1 us, and whoever asks for a page waits half the span between
      * two of them: short while messages come, longer look by look when none do. */
-    LOOK_MIN_NS = 1000,
+    LOOK_MIN_NS = 2000,
     LOOK_MAX_NS = 10000,
     LOOK_INSNS_MIN = 256,
     LOOK_INSNS_MAX = 1 << 16

@@ -416,6 +416,17 @@ void *rv_amo_ptr(struct rv_hart *h, gva_t va, unsigned size, bool *code_page)
     return ref.host;
 }
 
+/* Asks for a page that is elsewhere to write it at once, because of the SC that follows. Whether the LR itself may be
+ * done is found out later. */
+static bool fetch_to_reserve(struct rv_hart *h, gva_t va)
+{
+    struct rv_leaf leaf;
+
+    if (!walk_or_trap(h, h->tlb, va, RV_WALK_LOAD, &leaf))
+        return false;
+    return mem_page_ready(h->machine->space, leaf.gpa, true, h->vcpu.index) != MEM_WAIT || wait_for_page(h);
+}
+
 const void *rv_lr_ptr(struct rv_hart *h, gva_t va, unsigned size)
 {
     struct data_ref ref;
@@ -424,11 +435,14 @@ const void *rv_lr_ptr(struct rv_hart *h, gva_t va, unsigned size)
         rv_trap(h, RV_EXC_LOAD_MISALIGNED, va);
         return NULL;
     }
+    if (SIM_UNLIKELY(mem_is_distributed(h->machine->space)) && !find_data(h, va, false, &ref) &&
+        !fetch_to_reserve(h, va))
+        return NULL;
     if (!data_ref(h, va, size, RV_WALK_LOAD, &ref))
         return NULL;
     if (!ref.host)
         access_fault(h, RV_WALK_LOAD, va);
-    /* The SC that follows writes: a page that is only shared here would be lost between the two. */
+    /* A page that is only shared here would be lost between LR and SC. */
     else if (mem_page_ready(h->machine->space, ref.gpa, true, h->vcpu.index) == MEM_WAIT)
         return wait_for_page(h), NULL;
     else if (SIM_UNLIKELY(h->observe & RV_OBSERVE_ACCESSES))

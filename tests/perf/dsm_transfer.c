@@ -113,7 +113,8 @@ static bool create(struct side *s)
         .bytes = s->bytes = sim_zalloc_aligned(GUEST_PAGE_SIZE, PAGES * GUEST_PAGE_SIZE),
         .home = home,
         .ops = &ops,
-        .opaque = s};
+        .opaque = s,
+        .stay_max_ns = 1}; /* this is about the way, and a page is wanted again at once */
 
     ic_register(s->ic, ASK, "ask", on_ask, s);
     ic_register(s->ic, ANSWER, "answer", on_answer, s);

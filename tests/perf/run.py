@@ -248,11 +248,15 @@ def threads_ranks(partita, how, args):
               flush=True)
 
 
+RANKS_SECONDS = 0.3  # RANKS_TICKS in ranks/ranks.h
+
+
 def rate(samples, name):
     """How often all harts together did a kernel's one thing, per second: its sums are counts (ranks/ranks.h)."""
     def of(sample):
-        counts = [(int(sample.sums[key], 16), ns) for key, ns in sample.ns.items() if key[0] == name]
-        return sum(n for n, _ in counts) * 1e9 / max(ns for _, ns in counts) if counts else None
+        counts = [int(value, 16) for key, value in sample.sums.items() if key[0] == name]
+        # On a busy host a hart may come too late to be counted.
+        return sum(counts) / RANKS_SECONDS if len(counts) > 1 else None
     return median(samples, of)
 
 

@@ -45,4 +45,26 @@ case_two_harts() {
   done
 }
 
+# Pages that two ranks write all the time stay for a moment with each, and those of a stream come before they are missed.
+case_ranks() {
+  local name steps count pages waits
+  built_kernels
+  for name in dsm_counter dsm_false dsm_stream; do
+    partita_run 0 -smp 2 -ranks 2 -m 256M -bios none -kernel "$kernels/ranks-$name.elf" --stats
+    # A hart that comes too late to be counted proves nothing, and breaks nothing.
+    [ "$(grep -acE "^PERF $name hart=[01] " "$work/out")" = 2 ] || continue
+    steps=0
+    while read -r count; do
+      steps=$((steps + 16#$count))
+    done < <(sed -nE "s/^PERF $name .* sum=([0-9a-f]+).*/\1/p" "$work/out")
+    pages=$(cat "$work/out" "$work/err" | sed -nE 's/.*pages in ([0-9]+),.*/\1/p' | paste -sd+)
+    waits=$(cat "$work/out" "$work/err" | sed -nE 's/.* in ([0-9]+) waits.*/\1/p' | paste -sd+)
+    case $name in
+      dsm_stream) [ $((4 * (waits))) -lt 16384 ] || fail "$name: $((waits)) waits for 16384 pages" ;;
+      *) [ "$steps" -gt $((500 * (pages))) ] || fail "$name: $steps steps with $((pages)) transfers" ;;
+    esac
+    echo "$name: $steps steps, $((pages)) pages in, $((waits)) waits"
+  done
+}
+
 main "$@"

@@ -68,7 +68,8 @@ void habit_used(struct dsm *d, uint64_t page)
         return;
     h->hold -= h->hold > 0;
     h->seen = dsm_now(d);
-    h->stays_until = h->stay ? h->seen + (d->stay_max_ns >> (DSM_STAYS - h->stay)) : 0;
+    if (h->stay && !h->stays_until) /* once until it is taken: others wait */
+        h->stays_until = h->seen + (d->stay_max_ns >> (DSM_STAYS - h->stay));
 }
 
 uint64_t habit_stays_until(struct dsm *d, uint64_t page)

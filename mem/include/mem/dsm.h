@@ -68,7 +68,7 @@ struct dsm_config {
     void *opaque;
     uint64_t hold_ns;      /* how long a granted page waits for its access to retire; 0 = 200 us */
     uint64_t hold_max_ns;  /* the same for a page whose holds were too short; 0 = 1 ms */
-    uint64_t stay_max_ns;  /* how long a page that bounces may stay with who writes it; 0: 5 times its way, 20 us */
+    uint64_t stay_max_ns;  /* how long a page that bounces may stay with who writes it; 0: 3 times its way, 12 us */
     /* The clock of holds and stays; NULL: sim_host_ns. Tests that step messages by hand step time as well. */
     uint64_t (*now)(void *opaque);
 };

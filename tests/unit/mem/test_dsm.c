@@ -304,6 +304,31 @@ static void test_page_that_is_taken_too_early_stays(void **state)
     world_destroy(w);
 }
 
+/* Although instructions that wait for other pages hold it again and again. */
+static void test_a_stay_is_not_renewed(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 32);
+
+    (void)state;
+    for (unsigned i = 0; i < 5; i++)
+        time_stayed(w, true, 0);
+    struct dsm *d = w->rank[1].dsm;
+    arrive(w, 0);
+    get_and_retire(w, 1, 0, true);
+    uint64_t begin = w->now;
+    assert_int_equal(dsm_acquire(w->rank[0].dsm, 0, true, 0), DSM_WAIT);
+    for (unsigned page = 2; page < w->nr_pages && state_of(w, 1, 0) == DSM_EXCLUSIVE; page += 2) {
+        arrive(w, page);
+        if (dsm_acquire(d, page, true, 0) == DSM_OK && dsm_acquire(d, 0, true, 0) == DSM_OK)
+            dsm_retired(d, 0);
+        w->now += 500;
+    }
+    while (state_of(w, 1, 0) == DSM_EXCLUSIVE)
+        assert_true(world_step(w));
+    assert_in_range(w->now - begin, 11000, 14000);
+    world_destroy(w);
+}
+
 /* Rank 1 has page 0 and wants page 2, rank 0 the other way round. */
 static void test_two_that_hold_what_the_other_wants(void **state)
 {
@@ -611,6 +636,7 @@ int main(void)
         cmocka_unit_test(test_hold_times_out),
         cmocka_unit_test(test_holds_grow_when_they_time_out),
         cmocka_unit_test(test_page_that_is_taken_too_early_stays),
+        cmocka_unit_test(test_a_stay_is_not_renewed),
         cmocka_unit_test(test_two_that_hold_what_the_other_wants),
         cmocka_unit_test(test_stream_is_fetched_ahead),
         cmocka_unit_test(test_two_streams_at_once),

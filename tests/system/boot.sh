@@ -45,6 +45,18 @@ RUN
 
 # More harts than host threads of any kind.
 case_smp32() { boot_smp 32; }
+boot_many() {
+  boot 0 "$1" "nomods"
+  local most
+  most=$(sed -n 's/.*CPUs from NR_CPUS=\([0-9]*\) .*/\1/p' "$work/out")
+  [ -z "$most" ] || [ "$most" -ge "$1" ] || skip "the kernel has NR_CPUS=$most"
+  out_has "^BOOT-OK nproc=$1 "
+  out_has "smp: Brought up 1 node, $1 CPUs"
+  out_has 'reboot: Power down'
+  healthy
+}
+case_smp64() { boot_many 64; }
+case_smp128() { boot_many 128; }
 
 # Two nodes, of which the guest's own scheduler and allocator know.
 case_numa() {

@@ -29,6 +29,9 @@ enum {
     REST_TURNS = 16,
     /* Budgets that a turn may have while nothing urgent comes: who computes fills the caches only once in the while. */
     TURN_BUDGETS = 8,
+    /* A turn that ends in a section which others may wait for goes on until it is left, at most so often and so long. */
+    GRACES = 8,
+    GRACE_BUDGET = 2000,
     STEAL_TRIES = 8
 };
 
@@ -475,6 +478,11 @@ static bool goes_on(const struct executor *ex, const struct vcpu *v, unsigned bu
            ready_set_next(&ex->urgent, READY_NONE) == READY_NONE;
 }
 
+static bool in_section(const struct executor *ex, struct vcpu *v)
+{
+    return !ex->group->in_order && v->ops->may_hold_lock && v->ops->may_hold_lock(v);
+}
+
 static enum vcpu_exit run(struct executor *ex, struct vcpu *v)
 {
     enum vcpu_exit why;
@@ -484,6 +492,8 @@ static enum vcpu_exit run(struct executor *ex, struct vcpu *v)
         why = v->ops->run(v, ex->group->config.budget);
         ex->useful++;
     } while (why == VCPU_EXIT_BUDGET && goes_on(ex, v, ++budgets));
+    for (unsigned n = 0; why == VCPU_EXIT_BUDGET && n < GRACES && in_section(ex, v); n++)
+        why = v->ops->run(v, GRACE_BUDGET);
     if (why == VCPU_EXIT_EXCLUSIVE) {
         sim_exclusive_begin(v->sim, v);
         why = v->ops->run_exclusive(v);

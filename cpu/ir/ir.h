@@ -100,6 +100,7 @@ struct ir_block {
     uint16_t charge;     /* guest instructions */
     uint16_t first_origin;
     uint8_t loop_head;   /* target of a back edge: the budget is checked here */
+    uint8_t spins;       /* a loop that only waits begins here: it is left early */
     uint8_t depth;       /* loop nesting */
     uint8_t copy_of;     /* in an unrolled loop: 1 + its head, which is the block before or its copy */
     uint32_t weight;     /* estimated executions */

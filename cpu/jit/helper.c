@@ -241,6 +241,7 @@ void jit_fill_target(struct ir_target *t)
     t->pc = STATE(pc);
     t->budget = STATE(budget);
     t->kick = STATE(vcpu.kick);
+    t->spun = STATE(spun);
     t->host_sp = STATE(host_sp);
     t->mxcsr = STATE(mxcsr);
     t->fs_dirty = STATE(fs_dirty);

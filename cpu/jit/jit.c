@@ -262,6 +262,10 @@ static enum rv_stop_reason run(struct jit *jit, struct rv_hart *h)
             if (after(h, h->jit->result, &why) == STOP)
                 return why;
             break;
+        case IR_LEAVE_BUDGET:
+            if (!should_leave(h))
+                return RV_STOP_PAUSE; /* of a loop that only waits (spin.c) */
+            break;
         default: break;
         }
     }

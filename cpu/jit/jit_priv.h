@@ -174,6 +174,9 @@ void jit_note_target(struct jit *jit, gpa_t site, unsigned offset);
 /* Where it went, most often first; returns how many. */
 unsigned jit_targets_of(struct jit *jit, gpa_t site, uint16_t offset[SCAN_TARGETS]);
 
+/* --- spin.c --- Does the block that begins with instruction `head` of the scan begin a loop which only waits? */
+bool jit_loop_spins(const struct scan *s, unsigned head);
+
 /* --- translate.c --- */
 enum jit_translated { JIT_TRANSLATED, JIT_NOT_NOW, JIT_NEVER, JIT_FULL };
 enum jit_translated jit_translate(struct jit *jit, struct rv_hart *h, struct jit_region **out);

@@ -15,21 +15,21 @@
 static bool protect(struct jit *jit, struct rv_hart *h, gpa_t gpa_page)
 {
     uint32_t who = mem_mark_code(jit->space, gpa_page);
-    bool same = true;
 
-    for (uint32_t n = 0; who && n < jit->machine->nr_harts; n++) {
-        struct rv_hart *target = jit->machine->harts[n];
-        if (who != MEM_PAGE_WRITER_MANY && who - 1 != target->vcpu.index)
-            continue;
-        if (target == h) {
-            rv_tlb_write_protect(h, gpa_page);
-            continue;
-        }
-        rv_request_write_protect(h, target, gpa_page);
-        rv_request_wait(h, target);
-        same = false;
+    if (!who)
+        return true;
+    if (who == MEM_PAGE_WRITER_MANY) {
+        rv_revoke_writes(h, gpa_page);
+        return jit->machine->nr_harts == 1;
     }
-    return same;
+    if (who - 1 == h->vcpu.index) {
+        rv_tlb_write_protect(h, gpa_page);
+        return true;
+    }
+    struct rv_hart *target = rv_hart_of(jit->sim->vcpus[who - 1]);
+    rv_request_write_protect(h, target, gpa_page);
+    rv_request_wait(h, target);
+    return false;
 }
 
 /* --- IR --- */
@@ -352,6 +352,7 @@ static void build(struct builder *b)
         const struct scan_insn *i = &s->insn[n];
         if (i->leader) {
             ir_block_begin(r);
+            r->block[r->nr_blocks - 1].spins = jit_loop_spins(s, n);
             trans_block_begin(&b->t);
         }
         add_origin(b, i);

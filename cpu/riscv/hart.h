@@ -91,6 +91,7 @@ struct rv_hart {
     uint64_t res_sc;      /* address of the only SC that may succeed, or RV_SC_* (lrsc.h) */
     void *host_sp;        /* jit: C stack of jit_enter */
     uint64_t jit_scratch[32]; /* jit: spill area of helpers */
+    uint32_t spun;        /* jit: a loop that waits has had its chunk since the code was entered */
     uint8_t cbo_zero_on;  /* cbo.zero is legal in the current privilege (exec_cbo.c) */
     uint64_t code_base;   /* jit: page-aligned va of the region that runs */
     uint64_t indirect_from; /* jit: pc of the last indirect jump that the interpreter ran; RV_NO_JUMP: none */
@@ -173,7 +174,7 @@ struct rv_hart {
 
 enum { RV_WAIT_NOT, RV_WAIT_WFI, RV_WAIT_SUSPENDED /* SBI hart suspend: HSM status differs */ };
 
-#define RV_REVOKE_LOG 1024u
+#define RV_REVOKE_LOG 2048u
 
 struct rv_machine {
     struct rv_machine_config config;
@@ -189,7 +190,8 @@ struct rv_machine {
     uint32_t nr_harts;
     struct sim_mutex spare_lock;
     struct rv_tlb *spare_tlb; /* contexts that no hart has; under spare_lock */
-    struct rv_revoke_log { /* revoke.c; written by the polling thread */
+    struct rv_revoke_log { /* revoke.c */
+        struct sim_mutex lock; /* of writers */
         struct rv_revoke {
             gpa_t gpa;
             bool write_only; /* may still be read */
@@ -312,6 +314,9 @@ void rv_requests_drop(struct rv_hart *h);
 
 /* --- revoke.c --- Does what the revoke log asks since this hart last looked; at once when nothing new. */
 void rv_revokes_serve(struct rv_hart *h);
+/* Nobody has a write entry for the page any more, or will use one: those that do not run read it in the log. Serves h's own
+ * requests. Context: executor, h running. */
+void rv_revoke_writes(struct rv_hart *h, gpa_t gpa_page);
 
 /* --- remote.c: harts on other ranks --- */
 /* Drives a line of a hart elsewhere. Context: any. */

@@ -96,7 +96,7 @@ STATE_LAYOUT(hart, struct rv_hart,
               STATE_DERIVED(struct rv_hart, timer_pending) STATE_DERIVED(struct rv_hart, pmp)
               STATE_DERIVED(struct rv_hart, nr_pmp) STATE_DERIVED(struct rv_hart, tlb_pool)
               STATE_DERIVED(struct rv_hart, tlb_key) STATE_DERIVED(struct rv_hart, tlb_stamp)
-              STATE_DERIVED(struct rv_hart, waits)
+              STATE_DERIVED(struct rv_hart, waits) STATE_DERIVED(struct rv_hart, spun)
               STATE_DERIVED(struct rv_hart, counters) STATE_DERIVED(struct rv_hart, observe)
               STATE_DERIVED(struct rv_hart, observe_class) STATE_DERIVED(struct rv_hart, watch_privs)
               STATE_DERIVED(struct rv_hart, watch_lo) STATE_DERIVED(struct rv_hart, watch_hi)

@@ -2,6 +2,7 @@
  *
  *   run: enter -> { kick off, requests, end?, timer, stopped/waiting?, interrupt, engine } -> leave
  *   run_exclusive: an LR/SC sequence with other accesses in it, every other vCPU stopped */
+#include "csr_bits.h"
 #include "hart.h"
 #include "observe.h"
 #include "sim-core/alloc.h"
@@ -220,6 +221,16 @@ static bool hart_has_work(struct vcpu *v)
            (rv_mip(h) & __atomic_load_n(&h->mie, __ATOMIC_SEQ_CST));
 }
 
+/* Kernels keep interrupts off while they hold what an interrupt handler may want. */
+static bool hart_may_hold_lock(struct vcpu *v)
+{
+    const struct rv_hart *h = rv_hart_of(v);
+
+    if (h->priv == RV_U)
+        return false;
+    return !(h->mstatus & (h->priv == RV_S ? MSTATUS_SIE : MSTATUS_MIE));
+}
+
 static vtime_t hart_deadline(struct vcpu *v)
 {
     return rv_timer_deadline(rv_hart_of(v));
@@ -240,6 +251,7 @@ const struct vcpu_ops rv_vcpu_ops = {
     .run = hart_run,
     .run_exclusive = hart_run_exclusive,
     .has_work = hart_has_work,
+    .may_hold_lock = hart_may_hold_lock,
     .deadline = hart_deadline,
     .destroy = hart_destroy,
     .deliver = rv_remote_deliver,

@@ -29,6 +29,7 @@ enum sim_status rv_machine_create(const struct rv_machine_config *config, struct
     m->space = config->space;
     m->timebase_hz = config->timebase_hz ? config->timebase_hz : DEFAULT_TIMEBASE_HZ;
     sim_mutex_init(&m->spare_lock, SIM_RANK_LEAF);
+    sim_mutex_init(&m->revoke.lock, SIM_RANK_LEAF);
     create_jit(m);
     *out = m;
     return SIM_OK;
@@ -46,6 +47,7 @@ void rv_machine_destroy(struct rv_machine *m)
         m->harts[i]->vcpu.ops->destroy(&m->harts[i]->vcpu);
     rv_tlb_free_spares(m);
     sim_mutex_fini(&m->spare_lock);
+    sim_mutex_fini(&m->revoke.lock);
     sim_free(m->harts);
     sim_free(m->by_id);
     sim_free(m);

@@ -1,6 +1,8 @@
-/* Taking pages away from the harts of a rank (distributed memory).
+/* Taking pages, or the permission to write them, away from the harts of a rank: for another rank, or because code was
+ * translated.
  *
  *   polling thread: translations of the page die -> log -> kick and await the harts that run
+ *   translator: log -> kick and await the harts that run
  *   hart, at its next safepoint or when it enters guest code: rv_revokes_serve -> TLB entries go
  *
  * A hart that does not run costs nothing now: it reads the log before it runs again, or forgets its whole
@@ -33,13 +35,25 @@ static void await(struct rv_hart *h, uint64_t nr)
         relax(&spins);
 }
 
-static void append(struct rv_revoke_log *log, unsigned nr, const gpa_t gpa[], const bool write_only[])
+static uint64_t append(struct rv_revoke_log *log, unsigned nr, const gpa_t gpa[], const bool write_only[])
 {
+    sim_mutex_lock(&log->lock);
     uint64_t at = atomic_load_explicit(&log->nr, memory_order_relaxed);
 
     for (unsigned i = 0; i < nr; i++)
         log->entry[(at + i) % RV_REVOKE_LOG] = (struct rv_revoke){gpa[i] & GUEST_PAGE_MASK, write_only[i]};
     atomic_store_explicit(&log->nr, at + nr, memory_order_seq_cst);
+    sim_mutex_unlock(&log->lock);
+    return at + nr;
+}
+
+static void await_running(struct rv_machine *m, const struct rv_hart *self, uint64_t nr)
+{
+    struct vcpu *v;
+
+    for (uint32_t at = 0; (v = sim_next_running(m->sim, &at));)
+        if (!v->remote && rv_hart_of(v) != self)
+            await(rv_hart_of(v), nr);
 }
 
 static void forget_code(struct rv_machine *m, gpa_t gpa)
@@ -48,14 +62,13 @@ static void forget_code(struct rv_machine *m, gpa_t gpa)
         mem_code_written(m->space, gpa & GUEST_PAGE_MASK, GUEST_PAGE_SIZE);
 }
 
-/* At most half the log at once, so that a running hart is never lapped while it reads. */
+/* A hart reads at most half the log. Another half is written while it does by nobody: whoever writes then waits for it,
+ * so there are these entries of the polling thread and one of each executor. */
+enum { REVOKE_MOST = RV_REVOKE_LOG / 4 };
+
 static void revoke_some(struct rv_machine *m, unsigned nr, const gpa_t gpa[], const bool write_only[])
 {
-    append(&m->revoke, nr, gpa, write_only);
-    uint64_t now = atomic_load_explicit(&m->revoke.nr, memory_order_relaxed);
-    for (uint32_t i = 0; i < m->nr_harts; i++)
-        if (!m->harts[i]->vcpu.remote)
-            await(m->harts[i], now);
+    await_running(m, NULL, append(&m->revoke, nr, gpa, write_only));
     /* After the harts, for one of them may just have translated. */
     for (unsigned i = 0; i < nr; i++)
         if (!write_only[i])
@@ -65,9 +78,21 @@ static void revoke_some(struct rv_machine *m, unsigned nr, const gpa_t gpa[], co
 void rv_machine_revoke(struct rv_machine *m, unsigned nr, const gpa_t gpa[], const bool write_only[])
 {
     for (unsigned done = 0, n; done < nr; done += n) {
-        n = nr - done < RV_REVOKE_LOG / 2 ? nr - done : RV_REVOKE_LOG / 2;
+        n = nr - done < REVOKE_MOST ? nr - done : REVOKE_MOST;
         revoke_some(m, n, gpa + done, write_only + done);
     }
+}
+
+/* Those that are awaited may await h: it does not count as running meanwhile. */
+void rv_revoke_writes(struct rv_hart *h, gpa_t gpa_page)
+{
+    static const bool write_only = true;
+    uint64_t nr = append(&h->machine->revoke, 1, &gpa_page, &write_only);
+
+    vcpu_leave(&h->vcpu);
+    await_running(h->machine, h, nr);
+    vcpu_enter(&h->vcpu);
+    rv_requests_serve(h);
 }
 
 void rv_revokes_serve(struct rv_hart *h)

@@ -337,7 +337,10 @@ static enum rv_stop_reason run(struct engine *e)
     h->insns = rv_insns(h);
     h->slice = h->budget = BUDGET;
     atomic_store(&h->vcpu.kick, 0);
-    return e->jit ? jit_run(h) : rv_interp_run(h);
+    h->stop_reason = RV_STOP_NONE;
+    enum rv_stop_reason why = e->jit ? jit_run(h) : rv_interp_run(h);
+    /* No instruction asked for it: the loop at the end gave way, as loops do that only wait (jit/spin.c). */
+    return why == RV_STOP_PAUSE && h->stop_reason == RV_STOP_NONE ? RV_STOP_NONE : why;
 }
 
 /* ---- comparing ---- */

@@ -494,7 +494,7 @@ static void cold_budget(struct emit *e, const struct cold *c)
     uint64_t dirty = c->kind == COLD_ENTRY ? 0 : e->r->block[c->block].dirty_in;
 
     x86_mov_imm(&e->a, RAX, e->r->block[c->block].charge);
-    emit_call(e, e->rt->poll);
+    emit_call(e, e->r->block[c->block].spins ? e->rt->poll_spin : e->rt->poll);
     jcc_to(e, X86_AE, c->back);
     block_site(e, c->block, dirty);
     emit_jmp_to(e, e->rt->leave_budget);

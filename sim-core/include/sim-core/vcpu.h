@@ -50,6 +50,9 @@ struct vcpu_ops {
     enum vcpu_exit (*run_exclusive)(struct vcpu *v);
     /* Would an idle vCPU run now (pending interrupt, request)? Context: any thread. */
     bool (*has_work)(struct vcpu *v);
+    /* Is it in a section that others may wait for? Its turn then ends a little later. NULL: not known. Context: the
+     * executor that has the vCPU. */
+    bool (*may_hold_lock)(struct vcpu *v);
     /* Guest time at which an idle vCPU's own timer makes it runnable, or VTIME_NEVER. */
     vtime_t (*deadline)(struct vcpu *v);
     /* Makes a vCPU that is in guest code look at `kick`, which has been set. NULL: guest code does so by itself.

@@ -316,12 +316,68 @@ static void test_a_trap_in_translated_code_is_precise(void **state)
     assert_int_equal(h->x[A1], 9);
 }
 
+/* Loops that wait for somebody else are left long before the budget is used up; loops that get on are not. */
+static void test_loops_that_only_wait_give_way(void **state)
+{
+    enum { LW_T0_A0 = A0 << 15 | 2 << 12 | T0 << 7 | 3, LD_T2_T2 = T2 << 15 | 3 << 12 | T2 << 7 | 3 };
+    enum { LR_T0_A0 = 2 << 27 | A0 << 15 | 2 << 12 | T0 << 7 | 0x2f,
+           SWAP_T0_T1_A0 = 1 << 27 | T1 << 20 | A0 << 15 | 2 << 12 | T0 << 7 | 0x2f,
+           ADD_T0_T1_A0 = T1 << 20 | A0 << 15 | 2 << 12 | T0 << 7 | 0x2f };
+    const struct {
+        const char *what;
+        uint32_t code[3];
+        unsigned n;
+        bool waits;
+    } loops[] = {
+        {"polling", {LW_T0_A0, bne(T0, 0, -4)}, 2, true},
+        {"polling, by way of another register", {LW_T0_A0, addi(T1, T0, 1), bne(T1, 0, -8)}, 3, true},
+        {"nothing at all", {J_SELF}, 1, true},
+        {"load-reserved", {LR_T0_A0, bne(T0, 0, -4)}, 2, true},
+        {"test and set", {SWAP_T0_T1_A0, bne(T0, 0, -4)}, 2, true},
+        {"counting", {addi(T0, T0, 1), bne(T0, 0, -4)}, 2, false},
+        {"counting in memory", {ADD_T0_T1_A0, bne(T0, 0, -4)}, 2, false},
+        {"storing", {LW_T0_A0, sw(T0, A0, 64), bne(T0, 0, -8)}, 3, false},
+        {"walking a list", {LD_T2_T2, bne(T2, 0, -4)}, 2, false},
+    };
+    struct rig *r = *state;
+    struct rv_hart *h = r->h;
+
+    for (unsigned i = 0; i < SIM_ARRAY_LEN(loops); i++) {
+        uint64_t pc = RAM_BASE + 0x1000 * i;
+        rig_put_code(r, pc, loops[i].code, loops[i].n);
+        rig_put64(r, RAM_BASE + 0x20000, 1);
+        rig_put64(r, RAM_BASE + 0x21000, RAM_BASE + 0x21000);
+        h->x[A0] = RAM_BASE + 0x20000;
+        h->x[T0] = h->x[T1] = 1;
+        h->x[T2] = RAM_BASE + 0x21000;
+        h->pc = pc;
+        h->slice = h->budget = 20000;
+        enum rv_stop_reason why = jit_run(h);
+        if (loops[i].waits != (why == RV_STOP_PAUSE) || loops[i].waits != (h->budget > 15000))
+            fail_msg("%s: reason %d, budget %d", loops[i].what, (int)why, (int)h->budget);
+        assert_in_range(h->pc, pc, pc + 4 * loops[i].n - 1);
+        int64_t before = loops[i].waits ? h->budget : 100;
+        h->budget = before;
+        (void)jit_run(h);
+        if (h->budget >= before) /* each turn gets on */
+            fail_msg("%s: budget %d, %d", loops[i].what, (int)before, (int)h->budget);
+    }
+    /* what it waited for has come */
+    rig_put64(r, RAM_BASE + 0x20000, 0);
+    rig_put_code(r, RAM_BASE + 8, (const uint32_t[]){addi(A1, 0, 7), J_SELF}, 2);
+    h->pc = RAM_BASE;
+    h->budget = 1000;
+    (void)jit_run(h);
+    assert_int_equal(h->x[A1], 7);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_hot_code_is_translated_and_charged_exactly),
         TEST(test_a_kick_ends_a_loop),
+        TEST(test_loops_that_only_wait_give_way),
         TEST(test_one_translation_serves_all_mappings),
         TEST(test_blocks_are_zeroed_where_that_is_enabled),
         TEST(test_code_written_by_the_guest),

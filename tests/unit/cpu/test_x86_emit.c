@@ -18,7 +18,7 @@ struct guest {
     uint64_t x[IR_NR_GLOBALS];
     uint64_t pc, code_tlb, tlb;
     int64_t budget;
-    uint32_t kick, mxcsr;
+    uint32_t kick, mxcsr, spun;
     uint64_t host_sp, scratch[32], dirty;
     uint64_t res[4];
     uint64_t code_base;
@@ -53,6 +53,7 @@ static void make_target(void)
     target.pc = offsetof(struct guest, pc);
     target.budget = offsetof(struct guest, budget);
     target.kick = offsetof(struct guest, kick);
+    target.spun = offsetof(struct guest, spun);
     target.host_sp = offsetof(struct guest, host_sp);
     target.mxcsr = offsetof(struct guest, mxcsr);
     target.fs_dirty = offsetof(struct guest, dirty);

@@ -18,6 +18,8 @@ struct counter {
     _Atomic bool want_exclusive, was_exclusive, overlapped;
     _Atomic uint64_t deadline;
     bool busy_host; /* each turn takes 1 ms of host time */
+    _Atomic int section; /* turns that it is still in a section which others wait for */
+    _Atomic uint64_t last_budget;
     bool spins;     /* every turn is a look at something that has not come */
 };
 
@@ -31,6 +33,9 @@ static enum vcpu_exit counter_run(struct vcpu *v, uint64_t budget)
     atomic_store(&v->kick, 0);
     atomic_fetch_add(&in_guest, 1);
     atomic_fetch_add(&c->turns, 1);
+    atomic_store(&c->last_budget, budget);
+    if (atomic_load(&c->section) > 0)
+        atomic_fetch_sub(&c->section, 1);
     v->stats.insns += c->spins ? 10 : budget;
     for (uint64_t end = sim_host_ns() + 1000000; c->busy_host && sim_host_ns() < end;)
         sim_cpu_relax();
@@ -66,7 +71,13 @@ static vtime_t counter_deadline(struct vcpu *v)
     return atomic_load(&SIM_CONTAINER_OF(v, struct counter, vcpu)->deadline);
 }
 
+static bool counter_may_hold_lock(struct vcpu *v)
+{
+    return atomic_load(&SIM_CONTAINER_OF(v, struct counter, vcpu)->section) > 0;
+}
+
 static const struct vcpu_ops counter_ops = {.name = "counter",
+                                            .may_hold_lock = counter_may_hold_lock,
                                             .run = counter_run,
                                             .run_exclusive = counter_run_exclusive,
                                             .has_work = counter_has_work,
@@ -353,6 +364,31 @@ static void test_executor_honours_many_deadlines(void **state)
     stop(&f);
 }
 
+/* Nobody else has a turn until the section is left; but one that never is left does not keep others away. */
+static void test_executor_ends_turns_outside_of_sections(void **state)
+{
+    struct fixture f = {0};
+
+    (void)state;
+    atomic_store(&f.c[0].work, INT32_MAX);
+    atomic_store(&f.c[1].work, INT32_MAX);
+    start(&f, 2, 1);
+    for (unsigned round = 0; round < 50; round++) {
+        executor_group_pause(f.group);
+        atomic_store(&f.c[0].section, 20); /* up to 8 budgets of its turn and 8 small ones are less */
+        int before = atomic_load(&f.c[1].turns);
+        executor_group_resume(f.group);
+        assert_true(eventually(&f.c[1].turns, before + 1));
+    }
+    for (uint64_t end = sim_host_ns() + 10000000000u; sim_host_ns() < end; sim_thread_yield()) {
+        atomic_store(&f.c[0].section, 12);
+        if (atomic_load(&f.c[0].last_budget) == 2000)
+            break;
+    }
+    assert_int_equal(atomic_load(&f.c[0].last_budget), 2000);
+    stop(&f);
+}
+
 /* Whoever runs is found by those who must wait for it. */
 static void test_running_vcpus_are_known(void **state)
 {
@@ -432,6 +468,7 @@ int main(void)
         cmocka_unit_test(test_executor_lets_spinning_vcpus_rest),
         cmocka_unit_test(test_executor_honours_many_deadlines),
         cmocka_unit_test(test_running_vcpus_are_known),
+        cmocka_unit_test(test_executor_ends_turns_outside_of_sections),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

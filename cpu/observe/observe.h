@@ -4,7 +4,7 @@
  *     blocks        first execution: ops->block, which hangs actions on its instructions
  *     instructions  the interpreter fires actions (rv_observe_step); translated code has them built in, as counters
  *                   (IR_COUNT) and calls (IR_OBSERVE)
- *     accesses      pages in the watched range get no TLB entries, so that every access comes to mem.c's slow paths
+ *     accesses      pages in the watched range have TLB entries that only mem.c's slow paths find (RV_TLB_WATCHED)
  *     traps         rv_take_trap, rv_take_interrupt
  *
  * Translations of observed code and of the same code unobserved live side by side: which one a hart runs goes by its

@@ -1,5 +1,5 @@
-/* Memory accesses for observers. Watched pages have no TLB entries, so each access ends in one of mem.c's slow paths,
- * which tell. An atomic instruction only gets a host address there: what it did is told when it is done. */
+/* Memory accesses for observers. TLB entries of watched pages are marked so that only mem.c's slow paths find
+ * them, and these tell. An atomic instruction only gets a host address there: what it did is told when it is done. */
 #include <string.h>
 
 #include "observe.h"

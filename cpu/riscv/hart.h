@@ -120,7 +120,7 @@ struct rv_hart {
     uint8_t holds_pages;  /* several ranks: pages came for an instruction that has not retired yet */
     uint8_t observe;      /* what of it is observed: RV_OBSERVE_*; 0: nothing */
     uint8_t observe_class;/* of the code being looked up: 1 when it is observed */
-    uint8_t watch_privs;  /* pages from watch_lo to watch_hi have no TLB entries in contexts of these privileges */
+    uint8_t watch_privs;  /* TLB entries of pages from watch_lo to watch_hi are RV_TLB_WATCHED in contexts of these privileges */
     uint8_t sbi;          /* ECALL from S goes to the built-in SBI */
     uint64_t watch_lo, watch_hi;
     struct observe_hart *observing;

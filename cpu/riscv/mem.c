@@ -52,6 +52,12 @@ static SIM_COLD bool wait_for_page(struct rv_hart *h)
 
 /* --- filling --- */
 
+/* The tag of va's page in the hart's current context. */
+static gva_t page_tag(const struct rv_hart *h, gva_t va)
+{
+    return (va & GUEST_PAGE_MASK) | (SIM_UNLIKELY(rv_watched(h, h->tlb->priv, va)) ? RV_TLB_WATCHED : 0);
+}
+
 static void note_large(struct rv_tlb *t, gva_t va, unsigned shift)
 {
     unsigned half = va >> 63;
@@ -105,14 +111,12 @@ static void fill_data(struct rv_hart *h, gva_t va, const struct rv_leaf *leaf, u
                       bool readable, bool writable)
 {
     struct rv_tlb *t = h->tlb;
-    if (SIM_UNLIKELY(rv_watched(h, t->priv, va)))
-        return;
     struct rv_tlb_entry *set = t->set[va >> GUEST_PAGE_BITS & (RV_TLB_SETS - 1)];
-    gva_t page = va & GUEST_PAGE_MASK;
+    gva_t page = page_tag(h, va);
     struct rv_tlb_entry e = {
         .tag_r = readable ? page : RV_TLB_INVALID,
         .tag_w = writable ? page : RV_TLB_INVALID,
-        .addend = (uint64_t)(uintptr_t)page_host - page,
+        .addend = (uint64_t)(uintptr_t)page_host - (va & GUEST_PAGE_MASK),
         .info = (leaf->gpa & GUEST_PAGE_MASK) | leaf_info(t, va, leaf),
     };
 
@@ -180,7 +184,7 @@ static bool walk_data(struct rv_hart *h, gva_t va, unsigned len, enum rv_walk_ac
 static bool find_data(struct rv_hart *h, gva_t va, bool store, struct data_ref *ref)
 {
     struct rv_tlb_entry *set = rv_tlb_way0(h, va);
-    gva_t page = va & GUEST_PAGE_MASK;
+    gva_t page = page_tag(h, va);
 
     for (unsigned way = 0; way < RV_TLB_WAYS; way++) {
         if ((store ? set[way].tag_w : set[way].tag_r) != page)

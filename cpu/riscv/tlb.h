@@ -24,6 +24,9 @@
 #define RV_TLB_WAYS 4
 #define RV_TLB_CONTEXTS 16
 #define RV_TLB_INVALID 0xfffull /* bits that alignment masks never keep all of */
+/* In the tags of pages whose accesses are observed (observe/watch.c): a bit that no alignment mask keeps, so that only
+ * mem.c finds the entry. */
+#define RV_TLB_WATCHED 0x800ull
 
 #define RV_JC_BITS 12
 #define RV_JC_SIZE (1u << RV_JC_BITS)

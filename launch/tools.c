@@ -135,6 +135,8 @@ static enum sim_status begin_trace(struct tools *t, const char *option, const ch
 {
     struct running_trace *r = &t->trace[t->nr_traces];
 
+    if (!t->cpus)
+        return option_reject(option, text, "is for RISC-V machines");
     if (t->nr_traces == MAX_TRACES)
         return option_reject(option, text, "is one trace too many");
     SIM_TRY(trace_spec_parse(option, text, &r->spec));
@@ -190,10 +192,20 @@ static bool names_wanted(const struct config_tools *t)
     return t->perf_map || t->jitdump || t->nr_symbols || t->nr_traces || t->nr_plugins;
 }
 
+/* Everything here looks at translated or interpreted RISC-V code. */
+static enum sim_status check_machine(const struct rv_machine *cpus, const struct config_tools *c)
+{
+    if (cpus || !(c->perf_map || c->jitdump || c->nr_traces || c->nr_plugins))
+        return SIM_OK;
+    sim_error("-perfmap, -jitdump, -trace and -plugin look into RISC-V machines; this one runs on the host's own CPUs");
+    return SIM_ERR_UNSUPPORTED;
+}
+
 static enum sim_status attach(struct tools *t, struct rv_machine *cpus, const struct config *c, unsigned rank)
 {
     struct rv_code_log_config log = code_log_config(c);
 
+    SIM_TRY(check_machine(cpus, &c->tools));
     if (names_wanted(&c->tools))
         SIM_TRY(symbol_files_load(c, &t->symbols));
     log.symbols = t->symbols;

@@ -18,6 +18,7 @@ enum sim_status tools_add_plugin(struct config *c, const char *option, const cha
 /* Files that all ranks of this process write. */
 enum sim_status tools_prepare(const struct config *c) SIM_MUST_CHECK;
 /* several: this is one rank of more. */
+/* cpus NULL: a machine of another kind, which nobody looks into. */
 enum sim_status tools_create(struct rv_machine *cpus, const struct config *c, unsigned rank, bool several,
                              struct tools **out) SIM_MUST_CHECK;
 /* Starts another trace, or ends all ("off"). Context: any, one at a time; the machine stands still. */

@@ -56,31 +56,19 @@ bool rv_peek_address(const struct rv_hart *h, gva_t va, gpa_t *gpa)
     return false;
 }
 
-/* Pages of other ranks would have to be waited for. */
-static bool in_pieces(const struct rv_hart *h, gva_t va, uint8_t *buf, size_t len, bool write)
+bool rv_peek(const struct rv_hart *h, gva_t va, void *buf, size_t len)
 {
-    while (len) {
+    if (mem_is_distributed(h->machine->space))
+        return false; /* pages of other ranks would have to be waited for */
+    for (uint8_t *out = buf; len;) {
         size_t piece = GUEST_PAGE_SIZE - (va & ~GUEST_PAGE_MASK);
         gpa_t gpa;
         piece = piece < len ? piece : len;
-        if (mem_is_distributed(h->machine->space) || !rv_peek_address(h, va, &gpa) || !is_ram(h, gpa))
-            return false;
-        if ((write ? mem_write(h->machine->space, gpa, buf, piece)
-                   : mem_read(h->machine->space, gpa, buf, piece)) != MEM_OK)
+        if (!rv_peek_address(h, va, &gpa) || !read_ram(h, gpa, out, piece))
             return false;
         va += piece;
-        buf += piece;
+        out += piece;
         len -= piece;
     }
     return true;
-}
-
-bool rv_peek(const struct rv_hart *h, gva_t va, void *buf, size_t len)
-{
-    return in_pieces(h, va, buf, len, false);
-}
-
-bool rv_poke(const struct rv_hart *h, gva_t va, const void *buf, size_t len)
-{
-    return in_pieces(h, va, (uint8_t *)(uintptr_t)buf, len, true);
 }

@@ -8,7 +8,5 @@
 bool rv_peek_address(const struct rv_hart *h, gva_t va, gpa_t *gpa);
 /* Copies RAM; false: not all of it is there. */
 bool rv_peek(const struct rv_hart *h, gva_t va, void *buf, size_t len);
-/* Writes RAM, code included: translations of it are forgotten. Context: the machine stands still. */
-bool rv_poke(const struct rv_hart *h, gva_t va, const void *buf, size_t len);
 
 #endif

@@ -152,6 +152,16 @@ case_plugin_errors() {
   err_has "-plugin '.*cache.so': refuses to run"
 }
 
+# A machine on the host's own CPUs executes nothing that could be looked at.
+case_other_machines() {
+  if [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then skip "no /dev/kvm"; fi
+  for option in "-trace exec" "-plugin $plugins/cache.so" -perfmap; do
+    # shellcheck disable=SC2086 # words
+    partita_run 2 -M virt-x86 -accel kvm -m 64M -kernel "$partita" $option
+    one_message "look into RISC-V machines"
+  done
+}
+
 # Several harts at once (under ThreadSanitizer: tests/check.sh san).
 case_demo_plugins() {
   partita_run 0 --demo -smp 3 --threads 3 -plugin "$plugins/hot_blocks.so" -plugin "$plugins/cache.so" \

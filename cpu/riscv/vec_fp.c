@@ -1,9 +1,11 @@
 /* Vector floating point (V 13, 14.3, 14.4): softfloat.h over elements, rounded by frm; its slides and moves.
+ * Plain arithmetic is the host's where it can be (vec_fphost.h); if a NaN comes out, all is done again exactly.
  *
  * Elements are 32 or 64 bits. A bad frm makes every one of these instructions illegal (V 13). Sources are a (vs2),
  * b (vs1 or f[rs1]) and d (vd). Only active elements are computed: the others raise no flags. */
 #include "softfloat.h"
 #include "vec.h"
+#include "vec_fphost.h"
 
 #define EXEC(_op, _call)                                                                           \
     enum rv_exec exec_##_op(struct rv_hart *h, const struct rv_insn *i)                            \
@@ -18,6 +20,7 @@ typedef void (*fp_kernel)(const struct vec *c, void *out, const void *a, const v
 /* By element type: [0] 32 bits, [1] 64; of widening and narrowing ones there is only the first. */
 struct fp_kernels {
     fp_kernel k[2];
+    enum vec_fphost host;
 };
 
 static bool fp_size_ok(const struct rv_hart *h, unsigned size)
@@ -63,14 +66,19 @@ static bool same_size(const struct vec *c, bool vector)
            (!vector || vec_source_ok(c, c->i->rs1, c->lmul));
 }
 
-static enum rv_exec compute(const struct vec *c, bool vector, fp_kernel kernel, unsigned out_size)
+static enum rv_exec compute(const struct vec *c, bool vector, fp_kernel kernel, enum vec_fphost host, unsigned out_size)
 {
     union vec_buf out, operand;
     struct rv_hart *h = c->h;
+    const void *a = vec_reg(h, c->i->rs2), *b = fp_operand(c, vector, &operand), *d = vec_reg(h, c->i->rd);
+    enum sf_round rm = (enum sf_round)h->frm;
     unsigned flags = 0;
+    bool nan;
 
-    kernel(c, &out, vec_reg(h, c->i->rs2), fp_operand(c, vector, &operand), vec_reg(h, c->i->rd),
-           (enum sf_round)h->frm, &flags);
+    if (!host || !vec_fphost(host, c->sew, c, &out, a, b, d, rm, &flags, &nan) || nan) {
+        flags = 0;
+        kernel(c, &out, a, b, d, rm, &flags);
+    }
     vec_merge(c, c->i->rd, &out, out_size);
     note_flags(h, flags);
     return vec_end(h);
@@ -82,7 +90,7 @@ static enum rv_exec single(struct rv_hart *h, const struct rv_insn *i, bool vect
 
     if (!fp_begin(&c, h, i) || !fp_size_ok(h, c.sew) || !same_size(&c, vector))
         return rv_illegal(h, i);
-    return compute(&c, vector, kernels.k[c.sew - VEC_32], c.sew);
+    return compute(&c, vector, kernels.k[c.sew - VEC_32], kernels.host, c.sew);
 }
 
 /* vs1 is no register but part of the opcode. */
@@ -132,7 +140,7 @@ static enum rv_exec widening(struct rv_hart *h, const struct rv_insn *i, bool ve
     if (!fp_begin(&c, h, i) || c.sew != VEC_32 || !fp_size_ok(h, VEC_64) || !wide_destination(&c) ||
         !wide_sources(&c, vector, wide))
         return rv_illegal(h, i);
-    return compute(&c, vector, kernel, VEC_64);
+    return compute(&c, vector, kernel, VEC_HOST_NONE, VEC_64);
 }
 
 /* The floating-point side of a conversion between sizes has fp_size, the narrow side sew. */
@@ -144,7 +152,7 @@ static enum rv_exec convert_wider(struct rv_hart *h, const struct rv_insn *i, un
     if (!fp_begin(&c, h, i) || c.sew != sew || !fp_size_ok(h, fp_size) || !wide_destination(&c) ||
         !narrow_source(&c, i->rs2))
         return rv_illegal(h, i);
-    return compute(&c, false, kernel, sew + 1);
+    return compute(&c, false, kernel, VEC_HOST_NONE, sew + 1);
 }
 
 static enum rv_exec convert_narrower(struct rv_hart *h, const struct rv_insn *i, unsigned sew, unsigned fp_size,
@@ -154,7 +162,7 @@ static enum rv_exec convert_narrower(struct rv_hart *h, const struct rv_insn *i,
 
     if (!fp_begin(&c, h, i) || c.sew != sew || !fp_size_ok(h, fp_size) || !vec_can_narrow(&c, VEC_VX))
         return rv_illegal(h, i);
-    return compute(&c, false, kernel, sew);
+    return compute(&c, false, kernel, VEC_HOST_NONE, sew);
 }
 
 static bool size_is(const struct rv_hart *h, unsigned sew)
@@ -177,10 +185,11 @@ static bool size_is(const struct rv_hart *h, unsigned sew)
         }                                                                                          \
     }
 /* _expr(bits, uint, sign bit) */
-#define BOTH(_name, _expr)                                                                         \
+#define BOTH(_name, _expr) BOTH_HOST(_name, _expr, NONE)
+#define BOTH_HOST(_name, _expr, _host)                                                             \
     KERNEL(_name##_32, uint32_t, uint32_t, uint32_t, uint32_t, _expr(32, 0x80000000u))             \
     KERNEL(_name##_64, uint64_t, uint64_t, uint64_t, uint64_t, _expr(64, 1ull << 63))              \
-    static const struct fp_kernels _name = {{_name##_32, _name##_64}};
+    static const struct fp_kernels _name = {{_name##_32, _name##_64}, VEC_HOST_##_host};
 
 #define EXEC_VV(_op, _kernels) EXEC(_op##_vv, single(h, i, true, _kernels))
 #define EXEC_VF(_op, _kernels) EXEC(_op##_vf, single(h, i, false, _kernels))
@@ -199,13 +208,13 @@ static bool size_is(const struct rv_hart *h, unsigned sew)
 #define SGNJN(N, S) (A & ~(S)) | (~B & (S))
 #define SGNJX(N, S) A ^ (B & (S))
 #define CLASS(N, S) sf##N##_class(A)
-BOTH(k_add, ADD)
-BOTH(k_sub, SUB)
-BOTH(k_rsub, RSUB)
-BOTH(k_mul, MUL)
-BOTH(k_div, DIV)
-BOTH(k_rdiv, RDIV)
-BOTH(k_sqrt, SQRT)
+BOTH_HOST(k_add, ADD, ADD)
+BOTH_HOST(k_sub, SUB, SUB)
+BOTH_HOST(k_rsub, RSUB, RSUB)
+BOTH_HOST(k_mul, MUL, MUL)
+BOTH_HOST(k_div, DIV, DIV)
+BOTH_HOST(k_rdiv, RDIV, RDIV)
+BOTH_HOST(k_sqrt, SQRT, SQRT)
 BOTH(k_min, MIN)
 BOTH(k_max, MAX)
 BOTH(k_sgnj, SGNJ)
@@ -235,14 +244,14 @@ EXEC(vfclass_v, unary(h, i, k_class))
 #define NMADD(N, S) sf##N##_fma(D ^ (S), B, A ^ (S), rm, flags)
 #define MSUB(N, S) sf##N##_fma(D, B, A ^ (S), rm, flags)
 #define NMSUB(N, S) sf##N##_fma(D ^ (S), B, A, rm, flags)
-BOTH(k_macc, MACC)
-BOTH(k_nmacc, NMACC)
-BOTH(k_msac, MSAC)
-BOTH(k_nmsac, NMSAC)
-BOTH(k_madd, MADD)
-BOTH(k_nmadd, NMADD)
-BOTH(k_msub, MSUB)
-BOTH(k_nmsub, NMSUB)
+BOTH_HOST(k_macc, MACC, MACC)
+BOTH_HOST(k_nmacc, NMACC, NMACC)
+BOTH_HOST(k_msac, MSAC, MSAC)
+BOTH_HOST(k_nmsac, NMSAC, NMSAC)
+BOTH_HOST(k_madd, MADD, MADD)
+BOTH_HOST(k_nmadd, NMADD, NMADD)
+BOTH_HOST(k_msub, MSUB, MSUB)
+BOTH_HOST(k_nmsub, NMSUB, NMSUB)
 EXEC_VV_VF(vfmacc, k_macc)
 EXEC_VV_VF(vfnmacc, k_nmacc)
 EXEC_VV_VF(vfmsac, k_msac)
@@ -564,24 +573,6 @@ EXEC(vmfge_vf, compare(h, i, false, t_ge))
 
 typedef uint64_t (*fp_fold)(uint64_t acc, uint64_t a, enum sf_round rm, unsigned *flags);
 
-static enum rv_exec reduce(struct rv_hart *h, const struct rv_insn *i, unsigned wider, const fp_fold folds[2])
-{
-    unsigned flags = 0;
-    struct vec c;
-
-    if (!fp_begin(&c, h, i) || c.start || !fp_size_ok(h, c.sew) || !vec_aligned(i->rs2, c.lmul) ||
-        (wider && (c.sew != VEC_32 || !fp_size_ok(h, VEC_64))))
-        return rv_illegal(h, i);
-    const void *a = vec_reg(h, i->rs2);
-    uint64_t acc = vec_get(vec_reg(h, i->rs1), 0, c.sew + wider);
-    VEC_FOR (&c, n)
-        acc = folds[c.sew - VEC_32](acc, vec_get(a, n, c.sew), (enum sf_round)h->frm, &flags);
-    if (c.vl)
-        vec_put(vec_reg(h, i->rd), 0, c.sew + wider, acc);
-    note_flags(h, flags);
-    return vec_end(h);
-}
-
 #define FOLD(_name, _expr)                                                                         \
     static uint64_t _name(uint64_t acc, uint64_t a, enum sf_round rm, unsigned *flags)             \
     {                                                                                              \
@@ -597,6 +588,31 @@ FOLD32(f_min, min, flags)
 FOLD32(f_max, max, flags)
 FOLD(f_wadd_32, sf64_add(acc, sf32_to_f64((uint32_t)a, flags), rm, flags))
 static const fp_fold f_wadd[2] = {f_wadd_32, NULL};
+
+static enum rv_exec reduce(struct rv_hart *h, const struct rv_insn *i, unsigned wider, const fp_fold folds[2])
+{
+    unsigned flags = 0;
+    struct vec c;
+
+    if (!fp_begin(&c, h, i) || c.start || !fp_size_ok(h, c.sew) || !vec_aligned(i->rs2, c.lmul) ||
+        (wider && (c.sew != VEC_32 || !fp_size_ok(h, VEC_64))))
+        return rv_illegal(h, i);
+    const void *a = vec_reg(h, i->rs2);
+    uint64_t first = vec_get(vec_reg(h, i->rs1), 0, c.sew + wider), acc = first;
+    enum sf_round rm = (enum sf_round)h->frm;
+    bool nan;
+    if (folds != f_add || !vec_fphost_sum(c.sew, &c, a, &acc, rm, &flags, &nan) || nan) {
+        flags = 0;
+        acc = first;
+        VEC_FOR (&c, n)
+            acc = folds[c.sew - VEC_32](acc, vec_get(a, n, c.sew), rm, &flags);
+    }
+    if (c.vl)
+        vec_put(vec_reg(h, i->rd), 0, c.sew + wider, acc);
+    note_flags(h, flags);
+    return vec_end(h);
+}
+
 EXEC(vfredusum_vs, reduce(h, i, 0, f_add))
 EXEC(vfredosum_vs, reduce(h, i, 0, f_add))
 EXEC(vfredmin_vs, reduce(h, i, 0, f_min))

@@ -67,6 +67,8 @@ enum ir_vop {
     IR_V_SLL, IR_V_SRL, IR_V_SRA,                 /* b: a scalar */
     IR_V_MACC, IR_V_NMSAC, IR_V_MADD, IR_V_NMSUB, /* d + a * b, d - a * b, a + d * b, a - d * b */
     IR_V_COPY,                                    /* d = b */
+    IR_V_ZEXT2, IR_V_ZEXT4, IR_V_ZEXT8, IR_V_SEXT2, IR_V_SEXT4, IR_V_SEXT8, /* d = a of 1/2, 1/4, 1/8 the size */
+    IR_V_FSGNJ, IR_V_FSGNJX, IR_V_FNEG,           /* the sign: b's, both's, a's inverted */
     IR_V_EQ, IR_V_NE, IR_V_LT, IR_V_LE, IR_V_GT,  /* signed; to a mask */
     IR_V_FADD, IR_V_FSUB, IR_V_FRSUB, IR_V_FMUL, IR_V_FDIV, IR_V_FRDIV, IR_V_FSQRT,
     IR_V_FMACC, IR_V_FMSAC, IR_V_FNMSAC, IR_V_FNMACC, IR_V_FMADD, IR_V_FMSUB, IR_V_FNMSUB, IR_V_FNMADD,
@@ -80,6 +82,7 @@ struct ir_vec {
     uint8_t size;     /* log2 of an element's bytes */
     uint8_t key;      /* of the state, for which this is right */
     bool scalar;      /* b is the operation's source, in all elements */
+    bool any_type;    /* right for any key, while vectors are on and the first element is 0 */
     uint16_t bytes;   /* of an operand; FIRST, COUNT: bits of the mask; VSET: elements, of which vl is VLMAX */
     int32_t d, a, b;  /* offsets in the guest state; VSET: a is the vtype; VGET: a is the word */
 };

@@ -118,6 +118,17 @@ static bool unit_stride(struct trans *t, const struct trans_row *row)
     return true;
 }
 
+/* aux of the row: registers. Neither vtype nor vl counts. */
+static bool whole(struct trans *t, const struct trans_row *row)
+{
+    if (t->i->rd & (row->aux - 1u) || !ir_host_has(t->host, IR_VLOAD, IR_I64, 0))
+        return false;
+    struct ir_vec *v = ir_emit_vec(t->r, (enum ir_op)row->op, IR_I64, IR_NONE, trans_x(t, t->i->rs1));
+    *v = (struct ir_vec){.any_type = true, .bytes = (uint16_t)(row->aux * t->vlenb), .d = place(t, t->i->rd),
+                         .a = place(t, t->i->rd)};
+    return true;
+}
+
 /* ---- elements ---- */
 
 enum source { FROM_V, FROM_X, FROM_I, FROM_F, FROM_NOWHERE };
@@ -139,13 +150,13 @@ static ir_ref scalar(struct trans *t, enum source from, unsigned sew)
     }
 }
 
-/* op of the row: enum ir_vop; type: enum source. May the operation on the foreseen type be emitted? */
+/* op of the row: enum ir_vop; type: enum source; aux: log2 of how much smaller the elements of vs2 are. May the operation on the foreseen type be emitted? */
 static bool operands_ok(struct trans *t, const struct trans_row *row, const struct type *y)
 {
-    bool is_float = row->op >= IR_V_FADD && row->op <= IR_V_FNMADD;
+    bool is_float = (row->op >= IR_V_FADD && row->op <= IR_V_FNMADD) || (row->op >= IR_V_FSGNJ && row->op <= IR_V_FNEG);
     enum source from = (enum source)row->type;
 
-    if (!t->i->rm || !host_has(t, row->op, y->sew) || !aligned(t->i->rs2, y->lmul) ||
+    if (!t->i->rm || !host_has(t, row->op, y->sew) || !aligned(t->i->rs2, y->lmul - row->aux) ||
         (from == FROM_V && !aligned(t->i->rs1, y->lmul)))
         return false;
     return !(is_float || from == FROM_F) || float_ok(t, y->sew);
@@ -166,6 +177,43 @@ static bool elements(struct trans *t, const struct trans_row *row)
     struct type y;
 
     if (!foresee(t, &y) || !operands_ok(t, row, &y) || !aligned(t->i->rd, y.lmul))
+        return false;
+    emit_elements(t, row, &y);
+    return true;
+}
+
+/* vmv<nr>r; aux of the row: registers */
+static bool move_registers(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!foresee(t, &y) || (t->i->rd | t->i->rs2) & (row->aux - 1u) || !host_has(t, IR_V_COPY, y.sew))
+        return false;
+    struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, IR_NONE, ir_const(t->r, 0));
+    *v = (struct ir_vec){.op = IR_V_COPY, .size = (uint8_t)y.sew, .key = rv_vkey(t->vtype),
+                         .bytes = (uint16_t)(row->aux * t->vlenb), .d = place(t, t->i->rd), .b = place(t, t->i->rs2)};
+    return true;
+}
+
+/* vfsgnjn of a register with itself is what compilers negate with. */
+static bool negate(struct trans *t, const struct trans_row *row)
+{
+    return t->i->rs1 == t->i->rs2 && elements(t, row);
+}
+
+/* aux of the row: log2 of how much larger */
+static bool extend(struct trans *t, const struct trans_row *row)
+{
+    unsigned regs;
+    struct type y;
+
+    if (!foresee(t, &y) || !operands_ok(t, row, &y) || !aligned(t->i->rd, y.lmul) || y.sew < row->aux ||
+        y.lmul - row->aux < -3)
+        return false;
+    regs = y.lmul > 0 ? 1u << y.lmul : 1;
+    if (t->i->rs2 >= t->i->rd && t->i->rs2 < t->i->rd + regs)
+        return false; /* overlapping, or reserved */
+    if (t->i->rd >= t->i->rs2 && t->i->rd < t->i->rs2 + (regs >> row->aux ? regs >> row->aux : 1))
         return false;
     emit_elements(t, row, &y);
     return true;
@@ -246,10 +294,18 @@ static bool from_scalar(struct trans *t, const struct trans_row *row)
     [RV_OP_vle##bits##_v] = {unit_stride, IR_VLOAD, log2, 0},                                      \
     [RV_OP_vle##bits##ff_v] = {unit_stride, IR_VLOAD, log2, 0},                                    \
     [RV_OP_vse##bits##_v] = {unit_stride, IR_VSTORE, log2, 0}
+#define WHOLE(nr)                                                                                  \
+    [RV_OP_vl##nr##re8_v] = {whole, IR_VLOAD, 0, nr}, [RV_OP_vl##nr##re16_v] = {whole, IR_VLOAD, 0, nr}, \
+    [RV_OP_vl##nr##re32_v] = {whole, IR_VLOAD, 0, nr}, [RV_OP_vl##nr##re64_v] = {whole, IR_VLOAD, 0, nr}, \
+    [RV_OP_vs##nr##r_v] = {whole, IR_VSTORE, 0, nr}, [RV_OP_vmv##nr##r_v] = {move_registers, IR_V_COPY, 0, nr}
+#define EXTEND(n, log2)                                                                            \
+    [RV_OP_vzext_vf##n] = {extend, IR_V_ZEXT##n, FROM_NOWHERE, log2},                              \
+    [RV_OP_vsext_vf##n] = {extend, IR_V_SEXT##n, FROM_NOWHERE, log2}
 /* clang-format off */
 const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     [RV_OP_vsetvli] = {vsetvli, 0, 0, 0}, [RV_OP_vsetivli] = {vsetivli, 0, 0, 0}, [RV_OP_csrrs] = {csrrs, 0, 0, 0},
     MEMORY(8, 0), MEMORY(16, 1), MEMORY(32, 2), MEMORY(64, 3),
+    WHOLE(1), WHOLE(2), WHOLE(4), WHOLE(8), EXTEND(2, 1), EXTEND(4, 2), EXTEND(8, 3),
     VV_VX(vadd, ADD), VI(vadd, ADD, elements), VV_VX(vsub, SUB), VX_VI(vrsub, RSUB),
     VV_VX(vand, AND), VI(vand, AND, elements), VV_VX(vor, OR), VI(vor, OR, elements),
     VV_VX(vxor, XOR), VI(vxor, XOR, elements), VV_VX(vmul, MUL),
@@ -264,6 +320,7 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     VF(vfrdiv, FRDIV), [RV_OP_vfsqrt_v] = {elements, IR_V_FSQRT, FROM_NOWHERE, 0},
     VV_VF(vfmacc, FMACC), VV_VF(vfmsac, FMSAC), VV_VF(vfnmsac, FNMSAC), VV_VF(vfnmacc, FNMACC),
     VV_VF(vfmadd, FMADD), VV_VF(vfmsub, FMSUB), VV_VF(vfnmsub, FNMSUB), VV_VF(vfnmadd, FNMADD),
+    VV_VF(vfsgnj, FSGNJ), VV_VF(vfsgnjx, FSGNJX), [RV_OP_vfsgnjn_vv] = {negate, IR_V_FNEG, FROM_V, 0},
     [RV_OP_vfirst_m] = {mask_to_x, IR_V_FIRST, 0, 0}, [RV_OP_vcpop_m] = {mask_to_x, IR_V_COUNT, 0, 0},
     [RV_OP_vmv_x_s] = {to_scalar, IR_V_TO_SCALAR, 0, 0}, [RV_OP_vfmv_f_s] = {to_scalar, IR_V_TO_SCALAR, 1, 0},
     [RV_OP_vmv_s_x] = {from_scalar, IR_V_FROM_SCALAR, FROM_X, 0},

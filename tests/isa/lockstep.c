@@ -214,7 +214,7 @@ enum { CSRRW = 1, CSRRS = 2, CSRRC = 3, CSRRWI = 5, CSRRSI = 6, CSRRCI = 7 };
 struct program {
     uint32_t code[CODE_SLOTS];
     unsigned n;
-    bool user;
+    bool user, vectors;
     struct rv_isa isa;
 };
 
@@ -298,10 +298,10 @@ static void put_random32(struct program *p)
 /* vsetvli or vsetivli to a legal type, mostly of a large group: vl is VLMAX or below. */
 static void put_vset(struct program *p)
 {
-    unsigned sew = below(4), lmul = chance(90) ? below(4) : 5 + below(3);
+    unsigned sew = chance(60) ? 2 + below(2) : below(4), lmul = chance(90) ? below(4) : 5 + below(3);
     unsigned vtype = lmul | sew << 3 | below(4) << 6;
 
-    if (chance(50))
+    if (chance(75))
         put(p, 0x7057 | vtype << 20 | any_reg() << 7); /* rs1 = x0: VLMAX */
     else if (chance(50))
         put(p, 0x7057 | vtype << 20 | any_reg() << 7 | any_reg() << 15);
@@ -319,12 +319,14 @@ static uint32_t vector_word(struct program *p)
     bool memory = (word & 0x7f) != 0x57;
     if (memory && chance(70))
         word &= 0x1fffffff; /* no segments */
-    if (chance(80)) {
-        unsigned align = chance(50) ? 0x18 : 0x1c;
+    if (chance(85)) {
+        uint32_t off = 31 & ~(chance(50) ? 0x18u : 0x1cu);
         word |= 1u << 25;
-        word &= ~(uint32_t)(31 - align) << 7;
+        word &= ~(off << 7);
         if (!memory)
-            word &= ~((uint32_t)(31 - align) << 20);
+            word &= ~(off << 20);
+        if (!memory && (word >> 12 & 7) <= 2) /* vs1 */
+            word &= ~(off << 15);
     }
     return word;
 }
@@ -346,6 +348,28 @@ static void put_vector(struct program *p)
         put(p, chance(85) ? vector_word(p) : addi(R_PTR0 + below(3), R_PTR0 + below(3), 64));
     put(p, addi(R_LOOP, R_LOOP, -1));
     put(p, enc_b(1, R_LOOP, 0, span(p->n, top)));
+}
+
+/* Each vector instruction once, on whole groups of one type that all of them can have: what is translated in full. */
+static void put_vector_sweep(struct program *p)
+{
+    const struct rv_decode_table *t = &rv_decode_table32;
+    unsigned vtype = below(4) | (chance(60) ? 2 + below(2) : below(4)) << 3, since = 0;
+
+    for (unsigned n = 0; n < t->nr_encs && p->n < CODE_SLOTS - 200; n++) {
+        const struct rv_encoding *e = &t->enc[n];
+        uint32_t word = e->match;
+
+        if (!(rv_op_info[e->op].flags & RV_OPF_VECTOR) || rv_op_info[e->op].flags & RV_OPF_SYSTEM)
+            continue;
+        if (since++ % 8 == 0)
+            put(p, 0x7057 | vtype << 20 | 5u << 7); /* VLMAX, whatever the last ones did to vl */
+        bool memory = (word & 0x7f) != 0x57;
+        word = with_field(word, e->mask, 7, rv_writes_x(rv_op_info[e->op].flags) ? 6 : 8);
+        word = with_field(word, e->mask, 15, memory ? R_PTR0 + below(3) : (word >> 12 & 7) >= 4 ? 7 : 24);
+        word = with_field(word, e->mask, 20, memory && (word >> 26 & 3) == 2 ? 9 : 16);
+        put(p, e->mask >> 25 & 1 ? word : word | 1u << 25);
+    }
 }
 
 static void put_random16(struct program *p)
@@ -675,6 +699,14 @@ static void put_item(struct program *p)
     };
     unsigned total = 0, pick;
 
+    if (p->vectors && chance(50)) {
+        put_vector(p);
+        return;
+    }
+    if (p->vectors && chance(1)) {
+        put_vector_sweep(p);
+        return;
+    }
     for (unsigned i = 0; i < SIM_ARRAY_LEN(items); i++)
         total += items[i].weight;
     pick = below(total);
@@ -693,6 +725,7 @@ static void generate(struct program *p, bool user)
 
     p->n = 0;
     p->user = user;
+    p->vectors = chance(40);
     p->isa = all_extensions(RV_VLEN_MIN); /* decoding does not depend on it */
     while (p->n < length)
         put_item(p);

@@ -46,6 +46,15 @@ static const uint32_t packed[IR_V_NR_OPS][4] = {
     [IR_V_MADD] = {0, P(0xd5), P38(0x40), 0},
     [IR_V_NMSUB] = {0, P(0xd5), P38(0x40), 0},
     [IR_V_COPY] = {VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD},
+    [IR_V_ZEXT2] = {0, P38(0x30), P38(0x33), P38(0x35)},
+    [IR_V_ZEXT4] = {0, 0, P38(0x31), P38(0x34)},
+    [IR_V_ZEXT8] = {0, 0, 0, P38(0x32)},
+    [IR_V_SEXT2] = {0, P38(0x20), P38(0x23), P38(0x25)},
+    [IR_V_SEXT4] = {0, 0, P38(0x21), P38(0x24)},
+    [IR_V_SEXT8] = {0, 0, 0, P38(0x22)},
+    [IR_V_FSGNJ] = {0, 0, P(0xdb), P(0xdb)}, /* the mask's and */
+    [IR_V_FSGNJX] = {0, 0, P(0xdb), P(0xdb)},
+    [IR_V_FNEG] = {0, 0, P(0xef), P(0xef)},
     [IR_V_EQ] = {P(0x74), 0, P(0x76), 0}, /* those whose mask is whole bytes in the right order */
     [IR_V_NE] = {P(0x74), 0, P(0x76), 0},
     [IR_V_LT] = {P(0x64), 0, P(0x66), 0}, /* greater, with the operands swapped */
@@ -89,6 +98,12 @@ static bool is_float(unsigned op)
     return op >= IR_V_FADD && op <= IR_V_FNMADD;
 }
 
+/* Is the scalar operand read from state.vsplat? */
+static bool wants_splat(unsigned op)
+{
+    return is_float(op) || is_multiply_add(op) || op == IR_V_FSGNJ || op == IR_V_FSGNJX;
+}
+
 bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size)
 {
     if (!(features & X86_HAS_AVX2) || (is_fma(op) && !(features & X86_HAS_FMA)))
@@ -110,10 +125,17 @@ static void compare_byte(struct emit *e, int32_t offset, uint8_t value)
     x86_byte(&e->a, value);
 }
 
-static void check_key(struct emit *e, const struct ir_vec *v, struct cold *c, unsigned n)
+static void check_key(struct emit *e, const struct ir_vec *v, struct cold *c)
 {
-    compare_byte(e, e->t->vkey, v->key);
-    c->from[n] = x86_jcc(&e->a, X86_NE);
+    if (!v->any_type) {
+        compare_byte(e, e->t->vkey, v->key);
+        c->from[0] = x86_jcc(&e->a, X86_NE);
+        return;
+    }
+    compare_byte(e, e->t->von, 0);
+    c->from[0] = x86_jcc(&e->a, X86_E);
+    x86_mi(&e->a, X86_CMP, 1, emit_state(e->t->vstart), 0);
+    c->from[1] = x86_jcc(&e->a, X86_NE);
 }
 
 static void mark_written(struct emit *e)
@@ -201,7 +223,7 @@ static void transfer(struct emit *e, const struct ir_insn *i, bool to_state)
     struct cold *off = emit_cold(e, COLD_EXEC);
     struct cold *c;
 
-    check_key(e, v, off, 0);
+    check_key(e, v, off);
     c = emit_cold(e, COLD_VEC);
     emit_vec_address(e, i, c);
     copy(e, v, to_state);
@@ -260,7 +282,7 @@ static void prepare_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar
         return;
     }
     splat(e, v, scalar);
-    if (is_float(v->op) || is_multiply_add(v->op))
+    if (wants_splat(v->op))
         store(e, v->bytes >= 32, XMM1, emit_state(e->t->vsplat));
 }
 
@@ -279,7 +301,7 @@ static struct x86_mem part_of(const struct part *p, int32_t operand)
 /* op ymm0, ymm0, b */
 static void with_b(struct emit *e, const struct part *p, uint32_t op, int w)
 {
-    if (p->v->scalar && !is_float(p->v->op) && !is_multiply_add(p->v->op))
+    if (p->v->scalar && !wants_splat(p->v->op))
         x86_yrr(&e->a, op, w, p->l, XMM0, XMM0, XMM1);
     else
         x86_yrm(&e->a, op, w, p->l, XMM0, XMM0,
@@ -344,6 +366,45 @@ static void part_fma(struct emit *e, const struct part *p)
     x86_yrm(&e->a, packed[v->op][v->size], v->size == 3, p->l, XMM0, XMM1, b);
 }
 
+static bool is_sign(unsigned op)
+{
+    return op >= IR_V_FSGNJ && op <= IR_V_FNEG;
+}
+
+/* The scalar of FSGNJ is in state.vsplat, since ymm1 has the sign's mask. */
+static void part_sign(struct emit *e, const struct part *p)
+{
+    const struct ir_vec *v = p->v;
+    bool f64 = v->size == 3;
+
+    x86_yrm(&e->a, f64 && p->l ? (uint32_t)VBROADCASTSD : f64 ? X86_OP(0xf2, 1, 0x12) : (uint32_t)VBROADCASTSS, 0, p->l,
+            XMM1, 0, x86_at_rip(f64 ? e->rt->k_sign64 : e->rt->k_sign32));
+    if (v->op == IR_V_FNEG) {
+        x86_yrm(&e->a, packed[v->op][v->size], 0, p->l, XMM0, XMM1, part_of(p, v->a));
+        return;
+    }
+    if (v->op == IR_V_FSGNJ)
+        x86_yrm(&e->a, P(0xdf), 0, p->l, XMM0, XMM1, part_of(p, v->a)); /* vpandn: all but the sign */
+    else
+        load(e, p->l, XMM0, part_of(p, v->a));
+    x86_yrm(&e->a, packed[v->op][v->size], 0, p->l, XMM1, XMM1,
+            v->scalar ? emit_state(e->t->vsplat) : part_of(p, v->b));
+    x86_yrr(&e->a, P(0xef), 0, p->l, XMM0, XMM0, XMM1);
+}
+
+static bool is_extension(unsigned op)
+{
+    return op >= IR_V_ZEXT2 && op <= IR_V_SEXT8;
+}
+
+static void part_extend(struct emit *e, const struct part *p)
+{
+    const struct ir_vec *v = p->v;
+    unsigned shift = (v->op - IR_V_ZEXT2) % 3u + 1;
+
+    x86_yrm(&e->a, packed[v->op][v->size], 0, p->l, XMM0, 0, emit_state(v->a + (int32_t)(p->at >> shift)));
+}
+
 /* A NaN in ymm0: the interpreter's function goes on from here. */
 static void look_for_nan(struct emit *e, const struct part *p)
 {
@@ -362,6 +423,10 @@ static void emit_part(struct emit *e, const struct part *p)
         part_fma(e, p);
     else if (is_multiply_add(p->v->op))
         part_multiply_add(e, p);
+    else if (is_sign(p->v->op))
+        part_sign(e, p);
+    else if (is_extension(p->v->op))
+        part_extend(e, p);
     else
         part_plain(e, p);
     if (is_float(p->v->op))
@@ -489,7 +554,7 @@ void emit_vop(struct emit *e, const struct ir_insn *i)
     struct cold *c = emit_cold(e, COLD_EXEC);
     unsigned first_rest = e->nr_cold;
 
-    check_key(e, v, c, 0);
+    check_key(e, v, c);
     mark_written(e);
     switch (v->op) {
     case IR_V_FIRST: first_bit(e, v); break;

@@ -159,21 +159,10 @@ void vec_put(void *group, unsigned n, unsigned size, uint64_t value)
 
 void vec_splat(void *dst, uint64_t value, unsigned size, unsigned n)
 {
-    switch (size) {
-    case VEC_8: memset(dst, (uint8_t)value, n); break;
-    case VEC_16:
+    VEC_SIZED(size, {
         for (unsigned k = 0; k < n; k++)
-            ((uint16_t *)dst)[k] = (uint16_t)value;
-        break;
-    case VEC_32:
-        for (unsigned k = 0; k < n; k++)
-            ((uint32_t *)dst)[k] = (uint32_t)value;
-        break;
-    default:
-        for (unsigned k = 0; k < n; k++)
-            ((uint64_t *)dst)[k] = value;
-        break;
-    }
+            ((T *)dst)[k] = (T)value;
+    })
 }
 
 void vec_merge(const struct vec *c, unsigned reg, const void *src, unsigned size)
@@ -185,18 +174,27 @@ void vec_merge(const struct vec *c, unsigned reg, const void *src, unsigned size
         memcpy(dst + from, (const uint8_t *)src + from, ((size_t)c->vl << size) - from);
         return;
     }
-    VEC_FOR (c, n)
-        vec_put(dst, n, size, vec_get(src, n, size));
+    VEC_SIZED(size, {
+        VEC_FOR (c, n)
+            ((T *)(void *)dst)[n] = ((const T *)src)[n];
+    })
 }
 
 void vec_merge_mask(const struct vec *c, unsigned reg, const uint8_t *src)
 {
     uint8_t *dst = vec_reg(c->h, reg);
     uint8_t mask[VEC_MAX_BYTES / 8];
+    unsigned n = c->start;
 
+    for (; c->all && !(n & 7) && n + 8 <= c->vl; n += 8) {
+        uint64_t bytes;
+
+        memcpy(&bytes, src + n, 8);
+        dst[n / 8] = (uint8_t)(bytes * 0x0102040810204080ull >> 56);
+    }
     /* reg may be v0 */
     memcpy(mask, c->v0, (c->vl + 7) / 8);
-    for (unsigned n = c->start; n < c->vl; n++)
+    for (; n < c->vl; n++)
         if (c->all || vec_bit(mask, n))
             vec_set_bit(dst, n, src[n]);
 }

@@ -76,6 +76,27 @@ static inline bool vec_active(const struct vec *c, unsigned n)
     for (unsigned n = (c)->start; n < (c)->vl; n++)                                                \
         if (vec_active(c, n))
 
+/* The statement with T as the unsigned type of elements of that size: a loop of its own for each. */
+#define VEC_SIZED(size, ...)                                                                       \
+    switch (size) {                                                                                \
+    case VEC_8: {                                                                                  \
+        typedef uint8_t T;                                                                         \
+        __VA_ARGS__                                                                                \
+    } break;                                                                                       \
+    case VEC_16: {                                                                                 \
+        typedef uint16_t T;                                                                        \
+        __VA_ARGS__                                                                                \
+    } break;                                                                                       \
+    case VEC_32: {                                                                                 \
+        typedef uint32_t T;                                                                        \
+        __VA_ARGS__                                                                                \
+    } break;                                                                                       \
+    default: {                                                                                     \
+        typedef uint64_t T;                                                                        \
+        __VA_ARGS__                                                                                \
+    } break;                                                                                       \
+    }
+
 /* The active elements [vstart, vl) of src to register reg. */
 void vec_merge(const struct vec *c, unsigned reg, const void *src, unsigned size);
 /* The same for a mask: src has a byte 0 or 1 an element. */

@@ -443,8 +443,10 @@ static enum rv_exec choose(struct rv_hart *h, const struct rv_insn *i, enum vec_
         vec_merge(&c, i->rd, b, c.sew);
         return vec_end(h);
     }
-    for (unsigned n = 0; n < c.vl; n++)
-        vec_put(&out, n, c.sew, vec_get(vec_bit(c.v0, n) ? b : a, n, c.sew));
+    VEC_SIZED(c.sew, {
+        for (unsigned n = 0; n < c.vl; n++)
+            ((T *)(void *)&out)[n] = ((const T *)(vec_bit(c.v0, n) ? b : a))[n];
+    })
     c.all = true;
     vec_merge(&c, i->rd, &out, c.sew);
     return vec_end(h);

@@ -126,10 +126,12 @@ enum rv_exec exec_viota_m(struct rv_hart *h, const struct rv_insn *i)
         !vec_apart(i->rd, vec_regs(c.lmul), i->rs2, 1))
         return rv_illegal(h, i);
     const uint8_t *src = vec_reg(h, i->rs2);
-    VEC_FOR (&c, n) {
-        vec_put(&out, n, c.sew, sum);
-        sum += vec_bit(src, n);
-    }
+    VEC_SIZED(c.sew, {
+        VEC_FOR (&c, n) {
+            ((T *)(void *)&out)[n] = (T)sum;
+            sum += vec_bit(src, n);
+        }
+    })
     vec_merge(&c, i->rd, &out, c.sew);
     return vec_end(h);
 }
@@ -141,8 +143,10 @@ enum rv_exec exec_vid_v(struct rv_hart *h, const struct rv_insn *i)
 
     if (!vec_begin(&c, h, i) || !vec_not_mask(&c, i->rd) || !vec_aligned(i->rd, c.lmul))
         return rv_illegal(h, i);
-    for (unsigned n = 0; n < c.vl; n++)
-        vec_put(&out, n, c.sew, n);
+    VEC_SIZED(c.sew, {
+        for (unsigned n = 0; n < c.vl; n++)
+            ((T *)(void *)&out)[n] = (T)n;
+    })
     vec_merge(&c, i->rd, &out, c.sew);
     return vec_end(h);
 }

@@ -18,7 +18,10 @@ struct vec_access {
     unsigned field_bytes;    /* from a field's register group to the next */
     uint8_t *group;
     bool store;
+    gva_t page;              /* of the last element: host is where its byte 0 is. NO_PAGE: none */
+    uint8_t *host;
 };
+#define NO_PAGE 1ull /* no address of a page */
 
 static SIM_COLD enum rv_exec trap_at(struct rv_hart *h, unsigned element)
 {
@@ -109,17 +112,43 @@ static void *field_register(const struct vec_access *a, unsigned field, unsigned
     return a->group + field * a->field_bytes + ((size_t)n << a->size);
 }
 
-static bool transfer_segment(struct rv_hart *h, const struct vec_access *a, unsigned n)
+static void copy_element(void *to, const void *from, unsigned size)
+{
+    sim_guest_races_begin();
+    VEC_SIZED(size, memcpy(to, from, sizeof(T));)
+    sim_guest_races_end();
+}
+
+/* By way of the last element's page, or as any access. A slow one may have left guest code (a device), and then pages
+ * may have gone: it forgets the page before, and takes its own as of after. */
+static bool transfer_near(struct rv_hart *h, struct vec_access *a, gva_t va, void *reg)
+{
+    uint64_t offset = va & ~GUEST_PAGE_MASK;
+
+    if (SIM_LIKELY(va - offset == a->page && offset + (1u << a->size) <= GUEST_PAGE_SIZE)) {
+        copy_element(a->store ? a->host + offset : reg, a->store ? reg : a->host + offset, a->size);
+        return true;
+    }
+    a->page = NO_PAGE;
+    if (!transfer(h, va, reg, a->size, a->store))
+        return false;
+    a->host = resident(h, va - offset, a->store);
+    if (a->host)
+        a->page = va - offset;
+    return true;
+}
+
+static bool transfer_segment(struct rv_hart *h, struct vec_access *a, unsigned n)
 {
     gva_t va = element_address(a, n);
 
     for (unsigned f = 0; f < a->nr_fields; f++)
-        if (!transfer(h, va + ((uint64_t)f << a->size), field_register(a, f, n), a->size, a->store))
+        if (!transfer_near(h, a, va + ((uint64_t)f << a->size), field_register(a, f, n)))
             return false;
     return true;
 }
 
-static enum rv_exec elements(const struct vec *c, const struct vec_access *a)
+static enum rv_exec elements(const struct vec *c, struct vec_access *a)
 {
     VEC_FOR (c, n)
         if (!transfer_segment(c->h, a, n))
@@ -132,7 +161,7 @@ static bool is_array(const struct vec *c, const struct vec_access *a)
     return c->all && a->nr_fields == 1 && !a->index && a->stride == 1ull << a->size;
 }
 
-static enum rv_exec run(const struct vec *c, const struct vec_access *a)
+static enum rv_exec run(const struct vec *c, struct vec_access *a)
 {
     return is_array(c, a) ? contiguous(c->h, a, c->start, c->vl) : elements(c, a);
 }
@@ -155,7 +184,8 @@ static void describe(const struct vec *c, struct vec_access *a, unsigned size, i
                              .nr_fields = c->i->rs3 + 1u,
                              .field_bytes = vec_regs(emul) * (unsigned)c->h->vlenb,
                              .group = vec_reg(c->h, c->i->rd),
-                             .store = store};
+                             .store = store,
+                             .page = NO_PAGE};
 }
 
 static bool begin_plain(struct vec *c, struct rv_hart *h, const struct rv_insn *i, unsigned size, bool store,
@@ -280,7 +310,7 @@ static bool readable(struct rv_hart *h, gva_t va, uint64_t len)
 }
 
 /* Elements but the first end the vector where they cannot be read. */
-static enum rv_exec first_fault(const struct vec *c, const struct vec_access *a)
+static enum rv_exec first_fault(const struct vec *c, struct vec_access *a)
 {
     struct rv_hart *h = c->h;
 

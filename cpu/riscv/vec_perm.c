@@ -116,12 +116,16 @@ EXEC(vslide1down_vx, slide_1_x(h, i, false))
 static void gather(const struct vec *c, union vec_buf *out, const void *index, unsigned index_size)
 {
     const void *src = vec_reg(c->h, c->i->rs2);
+    uint64_t at[VEC_MAX_BYTES];
 
-    for (unsigned n = 0; n < c->vl; n++) {
-        uint64_t at = vec_get(index, n, index_size);
-
-        vec_put(out, n, c->sew, at < c->vlmax ? vec_get(src, (unsigned)at, c->sew) : 0);
-    }
+    VEC_SIZED(index_size, {
+        for (unsigned n = 0; n < c->vl; n++)
+            at[n] = ((const T *)index)[n];
+    })
+    VEC_SIZED(c->sew, {
+        for (unsigned n = 0; n < c->vl; n++)
+            ((T *)(void *)out)[n] = at[n] < c->vlmax ? ((const T *)src)[at[n]] : 0;
+    })
 }
 
 static enum rv_exec gather_by_vector(struct rv_hart *h, const struct rv_insn *i, bool index_16)
@@ -170,9 +174,11 @@ enum rv_exec exec_vcompress_vm(struct rv_hart *h, const struct rv_insn *i)
         !vec_apart(i->rd, vec_regs(c.lmul), i->rs1, 1))
         return rv_illegal(h, i);
     const void *src = vec_reg(h, i->rs2), *mask = vec_reg(h, i->rs1);
-    for (unsigned n = 0; n < c.vl; n++)
-        if (vec_bit(mask, n))
-            vec_put(&out, nr++, c.sew, vec_get(src, n, c.sew));
+    VEC_SIZED(c.sew, {
+        for (unsigned n = 0; n < c.vl; n++)
+            if (vec_bit(mask, n))
+                ((T *)(void *)&out)[nr++] = ((const T *)src)[n];
+    })
     c.vl = nr;
     vec_merge(&c, i->rd, &out, c.sew);
     return vec_end(h);

@@ -133,14 +133,14 @@ static bool wide_sources(const struct vec *c, bool vector, enum wide wide)
 
 /* vd of 64 bits, the sources of 32. */
 static enum rv_exec widening(struct rv_hart *h, const struct rv_insn *i, bool vector, enum wide wide,
-                             fp_kernel kernel)
+                             fp_kernel kernel, enum vec_fphost host)
 {
     struct vec c;
 
     if (!fp_begin(&c, h, i) || c.sew != VEC_32 || !fp_size_ok(h, VEC_64) || !wide_destination(&c) ||
         !wide_sources(&c, vector, wide))
         return rv_illegal(h, i);
-    return compute(&c, vector, kernel, VEC_HOST_NONE, VEC_64);
+    return compute(&c, vector, kernel, host, VEC_64);
 }
 
 /* The floating-point side of a conversion between sizes has fp_size, the narrow side sew. */
@@ -275,21 +275,21 @@ WIDE(k_wmacc, uint32_t, sf64_fma(A64, B64, D, rm, flags))
 WIDE(k_wnmacc, uint32_t, sf64_fma(A64 ^ SIGN64, B64, D ^ SIGN64, rm, flags))
 WIDE(k_wmsac, uint32_t, sf64_fma(A64, B64, D ^ SIGN64, rm, flags))
 WIDE(k_wnmsac, uint32_t, sf64_fma(A64 ^ SIGN64, B64, D, rm, flags))
-#define EXEC_WIDE(_op, _wide, _kernel)                                                             \
-    EXEC(_op##_vv, widening(h, i, true, _wide, _kernel))                                           \
-    EXEC(_op##_vf, widening(h, i, false, _wide, _kernel))
-#define EXEC_WIDE_A(_op, _kernel)                                                                  \
-    EXEC(_op##_wv, widening(h, i, true, WIDE_A, _kernel))                                          \
-    EXEC(_op##_wf, widening(h, i, false, WIDE_A, _kernel))
-EXEC_WIDE(vfwadd, WIDE_NONE, k_wadd)
-EXEC_WIDE(vfwsub, WIDE_NONE, k_wsub)
-EXEC_WIDE_A(vfwadd, k_wadd_w)
-EXEC_WIDE_A(vfwsub, k_wsub_w)
-EXEC_WIDE(vfwmul, WIDE_NONE, k_wmul)
-EXEC_WIDE(vfwmacc, WIDE_D, k_wmacc)
-EXEC_WIDE(vfwnmacc, WIDE_D, k_wnmacc)
-EXEC_WIDE(vfwmsac, WIDE_D, k_wmsac)
-EXEC_WIDE(vfwnmsac, WIDE_D, k_wnmsac)
+#define EXEC_WIDE(_op, _wide, _kernel, _host)                                                      \
+    EXEC(_op##_vv, widening(h, i, true, _wide, _kernel, VEC_HOST_##_host))                         \
+    EXEC(_op##_vf, widening(h, i, false, _wide, _kernel, VEC_HOST_##_host))
+#define EXEC_WIDE_A(_op, _kernel, _host)                                                           \
+    EXEC(_op##_wv, widening(h, i, true, WIDE_A, _kernel, VEC_HOST_##_host))                        \
+    EXEC(_op##_wf, widening(h, i, false, WIDE_A, _kernel, VEC_HOST_##_host))
+EXEC_WIDE(vfwadd, WIDE_NONE, k_wadd, WADD)
+EXEC_WIDE(vfwsub, WIDE_NONE, k_wsub, WSUB)
+EXEC_WIDE_A(vfwadd, k_wadd_w, WADD_W)
+EXEC_WIDE_A(vfwsub, k_wsub_w, WSUB_W)
+EXEC_WIDE(vfwmul, WIDE_NONE, k_wmul, WMUL)
+EXEC_WIDE(vfwmacc, WIDE_D, k_wmacc, WMACC)
+EXEC_WIDE(vfwnmacc, WIDE_D, k_wnmacc, WNMACC)
+EXEC_WIDE(vfwmsac, WIDE_D, k_wmsac, WMSAC)
+EXEC_WIDE(vfwnmsac, WIDE_D, k_wnmsac, WNMSAC)
 
 /* --- conversions --- */
 

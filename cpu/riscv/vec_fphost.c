@@ -1,34 +1,26 @@
 /* See vec_fphost.h. Compiled so that no operation is moved, speculated or folded (CMakeLists.txt). */
 #include "vec_fphost.h"
 
-#include <fenv.h>
 #include <math.h>
 
-enum { WORTHWHILE = 3 /* elements */ };
+#include "backend.h"
 
-static bool begin(fenv_t *env, const struct vec *c, enum sf_round rm)
+enum { WORTHWHILE = 2 /* elements */ };
+
+/* *saved: what the caller had. */
+static bool begin(uint32_t *saved, const struct vec *c, enum sf_round rm)
 {
-    static const int mode[] = {[SF_RNE] = FE_TONEAREST, [SF_RTZ] = FE_TOWARDZERO, [SF_RDN] = FE_DOWNWARD,
-                               [SF_RUP] = FE_UPWARD};
-
     if (rm == SF_RMM || c->vl < c->start + WORTHWHILE)
         return false;
-    feholdexcept(env);
-    fesetround(mode[rm]);
+    *saved = ir_host_fp_get();
+    ir_host_fp_set(ir_host_fp_control(rm));
     return true;
 }
 
-static void end(const fenv_t *env, unsigned *flags)
+static void end(uint32_t saved, unsigned *flags)
 {
-    static const struct {
-        int host;
-        unsigned guest;
-    } map[] = {{FE_INEXACT, SF_NX}, {FE_UNDERFLOW, SF_UF}, {FE_OVERFLOW, SF_OF}, {FE_DIVBYZERO, SF_DZ}, {FE_INVALID, SF_NV}};
-    int raised = fetestexcept(FE_ALL_EXCEPT);
-
-    fesetenv(env);
-    for (unsigned n = 0; n < SIM_ARRAY_LEN(map); n++)
-        *flags |= raised & map[n].host ? map[n].guest : 0;
+    *flags |= ir_host_fp_flags(ir_host_fp_get());
+    ir_host_fp_set(saved);
 }
 
 /* True: a result is a NaN. */
@@ -68,10 +60,37 @@ BOTH(k_nmadd, fmaf(-D, B, -A), fma(-D, B, -A))
 BOTH(k_msub, fmaf(D, B, -A), fma(D, B, -A))
 BOTH(k_nmsub, fmaf(-D, B, A), fma(-D, B, A))
 
+/* Sources of 32 bits become 64 exactly, the result is rounded once. */
+#define WIDE(_name, _a, _expr)                                                                     \
+    static bool _name(const struct vec *c, void *out, const void *pa, const void *pb, const void *pd) \
+    {                                                                                              \
+        VEC_FOR (c, n) {                                                                           \
+            double A = (double)((const _a *)pa)[n], B = (double)((const float *)pb)[n];            \
+            SIM_UNUSED double D = ((const double *)pd)[n];                                         \
+            double r = _expr;                                                                      \
+            ((double *)out)[n] = r;                                                                \
+            if (SIM_UNLIKELY(isnan(r)))                                                            \
+                return true;                                                                       \
+        }                                                                                          \
+        return false;                                                                              \
+    }
+WIDE(k_wadd, float, A + B)
+WIDE(k_wsub, float, A - B)
+WIDE(k_wadd_w, double, A + B)
+WIDE(k_wsub_w, double, A - B)
+WIDE(k_wmul, float, A *B)
+WIDE(k_wmacc, float, fma(A, B, D))
+WIDE(k_wnmacc, float, fma(-A, B, -D))
+WIDE(k_wmsac, float, fma(A, B, -D))
+WIDE(k_wnmsac, float, fma(-A, B, D))
+
 #define ROW(_op, _name) [VEC_HOST_##_op] = {_name##_32, _name##_64}
 static const kernel kernels[VEC_HOST_COUNT][2] = {
     ROW(ADD, k_add),     ROW(SUB, k_sub),     ROW(RSUB, k_rsub),   ROW(MUL, k_mul),     ROW(DIV, k_div),
     ROW(RDIV, k_rdiv),   ROW(SQRT, k_sqrt),   ROW(MACC, k_macc),   ROW(NMACC, k_nmacc), ROW(MSAC, k_msac),
+    [VEC_HOST_WADD] = {k_wadd, NULL}, [VEC_HOST_WSUB] = {k_wsub, NULL}, [VEC_HOST_WADD_W] = {k_wadd_w, NULL},
+    [VEC_HOST_WSUB_W] = {k_wsub_w, NULL}, [VEC_HOST_WMUL] = {k_wmul, NULL}, [VEC_HOST_WMACC] = {k_wmacc, NULL},
+    [VEC_HOST_WNMACC] = {k_wnmacc, NULL}, [VEC_HOST_WMSAC] = {k_wmsac, NULL}, [VEC_HOST_WNMSAC] = {k_wnmsac, NULL},
     ROW(NMSAC, k_nmsac), ROW(MADD, k_madd),   ROW(NMADD, k_nmadd), ROW(MSUB, k_msub),   ROW(NMSUB, k_nmsub),
 };
 
@@ -79,12 +98,12 @@ bool vec_fphost(enum vec_fphost op, unsigned size, const struct vec *c, void *ou
                 const void *d, enum sf_round rm, unsigned *flags, bool *nan)
 {
     kernel k = kernels[op][size - VEC_32];
-    fenv_t env;
+    uint32_t saved;
 
-    if (!k || !begin(&env, c, rm))
+    if (!k || !begin(&saved, c, rm))
         return false;
     *nan = k(c, out, a, b, d);
-    end(&env, flags);
+    end(saved, flags);
     return true;
 }
 
@@ -114,11 +133,11 @@ static bool sum_64(const struct vec *c, const double *a, uint64_t *acc)
 bool vec_fphost_sum(unsigned size, const struct vec *c, const void *a, uint64_t *acc, enum sf_round rm, unsigned *flags,
                     bool *nan)
 {
-    fenv_t env;
+    uint32_t saved;
 
-    if (!begin(&env, c, rm))
+    if (!begin(&saved, c, rm))
         return false;
     *nan = size == VEC_32 ? sum_32(c, a, acc) : sum_64(c, a, acc);
-    end(&env, flags);
+    end(saved, flags);
     return true;
 }

@@ -45,7 +45,7 @@ make_outer() {
   done
   cp "$partita" "$root/partita"
   strip "$root/partita"
-  for library in $(ldd "$partita" | grep -o '/[^ ]*'); do cp -L "$library" "$root/libs/"; done
+  for library in $(ldd "$partita" ${programs:-} | grep -o '/[^ :]*' | grep '\.so'); do cp -Lu "$library" "$root/libs/"; done
   cp -L /lib64/ld-linux-x86-64.so.2 "$root/lib64/"
   cp "$nested/$kernel" "$root/kernel"
   cp "$work/inner.gz" "$root/inner.gz"
@@ -165,6 +165,32 @@ JOB
   gap=$(sed -n 's/^GAP //p' "$work/out")
   [ "$gap" -lt 40 ] || fail "the guest's time jumped by $gap s"
   inner_is_well
+}
+
+# The folder's unit tests and the guest of system.kvm, where nothing of KVM is missing: the guest's sum is that of this host.
+case_units() {
+  local programs name
+  need_nested
+  need gcc
+  programs=$(ls "${BUILD_DIR:-$(dirname "$partita")}"/tests/unit.kvm.*) || fail "no unit tests"
+  bash "$here/guest_x86/build.sh" "$work" || fail "the guest cannot be built"
+  mkdir -p "$work/outer/units"
+  for name in $programs; do strip -o "$work/outer/units/$(basename "$name")" "$name"; done
+  cp "$work/guest_x86.elf" "$work/outer/guest_x86.elf"
+  : >"$work/job"
+  cat >"$work/outer_job" <<'JOB'
+for unit in /units/*; do
+  echo "STEP $unit"; $unit; echo "UNIT $unit code $?"
+done
+echo "STEP guest_x86"
+dd if=/dev/zero of=/zeroes bs=64k count=1 2>/dev/null
+/partita run -M virt-x86 -smp 2 -m 64M -kernel /guest_x86.elf -append rounds=3 -device virtio-rng-device \
+  -drive file=/zeroes,format=raw --timeout ${run_limit}s; echo "GUEST-CODE $?"
+JOB
+  outer
+  for name in $programs; do out_has "^UNIT /units/$(basename "$name") code 0"; done
+  out_has '^GUEST-CODE 0'
+  out_has '^CHECKSUM 0f7e5c32b4b40e43'
 }
 
 main "$@"

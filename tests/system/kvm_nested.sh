@@ -81,7 +81,7 @@ outer() {
   say "QEMU begins"
   timeout -k 5 "$limit" nice -n 5 "$qemu" -M q35 -accel tcg,thread=multi -smp 2 -cpu EPYC,-xsaves -m 1536 -display none \
     -nodefaults -no-reboot -serial stdio -kernel "$nested/Image" -initrd "$work/outer.gz" \
-    -append "console=ttyS0 act=run mitigations=off" </dev/null >"$work/out" 2>"$work/err" &
+    -append "console=ttyS0 act=run mitigations=off no_timer_check panic=-1" </dev/null >"$work/out" 2>"$work/err" &
   local pid=$! code=0
   watch $pid &
   wait $pid || code=$?

@@ -26,6 +26,7 @@ enum sim_status placement_make(const struct config *c, const struct placement_ma
         .nr_ram = m->nr_ram,
         /* Counted instructions are a clock only when one thread counts. */
         .threads_per_rank = c->virtual_clock ? 1 : c->threads,
+        .harts_move = c->rebalance && nr_ranks > 1,
         .harts_per_rank = c->nr_harts_per_rank ? c->harts_per_rank : NULL,
         .max_nodes = PLACEMENT_MAX_NODES,
     };

@@ -76,9 +76,13 @@ void ranks_thaw(struct ranks *r);
 /* While all stand still, and the devices too: what was said to harts has reached them, and every page has come where it was
  * asked for. So it stays until ranks_thaw. SIM_ERR_IO: the run ends. */
 enum sim_status ranks_freeze_settle(struct ranks *r) SIM_MUST_CHECK;
-/* Moves a hart to another rank while all stand still; *pause_ns: for how long. SIM_ERR_INVALID (logged): there is no
- * such hart or rank. */
-enum sim_status ranks_move_hart(struct ranks *r, uint32_t hart, uint32_t to, uint64_t *pause_ns) SIM_MUST_CHECK;
+/* Moves harts (each named once) to other ranks while all stand still; *pause_ns: for how long. SIM_ERR_INVALID (logged):
+ * there is no such hart or rank. */
+enum { RANKS_MOVES = 64 };
+struct ranks_move {
+    uint32_t hart, to;
+};
+enum sim_status ranks_move_harts(struct ranks *r, const struct ranks_move *move, unsigned nr, uint64_t *pause_ns) SIM_MUST_CHECK;
 uint32_t ranks_hart_rank(const struct ranks *r, uint32_t hart); /* where it runs now */
 /* How this rank's executors are paused. Before ranks_connect. */
 void ranks_set_world(struct ranks *r, struct world *world);

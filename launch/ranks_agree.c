@@ -86,7 +86,7 @@ static enum sim_status check_options(const struct ranks *r)
 static enum sim_status agree(struct ranks *r)
 {
     const struct config *c = r->config;
-    struct ic_fact facts[8];
+    struct ic_fact facts[9];
     char number[32];
 
     snprintf(number, sizeof number, "%u", c->smp);
@@ -99,6 +99,7 @@ static enum sim_status agree(struct ranks *r)
     fact_file(&facts[5], "kernel file", c->kernel);
     fact_file(&facts[6], "initrd file", c->initrd);
     fact_file(&facts[7], "device tree file", c->dtb);
+    fact(&facts[8], "-rebalance", c->rebalance ? "on" : "off");
     return ic_agree(r->ic, facts, SIM_ARRAY_LEN(facts));
 }
 

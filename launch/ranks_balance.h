@@ -1,11 +1,11 @@
-/* Which hart of a machine on several ranks shall run elsewhere. A pure function of what was measured in one
+/* Which harts of a machine on several ranks shall run elsewhere. A pure function of what was measured in one
  * interval, and of what came of its last advice.
  *
- *   bring together: a rank's harts wait for pages longer than they run, and another rank has room: there is more to
- *                   gain from one cache than from two executors
- *   spread:         a rank has no core left, several busy harts, and another rank is idle
+ *   bring together: harts that wait for other ranks longer than they run come to the rank with the devices, or, when that is
+ *                   full, to where most harts work: there is more to gain from one cache than from another executor
+ *   spread:         a rank has no core left, several busy harts, and another rank is idle: one hart goes there
  *
- * Spreading that made harts wait is taken back by the first rule; the second then keeps away for twice as long as
+ * A hart that was spread and then waited is brought back by the first rule; the second then keeps away for twice as long as
  * the last time. */
 #ifndef LAUNCH_RANKS_BALANCE_H
 #define LAUNCH_RANKS_BALANCE_H
@@ -13,37 +13,34 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Of one hart in the interval. */
+/* Of one hart in the interval; host time. */
 struct balance_hart {
     uint32_t rank;
-    uint32_t waits;   /* times that it was parked for a page */
-    uint64_t busy_ns; /* host time in guest code */
-};
-
-/* Of one rank. */
-struct balance_rank {
-    uint32_t executors;
-    uint64_t wait_ns; /* of all its harts together */
+    uint64_t busy_ns; /* it ran guest code */
+    uint64_t wait_ns; /* it waited for pages, devices and fences of other ranks */
 };
 
 struct balance_input {
     uint64_t now_ns, interval_ns;
-    const struct balance_rank *rank;
+    const uint32_t *executors; /* by rank */
     uint32_t nr_ranks;
+    uint32_t device_rank;
     const struct balance_hart *hart;
     uint32_t nr_harts;
 };
 
 /* All zero at first. */
 struct balance {
-    uint64_t spread_at_ns, spread_not_before_ns, backoff_ns;
+    uint32_t spread_hart;
+    uint64_t spread_at_ns; /* 0: nothing to learn from */
+    uint64_t spread_not_before_ns, backoff_ns;
 };
 
 struct balance_move {
     uint32_t hart, to;
 };
 
-/* True: *move is advised. */
-bool balance_decide(struct balance *b, const struct balance_input *in, struct balance_move *move);
+/* Returns how many moves are advised, at most `max`; those who wait longest first. */
+unsigned balance_decide(struct balance *b, const struct balance_input *in, struct balance_move *move, unsigned max);
 
 #endif

@@ -2,7 +2,7 @@
  *
  *   rank 0: FREEZE -> every rank: executors pause, messages to vCPUs are held, QUIET to all others
  *           a rank that has everybody's QUIET knows that nothing is under way to it -> FROZEN -> rank 0
- *   move:   MOVE (hart, new rank) to all -> the old rank saves the hart -> HART -> the new rank loads it -> MOVED
+ *   move:   MOVE (harts, new ranks) to all -> the old rank saves the hart -> HART -> the new rank loads it -> MOVED
  *   images: FLUSH -> every rank: held messages leave and are handled, pages that harts had asked for come -> QUIET, FROZEN:
  *           every page has one keeper, every hart has what it was told
  *   rank 0: THAW -> every rank: held messages leave for where their harts are now, executors go on
@@ -17,10 +17,6 @@
 #include "sim-core/vcpu.h"
 
 enum { SETTLE_NAP_NS = 100 * 1000 };
-
-struct move_message {
-    uint32_t hart, to;
-};
 
 struct hart_message {
     uint32_t hart, len;
@@ -306,20 +302,24 @@ static void send_hart(struct ranks *r, struct vcpu *v, rank_t to)
     state_buf_fini(&buf);
 }
 
+static void move_one(struct ranks *r, const struct ranks_move *m)
+{
+    if (m->hart >= r->sim->nr_vcpus || m->to >= r->sim->nr_ranks)
+        return;
+    struct vcpu *v = r->sim->vcpus[m->hart];
+    atomic_store_explicit(&r->owner[m->hart], m->to, memory_order_relaxed);
+    if (!v->remote && m->to != r->sim->rank)
+        send_hart(r, v, (rank_t)m->to);
+}
+
 static void on_move(void *opaque, rank_t from, const void *data, uint32_t len)
 {
-    struct ranks *r = opaque;
-    struct move_message m;
+    const struct ranks_move *m = data;
 
-    if (from != 0 || len != sizeof m)
+    if (from != 0)
         return;
-    memcpy(&m, data, sizeof m);
-    if (m.hart >= r->sim->nr_vcpus || m.to >= r->sim->nr_ranks)
-        return;
-    struct vcpu *v = r->sim->vcpus[m.hart];
-    atomic_store_explicit(&r->owner[m.hart], m.to, memory_order_relaxed);
-    if (!v->remote && m.to != r->sim->rank)
-        send_hart(r, v, (rank_t)m.to);
+    for (uint32_t i = 0; i < len / sizeof *m; i++)
+        move_one(opaque, &m[i]);
 }
 
 static void on_hart(void *opaque, rank_t from, const void *data, uint32_t len)
@@ -354,31 +354,51 @@ static void on_moved(void *opaque, rank_t from, const void *data, uint32_t len)
     atomic_fetch_add_explicit(&r->moved, 1, memory_order_release);
 }
 
-static enum sim_status check_move(const struct ranks *r, uint32_t hart, uint32_t to)
+static enum sim_status check_move(const struct ranks *r, const struct ranks_move *m)
 {
-    if (r->sim->rank == 0 && hart < r->sim->nr_vcpus && to < r->sim->nr_ranks)
+    if (r->sim->rank == 0 && m->hart < r->sim->nr_vcpus && m->to < r->sim->nr_ranks)
         return SIM_OK;
-    sim_error("move hart %u to rank %u: there are harts 0-%u and ranks 0-%u", hart, to,
+    sim_error("move hart %u to rank %u: there are harts 0-%u and ranks 0-%u", m->hart, m->to,
               r->sim->nr_vcpus - 1, r->sim->nr_ranks - 1);
     return SIM_ERR_INVALID;
 }
 
-enum sim_status ranks_move_hart(struct ranks *r, uint32_t hart, uint32_t to, uint64_t *pause_ns)
+/* Those that are where they shall be are left out; returns how many are left. */
+static unsigned needed(const struct ranks *r, const struct ranks_move *move, unsigned nr, struct ranks_move *out)
 {
-    const struct move_message m = {hart, to};
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < nr; i++)
+        if (ranks_hart_rank(r, move[i].hart) != move[i].to)
+            out[n++] = move[i];
+    return n;
+}
+
+static enum sim_status move_frozen(struct ranks *r, const struct ranks_move *move, unsigned nr)
+{
+    const uint32_t bytes = (uint32_t)(nr * sizeof move[0]);
+
+    atomic_store_explicit(&r->moved, 0, memory_order_relaxed);
+    ic_broadcast(r->ic, MSG_MOVE, move, bytes);
+    ic_send_small(r->ic, 0, MSG_MOVE, move, bytes);
+    return await(r, &r->moved, nr) ? SIM_OK : SIM_ERR_IO;
+}
+
+enum sim_status ranks_move_harts(struct ranks *r, const struct ranks_move *move, unsigned nr, uint64_t *pause_ns)
+{
+    struct ranks_move due[RANKS_MOVES];
     uint64_t start = sim_host_ns();
 
     *pause_ns = 0;
-    SIM_TRY(check_move(r, hart, to));
-    if (atomic_load_explicit(&r->owner[hart], memory_order_relaxed) == to)
+    SIM_BUG_ON(nr > RANKS_MOVES, "%u harts to move", nr);
+    for (unsigned i = 0; i < nr; i++)
+        SIM_TRY(check_move(r, &move[i]));
+    nr = needed(r, move, nr, due);
+    if (!nr)
         return SIM_OK;
     enum sim_status status = ranks_freeze(r);
-    if (status == SIM_OK) {
-        atomic_store_explicit(&r->moved, 0, memory_order_relaxed);
-        ic_broadcast(r->ic, MSG_MOVE, &m, sizeof m);
-        ic_send_small(r->ic, 0, MSG_MOVE, &m, sizeof m);
-        status = await(r, &r->moved, 1) ? SIM_OK : SIM_ERR_IO;
-    }
+    if (status == SIM_OK)
+        status = move_frozen(r, due, nr);
     ranks_thaw(r);
     *pause_ns = sim_host_ns() - start;
     return status;

@@ -196,7 +196,7 @@ static enum sim_status control_move_hart(void *opaque, uint32_t hart, uint32_t r
     struct run *r = opaque;
 
     if (r->ranks)
-        return ranks_move_hart(r->ranks, hart, rank, pause_ns);
+        return ranks_move_harts(r->ranks, &(struct ranks_move){hart, rank}, 1, pause_ns);
     sim_error("move-hart: the machine is on one rank only");
     return SIM_ERR_UNSUPPORTED;
 }

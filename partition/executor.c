@@ -353,7 +353,8 @@ static void offer_work(struct executor *ex, uint32_t n)
         return;
     for (unsigned k = 1; k < g->nr; k++) {
         struct executor *sibling = &g->ex[(ex->index + k) % g->nr];
-        if (atomic_load_explicit(&sibling->sleeping, memory_order_relaxed)) {
+        if (atomic_load_explicit(&sibling->sleeping, memory_order_relaxed) ||
+            atomic_load_explicit(&sibling->napping, memory_order_relaxed)) {
             rouse(sibling);
             return;
         }
@@ -398,12 +399,14 @@ static void nap(struct executor *ex, vtime_t until)
 
     /* N1: announced before woken is read; pairs with N2 */
     atomic_store_explicit(&ex->napping, true, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&ex->group->sleepers, 1, memory_order_relaxed);
     while (!atomic_load_explicit(&ex->woken, memory_order_seq_cst)) {
         vtime_t now = sim_clock_now(&sim->clock);
         if (until <= now)
             break;
         sim->ranks->nap(sim->ranks_opaque, until - now);
     }
+    atomic_fetch_sub_explicit(&ex->group->sleepers, 1, memory_order_relaxed);
     atomic_store_explicit(&ex->napping, false, memory_order_relaxed);
     fit_spin(ex, sim_host_ns() - begin_ns);
 }
@@ -517,16 +520,27 @@ static void settle(struct executor *ex, struct vcpu *v, enum vcpu_exit why, uint
         sim_thread_yield(); /* somebody else may hold what it waits for */
 }
 
+static void end_wait(struct vcpu *v, uint64_t now_ns)
+{
+    if (!v->stats.parked_ns)
+        return;
+    v->stats.wait_ns += now_ns - v->stats.parked_ns;
+    v->stats.parked_ns = 0;
+}
+
 static void turn(struct executor *ex, struct vcpu *v)
 {
     uint64_t before = v->stats.insns, begin_ns = sim_host_ns();
 
+    end_wait(v, begin_ns);
     atomic_store_explicit(&ex->turn, v->index, memory_order_relaxed);
     sim_turn_begin(v->sim, ex->index, v);
     enum vcpu_exit why = run(ex, v);
     v->stats.exits[why]++;
-    v->stats.run_ns += sim_host_ns() - begin_ns;
-    uint64_t insns = v->stats.insns - before;
+    uint64_t insns = v->stats.insns - before, end_ns = sim_host_ns();
+    v->stats.run_ns += end_ns - begin_ns;
+    if (why == VCPU_EXIT_WAIT)
+        v->stats.parked_ns = end_ns;
     sim_clock_charge(&v->sim->clock, insns);
     sim_timers_run(v->sim);
     settle(ex, v, why, insns);
@@ -562,6 +576,7 @@ void executor_group_add(struct executor_group *g, struct vcpu *v)
             ex = &g->ex[i];
     atomic_fetch_add_explicit(&ex->nr, 1, memory_order_relaxed);
     g->seat[v->index].spins = 0;
+    v->stats.parked_ns = 0; /* of when it was here before */
     ready_set_add(&ex->ready, v->index);
     atomic_store_explicit(&v->waker, &ex->waker, memory_order_seq_cst);
     vcpu_kick(v);
@@ -716,7 +731,8 @@ enum sim_status executor_group_create(struct sim *sim, const struct executor_con
         g->config.budget = DEFAULT_BUDGET;
     g->nr = config->nr_threads ? config->nr_threads : host_cpus();
     unsigned local = count_local(sim);
-    if (g->nr > local)
+    /* On several ranks vCPUs come and go: the plan has said how many threads there shall be. */
+    if (g->nr > local && !sim->ranks)
         g->nr = local ? local : 1;
     g->ex = sim_new_array(struct executor, g->nr);
     g->seat = sim_new_array(struct seat, sim->nr_vcpus + 1);

@@ -294,7 +294,9 @@ static uint32_t count_executors(const struct part_config *c, const struct part_r
 {
     uint32_t n = c->threads_per_rank ? c->threads_per_rank : r->nr_cores ? r->nr_cores : 1;
 
-    return n < r->nr_harts ? n : r->nr_harts;
+    uint32_t most = c->harts_move ? c->nr_harts : r->nr_harts;
+
+    return n < most ? n : most;
 }
 
 static void bind_executor(struct part_plan *plan, struct part_executor *e,

@@ -231,7 +231,7 @@ static void host_store(void *p, unsigned size, uint64_t value)
 /* On several ranks a device access may wait for other ranks (it is elsewhere, or its DMA's pages are), and
  * they for this hart to reach a safepoint. So it happens with the hart outside guest code, at an
  * instruction of its own (hart_vcpu.c). False: not now. */
-static bool mmio_begin(struct rv_hart *h)
+static bool mmio_begin(struct rv_hart *h, uint64_t *since)
 {
     h->count.mmio++;
     if (SIM_LIKELY(!mem_is_distributed(h->machine->space)))
@@ -241,30 +241,37 @@ static bool mmio_begin(struct rv_hart *h)
         return false;
     }
     vcpu_leave(&h->vcpu);
+    *since = sim_host_ns();
     return true;
 }
 
-static void mmio_end(struct rv_hart *h)
+static void mmio_end(struct rv_hart *h, uint64_t since)
 {
-    if (SIM_UNLIKELY(mem_is_distributed(h->machine->space)))
-        vcpu_enter(&h->vcpu);
+    if (SIM_LIKELY(!mem_is_distributed(h->machine->space)))
+        return;
+    h->vcpu.stats.away_ns += sim_host_ns() - since;
+    vcpu_enter(&h->vcpu);
 }
 
 static bool mmio_load(struct rv_hart *h, gva_t va, gpa_t gpa, unsigned size, uint64_t *value)
 {
-    if (!mmio_begin(h))
+    uint64_t since = 0;
+
+    if (!mmio_begin(h, &since))
         return false;
     enum mem_result result = mem_mmio_read(h->machine->space, gpa, size, value);
-    mmio_end(h);
+    mmio_end(h, since);
     return result == MEM_OK || access_fault(h, RV_WALK_LOAD, va);
 }
 
 static bool mmio_store(struct rv_hart *h, gva_t va, gpa_t gpa, unsigned size, uint64_t value)
 {
-    if (!mmio_begin(h))
+    uint64_t since = 0;
+
+    if (!mmio_begin(h, &since))
         return false;
     enum mem_result result = mem_mmio_write(h->machine->space, gpa, size, value);
-    mmio_end(h);
+    mmio_end(h, since);
     return result == MEM_OK || access_fault(h, RV_WALK_STORE, va);
 }
 

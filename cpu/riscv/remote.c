@@ -145,9 +145,11 @@ void rv_remote_fence_wait(struct rv_hart *self)
 
     if (!sim->ranks)
         return;
+    uint64_t since = sim_host_ns();
     /* F1: pairs with F2 */
     while (atomic_load_explicit(&self->acks_due, memory_order_acquire) && !sim_ending(sim))
         sim->ranks->wait(sim->ranks_opaque, &spins);
+    self->vcpu.stats.away_ns += sim_host_ns() - since;
 }
 
 /* --- the other end --- */

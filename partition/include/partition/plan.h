@@ -44,6 +44,7 @@ struct part_config {
     const struct part_range *ram; /* ascending, disjoint */
     unsigned nr_ram;
     uint32_t threads_per_rank;      /* executors; 0: by cores and harts */
+    bool harts_move;                /* all harts may come to one rank: it has executors for them if it has cores */
     const uint32_t *harts_per_rank; /* the user's own distribution, nr_ranks numbers; NULL: by cores */
     uint32_t device_rank;           /* devices which `device` does not name; usually 0 */
     const struct part_device *device;

@@ -40,6 +40,9 @@ struct vcpu_stats {
     uint64_t insns;        /* retired */
     uint64_t exits[8];     /* by enum vcpu_exit */
     uint64_t run_ns;       /* host time inside run() */
+    uint64_t away_ns;      /* of that, it waited for other ranks: their devices and fences */
+    uint64_t wait_ns;      /* host time between a run that ended with VCPU_EXIT_WAIT and the next */
+    uint64_t parked_ns;    /* since when it waits so; 0: it does not */
 };
 
 struct vcpu_ops {

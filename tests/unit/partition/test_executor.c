@@ -17,6 +17,7 @@ struct counter {
     _Atomic int turns;
     _Atomic bool want_exclusive, was_exclusive, overlapped;
     _Atomic uint64_t deadline;
+    _Atomic bool waits; /* turns end with VCPU_EXIT_WAIT */
     bool busy_host; /* each turn takes 1 ms of host time */
     _Atomic int section; /* turns that it is still in a section which others wait for */
     _Atomic uint64_t last_budget;
@@ -45,6 +46,8 @@ static enum vcpu_exit counter_run(struct vcpu *v, uint64_t budget)
         return VCPU_EXIT_EXCLUSIVE;
     if (atomic_load(&c->deadline) <= sim_clock_now(&v->sim->clock))
         atomic_store(&c->deadline, VTIME_NEVER);
+    if (atomic_load(&c->waits))
+        return VCPU_EXIT_WAIT;
     if (atomic_load(&c->work) <= 0)
         return VCPU_EXIT_IDLE;
     atomic_fetch_sub(&c->work, 1);
@@ -84,6 +87,7 @@ static const struct vcpu_ops counter_ops = {.name = "counter",
                                             .deadline = counter_deadline};
 
 struct fixture {
+    const struct sim_ranks_ops *ranks; /* NULL: one rank */
     struct sim *sim;
     struct counter c[8];
     struct executor_group *group;
@@ -114,6 +118,8 @@ static void start(struct fixture *f, unsigned harts, unsigned threads)
                                      .on_start_opaque = f->log};
 
     assert_int_equal(sim_create(&f->sim), SIM_OK);
+    f->sim->ranks = f->ranks;
+    f->sim->ranks_opaque = f;
     for (unsigned i = 0; i < harts; i++) {
         f->c[i].vcpu.ops = &counter_ops;
         atomic_store(&f->c[i].deadline, VTIME_NEVER);
@@ -266,6 +272,79 @@ static void test_executor_takes_over_waiting_vcpus(void **state)
         moved = atomic_load(&f.c[0].vcpu.waker) != atomic_load(&f.c[2].vcpu.waker);
     assert_true(moved);
     stop(&f);
+}
+
+/* --- on several ranks: sleeping is napping where messages come --- */
+
+static bool no_message(void *opaque)
+{
+    (void)opaque;
+    return false;
+}
+
+/* The executor naps again until it is woken itself. */
+static void nap(void *opaque, uint64_t max_ns)
+{
+    (void)opaque;
+    sim_thread_sleep(max_ns < 100000 ? max_ns : 100000);
+}
+
+static void wake(void *opaque)
+{
+    (void)opaque;
+}
+
+static const struct sim_ranks_ops no_other_ranks = {.poll = no_message, .nap = nap, .wake = wake};
+
+static void test_napping_executor_takes_over(void **state)
+{
+    struct fixture f = {.ranks = &no_other_ranks};
+
+    (void)state;
+    f.c[0].busy_host = f.c[2].busy_host = true;
+    atomic_store(&f.c[0].work, 1 << 30);
+    atomic_store(&f.c[2].work, 1 << 30);
+    start(&f, 4, 2);
+    bool moved = false;
+    for (uint64_t end = sim_host_ns() + 10000000000u; !moved && sim_host_ns() < end;)
+        moved = atomic_load(&f.c[0].vcpu.waker) != atomic_load(&f.c[2].vcpu.waker);
+    assert_true(moved);
+    stop(&f);
+}
+
+/* vCPUs may come later. */
+static void test_ranks_have_the_executors_they_asked_for(void **state)
+{
+    struct fixture one_rank = {0}, ranks = {.ranks = &no_other_ranks};
+
+    (void)state;
+    start(&one_rank, 1, 3);
+    assert_int_equal(executor_group_nr_threads(one_rank.group), 1);
+    stop(&one_rank);
+    start(&ranks, 1, 3);
+    assert_int_equal(executor_group_nr_threads(ranks.group), 3);
+    stop(&ranks);
+}
+
+/* From a run that ended with VCPU_EXIT_WAIT to the next. */
+static void test_waits_are_timed(void **state)
+{
+    struct fixture f = {.ranks = &no_other_ranks};
+    struct counter *c = &f.c[0];
+
+    (void)state;
+    atomic_store(&c->waits, true);
+    start(&f, 1, 1);
+    assert_true(eventually(&c->turns, 1));
+    for (uint64_t end = sim_host_ns() + 5000000; sim_host_ns() < end;)
+        sim_thread_yield();
+    atomic_store(&c->waits, false);
+    atomic_store(&c->work, 1);
+    vcpu_kick(&c->vcpu);
+    assert_true(eventually(&c->turns, 2));
+    stop(&f);
+    assert_in_range(c->vcpu.stats.wait_ns, 4000000, UINT64_MAX);
+    assert_int_equal(c->vcpu.stats.parked_ns, 0);
 }
 
 static void test_executor_runs_exclusive_alone(void **state)
@@ -462,6 +541,9 @@ int main(void)
         cmocka_unit_test(test_executor_sleeps_until_a_deadline_beyond_the_host_clock),
         cmocka_unit_test(test_executors_go_while_others_kick),
         cmocka_unit_test(test_executor_takes_over_waiting_vcpus),
+        cmocka_unit_test(test_napping_executor_takes_over),
+        cmocka_unit_test(test_ranks_have_the_executors_they_asked_for),
+        cmocka_unit_test(test_waits_are_timed),
         cmocka_unit_test(test_executor_runs_exclusive_alone),
         cmocka_unit_test(test_executor_virtual_clock_jumps),
         cmocka_unit_test(test_pause_holds_everybody),

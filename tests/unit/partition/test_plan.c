@@ -692,6 +692,28 @@ static void test_plan_refused(void **state)
     assert_refused(&good, &w, "0 ranks", "1 to 4096");
 }
 
+/* Where harts move, all may come to one rank, which then has more to do than its own share of them. */
+static void test_plan_has_executors_for_harts_that_move(void **state)
+{
+    struct part_config c = config_of(4);
+    struct part_plan *p;
+    struct world w;
+
+    (void)state;
+    world_of(&w, "core:8 pu:1", 2, 2);
+    assert_int_equal(make(&c, &w, &p), SIM_OK);
+    assert_int_equal(p->rank[0].nr_executors, 2);
+    part_plan_destroy(p);
+    c.harts_move = true;
+    assert_int_equal(make(&c, &w, &p), SIM_OK);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(p->rank[i].nr_harts, 2);
+        assert_int_equal(p->rank[i].nr_executors, 4);
+    }
+    part_plan_destroy(p);
+    world_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -710,6 +732,7 @@ int main(void)
         cmocka_unit_test(test_plan_few_nodes),
         cmocka_unit_test(test_plan_hash),
         cmocka_unit_test(test_plan_refused),
+        cmocka_unit_test(test_plan_has_executors_for_harts_that_move),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

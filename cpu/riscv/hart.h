@@ -325,8 +325,9 @@ void rv_remote_start(struct rv_hart *target, uint64_t pc, uint64_t a1);
 /* A message drives a line of a hart of this rank, or of one that is just arriving (trap.c). */
 void rv_drive_line_here(struct rv_hart *h, uint32_t number, bool level);
 /* The hart's HSM state has changed: tells the other ranks, whose status calls read their copy. Context: its req.lock
- * held, or nobody else has the hart. */
-void rv_remote_tell_state(struct rv_hart *h, bool stopped);
+ * held, or its executor while it is started. */
+enum rv_told_state { RV_TOLD_STARTED, RV_TOLD_STOPPED, RV_TOLD_SUSPENDED };
+void rv_remote_tell_state(struct rv_hart *h, enum rv_told_state state);
 /* Remote fence for the harts of other ranks that the mask names, one message a rank; rv_remote_fence_wait
  * returns when all have answered. Context: executor, h not running while it waits. */
 struct rv_hart_mask {

@@ -30,6 +30,15 @@ static enum rv_stop_reason engine(struct rv_hart *h)
     return h->machine->jit ? jit_run(h) : rv_interp_run(h);
 }
 
+static void stop_waiting(struct rv_hart *h)
+{
+    bool suspended = h->waiting == RV_WAIT_SUSPENDED;
+
+    __atomic_store_n(&h->waiting, RV_WAIT_NOT, __ATOMIC_RELAXED);
+    if (suspended)
+        rv_remote_tell_state(h, RV_TOLD_STARTED);
+}
+
 /* Nothing to do until an interrupt or a request comes. The store precedes the look at the pins:
  * pairs with drive_line in trap.c. */
 static bool idle(struct rv_hart *h)
@@ -37,7 +46,7 @@ static bool idle(struct rv_hart *h)
     if (h->stopped)
         return true;
     if (h->waiting && rv_interrupt_pending(h))
-        __atomic_store_n(&h->waiting, 0, __ATOMIC_RELAXED);
+        stop_waiting(h);
     return h->waiting;
 }
 

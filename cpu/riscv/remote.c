@@ -3,7 +3,7 @@
  *   line, start:    rv_remote_* -> sim_ranks_ops.post -> ops->deliver there -> the local function
  *   remote fence:   one FENCE message a rank -> its harts are asked and awaited -> FENCE_DONE -> acks_due
  *   written mtime:  the rank of the device tells all others
- *   HSM state:      the rank that runs a hart tells all others when it is to start or stops; they keep a copy. States are
+ *   HSM state:      the rank that runs a hart tells all others when it is to start, stops or is suspended; they keep a copy. States are
  *                   numbered: after a move the news come another way, and may overtake older ones
  *
  * A message names harts by index, which is the same on all ranks. */
@@ -20,7 +20,7 @@ enum message_kind {
 struct message {
     uint32_t kind;
     uint32_t hart;   /* index: whose state changed; who fences */
-    uint32_t number; /* mip bit; request flags; stopped */
+    uint32_t number; /* mip bit; request flags; enum rv_told_state */
     uint32_t level;  /* of the line; has_range */
     struct rv_hart_mask mask;
     struct rv_fence_range range;
@@ -107,12 +107,12 @@ static void ask_ranks(struct rv_machine *machine, const struct rv_hart_mask *mas
     }
 }
 
-void rv_remote_tell_state(struct rv_hart *h, bool stopped)
+void rv_remote_tell_state(struct rv_hart *h, enum rv_told_state state)
 {
     if (!h->machine->sim->ranks)
         return;
     const struct message m = {
-        .kind = MSG_STATE, .hart = h->vcpu.index, .number = stopped, .pc = ++h->state_nr};
+        .kind = MSG_STATE, .hart = h->vcpu.index, .number = state, .pc = ++h->state_nr};
     tell_ranks(h, &m);
 }
 
@@ -193,7 +193,8 @@ static void on_state(struct rv_hart *h, const struct message *m)
     if (!of->vcpu.remote || (int64_t)(m->pc - of->state_nr) <= 0)
         return;
     of->state_nr = m->pc;
-    __atomic_store_n(&of->stopped, m->number != 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&of->waiting, m->number == RV_TOLD_SUSPENDED ? RV_WAIT_SUSPENDED : RV_WAIT_NOT, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&of->stopped, m->number == RV_TOLD_STOPPED, __ATOMIC_SEQ_CST);
 }
 
 static void on_time(struct rv_hart *h, const struct message *m)

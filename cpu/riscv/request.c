@@ -85,7 +85,7 @@ bool rv_hart_request_start_here(struct rv_hart *target, uint64_t pc, uint64_t a1
     if (startable) {
         /* Before the hart can see it, and stop again. Who has not seen it stop hears of that first, as it says so under
          * the lock. */
-        rv_remote_tell_state(target, false);
+        rv_remote_tell_state(target, RV_TOLD_STARTED);
         target->req.start_pc = pc;
         target->req.start_a1 = a1;
         post_locked(target, RV_REQ_HSM_START);

@@ -201,7 +201,7 @@ static enum sbi_error hart_stop(struct sbi_call *c)
     /* Others hear of the stop and of the next start in this order. */
     sim_mutex_lock(&c->h->req.lock);
     __atomic_store_n(&c->h->stopped, 1, __ATOMIC_RELEASE);
-    rv_remote_tell_state(c->h, true);
+    rv_remote_tell_state(c->h, RV_TOLD_STOPPED);
     sim_mutex_unlock(&c->h->req.lock);
     c->h->stop_reason = RV_STOP_WFI;
     c->next = RV_STOP;
@@ -225,6 +225,7 @@ static void suspend(struct sbi_call *c, bool retentive, uint64_t resume, uint64_
     }
     h->stop_reason = RV_STOP_WFI;
     __atomic_store_n(&h->waiting, RV_WAIT_SUSPENDED, __ATOMIC_RELEASE);
+    rv_remote_tell_state(h, RV_TOLD_SUSPENDED);
     c->next = RV_STOP;
 }
 

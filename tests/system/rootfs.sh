@@ -21,7 +21,7 @@ write_job() {
 exec >/dev/console 2>&1
 export DEBIAN_FRONTEND=noninteractive
 echo "JOB nproc=$(nproc) failed=$(systemctl --failed --no-legend | wc -l)"
-stress-ng --verify --timeout 8s --cpu 1 --vm 1 --vm-bytes 64M --fork 1 --pipe 1 --futex 1 --atomic 1 --matrix 1 --memcpy 1
+stress-ng --verify --timeout 8s --cpu 1 --vm 1 --vm-bytes 64M --fork 1 --pipe 1 --futex 1 --atomic 1 --shm 1 --matrix 1 --memcpy 1
 echo "STRESS code=$?"
 mkdir -p /tmp/p/DEBIAN /tmp/p/usr/bin
 printf 'Package: hello-partita\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b>\nDescription: hello\n' >/tmp/p/DEBIAN/control

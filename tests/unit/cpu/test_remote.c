@@ -135,7 +135,7 @@ static void test_ipi_crosses(void **state)
     assert_int_equal(atomic_load(&s[0].hart[0]->irq_pins), MIP_SSIP);
 }
 
-enum { HSM = 0x48534d, HSM_STARTED = 0, HSM_STOPPED = 1, ALREADY_AVAILABLE = -6 };
+enum { HSM = 0x48534d, HSM_STARTED = 0, HSM_STOPPED = 1, HSM_SUSPENDED = 4, ALREADY_AVAILABLE = -6 };
 
 static void test_start_crosses_once(void **state)
 {
@@ -154,21 +154,49 @@ static void test_start_crosses_once(void **state)
     assert_int_equal(s[0].hart[0]->x[11], HSM_STARTED);
 }
 
-/* A hart that stops tells everybody. */
-static void test_stop_is_told(void **state)
+static void started(struct rv_hart *h)
 {
-    struct side *s = *state;
-    struct rv_hart *h = s[1].hart[1];
-
-    assert_int_equal(sbi(HSM, 0, 1, RAM_BASE, 0, 0), 0);
+    assert_int_equal(sbi(HSM, 0, h->hartid, RAM_BASE, 0, 0), 0);
     rv_requests_serve(h);
-    h->x[16] = 1;
+}
+
+/* The hart calls HSM without arguments. */
+static void hsm_call(struct rv_hart *h, uint64_t fid)
+{
+    h->x[10] = 0;
+    h->x[16] = fid;
     h->x[17] = HSM;
     vcpu_enter(&h->vcpu);
     rv_sbi_ecall(h);
     vcpu_leave(&h->vcpu);
+}
+
+/* A hart that stops tells everybody. */
+static void test_stop_is_told(void **state)
+{
+    struct side *s = *state;
+
+    started(s[1].hart[1]);
+    hsm_call(s[1].hart[1], 1);
     assert_int_equal(sbi(HSM, 2, 1, 0, 0, 0), 0);
     assert_int_equal(s[0].hart[0]->x[11], HSM_STOPPED);
+}
+
+/* Until an interrupt comes. */
+static void test_suspend_is_told(void **state)
+{
+    struct side *s = *state;
+    struct rv_hart *h = s[1].hart[1];
+
+    started(h);
+    hsm_call(h, 3);
+    assert_int_equal(sbi(HSM, 2, 1, 0, 0, 0), 0);
+    assert_int_equal(s[0].hart[0]->x[11], HSM_SUSPENDED);
+    h->mie = MIP_SSIP;
+    assert_int_equal(sbi(0x735049, 0, 2, 0, 0, 0), 0);
+    h->vcpu.ops->run(&h->vcpu, 1);
+    assert_int_equal(sbi(HSM, 2, 1, 0, 0, 0), 0);
+    assert_int_equal(s[0].hart[0]->x[11], HSM_STARTED);
 }
 
 /* A hart that was asked to start counts as started everywhere, before it has seen it. */
@@ -200,9 +228,9 @@ static void test_old_state_is_ignored(void **state)
 
     s[0].hart[1]->state_nr = 7;
     s[1].hart[1]->state_nr = 6;
-    rv_remote_tell_state(s[1].hart[1], false);
+    rv_remote_tell_state(s[1].hart[1], RV_TOLD_STARTED);
     assert_int_equal(s[0].hart[1]->stopped, 1);
-    rv_remote_tell_state(s[1].hart[1], false);
+    rv_remote_tell_state(s[1].hart[1], RV_TOLD_STARTED);
     assert_int_equal(s[0].hart[1]->stopped, 0);
 }
 
@@ -248,6 +276,7 @@ int main(void)
         T(test_ipi_crosses),
         T(test_start_crosses_once),
         T(test_stop_is_told),
+        T(test_suspend_is_told),
         T(test_start_is_told),
         T(test_rank_without_harts_is_told),
         T(test_old_state_is_ignored),

@@ -265,7 +265,7 @@ def contended_ranks(partita, how, args):
     rates = {}
     for path in sorted(glob.glob(PERF_DIR + "/ranks-dsm_*.elf")):
         name = os.path.basename(path)[6:-4]
-        extra = ["-smp", "2", "-m", "256M", "-bios", "none", "-kernel", path]
+        extra = ["-smp", "2", "-m", "256M", "-bios", "none", "-kernel", path, "-rebalance", "off"]
         rates[name] = rate(measure({"partita": over_ranks(partita, 2, how)}, extra, args.repeats)["partita"], name)
     turn = rates["dsm_pingpong"]
     for name, value in rates.items():

@@ -96,6 +96,7 @@ case_other_options() {
   differing "-smp: $both" --demo -smp 2 -- --demo -smp 3
   differing "-m: $both" --demo -smp 2 -m 64M -- --demo -smp 2 -m 128M
   differing "-append: $both" --demo -smp 2 -append a -- --demo -smp 2 -append b
+  differing "-rebalance: $both" --demo -smp 2 -- --demo -smp 2 -rebalance off
 }
 case_other_kernel() {
   need_mpi

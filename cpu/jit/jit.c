@@ -263,7 +263,7 @@ static enum rv_stop_reason run(struct jit *jit, struct rv_hart *h)
                 return why;
             break;
         case IR_LEAVE_BUDGET:
-            if (!should_leave(h))
+            if (!should_leave(h) && !rv_counts_time(h)) /* which the interpreter would not do */
                 return RV_STOP_PAUSE; /* of a loop that only waits (spin.c) */
             break;
         default: break;

@@ -1,0 +1,241 @@
+#!/usr/bin/env bash
+# Images of machines on several ranks: one instant of all, restored on any number of them; signals at any rank, ranks that
+# die or cannot write.
+. "$(dirname "$0")/lib.sh"
+
+store=$work/store
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+# ring HARTS PAGES : builds guest/ring.S, whose pages change their rank in every round, and which knows when one is lost or of
+# another instant; it ends when something is typed. $machine is the run.
+ring() {
+  local cc=riscv64-linux-gnu-gcc
+  need $cc
+  $cc -march=rv64gc -mabi=lp64d -nostdlib -static -no-pie -Wl,-N,--build-id=none,--no-warn-rwx-segments -Wl,-Ttext=0x80000000 \
+    -DHARTS="$1" -DPAGES="$2" "$here/guest/ring.S" -o "$work/ring.elf" || fail "cannot build guest/ring.S"
+  machine=(-smp "$1" -m 64M -bios none -kernel "$work/ring.elf")
+}
+
+# begin COMMAND... : in the background; $pid; what is typed comes from the file $work/in.
+begin() {
+  timeout -k 5 "$limit" "$@" <"$work/in" >>"$work/out" 2>>"$work/err" &
+  pid=$!
+}
+: >"$work/in"
+
+# The ring's last round comes, and all of it was right: the run that begins now is the last.
+last_piece() {
+  echo x >"$work/in"
+  begin "$@"
+  finish 0
+  out_has RING-OK
+}
+
+# find_children N : ${children[*]} are the N processes of the run, by rank; their parent is timeout, or mpirun below it.
+find_children() {
+  local want=$1 tries=0
+  until children=($(pgrep -P "$pid" -x partita || pgrep -P "$(pgrep -P "$pid" | head -n 1)" -x partita)) &&
+    [ ${#children[@]} = "$want" ]; do
+    kill -0 "$pid" 2>/dev/null || fail "the run has ended"
+    tries=$((tries + 1))
+    [ $tries -lt 200 ] || fail "no $want ranks in 10 s"
+    sleep 0.05
+  done
+  # From here on a signal is an image, not the end.
+  for want in "${children[@]}"; do
+    until grep -qsx signals "/proc/$want"/task/*/comm; do
+      tries=$((tries + 1))
+      kill -0 "$pid" 2>/dev/null && [ $tries -lt 600 ] || fail "rank $want never takes signals"
+      sleep 0.05
+    done
+  done
+}
+
+# finish CODE...
+finish() {
+  local want
+  code=0
+  wait "$pid" || code=$?
+  for want in "$@"; do [ "$code" != "$want" ] || return 0; done
+  fail "exit code $code instead of $*"
+}
+
+# newest : the name of the newest complete image, or nothing
+newest() { ls -d "$store"/*/manifest.json 2>/dev/null | tail -n 1; }
+
+# await_image NAME : until there is a newer one than that
+await_image() {
+  local tries=0
+  until [ "$(newest)" != "$1" ]; do
+    kill -0 "$pid" 2>/dev/null || fail "the machine ended before an image was made"
+    tries=$((tries + 1))
+    [ $tries -lt 600 ] || fail "no image in a minute"
+    sleep 0.05
+  done
+}
+
+# piece HOW : the running machine makes an image and goes: by SIGTERM, or killed while it goes on after SIGUSR1.
+piece() {
+  local before
+  before=$(newest)
+  find_children "${2:-1}"
+  sleep 0.2
+  if [ "$1" = TERM ]; then
+    kill -TERM "${children[-1]}"
+    finish 85
+    return
+  fi
+  kill -USR1 "${children[-1]}"
+  await_image "$before"
+  sleep 0.1
+  kill -KILL "${children[@]}"
+  wait "$pid" 2>/dev/null
+}
+
+# over RANKS... : the ring in pieces on those numbers of ranks, one after the other, and to its end on the first number.
+over() {
+  local how=TERM n first=$1
+  shift
+  begin "$partita" run "${machine[@]}" --checkpoint-dir "$store" --checkpoint-incremental --ranks "$first"
+  for n in "$@"; do
+    piece $how
+    if [ $how = TERM ]; then how=USR1; else how=TERM; fi
+    begin "$partita" restore "$store" --checkpoint-dir "$store" --checkpoint-incremental --keep 2 --ranks "$n"
+  done
+  piece TERM
+  last_piece "$partita" restore "$store" --ranks "$first"
+  "$partita" image verify "$store" >"$work/verify" || { cat "$work/verify"; fail "damaged"; }
+}
+
+# Each number of ranks from 1 to 4 to each other and itself. Pages bounce while they are saved.
+case_any_to_any() {
+  ring 4 16
+  over 1 1 2 1 3 1 4 2 2 3 2 4 3 3 4 4
+}
+
+case_many_ranks() {
+  ring 16 1
+  over 16 7 16
+}
+
+# Late messages in random order, images one after the other.
+case_weather() {
+  local n
+  ring 4 4
+  begin "$partita" run "${machine[@]}" --checkpoint-dir "$store" --checkpoint-incremental --checkpoint-every 30ms --keep 2 \
+    --ranks 3,seed=4711
+  await_image ""
+  await_image "$(newest)"
+  await_image "$(newest)"
+  find_children 1
+  kill -KILL "${children[@]}"
+  wait "$pid" 2>/dev/null
+  last_piece "$partita" restore "$store"
+}
+
+# Debian's boot in pieces, each on another number of ranks.
+case_boot() {
+  need_guest
+  local n=0 more=(3 1 4 2) seconds=1
+  begin "$partita" run -smp 4 -m 512M -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" \
+    -append "console=ttyS0 act=poweroff" --ranks 2 --checkpoint-dir "$store" --checkpoint-incremental
+  while :; do
+    sleep "$seconds"
+    kill -TERM "$(pgrep -P "$pid" -x partita)" 2>/dev/null
+    finish 0 85 143
+    [ "$code" != 0 ] || break
+    if [ "$code" = 143 ]; then seconds=$((seconds * 2)); fi
+    [ "$code$n" != 1430 ] || skip "the host is too slow to end the first piece with an image"
+    begin "$partita" restore "$store" --checkpoint-dir "$store" --checkpoint-incremental --keep 3 --ranks ${more[n % 4]}
+    n=$((n + 1))
+    # Ends in any case, once every number of ranks was met.
+    if [ $n -ge 4 ]; then seconds=$((seconds * 2)); fi
+  done
+  [ $n -gt 1 ] || fail "only $n restores"
+  out_has '^BOOT-OK nproc=4'
+  out_has 'reboot: Power down'
+  healthy
+}
+
+mpi() {
+  need mpirun
+  mpirun=(mpirun --oversubscribe --bind-to none)
+}
+
+# Processes: the last rank is asked, all end with 85, and it goes on in others.
+case_mpi() {
+  mpi
+  ring 4 8
+  begin "${mpirun[@]}" -n 2 "$partita" run "${machine[@]}" --checkpoint-dir "$store" --checkpoint-incremental
+  piece USR1 2
+  begin "${mpirun[@]}" -n 3 "$partita" restore "$store" --checkpoint-dir "$store" --checkpoint-incremental
+  piece TERM 3
+  last_piece "$partita" restore "$store"
+}
+
+# A rank dies at a random instant while images are made one after the other: the last complete one is good.
+case_mpi_killed_rank() {
+  mpi
+  ring 4 8
+  begin "${mpirun[@]}" -n 2 "$partita" run "${machine[@]}" --checkpoint-dir "$store" --checkpoint-every 20ms --keep 2
+  await_image ""
+  find_children 2
+  local n
+  for n in 1 2 3; do
+    sleep "0.$((RANDOM % 400 + 100))"
+    kill -KILL "${children[1]}"
+    wait "$pid" 2>/dev/null
+    "$partita" image verify "$store" >"$work/verify" || { cat "$work/verify"; fail "damaged after kill $n"; }
+    grep -q good "$work/verify" || fail "no image after kill $n"
+    if [ $n = 3 ]; then break; fi
+    begin "${mpirun[@]}" -n 2 "$partita" restore "$store" --checkpoint-dir "$store" --checkpoint-every 20ms --keep 2
+    find_children 2
+    await_image "$(newest)"
+  done
+  last_piece "$partita" restore "$store"
+}
+
+# One rank cannot write its part: it says why, the first says which rank it was, the guest goes on, nothing is left of the
+# image, and the one before is good. When there is room again the next is a full one.
+case_mpi_full_disk() {
+  mpi
+  need prlimit
+  ring 4 64
+  trap "" XFSZ # as a full disk: no signal, an error
+  begin "${mpirun[@]}" -n 2 "$partita" run "${machine[@]}" --checkpoint-dir "$store" --checkpoint-incremental
+  find_children 2
+  kill -USR1 "${children[0]}"
+  await_image ""
+  prlimit --pid "${children[1]}" --fsize=10000:unlimited
+  kill -USR1 "${children[0]}"
+  local tries=0
+  until grep -q 'no image was made' "$work/err" || [ $tries = 200 ]; do sleep 0.05; tries=$((tries + 1)); done
+  err_has "checkpoint: rank 1 \(.*\) cannot save its part: input/output error"
+  err_has "part-0001.(data|index)': .*File too large"
+  [ "$(ls "$store")" = "000001
+lock" ] || fail "something is left: $(ls "$store")"
+  prlimit --pid "${children[1]}" --fsize=unlimited:unlimited
+  kill -USR1 "${children[1]}"
+  await_image "$(newest)"
+  tries=0
+  until grep -q '000002: ' "$work/err" || [ $tries = 100 ]; do sleep 0.05; tries=$((tries + 1)); done
+  err_has 'checkpoint: .*000002: ' # not "(incremental)"
+  kill -KILL "${children[@]}"
+  wait "$pid" 2>/dev/null
+  last_piece "$partita" restore "$store"
+}
+
+# The directory is another one for the second rank: said before the guest runs.
+case_mpi_invisible_folder() {
+  mpi
+  ring 4 1
+  mkdir "$work/elsewhere"
+  cd "$work" || fail "cd"
+  local args=(run "${machine[@]}" --checkpoint-dir store)
+  begin "${mpirun[@]}" -n 1 "$partita" "${args[@]}" : -n 1 bash -c 'cd elsewhere && exec "$@"' bash "$partita" "${args[@]}"
+  finish 2
+  err_has "partita: error: --checkpoint-dir 'store': rank 1 .* does not see there what rank 0 writes"
+  [ "$(grep -c '^partita: ' "$work/err")" = 1 ] || fail "not exactly one message"
+}
+
+main "$@"

@@ -2,6 +2,7 @@
 #include "checkpoint_state.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -62,6 +63,7 @@ static void add(struct machine_objects *o, char *name, const struct state_desc *
 static void add_harts(struct machine *m, struct machine_objects *o)
 {
     o->first_hart = o->nr;
+    o->cpus = m->cpus;
     for (uint32_t i = 0; i < m->sim->nr_vcpus; i++) {
         struct vcpu *v = m->sim->vcpus[i];
         if (v->remote)
@@ -144,6 +146,17 @@ static bool is_special(const char *name)
     return strcmp(name, "tree") == 0;
 }
 
+/* Harts of other ranks are read there. */
+static bool is_hart(const struct machine_objects *o, const char *name)
+{
+    char *end;
+
+    if (!o->cpus || strncmp(name, "hart/", 5) != 0)
+        return false;
+    uint64_t id = strtoull(name + 5, &end, 10);
+    return end > name + 5 && !*end && rv_machine_hart(o->cpus, id);
+}
+
 static enum sim_status check_names(const struct machine_objects *o, const struct section_source *source)
 {
     const char *name;
@@ -151,7 +164,7 @@ static enum sim_status check_names(const struct machine_objects *o, const struct
     for (unsigned i = 0; (name = source->name(source->opaque, i)); i++) {
         /* In the order they were written, nearly always. */
         bool known = (i < o->nr && strcmp(o->list[i].name, name) == 0) || is_special(name) ||
-                     is_named(o, name);
+                     is_hart(o, name) || is_named(o, name);
         if (!known) {
             sim_error("%s: this program has nothing for its section '%s'", source->label, name);
             return SIM_ERR_FORMAT;
@@ -160,12 +173,25 @@ static enum sim_status check_names(const struct machine_objects *o, const struct
     return SIM_OK;
 }
 
-enum sim_status machine_objects_load(const struct machine_objects *o, const struct section_source *source)
+enum sim_status machine_objects_load_harts(const struct machine_objects *o, const struct section_source *source)
 {
-    SIM_TRY(check_names(o, source));
-    for (unsigned i = 0; i < o->nr; i++)
+    for (unsigned i = o->first_hart; i < o->nr; i++)
         SIM_TRY(load_object(&o->list[i], source));
     return SIM_OK;
+}
+
+enum sim_status machine_objects_load_devices(const struct machine_objects *o, const struct section_source *source)
+{
+    SIM_TRY(check_names(o, source));
+    for (unsigned i = 0; i < o->first_hart; i++)
+        SIM_TRY(load_object(&o->list[i], source));
+    return SIM_OK;
+}
+
+enum sim_status machine_objects_load(const struct machine_objects *o, const struct section_source *source)
+{
+    SIM_TRY(machine_objects_load_devices(o, source));
+    return machine_objects_load_harts(o, source);
 }
 
 /* --- RAM --- */

@@ -30,6 +30,7 @@ struct machine_object {
 struct machine_objects {
     struct machine_object *list;
     unsigned nr, first_hart; /* harts come last */
+    struct rv_machine *cpus; /* of all ranks; NULL: not RISC-V */
 };
 /* Lists the objects of this rank; `state` is the machine's own, NULL where the devices are elsewhere. The list is the
  * caller's (fini). */
@@ -53,6 +54,11 @@ struct section_source {
  * Context: executors not running. */
 enum sim_status machine_objects_load(const struct machine_objects *o,
                                      const struct section_source *source) SIM_MUST_CHECK;
+/* The same in two steps, for ranks: harts; then, where they are, devices, which may tell harts elsewhere. */
+enum sim_status machine_objects_load_harts(const struct machine_objects *o,
+                                           const struct section_source *source) SIM_MUST_CHECK;
+enum sim_status machine_objects_load_devices(const struct machine_objects *o,
+                                             const struct section_source *source) SIM_MUST_CHECK;
 
 /* RAM as a space of blocks; `range` has room for one entry per RAM region (machine_ram_ranges). */
 unsigned machine_ram_ranges(const struct machine *m);

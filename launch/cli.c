@@ -414,13 +414,13 @@ static const struct cli_option options[] = {
      RESTORE},
     {"ranks", "N[,seed=S]", "spread the machine over N ranks inside this process\n"
      "(mpirun -n N partita run ... : over N processes);\n"
-     "seed=S[,delay=TIME]: their messages come late, at random", CALL(apply_ranks)},
+     "seed=S[,delay=TIME]: their messages come late, at random", CALL(apply_ranks), RESTORE},
     {"bind", "on|off", "bind the threads of ranks to cores of their own, where there\n"
-     "are enough (default: under mpirun)", CALL(apply_bind)},
+     "are enough (default: under mpirun)", CALL(apply_bind), RESTORE},
     {"rebalance", "on|off", "harts move to ranks where they wait less or find an idle core\n"
-     "(default: on)", CALL(apply_rebalance)},
+     "(default: on)", CALL(apply_rebalance), RESTORE},
     {"harts-per-rank", "N,N,...", "harts of each rank (default: by its cores)",
-     CALL(apply_harts_per_rank)},
+     CALL(apply_harts_per_rank), RESTORE},
     {"clock", "host|virtual", "guest time: the host's, or counted instructions",
      CALL(apply_clock)},
 

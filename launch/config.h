@@ -55,6 +55,7 @@ struct config_tree {
     void *fdt;        /* NULL: not restored; owned */
     uint32_t size;
     bool builtin_sbi; /* what loader_wants_sbi had found */
+    char image[33];   /* the image's id; empty: from another process */
 };
 
 /* Checkpoints of this run (checkpoint.h). */

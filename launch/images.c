@@ -94,20 +94,7 @@ static bool make_by_signal(struct images *im, int sig)
     return checkpoint_start(im->checkpointer, &request) == SIM_OK;
 }
 
-bool images_take_signal(struct images *im, int sig)
-{
-    if (sig != SIGUSR1 && (sig != SIGTERM || !settings(im)->dir))
-        return false;
-    if (!settings(im)->dir)
-        sim_warn("SIGUSR1 makes an image when there is --checkpoint-dir DIR");
-    else if (im->follower)
-        ranks_image_want(im->c.ranks, sig);
-    else if (!make_by_signal(im, sig) && sig == SIGTERM)
-        return false;
-    return true;
-}
-
-/* A follower's signal. */
+/* A signal, here or at a follower, on its way to the I/O thread. */
 struct wanted {
     struct images *im;
     int sig;
@@ -122,7 +109,6 @@ static void make_wanted(void *opaque)
     sim_free(w);
 }
 
-/* A handler: the rest happens on the I/O thread. */
 static void on_wanted(void *opaque, int sig)
 {
     struct images *im = opaque;
@@ -130,6 +116,19 @@ static void on_wanted(void *opaque, int sig)
 
     *w = (struct wanted){im, sig};
     sim_io_post(im->c.machine->sim->io, make_wanted, w);
+}
+
+bool images_take_signal(struct images *im, int sig)
+{
+    if (sig != SIGUSR1 && (sig != SIGTERM || !settings(im)->dir))
+        return false;
+    if (!settings(im)->dir)
+        sim_warn("SIGUSR1 makes an image when there is --checkpoint-dir DIR");
+    else if (im->follower)
+        ranks_image_want(im->c.ranks, sig);
+    else
+        on_wanted(im, sig);
+    return true;
 }
 
 static const struct ranks_image_ops leader_ops = {.wanted = on_wanted};

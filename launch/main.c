@@ -63,6 +63,7 @@ static int restore_incoming(int argc, char **argv)
 
 static int command_restore(int argc, char **argv)
 {
+    struct sim_log_kept said;
     struct restore *restore;
     struct config config;
 
@@ -72,14 +73,15 @@ static int command_restore(int argc, char **argv)
         cli_print_restore_help(argc < 1 ? stderr : stdout);
         return argc < 1 ? EXIT_CODE_USAGE : 0;
     }
+    run_reads_command_line(&said);
     if (restore_open(argv[0], &config, &restore) != SIM_OK)
-        return EXIT_CODE_USAGE;
+        return run_refused(&said);
     enum cli_action action = cli_parse_restore(argc - 1, argv + 1, &config);
     if (action != CLI_RUN) {
         restore_close(restore);
-        return action == CLI_DONE ? 0 : EXIT_CODE_USAGE;
+        return action == CLI_DONE ? 0 : run_refused(&said);
     }
-    int code = run_restored(&config, restore);
+    int code = run_restored(&config, restore, &said);
     config_fini(&config);
     return code;
 }

@@ -447,6 +447,17 @@ static void on_boot(void *opaque, rank_t from, const void *data, uint32_t len)
     atomic_store_explicit(&r->boot_came, true, memory_order_release);
 }
 
+static void on_clock(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+    uint64_t base;
+
+    if (from != 0 || len != sizeof base)
+        return;
+    memcpy(&base, data, sizeof base);
+    atomic_store_explicit(&r->clock_base, base, memory_order_release);
+}
+
 static void on_settled(void *opaque, rank_t from, const void *data, uint32_t len)
 {
     struct ranks *r = opaque;
@@ -468,6 +479,7 @@ static void register_handlers(struct ranks *r)
         {MSG_BOOT, "boot", on_boot},
         {MSG_ABORT, "abort", on_abort},
         {MSG_SETTLED, "settled", on_settled},
+        {MSG_CLOCK, "clock", on_clock},
     };
 
     for (size_t i = 0; i < SIM_ARRAY_LEN(handlers); i++)
@@ -594,6 +606,35 @@ enum sim_status ranks_load(struct ranks *r)
     SIM_TRY(ic_rank(r->ic) == 0 ? load_and_tell(r) : await_boot(r));
     loader_start_harts(r->machine);
     return ic_barrier(r->ic);
+}
+
+enum sim_status ranks_barrier(struct ranks *r)
+{
+    return ic_barrier(r->ic);
+}
+
+static enum sim_status follow_clock(struct ranks *r)
+{
+    unsigned spins = 0;
+    uint64_t base;
+
+    while (!(base = atomic_load_explicit(&r->clock_base, memory_order_acquire))) {
+        if (ranks_failed(r))
+            return SIM_ERR_IO;
+        ranks_wait(r, &spins);
+    }
+    sim_clock_go_with(&r->sim->clock, base - (uint64_t)ic_clock_offset_ns(r->ic, NULL));
+    return SIM_OK;
+}
+
+enum sim_status ranks_start_clocks(struct ranks *r)
+{
+    if (ic_rank(r->ic) != 0)
+        return follow_clock(r);
+    sim_clock_go(&r->sim->clock);
+    const uint64_t base = atomic_load_explicit(&r->sim->clock.host_base_ns, memory_order_relaxed);
+    ic_broadcast(r->ic, MSG_CLOCK, &base, sizeof base);
+    return SIM_OK;
 }
 
 void ranks_disconnect(struct ranks *r)

@@ -55,6 +55,11 @@ enum sim_status ranks_settle(struct ranks *r) SIM_MUST_CHECK;
 /* Loads (rank 0), and sets the harts of all ranks to where they start. Collective, executors stopped. */
 enum sim_status ranks_load(struct ranks *r) SIM_MUST_CHECK;
 
+/* All ranks have come here, and what each sent before has been handled. Collective. Context: launch thread. */
+enum sim_status ranks_barrier(struct ranks *r) SIM_MUST_CHECK;
+/* The clocks of all ranks go on together, from where rank 0's stands (restore). Collective. Context: launch thread. */
+enum sim_status ranks_start_clocks(struct ranks *r) SIM_MUST_CHECK;
+
 /* This rank cannot go on, and has said why: the others end too, with `code`, and say nothing. Before
  * ranks_disconnect. */
 void ranks_abort(struct ranks *r, int code);

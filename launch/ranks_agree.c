@@ -83,11 +83,23 @@ static enum sim_status check_options(const struct ranks *r)
     return SIM_OK;
 }
 
+/* A restored machine needs none of the files that it began with. */
+static enum sim_status agree_on_image(struct ranks *r)
+{
+    struct ic_fact image;
+
+    fact(&image, "image", r->config->tree.image);
+    return ic_agree(r->ic, &image, 1);
+}
+
 static enum sim_status agree(struct ranks *r)
 {
     const struct config *c = r->config;
     struct ic_fact facts[9];
     char number[32];
+
+    if (c->tree.fdt)
+        return agree_on_image(r);
 
     snprintf(number, sizeof number, "%u", c->smp);
     fact(&facts[0], "-smp", number);
@@ -157,5 +169,6 @@ enum sim_status ranks_agree(struct ranks *r)
     SIM_TRY(agree(r));
     SIM_TRY(check_harts(r));
     SIM_TRY(check_options(r));
+    SIM_TRY(ranks_check_folder(r));
     return introduce(r);
 }

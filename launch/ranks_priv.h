@@ -61,6 +61,7 @@ struct ranks {
     _Atomic uint32_t settled;     /* SETTLEDs that came, ever */
     struct machine_boot boot;
     _Atomic bool boot_came;
+    _Atomic uint64_t clock_base; /* host_base_ns of rank 0, on its host; 0: not told yet */
     _Atomic uint64_t decided; /* 0, or 1 + enum sim_end << 32 | code */
     _Atomic int abort_code;   /* of the rank that could not go on; 0: none */
     _Atomic bool broken;      /* a rank was lost, or broke the protocol */
@@ -92,8 +93,9 @@ static inline bool ranks_failed(const struct ranks *r)
     return atomic_load_explicit(&r->broken, memory_order_acquire);
 }
 
-/* ranks_agree.c: collective */
+/* ranks_agree.c, ranks_folder.c: collective */
 enum sim_status ranks_agree(struct ranks *r) SIM_MUST_CHECK;
+enum sim_status ranks_check_folder(struct ranks *r) SIM_MUST_CHECK;
 
 /* ranks_mmio.c */
 extern const struct mem_remote_ops ranks_remote_ops; /* of a rank without devices */

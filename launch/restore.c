@@ -6,6 +6,7 @@
 #include "checkpoint/pager.h"
 #include "checkpoint_state.h"
 #include "image_config.h"
+#include "mem/dsm.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 #include "sim-core/timer.h"
@@ -16,6 +17,7 @@ enum { PREFETCHERS = 2 };
 struct restore {
     struct ckpt_image *image;
     struct machine *m;
+    struct ranks *ranks; /* NULL: the only rank */
     struct machine_state state;
     struct ckpt_range *range; /* of RAM */
     struct drive {
@@ -40,6 +42,20 @@ static enum sim_status take_tree(struct restore *r, struct config *c)
     c->tree.fdt = sim_zalloc(len + 1);
     memcpy(c->tree.fdt, tree, len);
     c->tree.size = (uint32_t)len;
+    ckpt_id_format(ckpt_image_manifest(r->image, 0)->self.id, c->tree.image);
+    return SIM_OK;
+}
+
+enum sim_status restore_open_again(const struct restore *first, struct restore **out)
+{
+    struct restore *r = sim_new(struct restore);
+    enum sim_status status = ckpt_image_open(ckpt_image_path(first->image), &r->image);
+
+    if (status != SIM_OK) {
+        restore_close(r);
+        return status;
+    }
+    *out = r;
     return SIM_OK;
 }
 
@@ -84,27 +100,43 @@ static const char *image_name(const void *opaque, unsigned i)
     return ckpt_image_section_name(opaque, i);
 }
 
-static enum sim_status load_objects(struct restore *r, const struct machine_objects *o)
+typedef enum sim_status load_fn(const struct machine_objects *o, const struct section_source *source);
+
+static enum sim_status load_objects(struct restore *r, const struct machine_objects *o, load_fn *load)
 {
     char *label = sim_asprintf("image '%s'", ckpt_image_path(r->image));
     const struct section_source source = {
         .label = label, .find = image_find, .name = image_name, .opaque = r->image};
-    enum sim_status status = machine_objects_load(o, &source);
+    enum sim_status status = load(o, &source);
 
     sim_free(label);
     return status;
+}
+
+/* Each rank its harts, then the first its devices: what those tell harts elsewhere comes after what the image says of
+ * them. */
+static enum sim_status load_over_ranks(struct restore *r, const struct machine_objects *o)
+{
+    SIM_TRY(load_objects(r, o, machine_objects_load_harts));
+    SIM_TRY(ranks_barrier(r->ranks));
+    if (ranks_has_devices(r->ranks))
+        SIM_TRY(load_objects(r, o, machine_objects_load_devices));
+    rv_machine_tell_states(r->m->cpus);
+    return ranks_barrier(r->ranks);
 }
 
 static enum sim_status load_states(struct restore *r)
 {
     struct machine_objects o;
     struct sim_clock *clock = &r->m->sim->clock;
+    bool has_devices = !r->ranks || ranks_has_devices(r->ranks);
 
     /* The clock first: devices arm their timers by it. */
     sim_clock_stop(clock);
     sim_clock_set(clock, ckpt_image_manifest(r->image, 0)->guest_ns);
-    machine_objects_list(r->m, &r->state, &o);
-    enum sim_status status = load_objects(r, &o);
+    machine_objects_list(r->m, has_devices ? &r->state : NULL, &o);
+    enum sim_status status =
+        r->ranks ? load_over_ranks(r, &o) : load_objects(r, &o, machine_objects_load);
     machine_objects_fini(&o);
     SIM_TRY(status);
     clock->carry_ps = r->state.carry_ps;
@@ -145,6 +177,14 @@ static enum sim_status start_pager(struct restore *r, const struct ckpt_source *
     return SIM_OK;
 }
 
+/* Each rank brings the pages whose home it is; from there others get them. */
+static bool is_home(void *opaque, uint64_t local)
+{
+    const struct mem_space *space = opaque;
+
+    return dsm_is_home(space->dsm, local);
+}
+
 static enum sim_status load_ram(struct restore *r)
 {
     struct ckpt_source ram;
@@ -152,7 +192,9 @@ static enum sim_status load_ram(struct restore *r)
     r->range = sim_new_array(struct ckpt_range, machine_ram_ranges(r->m));
     machine_ram_source(r->m, r->range, &ram);
     SIM_TRY(check_ram(r, &ram));
-    return start_pager(r, &ram);
+    ram.owns = r->ranks ? is_home : NULL;
+    SIM_TRY(start_pager(r, &ram));
+    return r->ranks ? ranks_barrier(r->ranks) : SIM_OK;
 }
 
 /* --- drives --- */
@@ -198,10 +240,15 @@ static enum sim_status load_drive(struct restore *r, unsigned n)
     return start_pager(r, &target);
 }
 
-enum sim_status restore_load(struct restore *r, struct machine *m, void (*failed)(void *opaque),
-                             void *opaque)
+enum sim_status restore_load(struct restore *r, struct machine *m, struct ranks *ranks,
+                             void (*failed)(void *opaque), void *opaque)
 {
+    if (ranks && !m->cpus) {
+        sim_error("restore: a machine of KVM vCPUs comes to one rank only");
+        return SIM_ERR_UNSUPPORTED;
+    }
     r->m = m;
+    r->ranks = ranks;
     r->failed = failed;
     r->opaque = opaque;
     /* Memory first: devices look at their rings when they are loaded. */
@@ -211,15 +258,19 @@ enum sim_status restore_load(struct restore *r, struct machine *m, void (*failed
         machine_collect_dirty(m); /* the next image may build on this one */
     }
     SIM_TRY(load_states(r));
-    for (unsigned i = 0; i < m->config->nr_drives; i++)
+    for (unsigned i = 0; (!ranks || ranks_has_devices(ranks)) && i < m->config->nr_drives; i++)
         SIM_TRY(load_drive(r, i));
     return SIM_OK;
 }
 
-void restore_go(struct restore *r)
+enum sim_status restore_go(struct restore *r)
 {
-    sim_clock_go(&r->m->sim->clock);
+    if (r->ranks)
+        SIM_TRY(ranks_start_clocks(r->ranks));
+    else
+        sim_clock_go(&r->m->sim->clock);
     sim_timers_shifted(r->m->sim);
+    return SIM_OK;
 }
 
 enum sim_status restore_finish(struct restore *r)

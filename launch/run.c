@@ -55,6 +55,7 @@ struct run {
     struct restore *restore; /* the machine came from an image; NULL: it did not */
     struct incoming *incoming; /* ... or from another process */
     struct images *images;   /* NULL: not started yet */
+    struct sim_mutex images_lock; /* the signal thread uses them to the end */
     struct control *control;
     struct tools *tools;
     bool stopped;            /* by the control socket; I/O thread */
@@ -79,7 +80,10 @@ static void on_signal(void *opaque, int sig)
 {
     struct run *r = opaque;
 
-    if (!images_take_signal(r->images, sig))
+    sim_mutex_lock(&r->images_lock);
+    bool taken = r->images && images_take_signal(r->images, sig);
+    sim_mutex_unlock(&r->images_lock);
+    if (!taken)
         want_end(r, SIM_END_USER, EXIT_CODE_SIGNAL + sig);
 }
 
@@ -316,7 +320,7 @@ static void tap_outputs(struct run *r)
 static enum sim_status load(struct run *r)
 {
     if (r->restore)
-        return restore_load(r->restore, r->machine, memory_is_lost, r);
+        return restore_load(r->restore, r->machine, r->ranks, memory_is_lost, r);
     if (r->incoming)
         return incoming_load(r->incoming, r->machine, memory_is_lost, r);
     return r->ranks ? ranks_load(r->ranks) : loader_load(r->machine);
@@ -407,7 +411,7 @@ static enum sim_status start(struct run *r)
         ranks_load_start(r->ranks);
     SIM_TRY(sim_io_start(r->sim->io));
     if (r->restore)
-        restore_go(r->restore);
+        SIM_TRY(restore_go(r->restore));
     if (r->incoming)
         SIM_TRY(incoming_go(r->incoming));
     SIM_TRY(start_executors(r));
@@ -515,7 +519,11 @@ static void tear_down(struct run *r)
         ranks_load_stop(r->ranks);
         ranks_disconnect(r->ranks);
     }
-    images_destroy(r->images);
+    sim_mutex_lock(&r->images_lock);
+    struct images *images = r->images;
+    r->images = NULL;
+    sim_mutex_unlock(&r->images_lock);
+    images_destroy(images);
     restore_close(r->restore);
     incoming_close(r->incoming);
     tools_detach(r->tools);
@@ -528,6 +536,7 @@ static void tear_down(struct run *r)
     signals_stop(r->signals); /* last, so that a second Ctrl-C ends whatever hangs above */
     sim_destroy(r->sim);
     world_fini(&r->world);
+    sim_mutex_fini(&r->images_lock);
 }
 
 /* --- the end --- */
@@ -616,6 +625,7 @@ static int run_machine(struct run *r)
     int code = EXIT_CODE_INTERNAL;
 
     world_init(&r->world);
+    sim_mutex_init(&r->images_lock, SIM_RANK_LAUNCH);
     if (sim_create(&r->sim) != SIM_OK)
         return EXIT_CODE_INTERNAL;
     if (r->config->virtual_clock)
@@ -645,9 +655,9 @@ static int run_machine(struct run *r)
 
 /* --- several ranks --- */
 
-static int run_one_rank(const struct config *config)
+static int run_one_rank(const struct config *config, struct restore *restore)
 {
-    struct run r = {.config = config, .first = true, .signals_are_ours = true};
+    struct run r = {.config = config, .restore = restore, .first = true, .signals_are_ours = true};
 
     return run_machine(&r);
 }
@@ -667,12 +677,17 @@ static struct ic *meet_ranks(enum sim_status status, const struct sim_log_kept *
     return NULL;
 }
 
-static int run_mpi_rank(const struct config *config, const struct sim_log_kept *said)
+static int run_mpi_rank(const struct config *config, struct restore *restore, const struct sim_log_kept *said)
 {
-    struct run r = {.config = config, .signals_are_ours = true, .ic = meet_ranks(SIM_OK, said)};
+    struct run r = {.config = config,
+                    .restore = restore,
+                    .signals_are_ours = true,
+                    .ic = meet_ranks(SIM_OK, said)};
 
-    if (!r.ic)
+    if (!r.ic) {
+        restore_close(restore);
         return EXIT_CODE_USAGE;
+    }
     r.first = ic_rank(r.ic) == 0;
     int code = run_machine(&r);
     ic_destroy(r.ic);
@@ -703,7 +718,27 @@ static int joint_code(const struct logical_rank *l, unsigned nr)
     return l[0].code;
 }
 
-static int run_logical_ranks(const struct config *config)
+/* Each rank has a restored machine of its own. */
+static enum sim_status set_up_logical_rank(struct logical_rank *l, unsigned i, struct ic_inproc *net,
+                                           const struct config *config, struct restore *restore)
+{
+    l->run = (struct run){.config = config, .first = i == 0, .signals_are_ours = i == 0};
+    if (restore && i)
+        SIM_TRY(restore_open_again(restore, &l->run.restore));
+    else
+        l->run.restore = restore;
+    return ic_inproc_join(net, (rank_t)i, &(struct ic_config){0}, &l->run.ic);
+}
+
+/* What did not come to run. */
+static void drop_logical_rank(struct logical_rank *l)
+{
+    if (l->run.ic)
+        ic_destroy(l->run.ic);
+    restore_close(l->run.restore);
+}
+
+static int run_logical_ranks(const struct config *config, struct restore *restore)
 {
     unsigned nr = config->ranks, running = 0;
     struct logical_rank *l = sim_new_array(struct logical_rank, nr);
@@ -712,37 +747,41 @@ static int run_logical_ranks(const struct config *config)
     struct ic_inproc *net;
 
     if (ic_inproc_create(nr, &chaos, &net) != SIM_OK) {
+        restore_close(restore);
         sim_free(l);
         return EXIT_CODE_INTERNAL;
     }
-    for (unsigned i = 0; i < nr && status == SIM_OK; i++) {
-        l[i].run = (struct run){.config = config, .first = i == 0, .signals_are_ours = i == 0};
-        status = ic_inproc_join(net, (rank_t)i, &(struct ic_config){0}, &l[i].run.ic);
-    }
+    for (unsigned i = 0; i < nr && status == SIM_OK; i++)
+        status = set_up_logical_rank(&l[i], i, net, config, restore);
     for (unsigned i = 1; i < nr && status == SIM_OK; i++) {
         status = sim_thread_start(&l[i].thread, "rank", logical_rank_main, &l[i]);
         running = status == SIM_OK ? i : running;
     }
     if (status == SIM_OK)
         logical_rank_main(&l[0]);
-    else if (l[0].run.ic)
-        ic_destroy(l[0].run.ic);
+    else
+        drop_logical_rank(&l[0]);
     for (unsigned i = 1; i <= running; i++)
         sim_thread_join(&l[i].thread);
+    for (unsigned i = running + 1; i < nr; i++)
+        drop_logical_rank(&l[i]);
     int code = status == SIM_OK ? joint_code(l, nr) : EXIT_CODE_INTERNAL;
     ic_inproc_destroy(net);
     sim_free(l);
     return code;
 }
 
-static int run_ranks(const struct config *config, const struct sim_log_kept *said)
+/* Takes `restore` over. */
+static int run_ranks(const struct config *config, struct restore *restore, const struct sim_log_kept *said)
 {
-    if (tools_prepare(config) != SIM_OK)
+    if (tools_prepare(config) != SIM_OK) {
+        restore_close(restore);
         return EXIT_CODE_USAGE;
+    }
     if (ic_mpi_wanted() && config->ranks <= 1)
-        return run_mpi_rank(config, said);
+        return run_mpi_rank(config, restore, said);
     sim_log_write_kept(said);
-    return config->ranks > 1 ? run_logical_ranks(config) : run_one_rank(config);
+    return config->ranks > 1 ? run_logical_ranks(config, restore) : run_one_rank(config, restore);
 }
 
 /* --- -dumpdtb --- */
@@ -778,18 +817,10 @@ static int dump_dtb(const struct config *c)
     return status == SIM_OK ? 0 : EXIT_CODE_USAGE;
 }
 
-int run_restored(const struct config *config, struct restore *restore)
+int run_restored(const struct config *config, struct restore *restore, const struct sim_log_kept *said)
 {
-    struct run r = {
-        .config = config, .first = true, .signals_are_ours = true, .restore = restore};
-
-    if (ic_mpi_wanted()) {
-        sim_error("restore: images are restored on one rank; start it without mpirun");
-        return EXIT_CODE_USAGE;
-    }
-    if (tools_prepare(config) != SIM_OK)
-        return EXIT_CODE_USAGE;
-    return run_machine(&r);
+    sim_log_keep_end();
+    return run_ranks(config, restore, said);
 }
 
 int run_incoming(const struct config *config, struct incoming *incoming)
@@ -828,5 +859,5 @@ int run_config(const struct config *config, const struct sim_log_kept *said)
         config_dump(config, stdout);
         return 0;
     }
-    return config->dump_dtb ? dump_dtb(config) : run_ranks(config, said);
+    return config->dump_dtb ? dump_dtb(config) : run_ranks(config, NULL, said);
 }

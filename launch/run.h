@@ -31,7 +31,7 @@ int run_incoming(const struct config *config, struct incoming *incoming);
 
 struct restore;
 /* Goes on with a restored machine, which this takes over. */
-int run_restored(const struct config *config, struct restore *restore);
+int run_restored(const struct config *config, struct restore *restore, const struct sim_log_kept *said);
 
 /* The exit code for a code of the guest: process exit codes have eight bits, and a failure must not
  * turn into success by losing the others. */

@@ -41,6 +41,12 @@ void sim_clock_go(struct sim_clock *c)
     atomic_store_explicit(&c->stopped, false, memory_order_release);
 }
 
+void sim_clock_go_with(struct sim_clock *c, uint64_t host_base_ns)
+{
+    atomic_store_explicit(&c->host_base_ns, host_base_ns, memory_order_relaxed);
+    atomic_store_explicit(&c->stopped, false, memory_order_release);
+}
+
 void sim_clock_set(struct sim_clock *c, vtime_t now)
 {
     c->stopped_ns = now;

@@ -116,6 +116,15 @@ void rv_remote_tell_state(struct rv_hart *h, enum rv_told_state state)
     tell_ranks(h, &m);
 }
 
+void rv_machine_tell_states(struct rv_machine *m)
+{
+    for (uint32_t i = 0; i < m->nr_harts; i++) {
+        struct rv_hart *h = m->harts[i];
+        if (!h->vcpu.remote)
+            rv_remote_tell_state(h, __atomic_load_n(&h->stopped, __ATOMIC_SEQ_CST));
+    }
+}
+
 void rv_remote_tell_time(struct rv_machine *machine, uint64_t offset)
 {
     const struct message m = {.kind = MSG_TIME, .pc = offset};

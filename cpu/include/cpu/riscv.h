@@ -129,6 +129,8 @@ void rv_hart_start(struct vcpu *v, uint64_t pc, uint64_t a0, uint64_t a1);
 /* Every hart forgets its write permissions before it runs again, so that the first write to each page is seen
  * (mem_page_acquire). Context: frozen world. */
 void rv_machine_write_protect(struct rv_machine *m);
+/* Tells all other ranks which harts of this one are stopped: after a restore they know of none. Context: launch. */
+void rv_machine_tell_states(struct rv_machine *m);
 /* The pages that the hart's TLBs have, roughly the most recent first; a page may come more than once. Context: frozen
  * world. */
 void rv_hart_working_set(struct vcpu *v, void (*fn)(void *opaque, gpa_t page), void *opaque);

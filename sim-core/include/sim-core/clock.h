@@ -32,6 +32,9 @@ void sim_clock_charge(struct sim_clock *c, uint64_t insns);
  * world. */
 void sim_clock_stop(struct sim_clock *c);
 void sim_clock_go(struct sim_clock *c);
+/* HOST: goes on, wherever it stood, so that guest time 0 was at this CLOCK_MONOTONIC: what another rank's sim_clock_go made
+ * of host_base_ns. Context: frozen world. */
+void sim_clock_go_with(struct sim_clock *c, uint64_t host_base_ns);
 /* Guest time is `now` (restore). Context: frozen world; in mode HOST the clock is stopped. */
 void sim_clock_set(struct sim_clock *c, vtime_t now);
 /* VIRTUAL: jump forward to `t` (no effect when in the past). Context: the executor, all idle. */

@@ -1,0 +1,188 @@
+"""Saves a booted guest that works to disk and restores it, with Partita on 1, 2 and 4 ranks and with QEMU, in turn.
+
+    tests/perf/run.sh images [-n REPEATS]
+
+For each: how long the guest stands still (QEMU's savevm: all the time), how long until the image is on the disk, its size, and
+for a new process that restores it: how long until the guest runs (a process that then ends at once, as a whole), and until it
+prints the next line, which it does all the time.
+"""
+import argparse
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+GUEST = os.environ["GUEST_DIR"]
+PERF_DIR = os.environ["PERF_DIR"]
+QEMU = os.environ.get("QEMU", "qemu-system-riscv64")
+QEMU_IMG = os.environ.get("QEMU_IMG", os.path.join(os.path.dirname(QEMU), "qemu-img"))
+PARTITA = os.environ["PARTITA"]
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+RANKS = (1, 2, 4)
+
+
+def build():
+    """An initramfs whose /run fills some memory and then prints without an end."""
+    overlay = os.path.join(PERF_DIR, "images")
+    os.makedirs(overlay, exist_ok=True)
+    with open(f"{overlay}/run", "w", encoding="ascii") as f:
+        f.write("dd if=/dev/urandom of=/tmp/a bs=1M count=48 2>/dev/null; echo READY; while :; do echo TICK; done\n")
+    image = os.path.join(PERF_DIR, "images.cpio.gz")
+    subprocess.check_call([f"{TOP}/launch/guest/initramfs.sh", GUEST, image, overlay], stdout=subprocess.DEVNULL)
+    return ["-smp", "4", "-m", "1G", "-kernel", f"{GUEST}/Image", "-initrd", image, "-append", "console=ttyS0 quiet act=run"]
+
+
+class Process:
+    """A machine whose output is read as it comes; when each word was first seen is kept."""
+
+    WORDS = (b"READY", b"TICK")
+
+    def __init__(self, command):
+        self.start = time.monotonic()
+        self.seen = {}
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        while line := self.process.stdout.readline():
+            for word in self.WORDS:
+                if word in line and word not in self.seen:
+                    self.seen[word] = time.monotonic() - self.start
+
+    def until(self, word):
+        """Seconds from the start to the first line with that word."""
+        while word not in self.seen:
+            if self.process.poll() is not None:
+                sys.exit(f"images: the machine ended before {word}")
+            time.sleep(0.001)
+        return self.seen[word]
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Monitor:
+    """QMP, which both speak."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        while True:
+            try:
+                self.socket.connect(path)
+                break
+            except OSError:
+                time.sleep(0.05)
+        self.file = self.socket.makefile("rw")
+        self.file.readline()
+        self.ask("qmp_capabilities")
+
+    def ask(self, name, **arguments):
+        self.file.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+        self.file.flush()
+        while "event" in (answer := json.loads(self.file.readline())):
+            pass
+        return answer["return"]
+
+
+def du(path):
+    total = 0
+    for folder, _, names in os.walk(path):
+        total += sum(os.stat(os.path.join(folder, n)).st_blocks * 512 for n in names)
+    return total if os.path.isdir(path) else os.stat(path).st_size
+
+
+def whole_run(command):
+    begin = time.monotonic()
+    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    return time.monotonic() - begin
+
+
+def row(name, values, restores):
+    pause, seconds, size = (statistics.median(v[i] for v in values) for i in range(3))
+    text = ", ".join(f"{m}: " + "/".join(f"{statistics.median(times) * 1000:.0f}" for times in s)
+                     for m, s in restores.items())
+    print(f"{name:22} {pause:9.1f} ms {seconds * 1000:8.0f} ms {size / 1e6:8.1f} MB   {text}", flush=True)
+
+
+def partita(guest, ranks, repeats, folder):
+    store, path = f"{folder}/store", f"{folder}/control"
+    spread = ["--ranks", str(ranks)] if ranks > 1 else []
+    p = Process([PARTITA, "run", *guest, "--control", path, *spread])
+    p.until(b"READY")
+    monitor, full, later = Monitor(path), [], []
+    for _ in range(repeats):
+        for incremental, values in ((False, full), (True, later)):
+            time.sleep(1)
+            r = monitor.ask("checkpoint", dir=store, incremental=incremental)
+            values.append((r["pause-ms"], r["seconds"], r["stored-bytes"]))
+    p.end()
+    restores = {}
+    for m in RANKS:
+        command = [PARTITA, "restore", store, *(["--ranks", str(m)] if m > 1 else [])]
+        restores[m] = [], []
+        for _ in range(repeats):
+            restores[m][0].append(whole_run([*command, "--timeout", "0.000001s"]))
+            p = Process(command)
+            restores[m][1].append(p.until(b"TICK"))
+            p.end()
+    row(f"partita, {ranks} ranks", full, restores)
+    row("  incremental, 1 s", later, {})
+    shutil.rmtree(store)
+
+
+def qemu(guest, repeats, folder):
+    path, disk, stream = f"{folder}/qmp", f"{folder}/disk.qcow2", f"{folder}/stream"
+    subprocess.check_call([QEMU_IMG, "create", "-q", "-f", "qcow2", disk, "64M"])
+    base = [QEMU, "-M", "virt", "-nographic", "-serial", "stdio", "-monitor", "none", *guest]
+    drive = ["-drive", f"file={disk},if=virtio,format=qcow2"]
+    p = Process([*base, *drive, "-qmp", f"unix:{path},server,nowait"])
+    monitor = Monitor(path)
+    p.until(b"READY")
+    saves, files = [], []
+    for i in range(repeats):
+        time.sleep(1)
+        begin, before = time.monotonic(), du(disk)
+        monitor.ask("human-monitor-command", **{"command-line": f"savevm s{i}"})
+        seconds = time.monotonic() - begin
+        saves.append((seconds * 1000, seconds, du(disk) - before))
+    for i in range(repeats):
+        time.sleep(1)
+        begin = time.monotonic()
+        monitor.ask("migrate", uri=f"file:{stream}")
+        while (s := monitor.ask("query-migrate"))["status"] not in ("completed", "failed"):
+            time.sleep(0.002)
+        files.append((s.get("downtime", 0), time.monotonic() - begin, du(stream)))
+        monitor.ask("cont")
+    p.end()
+    loads, streams = [], []
+    for _ in range(repeats):
+        p = Process([*base, *drive, "-loadvm", "s0"])
+        loads.append(p.until(b"TICK"))
+        p.end()
+        p = Process([*base, *drive, "-incoming", f"file:{stream}"])
+        streams.append(p.until(b"TICK"))
+        p.end()
+    row("qemu, savevm", saves, {1: [loads]})
+    row("qemu, migrate to file", files, {1: [streams]})
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-n", type=int, default=3)
+    repeats = parser.parse_args().n
+    guest = build()
+    print(f"{'':22} {'stands still':>12} {'until saved':>11} {'size':>11}   restore on N ranks: until it runs / prints, ms")
+    with tempfile.TemporaryDirectory() as folder:
+        for ranks in RANKS:
+            partita(guest, ranks, repeats, folder)
+        qemu(guest, repeats, folder)
+
+
+main()

@@ -167,6 +167,7 @@ static enum sim_status on_take(void *opaque)
     sim_mutex_unlock(&f->lock);
     if (!good)
         return SIM_ERR_INVALID;
+    share_settle(f->share);
     SIM_TRY(share_take(f->share, 0));
     sim_mutex_lock(&f->lock);
     if (f->phase == PREPARING)

@@ -65,16 +65,16 @@ enum sim_status share_prepare(struct share *s, const struct share_order *order)
 
     s->order = *order;
     memcpy(config.id, order->id, sizeof config.id);
-    SIM_TRY(ckpt_writer_create(&config, &s->writer));
-    machine_objects_list(s->m, s->has_devices ? &s->state : NULL, &s->objects);
-    s->section = sim_new_array(struct state_buf, s->objects.nr);
-    return SIM_OK;
+    return ckpt_writer_create(&config, &s->writer);
 }
 
 /* --- the cut: frozen world --- */
 
+/* Not before: harts change their rank until all stand still. */
 void share_settle(struct share *s)
 {
+    machine_objects_list(s->m, s->has_devices ? &s->state : NULL, &s->objects);
+    s->section = sim_new_array(struct state_buf, s->objects.nr);
     machine_objects_settle(&s->objects);
 }
 

@@ -1,7 +1,7 @@
 /* One rank's share of an image: what it has of the machine, as it is at the cut, becomes its part of the image.
  *
- *   share_prepare: writer, list of objects -> share_take, in the frozen world: states, snapshots of RAM and drives begin,
- *   write permissions go -> share_write: blocks -> compressors -> index -> struct ckpt_part -> share_release
+ *   share_prepare: writer -> in the frozen world share_settle: list of objects, disk requests end; share_take: states,
+ *   snapshots of RAM and drives begin, write permissions go -> share_write: blocks -> compressors -> index -> struct ckpt_part -> share_release
  *
  * RAM: the pages that this rank keeps (mem/dsm.h). Objects: its harts, and the devices where they are. */
 #ifndef LAUNCH_CHECKPOINT_SHARE_H
@@ -31,7 +31,7 @@ void share_destroy(struct share *s);
 
 /* Context: checkpoint thread. */
 enum sim_status share_prepare(struct share *s, const struct share_order *order) SIM_MUST_CHECK;
-/* Disk requests end. Context: frozen world. */
+/* Which objects are here is known, and what they have under way ends. Context: frozen world. */
 void share_settle(struct share *s);
 /* The cut. `cursor`: whose turn was the last. Context: I/O thread, frozen world, settled. */
 enum sim_status share_take(struct share *s, uint32_t cursor) SIM_MUST_CHECK;

@@ -4,6 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 store=$work/store
+spread=(-rebalance off) # harts stay where the plan wants them
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 # ring HARTS PAGES : builds guest/ring.S, whose pages change their rank in every round, and which knows when one is lost or of
@@ -13,7 +14,7 @@ ring() {
   need $cc
   $cc -march=rv64gc -mabi=lp64d -nostdlib -static -no-pie -Wl,-N,--build-id=none,--no-warn-rwx-segments -Wl,-Ttext=0x80000000 \
     -DHARTS="$1" -DPAGES="$2" "$here/guest/ring.S" -o "$work/ring.elf" || fail "cannot build guest/ring.S"
-  machine=(-smp "$1" -m 64M -bios none -kernel "$work/ring.elf")
+  machine=(-smp "$1" -m 64M -bios none -kernel "$work/ring.elf" "${spread[@]}")
 }
 
 # begin COMMAND... : in the background; $pid; what is typed comes from the file $work/in.
@@ -100,7 +101,7 @@ over() {
   for n in "$@"; do
     piece $how
     if [ $how = TERM ]; then how=USR1; else how=TERM; fi
-    begin "$partita" restore "$store" --checkpoint-dir "$store" --checkpoint-incremental --keep 2 --ranks "$n"
+    begin "$partita" restore "$store" --checkpoint-dir "$store" --checkpoint-incremental --keep 2 --ranks "$n" "${spread[@]}"
   done
   piece TERM
   last_piece "$partita" restore "$store" --ranks "$first"
@@ -131,6 +132,31 @@ case_weather() {
   kill -KILL "${children[@]}"
   wait "$pid" 2>/dev/null
   last_piece "$partita" restore "$store"
+}
+
+# Harts change their rank between images, and while one is made: each has one state in each image.
+case_moving_harts() {
+  spread=()
+  ring 4 4
+  begin "$partita" run "${machine[@]}" --checkpoint-dir "$store" --checkpoint-incremental --checkpoint-every 5ms --keep 2 \
+    --ranks 3 --control "$work/socket"
+  local n image name
+  await_image ""
+  for n in 1 2 3 4 5 6 7 8; do
+    "$partita" control "$work/socket" move-hart "hart=$((n % 4))" "rank=$((n % 3))" >/dev/null || fail "move $n"
+    "$partita" control "$work/socket" move-hart "hart=$(((n + 2) % 4))" "rank=$((n % 3))" >/dev/null || fail "move $n"
+  done
+  await_image "$(newest)"
+  find_children 1
+  kill -KILL "${children[@]}"
+  wait "$pid" 2>/dev/null
+  for image in "$store"/*/manifest.json; do
+    "$partita" image show "$(dirname "$image")" >"$work/show" || fail "image show"
+    for name in 0 1 2 3; do
+      [ "$(grep -c "^section hart/$name " "$work/show")" = 1 ] || fail "not one section hart/$name in $image"
+    done
+  done
+  last_piece "$partita" restore "$store" --ranks 2
 }
 
 # Debian's boot in pieces, each on another number of ranks.
@@ -168,7 +194,7 @@ case_mpi() {
   ring 4 8
   begin "${mpirun[@]}" -n 2 "$partita" run "${machine[@]}" --checkpoint-dir "$store" --checkpoint-incremental
   piece USR1 2
-  begin "${mpirun[@]}" -n 3 "$partita" restore "$store" --checkpoint-dir "$store" --checkpoint-incremental
+  begin "${mpirun[@]}" -n 3 "$partita" restore "$store" --checkpoint-dir "$store" --checkpoint-incremental "${spread[@]}"
   piece TERM 3
   last_piece "$partita" restore "$store"
 }
@@ -206,7 +232,7 @@ case_mpi_full_disk() {
   find_children 2
   kill -USR1 "${children[0]}"
   await_image ""
-  prlimit --pid "${children[1]}" --fsize=10000:unlimited
+  prlimit --pid "${children[1]}" --fsize=1000:unlimited
   kill -USR1 "${children[0]}"
   local tries=0
   until grep -q 'no image was made' "$work/err" || [ $tries = 200 ]; do sleep 0.05; tries=$((tries + 1)); done

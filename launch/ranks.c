@@ -14,6 +14,7 @@
 #include "run.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
+#include "sim-core/timer.h"
 #include "sim-core/vcpu.h"
 
 struct vcpu_message {
@@ -447,15 +448,42 @@ static void on_boot(void *opaque, rank_t from, const void *data, uint32_t len)
     atomic_store_explicit(&r->boot_came, true, memory_order_release);
 }
 
+enum clock_change { CLOCK_STARTS, CLOCK_STOPS, CLOCK_GOES_ON };
+
+struct clock_message {
+    uint64_t base; /* host_base_ns of rank 0 */
+    uint32_t change, reserved;
+};
+
+static void go_with(struct ranks *r, uint64_t base)
+{
+    sim_clock_go_with(&r->sim->clock, base - (uint64_t)ic_clock_offset_ns(r->ic, NULL));
+}
+
 static void on_clock(void *opaque, rank_t from, const void *data, uint32_t len)
 {
     struct ranks *r = opaque;
-    uint64_t base;
+    struct clock_message m;
 
-    if (from != 0 || len != sizeof base)
+    if (from != 0 || len != sizeof m)
         return;
-    memcpy(&base, data, sizeof base);
-    atomic_store_explicit(&r->clock_base, base, memory_order_release);
+    memcpy(&m, data, sizeof m);
+    if (m.change == CLOCK_STARTS) {
+        atomic_store_explicit(&r->clock_base, m.base, memory_order_release);
+    } else if (m.change == CLOCK_STOPS) {
+        sim_clock_stop(&r->sim->clock);
+    } else {
+        go_with(r, m.base);
+        sim_timers_shifted(r->sim);
+    }
+}
+
+static void tell_clock(struct ranks *r, enum clock_change change)
+{
+    const struct clock_message m = {
+        .base = atomic_load_explicit(&r->sim->clock.host_base_ns, memory_order_relaxed), .change = change};
+
+    ic_broadcast(r->ic, MSG_CLOCK, &m, sizeof m);
 }
 
 static void on_settled(void *opaque, rank_t from, const void *data, uint32_t len)
@@ -623,7 +651,7 @@ static enum sim_status follow_clock(struct ranks *r)
             return SIM_ERR_IO;
         ranks_wait(r, &spins);
     }
-    sim_clock_go_with(&r->sim->clock, base - (uint64_t)ic_clock_offset_ns(r->ic, NULL));
+    go_with(r, base);
     return SIM_OK;
 }
 
@@ -632,9 +660,30 @@ enum sim_status ranks_start_clocks(struct ranks *r)
     if (ic_rank(r->ic) != 0)
         return follow_clock(r);
     sim_clock_go(&r->sim->clock);
-    const uint64_t base = atomic_load_explicit(&r->sim->clock.host_base_ns, memory_order_relaxed);
-    ic_broadcast(r->ic, MSG_CLOCK, &base, sizeof base);
+    tell_clock(r, CLOCK_STARTS);
     return SIM_OK;
+}
+
+enum sim_status ranks_stop(struct ranks *r)
+{
+    enum sim_status status = ranks_freeze(r);
+
+    if (status != SIM_OK) {
+        ranks_thaw(r);
+        return status;
+    }
+    sim_clock_stop(&r->sim->clock);
+    tell_clock(r, CLOCK_STOPS);
+    return SIM_OK;
+}
+
+/* Their clocks go before their harts: messages keep their order. */
+void ranks_cont(struct ranks *r)
+{
+    sim_clock_go(&r->sim->clock);
+    sim_timers_shifted(r->sim);
+    tell_clock(r, CLOCK_GOES_ON);
+    ranks_thaw(r);
 }
 
 void ranks_disconnect(struct ranks *r)

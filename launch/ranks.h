@@ -81,6 +81,10 @@ void ranks_thaw(struct ranks *r);
 /* While all stand still, and the devices too: what was said to harts has reached them, and every page has come where it was
  * asked for. So it stays until ranks_thaw. SIM_ERR_IO: the run ends. */
 enum sim_status ranks_freeze_settle(struct ranks *r) SIM_MUST_CHECK;
+/* All stand still, and guest time too, until ranks_cont: `stop` and `cont` of the control socket. SIM_ERR_IO: the run ends,
+ * nothing stands still. */
+enum sim_status ranks_stop(struct ranks *r) SIM_MUST_CHECK;
+void ranks_cont(struct ranks *r);
 /* Moves harts (each named once) to other ranks while all stand still; *pause_ns: for how long. SIM_ERR_INVALID (logged):
  * there is no such hart or rank. */
 enum { RANKS_MOVES = 64 };

@@ -135,11 +135,13 @@ static void control_stop(void *opaque)
 {
     struct run *r = opaque;
 
-    if (r->stopped)
+    if (r->stopped || (r->ranks && ranks_stop(r->ranks) != SIM_OK))
         return;
     r->stopped = true;
-    world_pause(&r->world);
-    sim_clock_stop(&r->sim->clock);
+    if (!r->ranks) {
+        world_pause(&r->world);
+        sim_clock_stop(&r->sim->clock);
+    }
     machine_clock_stop(r->machine);
 }
 
@@ -151,6 +153,10 @@ static void control_cont(void *opaque)
         return;
     r->stopped = false;
     machine_clock_go(r->machine);
+    if (r->ranks) {
+        ranks_cont(r->ranks);
+        return;
+    }
     sim_clock_go(&r->sim->clock);
     sim_timers_shifted(r->sim);
     world_resume(&r->world);

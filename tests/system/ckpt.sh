@@ -159,6 +159,33 @@ case_moving_harts() {
   last_piece "$partita" restore "$store" --ranks 2
 }
 
+# `stop` is for all ranks and their clocks; an image of what stands still is as good; `cont` lets them go on at one time.
+case_stopped() {
+  need python3
+  ring 4 4
+  begin "$partita" run "${machine[@]}" --ranks 3 --control "$work/socket"
+  find_children 1
+  python3 - "$work/socket" "$store" <<'PY' || fail "conversation"
+import json, socket, sys, time
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); f = s.makefile('rw')
+def ask(name, **arguments):
+    f.write(json.dumps({"execute": name, "arguments": arguments}) + "\n"); f.flush()
+    return json.loads(f.readline())["return"]
+f.readline()
+ask("stop")
+a = ask("query-status"); time.sleep(0.5); b = ask("query-status")
+assert a == b and a["status"] == "paused", (a, b)
+assert ask("checkpoint", dir=sys.argv[2])["image"].endswith("000001")
+c = ask("query-status"); assert c == a, (a, c)
+ask("cont"); time.sleep(0.3)
+d = ask("query-status"); assert a["guest-time-ns"] < d["guest-time-ns"] < a["guest-time-ns"] + 400e6 + 5e9, (a, d)
+assert d["instructions"] > a["instructions"], (a, d)
+PY
+  kill -KILL "${children[@]}"
+  wait "$pid" 2>/dev/null
+  last_piece "$partita" restore "$store" --ranks 4 "${spread[@]}"
+}
+
 # Debian's boot in pieces, each on another number of ranks.
 case_boot() {
   need_guest

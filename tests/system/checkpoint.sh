@@ -63,6 +63,8 @@ in_pieces() {
     [ "$code$n" != 1430 ] || skip "the host is too slow to end the first piece with an image"
     begin restore "$store" --checkpoint-dir "$store" --keep 3 ${more[$((n % ${#more[@]}))]}
     n=$((n + 1))
+    # On a busy host most of a piece may be its beginning.
+    if [ $((n % 25)) = 0 ]; then seconds=$(awk "BEGIN { print $seconds * 2 }"); fi
     [ $n -lt 100 ] || fail "100 pieces, and the guest has not ended"
   done
   [ $n -gt 1 ] || fail "only $n restores"

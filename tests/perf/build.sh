@@ -29,6 +29,8 @@ for source in "$here"/kernels/*.c "$here"/bare/*_*.c "$here"/ranks/*.c; do
     -o "$out/$kind-$name.elf"
 done
 
+"$CC" -march=rv64gc -mabi=lp64d -nostdlib -static -no-pie -Wl,-N,--build-id=none,--no-warn-rwx-segments \
+  -Wl,-Ttext=0x80200000 "$here/../system/guest/many_harts.S" -o "$out/many_harts.elf"
 echo "bare-metal guests built in $out"
 [ "${2:-}" != bare ] || exit 0
 

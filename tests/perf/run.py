@@ -184,7 +184,7 @@ def linux_command(initrd, harts, append):
 
 
 def run_linux(found, args):
-    names = [n for n in linux_names() if args.only.search(n)]
+    names = [n for n in linux_names() if args.only.search(n) and n not in MANY_LOADS]
     table = Table("Inside Linux, 1 hart")
     initrd = linux_initramfs()
     samples = measure(found, linux_command(initrd, 1, f"quiet act=run perf={','.join(names)}"), args.repeats)
@@ -205,6 +205,60 @@ def run_boot(found, args):
             good = good and wall is not None
             print(f"{harts:<6}{name:10}{text(wall, '.2f'):>8}{text(cpu, '.2f'):>8}{text(rss, '.0f'):>10}", flush=True)
     return good
+
+
+MANY_LOADS = ["many_hackbench", "many_make"]
+
+
+def many_boots(found, args):
+    """To BOOT-OK with more harts than cores. QEMU's virt does not come up with 64 (ACLINT); it is not asked."""
+    print(f"\nMany harts: Debian's kernel to BOOT-OK and power-off\n{'harts':6}{'emulator':10}{'wall s':>8}{'cpu s':>8}"
+          f"{'peak MiB':>10}")
+    for harts in (32, 64, 128):
+        able = {e: c for e, c in found.items() if e != "qemu" or harts < 64}
+        samples = measure(able, linux_command(GUEST_DIR + "/initramfs.cpio.gz", harts, "quiet nomods"), args.repeats)
+        for name, taken in samples.items():
+            print(f"{harts:<6}{name:10}{text(median(taken, lambda x: x.boot), '.2f'):>8}"
+                  f"{text(median(taken, lambda x: x.cpu), '.2f'):>8}"
+                  f"{text(median(taken, lambda x: x.rss / 1024), '.0f'):>10}", flush=True)
+
+
+def many_bare(found, args):
+    """4,096 harts without a kernel: each counts itself and interrupts the next, the last powers off."""
+    path = f"{PERF_DIR}/many_harts.elf"
+    samples = measure({"partita": found["partita"]}, ["-smp", "4096", "-m", "64M", "-kernel", path], args.repeats)
+    taken = samples["partita"]
+    print(f"\n4,096 bare harts: {text(median(taken, lambda x: x.wall), '.2f')} s wall, "
+          f"{text(median(taken, lambda x: x.cpu), '.2f')} s CPU, {text(median(taken, lambda x: x.rss / 4096), '.0f')} KiB a hart")
+
+
+def many_loads(found, args):
+    """A fixed load with more and more harts: the guest's time, and the host's CPU time without the boot's."""
+    initrd = linux_initramfs()
+    print(f"\nA fixed load on more and more harts\n{'load':16}{'harts':>6}  {'emulator':10}{'guest s':>8}{'cpu s':>8}  check")
+    good = True
+    for harts in (2, 8, 32, 64):
+        able = {e: c for e, c in found.items() if e != "qemu" or harts < 32}
+        command = linux_command(initrd, harts, "quiet nomods act=run perf=")
+        boot = measure(able, command[:-1] + [command[-1] + "none"], args.repeats)
+        for load in MANY_LOADS:
+            samples = measure(able, command[:-1] + [command[-1] + load], args.repeats)
+            sums = {x.sums.get((load, 0)) for s in samples.values() for x in s}
+            good = good and len(sums) == 1 and None not in sums
+            for e, taken in samples.items():
+                ns, cpu = median(taken, lambda x: x.ns.get((load, 0))), median(taken, lambda x: x.cpu)
+                base = median(boot[e], lambda x: x.cpu)
+                print(f"{load:16}{harts:>6}  {e:10}{text(ns / 1e9 if ns else None, '.2f'):>8}"
+                      f"{text(cpu - base if cpu and base else None, '.2f'):>8}  {'ok' if len(sums) == 1 else 'DIFFERENT'}",
+                      flush=True)
+    return good
+
+
+def run_many(found, args):
+    many_boots(found, args)
+    if "partita" in found:
+        many_bare(found, args)
+    return many_loads(found, args)
 
 
 def over_ranks(command, ranks, how):
@@ -299,12 +353,12 @@ def run_ranks(found, args):
     return True
 
 
-PARTS = {"bare": run_bare, "linux": run_linux, "boot": run_boot, "smp": run_smp, "ranks": run_ranks}
+PARTS = {"bare": run_bare, "linux": run_linux, "boot": run_boot, "smp": run_smp, "many": run_many, "ranks": run_ranks}
 
 
 def main():
     parser = argparse.ArgumentParser(prog="tests/perf/run.sh", description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", help="bare, linux, boot, smp, ranks (default: all)")
+    parser.add_argument("parts", nargs="*", help="bare, linux, boot, smp, many, ranks (default: all)")
     parser.add_argument("-n", "--repeats", type=int, default=3)
     parser.add_argument("--only", type=re.compile, default=re.compile(""), help="kernels whose name matches")
     parser.add_argument("--skip", action="append", default=[], choices=["qemu", "partita"])

@@ -418,6 +418,14 @@ static bool is_uart(struct builder *b, int node)
            fdt_node_check_compatible(b->m->fdt, node, "ns16550") == 0;
 }
 
+/* The first UART of the tree is the console of the built-in SBI, on all ranks: harts call it wherever they are. */
+static void note_sbi_uart(struct builder *b, int node, const struct dev_reg *reg)
+{
+    b->m->sbi_uart = (struct machine_uart){reg->base, reg->size,
+                                           fdt_walk_u32(&b->walk, node, "reg-shift", 0) & 7,
+                                           fdt_walk_u32(&b->walk, node, "reg-io-width", 1)};
+}
+
 /* The n-th UART of the tree gets the n-th -serial; the rest are connected to nothing. */
 static enum sim_status uart_backend(struct builder *b, int node, struct dev_args *args)
 {
@@ -431,9 +439,7 @@ static enum sim_status uart_backend(struct builder *b, int node, struct dev_args
     m->nr_serials = n + 1;
     args->chardev = m->serial[n];
     if (n == 0 && args->nr_reg)
-        m->sbi_uart = (struct machine_uart){args->reg[0].base, args->reg[0].size,
-                                            fdt_walk_u32(&b->walk, node, "reg-shift", 0) & 7,
-                                            fdt_walk_u32(&b->walk, node, "reg-io-width", 1)};
+        note_sbi_uart(b, node, &args->reg[0]);
     return SIM_OK;
 }
 
@@ -552,7 +558,22 @@ static enum sim_status add_absent(struct builder *b, int node)
     return status;
 }
 
-enum pass { PASS_CONTROLLERS, PASS_DEVICES, PASS_ABSENT };
+/* The console alone is for ranks without devices. */
+enum pass { PASS_CONTROLLERS, PASS_DEVICES, PASS_ABSENT, PASS_CONSOLE };
+
+static enum sim_status find_console(struct builder *b, int node)
+{
+    struct dev_reg *reg = NULL;
+    unsigned nr = 0;
+
+    if (!is_uart(b, node) || b->nr_uarts++)
+        return SIM_OK;
+    enum sim_status status = fdt_walk_reg(&b->walk, node, &reg, &nr);
+    if (status == SIM_OK && nr)
+        note_sbi_uart(b, node, &reg[0]);
+    sim_free(reg);
+    return status;
+}
 
 static enum sim_status visit(struct builder *b, int node, enum pass pass)
 {
@@ -560,6 +581,8 @@ static enum sim_status visit(struct builder *b, int node, enum pass pass)
     const struct dev_driver *driver = driver_of(b, node);
     bool has_reg = fdt_getprop(fdt, node, "reg", NULL) != NULL;
 
+    if (pass == PASS_CONSOLE)
+        return find_console(b, node);
     if (pass == PASS_ABSENT)
         return !driver && has_reg ? add_absent(b, node) : SIM_OK;
     if (!driver || (driver->input != NULL) != (pass == PASS_CONTROLLERS))
@@ -676,7 +699,7 @@ static enum sim_status compose(struct builder *b)
         SIM_TRY(plan_from_tree(b));
     SIM_TRY(create_cpus(b));
     if (m->ranks && !ranks_has_devices(m->ranks))
-        return SIM_OK; /* what is not here is asked of the rank that has it */
+        return walk(b, 0, PASS_CONSOLE, 0); /* what is not here is asked of the rank that has it */
     for (enum pass pass = PASS_CONTROLLERS; pass <= PASS_ABSENT; pass++)
         SIM_TRY(walk(b, 0, pass, 0));
     SIM_TRY(plug_drives(m));

@@ -28,12 +28,26 @@ static enum sim_status memory_is_there(void *opaque)
     return im->c.memory_is_there(im->c.opaque);
 }
 
+/* A guest reset is soon over. */
+static enum sim_status freeze_ranks(struct ranks *r)
+{
+    enum { TRIES = 200, NAP_NS = 5000000 };
+    enum sim_status status = ranks_freeze(r);
+
+    for (unsigned n = 0; n < TRIES && status == SIM_ERR_BUSY; n++) {
+        ranks_thaw(r);
+        sim_thread_sleep(NAP_NS);
+        status = ranks_freeze(r);
+    }
+    return status;
+}
+
 static enum sim_status freeze(void *opaque)
 {
     struct images *im = opaque;
 
     if (im->c.ranks)
-        return ranks_freeze(im->c.ranks);
+        return freeze_ranks(im->c.ranks);
     world_pause(im->c.world);
     return SIM_OK;
 }

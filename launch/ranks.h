@@ -75,7 +75,7 @@ void ranks_disconnect(struct ranks *r);
 /* --- standing still together (ranks_freeze.c); rank 0 only, on the I/O thread --- */
 
 /* Returns when no hart of any rank runs and nothing is under way between them; they stay so until ranks_thaw, which
- * is called in either case. Devices go on. SIM_ERR_IO: the run ends. */
+ * is called in either case. Devices go on. SIM_ERR_IO: the run ends; SIM_ERR_BUSY: a guest reset is under way. */
 enum sim_status ranks_freeze(struct ranks *r) SIM_MUST_CHECK;
 void ranks_thaw(struct ranks *r);
 /* While all stand still, and the devices too: what was said to harts has reached them, and every page has come where it was

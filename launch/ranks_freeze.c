@@ -18,6 +18,10 @@
 
 enum { SETTLE_NAP_NS = 100 * 1000 };
 
+struct frozen_message {
+    uint32_t round, refused;
+};
+
 struct hart_message {
     uint32_t hart, len;
     uint8_t state[];
@@ -154,8 +158,10 @@ static void tell_frozen(struct ranks *r)
         atomic_load_explicit(&r->quiet, memory_order_seq_cst) < r->rounds * others)
         return;
     /* Only one of the two that may see both says it. */
-    if (atomic_exchange_explicit(&r->here, false, memory_order_seq_cst))
-        ic_send_small(r->ic, 0, MSG_FROZEN, &r->rounds, sizeof r->rounds);
+    if (atomic_exchange_explicit(&r->here, false, memory_order_seq_cst)) {
+        const struct frozen_message m = {r->rounds, !r->paused};
+        ic_send_small(r->ic, 0, MSG_FROZEN, &m, sizeof m);
+    }
 }
 
 /* This rank has done its part of a round, and what it sent has left. */
@@ -167,13 +173,15 @@ static void end_round(struct ranks *r)
     tell_frozen(r);
 }
 
-/* On the I/O thread, for executors are waited for. */
+/* On the I/O thread, for executors are waited for. But not for a guest reset: that waits for all ranks to come to it, and
+ * one that stands still already cannot. Whoever is in it refuses. */
 static void freeze_here(void *opaque)
 {
     struct ranks *r = opaque;
 
-    world_pause(r->world);
-    hold(r);
+    r->paused = world_try_pause(r->world);
+    if (r->paused)
+        hold(r);
     end_round(r);
 }
 
@@ -221,15 +229,18 @@ static void on_frozen(void *opaque, rank_t from, const void *data, uint32_t len)
 {
     struct ranks *r = opaque;
 
-    uint32_t round;
+    struct frozen_message m;
 
     (void)from;
-    if (len != sizeof round)
+    if (len != sizeof m)
         return;
-    memcpy(&round, data, sizeof round);
+    memcpy(&m, data, sizeof m);
     /* A freeze that was given up may be answered late. */
-    if (round == atomic_load_explicit(&r->round, memory_order_acquire))
-        atomic_fetch_add_explicit(&r->frozen, 1, memory_order_release);
+    if (m.round != atomic_load_explicit(&r->round, memory_order_acquire))
+        return;
+    if (m.refused)
+        atomic_store_explicit(&r->refused, true, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->frozen, 1, memory_order_release);
 }
 
 static void thaw_here(void *opaque)
@@ -237,7 +248,9 @@ static void thaw_here(void *opaque)
     struct ranks *r = opaque;
 
     let_go(r);
-    world_resume(r->world);
+    if (r->paused)
+        world_resume(r->world);
+    r->paused = false;
 }
 
 static void on_thaw(void *opaque, rank_t from, const void *data, uint32_t len)
@@ -263,10 +276,13 @@ static bool await(struct ranks *r, _Atomic uint32_t *count, uint32_t n)
 static enum sim_status do_round(struct ranks *r, enum message_type type, void (*here)(void *opaque))
 {
     atomic_store_explicit(&r->frozen, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->refused, false, memory_order_relaxed);
     atomic_fetch_add_explicit(&r->round, 1, memory_order_release);
     ic_broadcast(r->ic, type, NULL, 0);
     here(r);
-    return await(r, &r->frozen, r->sim->nr_ranks) ? SIM_OK : SIM_ERR_IO;
+    if (!await(r, &r->frozen, r->sim->nr_ranks))
+        return SIM_ERR_IO;
+    return atomic_load_explicit(&r->refused, memory_order_relaxed) ? SIM_ERR_BUSY : SIM_OK;
 }
 
 enum sim_status ranks_freeze(struct ranks *r)

@@ -74,12 +74,14 @@ struct ranks {
     /* ranks_freeze.c */
     struct world *world;
     _Atomic uint32_t *owner; /* by hart: the rank that runs it; changes while all ranks are frozen */
+    bool paused;             /* by a freeze; I/O thread */
     bool holding;            /* vCPU messages wait in `held` (lock) */
     struct held_message *held, **last_held;
     _Atomic uint32_t quiet;  /* QUIETs that came, ever */
     uint32_t rounds;         /* of freezing and settling, of this rank, ever (I/O thread) */
     _Atomic uint32_t round;  /* rank 0: the number of the last one */
     _Atomic uint32_t frozen; /* rank 0: ranks that stand still in it */
+    _Atomic bool refused;    /* rank 0: by one of them */
     _Atomic bool here;       /* this rank has stopped and said so */
     _Atomic uint32_t moved;  /* rank 0: the hart has arrived */
 

@@ -16,14 +16,29 @@ void world_fini(struct world *w)
     sim_mutex_fini(&w->lock);
 }
 
+static void pause_locked(struct world *w)
+{
+    if (w->paused++ == 0 && w->group)
+        executor_group_pause(w->group);
+}
+
 void world_pause(struct world *w)
 {
     sim_mutex_lock(&w->lock);
     while (w->changing)
         sim_cond_wait(&w->changed, &w->lock);
-    if (w->paused++ == 0 && w->group)
-        executor_group_pause(w->group);
+    pause_locked(w);
     sim_mutex_unlock(&w->lock);
+}
+
+bool world_try_pause(struct world *w)
+{
+    sim_mutex_lock(&w->lock);
+    bool can = !w->changing;
+    if (can)
+        pause_locked(w);
+    sim_mutex_unlock(&w->lock);
+    return can;
 }
 
 void world_resume(struct world *w)

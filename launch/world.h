@@ -23,6 +23,8 @@ void world_fini(struct world *w);
 
 /* Nests. Returns when no executor runs a vCPU and none will until the last resume. Waits for a reset under way. */
 void world_pause(struct world *w);
+/* The same; but false, and nothing done, when a reset is under way. */
+bool world_try_pause(struct world *w);
 void world_resume(struct world *w);
 bool world_is_paused(struct world *w);
 /* executor_group_cursor, or 0. Context: paused. */

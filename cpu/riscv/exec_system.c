@@ -99,10 +99,12 @@ enum rv_exec exec_fence(struct rv_hart *h, const struct rv_insn *i)
     return RV_NEXT;
 }
 
-/* Translations follow stores by themselves; the next fetch sees memory. */
+/* Translations follow stores by themselves, and the next fetch sees memory; but this core may have fetched host code
+ * before it was patched. */
 enum rv_exec exec_fence_i(struct rv_hart *h, const struct rv_insn *i)
 {
     (void)h, (void)i;
+    sim_sync_code();
     return RV_SYNC;
 }
 

@@ -159,8 +159,10 @@ static void apply(struct rv_hart *h, const struct taken *t)
 {
     if (t->flags & RV_REQ_TLB_ALL)
         rv_tlb_flush_all(h);
-    if (t->flags & RV_REQ_FENCE_I)
+    if (t->flags & RV_REQ_FENCE_I) {
         rv_tlb_flush_jumps(h);
+        sim_sync_code();
+    }
     for (uint32_t i = 0; i < t->nr_ranges; i++)
         rv_tlb_flush_range(h, &t->range[i]);
     for (uint32_t i = 0; i < t->nr_wprot; i++)

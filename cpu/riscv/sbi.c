@@ -92,8 +92,10 @@ static enum sbi_error send_ipi(struct rv_machine *m, const struct rv_hart_mask *
 
 static void fence_self(struct rv_hart *h, uint32_t flags, const struct rv_fence_range *range)
 {
-    if (flags & RV_REQ_FENCE_I)
+    if (flags & RV_REQ_FENCE_I) {
         rv_tlb_flush_jumps(h);
+        sim_sync_code();
+    }
     if (range)
         rv_tlb_flush_range(h, range);
 }

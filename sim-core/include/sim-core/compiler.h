@@ -79,6 +79,34 @@ static inline void sim_fence(void)
 #endif
 }
 
+/* What this thread executes from here on is code as it is in memory now. A core may have fetched ahead of the load that told
+ * it of another thread's patch; it starts afresh at a serializing instruction only. */
+static inline void sim_sync_code(void)
+{
+#if defined(__x86_64__)
+    uint64_t sp, word;
+
+    /* iretq to the next instruction: CPUID serializes as well, but leaves a virtual machine. */
+    __asm__ volatile("mov %%rsp, %0\n\t"
+                     "sub $128, %%rsp\n\t" /* below the red zone */
+                     "mov %%ss, %1\n\t"
+                     "push %1\n\t"
+                     "push %0\n\t"
+                     "pushfq\n\t"
+                     "mov %%cs, %1\n\t"
+                     "push %1\n\t"
+                     "lea 1f(%%rip), %1\n\t"
+                     "push %1\n\t"
+                     "iretq\n"
+                     "1:"
+                     : "=&r"(sp), "=&r"(word)
+                     :
+                     : "memory", "cc");
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory");
+#endif
+}
+
 /* Between these two ThreadSanitizer does not look at this thread's accesses: for copies from and to guest
  * RAM, whose races are the guest's (mem/space.h). Nothing in other builds. */
 #if defined(__SANITIZE_THREAD__)

@@ -71,6 +71,8 @@ struct jit_page {
     uint64_t lines;             /* that alive regions come from */
     uint64_t generation;        /* counts writes; a translator looks before and after */
     bool translating;           /* do not unmark */
+    uint32_t protecting;        /* harts that are asking those who may still write the page */
+    uint64_t epoch;             /* another one after each time that it was unmarked; none is used twice */
 };
 
 /* What look-ups ask for most: a few words instead of a region, most of which is not in the host's caches.
@@ -128,6 +130,7 @@ struct jit {
     struct jit_quick_set *quick;
     _Atomic(struct jit_region *) bucket[REGION_BUCKETS];
     struct jit_page *page[PAGE_BUCKETS];
+    uint64_t epochs; /* used by pages; registry */
     struct jit_region *graves; /* in no bucket any more; look-ups may still stand on them */
     /* of the translator that holds `lock` */
     struct ir_region *ir;

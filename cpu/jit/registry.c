@@ -117,6 +117,7 @@ struct jit_page *jit_page_get(struct jit *jit, gpa_t gpa)
     struct jit_page *p = sim_new(struct jit_page);
 
     p->gpa = gpa & GUEST_PAGE_MASK;
+    p->epoch = ++jit->epochs;
     p->next = *list;
     *list = p;
     return p;
@@ -298,8 +299,10 @@ static void write_page(struct jit *jit, struct jit_page *page, uint64_t lines)
             }
         }
     }
-    if (!page->regions && !page->translating)
+    if (!page->regions && !page->translating) {
+        page->epoch = ++jit->epochs;
         mem_unmark_code(jit->space, page->gpa);
+    }
 }
 
 /* `len` bytes within one page */

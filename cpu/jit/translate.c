@@ -10,9 +10,8 @@
 
 /* --- the page --- */
 
-/* Nobody may write the page unseen any more. False: other harts had to be asked, and our own requests
- * served meanwhile: whatever the caller knew may be stale. */
-static bool protect(struct jit *jit, struct rv_hart *h, gpa_t gpa_page)
+/* False: other harts had to be asked, and our own requests served meanwhile: whatever the caller knew may be stale. */
+static bool ask_writers(struct jit *jit, struct rv_hart *h, gpa_t gpa_page)
 {
     uint32_t who = mem_mark_code(jit->space, gpa_page);
 
@@ -30,6 +29,24 @@ static bool protect(struct jit *jit, struct rv_hart *h, gpa_t gpa_page)
     rv_request_write_protect(h, target, gpa_page);
     rv_request_wait(h, target);
     return false;
+}
+
+/* Nobody may write the page unseen any more, as long as *epoch stays what it is. Only the first who marks a page learns who
+ * may write it: until he has asked them all, others see `protecting`. */
+static bool protect(struct jit *jit, struct rv_hart *h, gpa_t gpa_page, uint64_t *epoch)
+{
+    sim_mutex_lock(&jit->registry);
+    struct jit_page *p = jit_page_get(jit, gpa_page);
+    p->protecting++;
+    *epoch = p->epoch;
+    sim_mutex_unlock(&jit->registry);
+    bool good = ask_writers(jit, h, gpa_page);
+    sim_mutex_lock(&jit->registry);
+    p = jit_page_get(jit, gpa_page); /* all pages may have been forgotten meanwhile */
+    if (p->protecting)
+        p->protecting--;
+    sim_mutex_unlock(&jit->registry);
+    return good;
 }
 
 /* --- IR --- */
@@ -545,23 +562,24 @@ static void count(struct jit *jit, const struct jit_region *r)
 }
 
 /* Announces the translator to writers of the page; *generation is that of its bytes. NULL when a
- * writer has taken the protection away again. Tells the scan where to stop. */
-static struct jit_page *open_page(struct jit *jit, const struct rv_hart *h, gpa_t gpa_page,
+ * writer has taken the protection of `epoch` away again, or somebody is still asking writers. Tells the scan where to stop. */
+static struct jit_page *open_page(struct jit *jit, const struct rv_hart *h, gpa_t gpa_page, uint64_t epoch,
                                   const uint8_t *host, uint64_t *generation)
 {
     _Atomic uint32_t *state = mem_page_state(jit->space, (uint64_t)(host - jit->space->vram));
-    struct jit_page *p = NULL;
 
     sim_mutex_lock(&jit->registry);
-    if (atomic_load_explicit(state, memory_order_acquire) & MEM_PAGE_CODE) {
-        p = jit_page_get(jit, gpa_page);
+    struct jit_page *p = jit_page_get(jit, gpa_page);
+    bool safe = (atomic_load_explicit(state, memory_order_acquire) & MEM_PAGE_CODE) && p->epoch == epoch &&
+                !p->protecting;
+    if (safe) {
         p->translating = true;
         *generation = p->generation;
         memset(jit->scan->stop, 0, sizeof jit->scan->stop);
         jit_page_stops(p, h, gpa_page | (h->pc & ~GUEST_PAGE_MASK), jit->scan->stop);
     }
     sim_mutex_unlock(&jit->registry);
-    return p;
+    return safe ? p : NULL;
 }
 
 /* True when the bytes stayed as they were: then r is published. */
@@ -579,7 +597,7 @@ static bool close_page(struct jit *jit, struct jit_page *p, uint64_t generation,
     return good;
 }
 
-static enum jit_translated translate_locked(struct jit *jit, struct rv_hart *h,
+static enum jit_translated translate_locked(struct jit *jit, struct rv_hart *h, gpa_t protected, uint64_t epoch,
                                             struct jit_region **out)
 {
     gpa_t gpa_page;
@@ -588,11 +606,13 @@ static enum jit_translated translate_locked(struct jit *jit, struct rv_hart *h,
 
     if (!host || !rv_fetch_whole(h, h->pc))
         return JIT_NEVER;
+    if (gpa_page != protected)
+        return JIT_NOT_NOW;
     uint16_t low;
     memcpy(&low, host + (h->pc & ~GUEST_PAGE_MASK), 2);
     if ((h->pc & ~GUEST_PAGE_MASK) == GUEST_PAGE_SIZE - 2 && rv_insn_len(low) == 4)
         return JIT_NEVER;
-    struct jit_page *page = open_page(jit, h, gpa_page, host, &generation);
+    struct jit_page *page = open_page(jit, h, gpa_page, epoch, host, &generation);
     if (!page)
         return JIT_NOT_NOW;
     struct jit_region *r = compile_fitting(jit, h, host, gpa_page);
@@ -610,14 +630,15 @@ static enum jit_translated translate_locked(struct jit *jit, struct rv_hart *h,
 enum jit_translated jit_translate(struct jit *jit, struct rv_hart *h, struct jit_region **out)
 {
     gpa_t gpa_page;
+    uint64_t epoch;
 
     if (!rv_fetch_page(h, h->pc, &gpa_page) || !rv_fetch_whole(h, h->pc))
         return JIT_NEVER;
     /* Without the lock: the harts that are asked may be waiting for it. */
-    if (!protect(jit, h, gpa_page))
+    if (!protect(jit, h, gpa_page, &epoch))
         return JIT_NOT_NOW;
     sim_mutex_lock(&jit->lock);
-    enum jit_translated result = translate_locked(jit, h, out);
+    enum jit_translated result = translate_locked(jit, h, gpa_page, epoch, out);
     sim_mutex_unlock(&jit->lock);
     return result;
 }

@@ -57,6 +57,19 @@ case_starts_moving() {
   done
   moved 10
 }
+# No byte is lost, also of harts whose rank has no devices.
+case_console() {
+  local options n
+  build_hostile console s
+  for options in "" "--ranks 2 -rebalance off" "--ranks 4 -rebalance off"; do
+    # shellcheck disable=SC2086 # words
+    limit=60 partita_run 0 -m 16M -smp 4 -kernel "$work/console.elf" $options
+    for n in 0 1 2 3; do
+      out_has "^HART $n BYTES"
+      out_has "^HART $n WHOLE"
+    done
+  done
+}
 case_reboots() { s_mode reboots; }
 
 # Harts that wait for ever cost nothing.

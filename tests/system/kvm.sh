@@ -78,14 +78,14 @@ case_guest() {
 # It ends as one that nobody interrupted, and its clocks have not seen the time between.
 case_checkpoint() {
   need_kvm
-  guest 60
+  guest 300
   begin "${command[@]}"
   finish 0
   local whole gap round want=0
   whole=$(value CHECKSUM)
   : >"$work/out"
   rm "$work/disk"
-  guest 60 --checkpoint-dir "$store" --checkpoint-incremental
+  guest 300 --checkpoint-dir "$store" --checkpoint-incremental
   begin "${command[@]}"
   await_guest
   for round in 1 2; do
@@ -111,7 +111,7 @@ case_checkpoint() {
 # The guest resets itself by ACPI, twice: both CPUs begin anew. The disk is what it was left as, so sums differ.
 case_reset() {
   need_kvm
-  guest "4 resets=2"
+  guest "24 resets=2"
   begin "${command[@]}"
   finish 0
   [ "$(grep -c '^GUEST-UP' "$work/out")" = 3 ] || fail "not three starts"
@@ -122,14 +122,14 @@ case_reset() {
 # From process to process while it works; its memory goes in rounds, by KVM's log of written pages.
 case_migrate() {
   need_kvm
-  guest 60
+  guest 200
   begin "${command[@]}"
   finish 0
   local whole gap source tries=0
   whole=$(value CHECKSUM)
   : >"$work/out"
   rm "$work/disk"
-  guest 60 --control "$work/socket"
+  guest 200 --control "$work/socket"
   begin "${command[@]}"
   await_guest
   source=$pid

@@ -73,7 +73,6 @@ case_no_memory() {
 case_options() {
   need_mpi
   refused_by_all 2 '--clock virtual' -smp 2 --demo --clock virtual
-  refused_by_all 2 '--checkpoint-dir' -smp 2 --demo --checkpoint-dir "$work/images"
 }
 case_more_ranks_than_harts() {
   need_mpi

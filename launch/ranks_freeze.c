@@ -179,9 +179,11 @@ static void freeze_here(void *opaque)
 {
     struct ranks *r = opaque;
 
-    r->paused = world_try_pause(r->world);
-    if (r->paused)
+    /* Who stands still already is in no reset. */
+    if (world_try_pause(r->world)) {
+        r->paused++;
         hold(r);
+    }
     end_round(r);
 }
 
@@ -248,9 +250,10 @@ static void thaw_here(void *opaque)
     struct ranks *r = opaque;
 
     let_go(r);
-    if (r->paused)
-        world_resume(r->world);
-    r->paused = false;
+    if (!r->paused) /* it had refused */
+        return;
+    r->paused--;
+    world_resume(r->world);
 }
 
 static void on_thaw(void *opaque, rank_t from, const void *data, uint32_t len)

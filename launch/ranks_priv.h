@@ -74,7 +74,7 @@ struct ranks {
     /* ranks_freeze.c */
     struct world *world;
     _Atomic uint32_t *owner; /* by hart: the rank that runs it; changes while all ranks are frozen */
-    bool paused;             /* by a freeze; I/O thread */
+    unsigned paused;         /* how often by freezes, which nest (an image while stopped); none: it refuses. I/O thread */
     bool holding;            /* vCPU messages wait in `held` (lock) */
     struct held_message *held, **last_held;
     _Atomic uint32_t quiet;  /* QUIETs that came, ever */

@@ -626,8 +626,10 @@ static void find_work(struct executor *ex)
     atomic_store_explicit(&ex->woken, false, memory_order_seq_cst);
     if (must_park(ex->group) || sim_ending(ex->group->sim))
         return;
-    if (ready_set_next(&ex->ready, READY_NONE) != READY_NONE) {
-        sim_thread_yield(); /* a sibling may be about to take it */
+    /* A sibling may be about to take who is ready, or have taken who came here while others rest: those are asked before
+     * this executor sleeps, for nobody wakes it for them. */
+    if (ready_set_next(&ex->ready, READY_NONE) != READY_NONE || ready_set_next(&ex->resting, READY_NONE) != READY_NONE) {
+        sim_thread_yield();
         return;
     }
     if (!take_work(ex))

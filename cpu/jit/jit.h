@@ -17,7 +17,6 @@ struct jit_options {
     uint64_t host_mask;   /* host features (enum x86_feature bits) to do without */
     uint32_t threshold;   /* executions of a block before it is translated */
     uint32_t max_insns;   /* longest region */
-    uint32_t crowd;       /* harts from which on those that wait in loops give way; 0: the default */
     FILE *dump;           /* IR and host code of each region are written here */
 };
 

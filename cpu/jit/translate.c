@@ -354,15 +354,6 @@ static void observe(struct builder *b, unsigned index)
         ir_emit(b->t.r, IR_OBSERVE, IR_I64, IR_NONE, IR_NONE, IR_NONE);
 }
 
-/* Giving way in loops that wait pays where tens of harts share a thread. With few it costs: two harts that meet each other
- * again and again leave their loops for microseconds each time. */
-static bool is_crowded(const struct jit *jit)
-{
-    enum { CROWD = 33 };
-
-    return jit->machine->nr_harts >= (jit->options.crowd ? jit->options.crowd : CROWD);
-}
-
 static void build(struct builder *b)
 {
     const struct scan *s = b->s;
@@ -378,7 +369,7 @@ static void build(struct builder *b)
         const struct scan_insn *i = &s->insn[n];
         if (i->leader) {
             ir_block_begin(r);
-            r->block[r->nr_blocks - 1].spins = is_crowded(b->jit) && jit_loop_spins(s, n);
+            r->block[r->nr_blocks - 1].spins = jit_loop_spins(s, n);
             trans_block_begin(&b->t);
         }
         add_origin(b, i);

@@ -19,10 +19,10 @@ litmus() {
 
 case_pairs() { litmus 20000 "groups=$pairs" -smp 2 -threads 2; }
 case_pairs_interpreter() { litmus 3000 "groups=$pairs" -smp 2 -threads 2 -accel interp; }
-case_four() { litmus 150 "" -smp 4 -threads 2; out_has ' 0 skipped'; }
+case_four() { litmus 4000 "" -smp 4 -threads 2; out_has ' 0 skipped'; }
 case_four_interpreter() { litmus 1000 "" -smp 4 -threads 2 -accel interp; }
 case_four_one_thread() { litmus 2000 "" -smp 4 -threads 1; }
-case_three() { litmus 150 "" -smp 3 -threads 2; }
+case_three() { litmus 4000 "" -smp 3 -threads 2; }
 case_many() { litmus 1000 "" -smp 13 -threads 2; }
 
 # Every hart on another rank, or nearly: pages travel with each instance, so there are few of them. The threads meet

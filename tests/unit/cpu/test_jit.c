@@ -342,7 +342,6 @@ static void test_loops_that_only_wait_give_way(void **state)
     struct rig *r = *state;
     struct rv_hart *h = r->h;
 
-    jit_set_options(r->m->jit, &(struct jit_options){.crowd = 1});
     for (unsigned i = 0; i < SIM_ARRAY_LEN(loops); i++) {
         uint64_t pc = RAM_BASE + 0x1000 * i;
         rig_put_code(r, pc, loops[i].code, loops[i].n);

@@ -5,15 +5,19 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "checkpoint/stream.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
+#include "sim-core/unix_socket.h"
 
-enum { DEAD_PEER_S = 10 };
+enum { DEAD_PEER_S = 10, UNIX_LEN = 5 };
+
+static bool is_unix(const char *uri)
+{
+    return strncmp(uri, "unix:", UNIX_LEN) == 0;
+}
 
 /* A connection through, or a socket that listens at, one address; -1 with errno. */
 typedef int open_fn(int family, const struct sockaddr *addr, socklen_t len);
@@ -47,13 +51,12 @@ static int open_listening(int family, const struct sockaddr *addr, socklen_t len
 
 static enum sim_status open_unix(const char *uri, const char *path, open_fn *open, int *out)
 {
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    struct sockaddr_un addr;
 
-    if (!*path || strlen(path) >= sizeof addr.sun_path) {
-        sim_error("'%s': the path of a socket has 1 to %zu characters", uri, sizeof addr.sun_path - 1);
+    if (!sim_unix_address(path, &addr)) {
+        sim_error("'%s': the path of a socket has 1 to %zu characters", uri, SIM_UNIX_PATH);
         return SIM_ERR_INVALID;
     }
-    strcpy(addr.sun_path, path);
     *out = open(AF_UNIX, (const struct sockaddr *)&addr, sizeof addr);
     if (*out >= 0)
         return SIM_OK;
@@ -84,8 +87,8 @@ static enum sim_status open_tcp(const char *uri, const char *host, const char *p
 
 static enum sim_status open_uri(const char *uri, open_fn *open, int *out)
 {
-    if (strncmp(uri, "unix:", 5) == 0)
-        return open_unix(uri, uri + 5, open, out);
+    if (is_unix(uri))
+        return open_unix(uri, uri + UNIX_LEN, open, out);
     const char *port = strrchr(uri, ':');
     if (strncmp(uri, "tcp:", 4) != 0 || port < uri + 4 || !port[1]) {
         sim_error("'%s' is no address: unix:PATH or tcp:HOST:PORT", uri);
@@ -106,7 +109,7 @@ static struct ckpt_stream *stream_of(int fd, const char *uri)
 {
     int one = 1, seconds = DEAD_PEER_S, ms = DEAD_PEER_S * 1000;
 
-    if (strncmp(uri, "tcp:", 4) == 0) {
+    if (!is_unix(uri)) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
         setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
@@ -125,29 +128,12 @@ enum sim_status ckpt_stream_dial(const char *uri, struct ckpt_stream **out)
     return SIM_OK;
 }
 
-/* What a dead process left. */
-static void remove_dead_socket(const char *uri)
-{
-    const char *path = uri + 5;
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    struct stat st;
-
-    if (strncmp(uri, "unix:", 5) != 0 || strlen(path) >= sizeof addr.sun_path ||
-        lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
-        return;
-    strcpy(addr.sun_path, path);
-    int fd = open_dialled(AF_UNIX, (const struct sockaddr *)&addr, sizeof addr);
-    if (fd >= 0)
-        close(fd);
-    else if (errno == ECONNREFUSED)
-        unlink(path);
-}
-
 enum sim_status ckpt_stream_accept(const char *uri, struct ckpt_stream **out)
 {
     int listening, fd;
 
-    remove_dead_socket(uri);
+    if (is_unix(uri))
+        sim_unix_remove_dead(uri + UNIX_LEN);
     SIM_TRY(open_uri(uri, open_listening, &listening));
     do {
         fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
@@ -155,8 +141,8 @@ enum sim_status ckpt_stream_accept(const char *uri, struct ckpt_stream **out)
     if (fd < 0)
         sim_error("cannot accept at '%s': %m", uri);
     close(listening);
-    if (strncmp(uri, "unix:", 5) == 0)
-        unlink(uri + 5);
+    if (is_unix(uri))
+        unlink(uri + UNIX_LEN);
     if (fd < 0)
         return SIM_ERR_IO;
     *out = stream_of(fd, uri);

@@ -41,28 +41,20 @@ struct ckpt_pager {
 
 static bool to_local(const struct ckpt_pager *p, uint64_t block, uint64_t *local)
 {
-    const struct ckpt_source *t = &p->config.target;
+    const struct ckpt_range *r = ckpt_range_of_block(&p->config.target, block);
 
-    for (unsigned i = 0; i < t->nr_ranges; i++) {
-        if (block - t->range[i].block < t->range[i].nr) {
-            *local = t->range[i].local + (block - t->range[i].block);
-            return true;
-        }
-    }
-    return false;
+    if (r)
+        *local = r->local + (block - r->block);
+    return r != NULL;
 }
 
 static bool to_block(const struct ckpt_pager *p, uint64_t local, uint64_t *block)
 {
-    const struct ckpt_source *t = &p->config.target;
+    const struct ckpt_range *r = ckpt_range_of_local(&p->config.target, local);
 
-    for (unsigned i = 0; i < t->nr_ranges; i++) {
-        if (local - t->range[i].local < t->range[i].nr) {
-            *block = t->range[i].block + (local - t->range[i].local);
-            return true;
-        }
-    }
-    return false;
+    if (r)
+        *block = r->block + (local - r->local);
+    return r != NULL;
 }
 
 /* Others' blocks come from their ranks. */

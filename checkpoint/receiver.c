@@ -9,7 +9,6 @@
 
 #include "bitmap.h"
 #include "format.h"
-#include "ranges.h"
 #include "sim-core/alloc.h"
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
@@ -62,7 +61,7 @@ static enum sim_status space_of(struct ckpt_receiver *r, const struct ckpt_frame
 /* [block, block + nr) must lie in one range. */
 static enum sim_status to_local(struct space *sp, uint64_t block, uint64_t nr, uint64_t *local)
 {
-    const struct ckpt_range *g = range_of_block(&sp->target, block);
+    const struct ckpt_range *g = ckpt_range_of_block(&sp->target, block);
 
     if (!g || !nr || nr > g->nr - (block - g->block))
         return senseless(sp->receiver, "blocks where the machine has none");
@@ -188,7 +187,7 @@ enum sim_status ckpt_receiver_take(struct ckpt_receiver *r, const struct ckpt_fr
 
 static void demand(struct space *sp, uint64_t local)
 {
-    const struct ckpt_range *g = range_of_local(&sp->target, local);
+    const struct ckpt_range *g = ckpt_range_of_local(&sp->target, local);
     struct ckpt_receiver *r = sp->receiver;
 
     if (!bitmap_claim(sp->demanded, local / 64, 1ull << (local % 64)))

@@ -7,7 +7,6 @@
 
 #include "bitmap.h"
 #include "format.h"
-#include "ranges.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
@@ -40,7 +39,7 @@ static uint64_t word_of(const struct space *sp, uint64_t word)
 
 static void add(struct ckpt_sender *s, struct space *sp, uint64_t local)
 {
-    if (range_of_local(&sp->source, local) &&
+    if (ckpt_range_of_local(&sp->source, local) &&
         bitmap_claim(sp->todo, local / WORD_BLOCKS, 1ull << (local % WORD_BLOCKS)))
         s->pending++;
 }
@@ -133,7 +132,7 @@ static enum sim_status send_piece(struct ckpt_sender *s, const struct space *sp,
 /* Consecutive blocks of one range: as many frames as zeros and others alternate. */
 static enum sim_status send_run(struct ckpt_sender *s, struct space *sp, uint64_t local, unsigned nr)
 {
-    const struct ckpt_range *r = range_of_local(&sp->source, local);
+    const struct ckpt_range *r = ckpt_range_of_local(&sp->source, local);
     uint64_t block = r->block + (local - r->local);
 
     SIM_TRY(read_run(sp, local, nr, s->buf));
@@ -149,7 +148,7 @@ static enum sim_status send_run(struct ckpt_sender *s, struct space *sp, uint64_
 static bool continues(const struct space *sp, uint64_t local, uint64_t bits, unsigned bit)
 {
     return bit < WORD_BLOCKS && bits >> bit & 1 &&
-           range_of_local(&sp->source, local) == range_of_local(&sp->source, local + 1);
+           ckpt_range_of_local(&sp->source, local) == ckpt_range_of_local(&sp->source, local + 1);
 }
 
 /* Blocks that have been written since they were marked come again in any case: the next mark takes them. */
@@ -209,7 +208,7 @@ static enum sim_status send_missing(struct ckpt_sender *s, const struct space *s
 /* The length of the run of set bits from `local` on, within its range. */
 static uint64_t run_length(const struct space *sp, uint64_t local)
 {
-    const struct ckpt_range *r = range_of_local(&sp->source, local);
+    const struct ckpt_range *r = ckpt_range_of_local(&sp->source, local);
     uint64_t n = 1, most = r->nr - (local - r->local);
 
     while (n < most && bitmap_get(sp->todo, local + n))
@@ -233,7 +232,7 @@ static enum sim_status missing_of(struct ckpt_sender *s, struct space *sp)
             local++;
             continue;
         }
-        const struct ckpt_range *r = range_of_local(&sp->source, local);
+        const struct ckpt_range *r = ckpt_range_of_local(&sp->source, local);
         pair[2 * n] = r->block + (local - r->local);
         pair[2 * n + 1] = run_length(sp, local);
         local += pair[2 * n + 1];
@@ -258,7 +257,7 @@ enum sim_status ckpt_sender_missing(struct ckpt_sender *s)
 /* The demanded block's group, at once; blocks that have been sent are under way. */
 static enum sim_status demand_block(struct ckpt_sender *s, struct space *sp, uint64_t block)
 {
-    const struct ckpt_range *r = range_of_block(&sp->source, block);
+    const struct ckpt_range *r = ckpt_range_of_block(&sp->source, block);
 
     if (!r) {
         sim_error("migration: %s demands block %llu of '%s', which it has not", ckpt_stream_peer(s->stream),
@@ -290,7 +289,7 @@ enum sim_status ckpt_sender_announce(struct ckpt_sender *s)
         const char *name = s->space[i].source.name;
         size_t len = sizeof(uint64_t) + strlen(name);
         uint8_t *payload = sim_zalloc(len);
-        memcpy(payload, &(uint64_t){range_end(&s->space[i].source)}, sizeof(uint64_t));
+        memcpy(payload, &(uint64_t){ckpt_range_end(&s->space[i].source)}, sizeof(uint64_t));
         memcpy(payload + sizeof(uint64_t), name, strlen(name));
         enum sim_status status = ckpt_stream_send(
             s->stream, &(struct ckpt_frame){.type = CKPT_FRAME_SPACE, .len = (uint32_t)len, .payload = payload});

@@ -69,14 +69,6 @@ static void read_blocks(struct ckpt_snapshot *s, uint64_t local, unsigned nr, ui
     fail(s, SIM_ERR_IO);
 }
 
-static const struct ckpt_range *range_of(const struct ckpt_source *source, uint64_t local)
-{
-    for (unsigned i = 0; i < source->nr_ranges; i++)
-        if (local - source->range[i].local < source->range[i].nr)
-            return &source->range[i];
-    return NULL;
-}
-
 /* Is the block to be saved? It has been claimed; its dirty mark is cleared, unless the block and its mark are
  * another's. */
 static bool wanted(struct ckpt_snapshot *s, uint64_t local)
@@ -155,7 +147,7 @@ static void moves(struct sim_guard *g, uint64_t local, bool comes)
 
 static void give(struct ckpt_snapshot *s, struct ckpt_writer *w, uint64_t local, const uint8_t *data)
 {
-    const struct ckpt_range *r = range_of(&s->source, local);
+    const struct ckpt_range *r = ckpt_range_of_local(&s->source, local);
 
     if (r)
         ckpt_writer_block(w, r->block + (local - r->local), data);

@@ -85,27 +85,14 @@ static enum sim_status freeze_drives(struct share *s)
     for (unsigned i = 0; s->has_devices && i < s->m->config->nr_drives; i++) {
         struct blockdev *b = s->m->block[i];
         struct save_space *space = &s->space[1 + i];
-        struct blockdev_identity id;
-        SIM_TRY(blockdev_identify(b, &id));
+        SIM_TRY(drive_state_take(b, &s->state.drive[i]));
         SIM_TRY(blockdev_freeze(b, s->order.store));
-        s->state.drive[i] = (struct drive_state){id.size, id.mtime_ns};
         space->source = (struct ckpt_source){0};
         if (blockdev_overlay_fd(b) >= 0)
             machine_drive_source(b, i, &space->range, space->name, &space->source);
         s->nr_spaces++;
     }
     return SIM_OK;
-}
-
-static void save_states(struct share *s, uint32_t cursor)
-{
-    const struct machine_objects *o = &s->objects;
-
-    s->state.guest_ns = sim_clock_now(&s->m->sim->clock);
-    s->state.carry_ps = s->m->sim->clock.carry_ps;
-    s->state.cursor = cursor;
-    for (unsigned i = 0; i < o->nr; i++)
-        state_save(o->list[i].desc, o->list[i].object, &s->section[i]);
 }
 
 static enum sim_status begin_snapshots(struct share *s)
@@ -172,7 +159,7 @@ static void count_insns(struct share *s)
 enum sim_status share_take(struct share *s, uint32_t cursor)
 {
     SIM_TRY(freeze_drives(s));
-    save_states(s, cursor);
+    machine_objects_save(&s->objects, &s->m->sim->clock, &s->state, cursor, s->section);
     save_working_set(s);
     machine_collect_dirty(s->m);
     enum sim_status status = begin_snapshots(s);
@@ -208,22 +195,12 @@ void share_get_progress(const struct share *s, struct share_progress *out)
         ckpt_writer_progress(s->writer, &out->given, &out->stored);
 }
 
-static uint64_t end_of(const struct ckpt_source *source)
-{
-    uint64_t end = 0;
-
-    for (unsigned i = 0; i < source->nr_ranges; i++)
-        if (source->range[i].block + source->range[i].nr > end)
-            end = source->range[i].block + source->range[i].nr;
-    return end;
-}
-
 static enum sim_status write_space(struct share *s, struct save_space *space,
                                    bool (*go_on)(void *opaque), void *opaque)
 {
     bool done = false;
 
-    ckpt_writer_space(s->writer, space->source.name, end_of(&space->source));
+    ckpt_writer_space(s->writer, space->source.name, ckpt_range_end(&space->source));
     while (!done) {
         SIM_TRY(ckpt_snapshot_next(space->snapshot, s->writer, STEP_BLOCKS, &done));
         SIM_TRY(ckpt_writer_status(s->writer));

@@ -118,6 +118,16 @@ void machine_objects_settle(const struct machine_objects *o)
             o->list[i].desc->pre_save(o->list[i].object);
 }
 
+void machine_objects_save(const struct machine_objects *o, const struct sim_clock *clock, struct machine_state *state,
+                          uint32_t cursor, struct state_buf *section)
+{
+    state->guest_ns = sim_clock_now(clock);
+    state->carry_ps = clock->carry_ps;
+    state->cursor = cursor;
+    for (unsigned i = 0; i < o->nr; i++)
+        state_save(o->list[i].desc, o->list[i].object, &section[i]);
+}
+
 /* --- loading --- */
 
 static enum sim_status load_object(const struct machine_object *o, const struct section_source *source)
@@ -253,6 +263,27 @@ void machine_ram_source(const struct machine *m, struct ckpt_range *range, struc
 }
 
 /* --- drives --- */
+
+enum sim_status drive_state_take(const struct blockdev *b, struct drive_state *out)
+{
+    struct blockdev_identity id;
+
+    SIM_TRY(blockdev_identify(b, &id));
+    *out = (struct drive_state){id.size, id.mtime_ns};
+    return SIM_OK;
+}
+
+enum sim_status drive_state_check(const struct drive_state *then, const struct blockdev *b, const char *when)
+{
+    struct drive_state now;
+
+    SIM_TRY(drive_state_take(b, &now));
+    if (now.size == then->size && now.mtime_ns == then->mtime_ns)
+        return SIM_OK;
+    sim_error("drive '%s' has changed since %s (%s): memory and disk would disagree", blockdev_path(b), when,
+              now.size != then->size ? "another size" : "written later");
+    return SIM_ERR_INVALID;
+}
 
 static bool drive_take_dirty(void *opaque, uint64_t local)
 {

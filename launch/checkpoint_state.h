@@ -12,6 +12,11 @@ struct drive_state {
     uint64_t size, mtime_ns;
 };
 
+enum sim_status drive_state_take(const struct blockdev *b, struct drive_state *out) SIM_MUST_CHECK;
+/* Has the drive's file changed since then? One message: "drive 'F' has changed since WHEN ...". */
+enum sim_status drive_state_check(const struct drive_state *then, const struct blockdev *b,
+                                  const char *when) SIM_MUST_CHECK;
+
 /* What belongs to no device or hart. */
 struct machine_state {
     uint64_t guest_ns;  /* guest time at the cut */
@@ -49,6 +54,11 @@ struct section_source {
     const char *(*name)(const void *opaque, unsigned i); /* NULL at the end */
     const void *opaque;
 };
+
+/* Saves all at this instant: `state`, which is one of them, gets the time, and `cursor` as whose turn was the last;
+ * section[i] the i-th object. Context: frozen world, settled. */
+void machine_objects_save(const struct machine_objects *o, const struct sim_clock *clock, struct machine_state *state,
+                          uint32_t cursor, struct state_buf *section);
 
 /* Loads every object's section. A section that the source lacks, or one that no object has: one message with its name.
  * Context: executors not running. */

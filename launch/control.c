@@ -6,13 +6,12 @@
 #include <jansson.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "sim-core/alloc.h"
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
+#include "sim-core/unix_socket.h"
 
 enum { MAX_CLIENTS = 16, MAX_LINE = 64 << 10 };
 
@@ -130,53 +129,73 @@ static void nothing(struct client *c, json_t *arguments, json_t *id)
     answer_return(c, json_object(), id);
 }
 
-/* An answer that comes from the checkpoint thread. */
-struct pending {
+/* An answer that comes later, from another thread: the client may have gone by then. */
+struct later {
     struct control *control;
     unsigned client;
     uint64_t serial;
     json_t *id;
-    bool stop;
-    struct checkpoint_result result;
-    char *path;
+    json_t *value;     /* NULL: an error */
+    const char *error; /* static */
+    bool stops;        /* after it the run may end, when it is no error */
 };
 
-static void checkpoint_answer(void *opaque)
+static struct later *later_create(const struct client *c, json_t *id)
 {
-    struct pending *p = opaque;
-    struct control *control = p->control;
-    struct client *c = &control->client[p->client];
-    const struct checkpoint_result *r = &p->result;
-    bool stopped = p->stop && r->status == SIM_OK;
+    struct later *l = sim_new(struct later);
 
-    if (c->fd >= 0 && c->serial == p->serial) {
-        if (r->status == SIM_OK)
-            answer_return(c,
-                          json_pack("{s:s, s:b, s:f, s:f, s:I, s:I}", "image", p->path, "incremental",
-                                    r->incremental, "pause-ms", (double)r->pause_ns / 1e6, "seconds",
-                                    (double)r->total_ns / 1e9, "guest-bytes",
-                                    (json_int_t)r->guest_bytes, "stored-bytes",
-                                    (json_int_t)r->stored_bytes),
-                          p->id);
+    *l = (struct later){.control = c->control,
+                        .client = (unsigned)(c - c->control->client),
+                        .serial = c->serial,
+                        .id = id ? json_incref(id) : NULL};
+    return l;
+}
+
+static void later_destroy(struct later *l)
+{
+    json_decref(l->id);
+    json_decref(l->value);
+    sim_free(l);
+}
+
+/* I/O thread. */
+static void later_answer(void *opaque)
+{
+    struct later *l = opaque;
+    struct control *control = l->control;
+    struct client *c = &control->client[l->client];
+    bool stopped = l->stops && l->value;
+
+    if (c->fd >= 0 && c->serial == l->serial) {
+        if (l->value)
+            answer_return(c, json_incref(l->value), l->id);
         else
-            answer_error(c, "GenericError", "no image was made; the emulator's messages say why",
-                         p->id);
+            answer_error(c, "GenericError", l->error, l->id);
     }
-    json_decref(p->id);
-    sim_free(p->path);
-    sim_free(p);
+    later_destroy(l);
     if (stopped)
         control->ops->stopped(control->opaque);
 }
 
-/* Checkpoint thread. */
-static void checkpoint_done(void *opaque, const struct checkpoint_result *result)
+/* Any thread. */
+static void later_post(struct later *l)
 {
-    struct pending *p = opaque;
+    sim_io_post(l->control->sim->io, later_answer, l);
+}
 
-    p->result = *result;
-    p->path = result->path ? sim_strdup(result->path) : NULL;
-    sim_io_post(p->control->sim->io, checkpoint_answer, p);
+/* Checkpoint thread. */
+static void checkpoint_done(void *opaque, const struct checkpoint_result *r)
+{
+    struct later *l = opaque;
+
+    if (r->status == SIM_OK)
+        l->value = json_pack("{s:s, s:b, s:f, s:f, s:I, s:I}", "image", r->path, "incremental", r->incremental,
+                             "pause-ms", (double)r->pause_ns / 1e6, "seconds", (double)r->total_ns / 1e9,
+                             "guest-bytes", (json_int_t)r->guest_bytes, "stored-bytes",
+                             (json_int_t)r->stored_bytes);
+    else
+        l->error = "no image was made; the emulator's messages say why";
+    later_post(l);
 }
 
 static void checkpoint(struct client *c, json_t *arguments, json_t *id)
@@ -187,71 +206,46 @@ static void checkpoint(struct client *c, json_t *arguments, json_t *id)
         answer_error(c, "GenericError", "checkpoint needs the argument 'dir', a string", id);
         return;
     }
-    struct pending *p = sim_new(struct pending);
-    *p = (struct pending){.control = c->control,
-                          .client = (unsigned)(c - c->control->client),
-                          .serial = c->serial,
-                          .id = id ? json_incref(id) : NULL,
-                          .stop = json_is_true(json_object_get(arguments, "stop"))};
+    struct later *l = later_create(c, id);
+    l->stops = json_is_true(json_object_get(arguments, "stop"));
     const struct checkpoint_request request = {
         .dir = dir,
         .incremental = json_is_true(json_object_get(arguments, "incremental")),
-        .stop = p->stop,
+        .stop = l->stops,
         .done = checkpoint_done,
-        .opaque = p};
+        .opaque = l};
     enum sim_status status = c->control->ops->checkpoint(c->control->opaque, &request);
     if (status == SIM_OK)
         return;
-    json_decref(p->id);
-    sim_free(p);
+    later_destroy(l);
     answer_error(c, "GenericError",
                  status == SIM_ERR_BUSY ? "another image is being made"
                                         : "this run cannot make images; the emulator's messages say why",
                  id);
 }
 
-/* An answer that comes from the migration thread. */
-struct migrating {
-    struct control *control;
-    unsigned client;
-    uint64_t serial;
-    json_t *id;
-    struct migrate_result result;
-};
-
-static void migrate_answer(void *opaque)
+static const char *migration_error(const struct migrate_result *r)
 {
-    struct migrating *p = opaque;
-    struct client *c = &p->control->client[p->client];
-    const struct migrate_result *r = &p->result;
-
-    if (c->fd >= 0 && c->serial == p->serial) {
-        if (r->status == SIM_OK)
-            answer_return(c,
-                          json_pack("{s:f, s:f, s:i, s:I, s:I, s:I, s:I}", "pause-ms", (double)r->pause_ns / 1e6,
-                                    "seconds", (double)r->total_ns / 1e9, "rounds", (int)r->rounds, "pages",
-                                    (json_int_t)r->blocks, "zero-pages", (json_int_t)r->zeros,
-                                    "pages-after", (json_int_t)r->after, "bytes", (json_int_t)r->bytes),
-                          p->id);
-        else
-            answer_error(c, "GenericError",
-                         r->gone        ? "the connection broke while the machine ran there already"
-                         : r->undecided ? "the connection broke when the machine was handed over: it stands still; 'cont' "
-                                          "or 'quit' it"
-                                        : "the machine stays where it is; the emulator's messages say why",
-                         p->id);
-    }
-    json_decref(p->id);
-    sim_free(p);
+    if (r->gone)
+        return "the connection broke while the machine ran there already";
+    if (r->undecided)
+        return "the connection broke when the machine was handed over: it stands still; 'cont' or 'quit' it";
+    return "the machine stays where it is; the emulator's messages say why";
 }
 
 /* Migration thread. */
-static void migrate_done(void *opaque, const struct migrate_result *result)
+static void migrate_done(void *opaque, const struct migrate_result *r)
 {
-    struct migrating *p = opaque;
+    struct later *l = opaque;
 
-    p->result = *result;
-    sim_io_post(p->control->sim->io, migrate_answer, p);
+    if (r->status == SIM_OK)
+        l->value = json_pack("{s:f, s:f, s:i, s:I, s:I, s:I, s:I}", "pause-ms", (double)r->pause_ns / 1e6,
+                             "seconds", (double)r->total_ns / 1e9, "rounds", (int)r->rounds, "pages",
+                             (json_int_t)r->blocks, "zero-pages", (json_int_t)r->zeros, "pages-after",
+                             (json_int_t)r->after, "bytes", (json_int_t)r->bytes);
+    else
+        l->error = migration_error(r);
+    later_post(l);
 }
 
 static void migrate(struct client *c, json_t *arguments, json_t *id)
@@ -264,20 +258,15 @@ static void migrate(struct client *c, json_t *arguments, json_t *id)
                      "migrate needs the argument 'uri', a string; 'postcopy' is true or false", id);
         return;
     }
-    struct migrating *p = sim_new(struct migrating);
-    *p = (struct migrating){.control = c->control,
-                            .client = (unsigned)(c - c->control->client),
-                            .serial = c->serial,
-                            .id = id ? json_incref(id) : NULL};
+    struct later *l = later_create(c, id);
     enum sim_status status = c->control->ops->migrate(
         c->control->opaque, &(struct migrate_request){.uri = uri,
                                                       .postcopy = !postcopy || json_is_true(postcopy),
                                                       .done = migrate_done,
-                                                      .opaque = p});
+                                                      .opaque = l});
     if (status == SIM_OK)
         return;
-    json_decref(p->id);
-    sim_free(p);
+    later_destroy(l);
     answer_error(c, "GenericError",
                  status == SIM_ERR_BUSY ? "another migration is under way, or an image is being made"
                                         : "this machine cannot migrate; the emulator's messages say why",
@@ -438,36 +427,17 @@ static void accept_client(void *opaque, unsigned events)
 
 /* --- life --- */
 
-static bool is_dead_socket(const struct sockaddr_un *addr)
-{
-    struct stat st;
-
-    if (lstat(addr->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
-        return false;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool yes = fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof *addr) == 0;
-
-    if (fd >= 0)
-        close(fd);
-    return !yes;
-}
-
 static enum sim_status listen_at(struct control *c)
 {
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    struct sockaddr_un addr;
 
-    if (strlen(c->path) >= sizeof addr.sun_path) {
-        sim_error("--control '%s': the path of a socket has at most %zu characters", c->path,
-                  sizeof addr.sun_path - 1);
+    if (!sim_unix_address(c->path, &addr)) {
+        sim_error("--control '%s': the path of a socket has 1 to %zu characters", c->path, SIM_UNIX_PATH);
         return SIM_ERR_INVALID;
     }
-    strcpy(addr.sun_path, c->path);
+    sim_unix_remove_dead(c->path);
     c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int bound = c->fd < 0 ? -1 : bind(c->fd, (struct sockaddr *)&addr, sizeof addr);
-    if (bound < 0 && errno == EADDRINUSE && is_dead_socket(&addr)) {
-        unlink(c->path); /* what a dead process left */
-        bound = bind(c->fd, (struct sockaddr *)&addr, sizeof addr);
-    }
     if (bound == 0 && listen(c->fd, 4) == 0)
         return SIM_OK;
     sim_error("--control '%s': cannot listen there: %m", c->path);

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "image_command.h"
@@ -14,6 +13,7 @@
 #include "sim-core/alloc.h"
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
+#include "sim-core/unix_socket.h"
 
 enum { POLL_MS = 500, MAX_LINE = 64 << 10, ID_COMMAND = 1, ID_STATUS = 2 };
 
@@ -39,13 +39,12 @@ struct client {
 
 static enum sim_status dial(struct client *c)
 {
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    struct sockaddr_un addr;
 
-    if (strlen(c->socket) >= sizeof addr.sun_path) {
-        sim_error("'%s': the path of a socket is shorter", c->socket);
+    if (!sim_unix_address(c->socket, &addr)) {
+        sim_error("'%s': the path of a socket has 1 to %zu characters", c->socket, SIM_UNIX_PATH);
         return SIM_ERR_INVALID;
     }
-    strcpy(addr.sun_path, c->socket);
     c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (c->fd >= 0 && connect(c->fd, (struct sockaddr *)&addr, sizeof addr) == 0)
         return SIM_OK;

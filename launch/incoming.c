@@ -268,16 +268,8 @@ static enum sim_status load_states(struct incoming *in)
 /* The files of drives are those of the source, as they were when it stood still. */
 static enum sim_status check_drives(const struct incoming *in)
 {
-    for (unsigned i = 0; i < in->m->config->nr_drives; i++) {
-        const struct drive_state *then = &in->state.drive[i];
-        struct blockdev_identity now;
-        SIM_TRY(blockdev_identify(in->m->block[i], &now));
-        if (now.size == then->size && now.mtime_ns == then->mtime_ns)
-            continue;
-        sim_error("migration: drive '%s' is not the file that the source has (%s)", blockdev_path(in->m->block[i]),
-                  now.size != then->size ? "another size" : "another time of the last change");
-        return SIM_ERR_INVALID;
-    }
+    for (unsigned i = 0; i < in->m->config->nr_drives; i++)
+        SIM_TRY(drive_state_check(&in->state.drive[i], in->m->block[i], "the machine stopped at its source"));
     return SIM_OK;
 }
 

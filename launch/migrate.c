@@ -163,13 +163,11 @@ static enum sim_status introduce(struct migrator *g)
 /* RAM, and the overlays of drives that have been frozen for an image. */
 static enum sim_status list_sources(struct migrator *g)
 {
-    struct blockdev_identity id;
-
     machine_ram_source(g->m, g->range, &g->source[0]);
     g->nr_sources = 1;
     for (unsigned i = 0; i < g->m->config->nr_drives; i++) {
         struct blockdev *b = g->m->block[i];
-        SIM_TRY(blockdev_identify(b, &id)); /* can its file be known again? */
+        SIM_TRY(drive_state_take(b, &g->state.drive[i])); /* can its file be known again? */
         if (blockdev_overlay_fd(b) >= 0)
             machine_drive_source(b, i, &g->drive[i].range, g->drive[i].name, &g->source[g->nr_sources++]);
     }
@@ -242,10 +240,8 @@ static enum sim_status make_rounds(struct migrator *g)
 static enum sim_status settle_drives(struct migrator *g)
 {
     for (unsigned i = 0; i < g->m->config->nr_drives; i++) {
-        struct blockdev_identity id;
         SIM_TRY(blockdev_sync(g->m->block[i]));
-        SIM_TRY(blockdev_identify(g->m->block[i], &id));
-        g->state.drive[i] = (struct drive_state){id.size, id.mtime_ns};
+        SIM_TRY(drive_state_take(g->m->block[i], &g->state.drive[i]));
     }
     return SIM_OK;
 }
@@ -262,11 +258,7 @@ static void stand_still(struct migrator *g)
     g->cut_status = settle_drives(g);
     sim_clock_stop(clock);
     machine_clock_stop(g->m);
-    g->state.guest_ns = sim_clock_now(clock);
-    g->state.carry_ps = clock->carry_ps;
-    g->state.cursor = g->ops->cursor(g->opaque);
-    for (unsigned i = 0; i < g->objects.nr; i++)
-        state_save(g->objects.list[i].desc, g->objects.list[i].object, &g->section[i]);
+    machine_objects_save(&g->objects, clock, &g->state, g->ops->cursor(g->opaque), g->section);
 }
 
 /* The target has not taken the guest: it goes on here. */

@@ -150,12 +150,8 @@ static enum sim_status check_ram(const struct restore *r, const struct ckpt_sour
 
     for (size_t i = 0; s && i < s->nr_extents; i++) {
         const struct ckpt_extent *e = &s->extent[i];
-        bool inside = false;
-        for (unsigned k = 0; k < ram->nr_ranges && !inside; k++) {
-            uint64_t at = e->block - ram->range[k].block;
-            inside = at < ram->range[k].nr && e->nr <= ram->range[k].nr - at;
-        }
-        if (!inside) {
+        const struct ckpt_range *g = ckpt_range_of_block(ram, e->block);
+        if (!g || e->nr > g->nr - (e->block - g->block)) {
             sim_error("image '%s' has memory at 0x%llx, where the machine has none",
                       ckpt_image_path(r->image), (unsigned long long)e->block << GUEST_PAGE_BITS);
             return SIM_ERR_FORMAT;
@@ -202,17 +198,11 @@ static enum sim_status load_ram(struct restore *r)
 /* The image's memory knows the disk as it was. */
 static enum sim_status check_drive(const struct restore *r, unsigned n)
 {
-    struct blockdev *b = r->m->block[n];
-    const struct drive_state *then = &r->state.drive[n];
-    struct blockdev_identity now;
+    char *when = sim_asprintf("image '%s' was made", ckpt_image_path(r->image));
+    enum sim_status status = drive_state_check(&r->state.drive[n], r->m->block[n], when);
 
-    SIM_TRY(blockdev_identify(b, &now));
-    if (now.size == then->size && now.mtime_ns == then->mtime_ns)
-        return SIM_OK;
-    sim_error("drive '%s' has changed since image '%s' was made (%s): memory and disk would disagree",
-              blockdev_path(b), ckpt_image_path(r->image),
-              now.size != then->size ? "another size" : "written later");
-    return SIM_ERR_INVALID;
+    sim_free(when);
+    return status;
 }
 
 static enum sim_status load_drive(struct restore *r, unsigned n)

@@ -164,6 +164,41 @@ static inline bool vec_mask_source_ok(const struct vec *c, unsigned src)
 /* What the operand in the place of vs1 is. */
 enum vec_form { VEC_VV, VEC_VX, VEC_VI };
 
+/* A source of the size of vd's elements / 2 in group reg. */
+static inline bool vec_narrow_source(const struct vec *c, unsigned reg)
+{
+    return vec_source_ok(c, reg, c->lmul) && vec_overlap_ok(c->i->rd, c->lmul + 1, reg, c->lmul);
+}
+
+/* As above, and none of the elements of twice the size in group wide. */
+static inline bool vec_narrow_source_beside(const struct vec *c, unsigned reg, unsigned wide)
+{
+    return vec_narrow_source(c, reg) && vec_apart(reg, vec_regs(c->lmul), wide, vec_regs(c->lmul + 1));
+}
+
+static inline bool vec_wide_destination(const struct vec *c)
+{
+    return vec_can_widen(c) && vec_not_mask(c, c->i->rd) && vec_aligned(c->i->rd, c->lmul + 1);
+}
+
+/* Which operands besides vd are as wide. */
+enum vec_wide { WIDE_NONE, WIDE_A /* vs2 */, WIDE_D /* vd is a source */ };
+
+/* `vector`: vs1 is a source, too. */
+static inline bool vec_wide_sources(const struct vec *c, bool vector, enum vec_wide wide)
+{
+    const struct rv_insn *i = c->i;
+
+    switch (wide) {
+    case WIDE_A:
+        return vec_source_ok(c, i->rs2, c->lmul + 1) && (!vector || vec_narrow_source_beside(c, i->rs1, i->rs2));
+    case WIDE_D:
+        return vec_narrow_source_beside(c, i->rs2, i->rd) &&
+               (!vector || vec_narrow_source_beside(c, i->rs1, i->rd));
+    default: return vec_narrow_source(c, i->rs2) && (!vector || vec_narrow_source(c, i->rs1));
+    }
+}
+
 /* vs2 of twice sew, vd and vs1 of sew. */
 static inline bool vec_can_narrow(const struct vec *c, enum vec_form form)
 {

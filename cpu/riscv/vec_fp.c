@@ -99,46 +99,14 @@ static enum rv_exec unary(struct rv_hart *h, const struct rv_insn *i, struct fp_
     return single(h, i, false, kernels);
 }
 
-static bool narrow_source(const struct vec *c, unsigned reg)
-{
-    return vec_source_ok(c, reg, c->lmul) && vec_overlap_ok(c->i->rd, c->lmul + 1, reg, c->lmul);
-}
-
-/* As above, and none of the elements of twice the size in group wide. */
-static bool narrow_source_beside(const struct vec *c, unsigned reg, unsigned wide)
-{
-    return narrow_source(c, reg) && vec_apart(reg, vec_regs(c->lmul), wide, vec_regs(c->lmul + 1));
-}
-
-static bool wide_destination(const struct vec *c)
-{
-    return vec_can_widen(c) && vec_not_mask(c, c->i->rd) && vec_aligned(c->i->rd, c->lmul + 1);
-}
-
-/* Which operands besides vd are as wide. */
-enum wide { WIDE_NONE, WIDE_A /* vs2 */, WIDE_D /* vd is a source */ };
-
-static bool wide_sources(const struct vec *c, bool vector, enum wide wide)
-{
-    const struct rv_insn *i = c->i;
-
-    switch (wide) {
-    case WIDE_A:
-        return vec_source_ok(c, i->rs2, c->lmul + 1) && (!vector || narrow_source_beside(c, i->rs1, i->rs2));
-    case WIDE_D:
-        return narrow_source_beside(c, i->rs2, i->rd) && (!vector || narrow_source_beside(c, i->rs1, i->rd));
-    default: return narrow_source(c, i->rs2) && (!vector || narrow_source(c, i->rs1));
-    }
-}
-
 /* vd of 64 bits, the sources of 32. */
-static enum rv_exec widening(struct rv_hart *h, const struct rv_insn *i, bool vector, enum wide wide,
+static enum rv_exec widening(struct rv_hart *h, const struct rv_insn *i, bool vector, enum vec_wide wide,
                              fp_kernel kernel, enum vec_fphost host)
 {
     struct vec c;
 
-    if (!fp_begin(&c, h, i) || c.sew != VEC_32 || !fp_size_ok(h, VEC_64) || !wide_destination(&c) ||
-        !wide_sources(&c, vector, wide))
+    if (!fp_begin(&c, h, i) || c.sew != VEC_32 || !fp_size_ok(h, VEC_64) || !vec_wide_destination(&c) ||
+        !vec_wide_sources(&c, vector, wide))
         return rv_illegal(h, i);
     return compute(&c, vector, kernel, host, VEC_64);
 }
@@ -149,8 +117,8 @@ static enum rv_exec convert_wider(struct rv_hart *h, const struct rv_insn *i, un
 {
     struct vec c;
 
-    if (!fp_begin(&c, h, i) || c.sew != sew || !fp_size_ok(h, fp_size) || !wide_destination(&c) ||
-        !narrow_source(&c, i->rs2))
+    if (!fp_begin(&c, h, i) || c.sew != sew || !fp_size_ok(h, fp_size) || !vec_wide_destination(&c) ||
+        !vec_narrow_source(&c, i->rs2))
         return rv_illegal(h, i);
     return compute(&c, false, kernel, VEC_HOST_NONE, sew + 1);
 }

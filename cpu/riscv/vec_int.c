@@ -37,47 +37,13 @@ static enum rv_exec high_half(struct rv_hart *h, const struct rv_insn *i, enum v
     return single(h, i, form, kernels);
 }
 
-/* A source of the size of vd's elements / 2 in group reg. */
-static bool narrow_source(const struct vec *c, unsigned reg)
-{
-    return vec_source_ok(c, reg, c->lmul) && vec_overlap_ok(c->i->rd, c->lmul + 1, reg, c->lmul);
-}
-
-/* As above, and none of the elements of twice the size in group wide. */
-static bool narrow_source_beside(const struct vec *c, unsigned reg, unsigned wide)
-{
-    return narrow_source(c, reg) && vec_apart(reg, vec_regs(c->lmul), wide, vec_regs(c->lmul + 1));
-}
-
-static bool wide_destination(const struct vec *c)
-{
-    return vec_can_widen(c) && vec_not_mask(c, c->i->rd) && vec_aligned(c->i->rd, c->lmul + 1);
-}
-
-/* Which operands besides vd are as wide. */
-enum wide { WIDE_NONE, WIDE_A /* vs2 */, WIDE_D /* vd is a source */ };
-
-static bool wide_sources(const struct vec *c, enum vec_form form, enum wide wide)
-{
-    const struct rv_insn *i = c->i;
-
-    switch (wide) {
-    case WIDE_A:
-        return vec_source_ok(c, i->rs2, c->lmul + 1) &&
-               (form != VEC_VV || narrow_source_beside(c, i->rs1, i->rs2));
-    case WIDE_D:
-        return narrow_source_beside(c, i->rs2, i->rd) && (form != VEC_VV || narrow_source_beside(c, i->rs1, i->rd));
-    default: return narrow_source(c, i->rs2) && (form != VEC_VV || narrow_source(c, i->rs1));
-    }
-}
-
-static enum rv_exec widening(struct rv_hart *h, const struct rv_insn *i, enum vec_form form, enum wide wide,
+static enum rv_exec widening(struct rv_hart *h, const struct rv_insn *i, enum vec_form form, enum vec_wide wide,
                              const vec_kernel kernels[VEC_SIZES])
 {
     union vec_buf out, operand;
     struct vec c;
 
-    if (!vec_begin(&c, h, i) || !wide_destination(&c) || !wide_sources(&c, form, wide))
+    if (!vec_begin(&c, h, i) || !vec_wide_destination(&c) || !vec_wide_sources(&c, form == VEC_VV, wide))
         return rv_illegal(h, i);
     kernels[c.sew](&out, vec_reg(h, i->rs2), vec_operand(&c, form, c.sew, &operand), vec_reg(h, i->rd), c.vl);
     vec_merge(&c, i->rd, &out, c.sew + 1);

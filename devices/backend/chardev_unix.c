@@ -7,11 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "chardev_priv.h"
+#include "sim-core/unix_socket.h"
 
 struct unix_options {
     bool server, wait;
@@ -58,10 +57,10 @@ static enum sim_status parse(struct chardev *c, const char *arg, struct unix_opt
         SIM_TRY(parse_option(c, p + 1, n, o));
         p += n + 1;
     }
-    if (len && len < sizeof((struct sockaddr_un *)0)->sun_path)
+    if (len && len <= SIM_UNIX_PATH)
         return SIM_OK;
     sim_error("serial back end '%s': the socket's path has %zu characters; 1 to %zu are possible",
-              c->spec, len, sizeof((struct sockaddr_un *)0)->sun_path - 1);
+              c->spec, len, SIM_UNIX_PATH);
     return SIM_ERR_INVALID;
 }
 
@@ -177,15 +176,6 @@ static void unix_accept(void *opaque, unsigned events)
     sim_mutex_unlock(&c->lock);
 }
 
-/* A socket that an earlier run left behind is in the way of bind; anything else is not ours. */
-static void remove_stale_socket(const char *path)
-{
-    struct stat st;
-
-    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
-        unlink(path);
-}
-
 static enum sim_status wait_for_client(struct chardev *c)
 {
     struct pollfd p = {.fd = c->listen_fd, .events = POLLIN};
@@ -200,7 +190,7 @@ static enum sim_status wait_for_client(struct chardev *c)
 
 static enum sim_status open_server(struct chardev *c, const struct sockaddr_un *addr, bool wait)
 {
-    remove_stale_socket(c->path);
+    sim_unix_remove_dead(c->path);
     c->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (c->listen_fd < 0 || bind(c->listen_fd, (const struct sockaddr *)addr, sizeof *addr) < 0 ||
         listen(c->listen_fd, 1) < 0) {
@@ -261,10 +251,10 @@ static void unix_close(struct chardev *c)
 static enum sim_status unix_open(struct chardev *c, const char *arg)
 {
     struct unix_options o;
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    struct sockaddr_un addr;
 
     SIM_TRY(parse(c, arg, &o));
-    memcpy(addr.sun_path, c->path, strlen(c->path));
+    SIM_BUG_ON(!sim_unix_address(c->path, &addr), "a socket at '%s'", c->path); /* parse has looked */
     enum sim_status status = o.server ? open_server(c, &addr, o.wait) : open_client(c, &addr);
     if (status != SIM_OK)
         unix_close(c);

@@ -11,12 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "netdev_priv.h"
+#include "sim-core/unix_socket.h"
 
 enum { HEADER = 4, IN_BYTES = 4 * (NETDEV_MAX_FRAME + HEADER), OUT_BYTES = 1 << 20 };
 #define RETRY_NS 1000000000ull
@@ -69,13 +68,10 @@ static enum sim_status unix_address(struct netdev *n)
     struct net_socket *s = impl(n);
     struct sockaddr_un *un = (struct sockaddr_un *)&s->addr;
 
-    if (strlen(s->path) >= sizeof un->sun_path) {
-        sim_error("network back end '%s': the socket's path is longer than %zu characters", n->spec,
-                  sizeof un->sun_path - 1);
+    if (!sim_unix_address(s->path, un)) {
+        sim_error("network back end '%s': the socket's path is longer than %zu characters", n->spec, SIM_UNIX_PATH);
         return SIM_ERR_INVALID;
     }
-    un->sun_family = AF_UNIX;
-    strcpy(un->sun_path, s->path);
     s->addr_len = sizeof *un;
     return SIM_OK;
 }
@@ -392,27 +388,13 @@ static void ready(void *opaque, unsigned events)
 
 /* --- life --- */
 
-/* A socket file that nobody listens on any more is in the way of a new one. */
-static void remove_stale(const struct net_socket *s)
-{
-    struct stat st;
-
-    if (s->path && stat(s->path, &st) == 0 && S_ISSOCK(st.st_mode)) {
-        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd >= 0 && connect(fd, (const struct sockaddr *)&s->addr, s->addr_len) < 0 &&
-            errno == ECONNREFUSED)
-            unlink(s->path);
-        if (fd >= 0)
-            close(fd);
-    }
-}
-
 static enum sim_status start_listening(struct netdev *n)
 {
     struct net_socket *s = impl(n);
     int one = 1;
 
-    remove_stale(s);
+    if (s->path)
+        sim_unix_remove_dead(s->path);
     s->listen_fd = socket(s->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (s->listen_fd >= 0)
         setsockopt(s->listen_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);

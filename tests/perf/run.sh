@@ -17,6 +17,7 @@ if [ "$sum" != "$(cat "$stamp" 2>/dev/null)" ]; then
   "$here/build.sh" "$PERF_DIR" >/dev/null
   echo "$sum" >"$stamp"
 fi
+export PYTHONPATH=$here
 if [ "${1:-}" = images ]; then exec python3 "$here/images/images.py" "${@:2}"; fi
 if [ "${1:-}" = migrate ]; then exec python3 "$here/migrate/migrate.py" "${@:2}"; fi
 exec python3 "$here/run.py" "$@"

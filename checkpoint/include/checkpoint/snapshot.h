@@ -37,6 +37,34 @@ struct ckpt_source {
     bool (*owns)(void *opaque, uint64_t local);
 };
 
+/* The range that has the block of the descriptor, or of the image; NULL: none. */
+static inline const struct ckpt_range *ckpt_range_of_local(const struct ckpt_source *s, uint64_t local)
+{
+    for (unsigned i = 0; i < s->nr_ranges; i++)
+        if (local - s->range[i].local < s->range[i].nr)
+            return &s->range[i];
+    return NULL;
+}
+
+static inline const struct ckpt_range *ckpt_range_of_block(const struct ckpt_source *s, uint64_t block)
+{
+    for (unsigned i = 0; i < s->nr_ranges; i++)
+        if (block - s->range[i].block < s->range[i].nr)
+            return &s->range[i];
+    return NULL;
+}
+
+/* One more than the highest block of the image. */
+static inline uint64_t ckpt_range_end(const struct ckpt_source *s)
+{
+    uint64_t end = 0;
+
+    for (unsigned i = 0; i < s->nr_ranges; i++)
+        if (s->range[i].block + s->range[i].nr > end)
+            end = s->range[i].block + s->range[i].nr;
+    return end;
+}
+
 struct ckpt_snapshot;
 
 /* Begins; `incremental` takes only dirty blocks. Both ways the marks are clear afterwards, as far as next has come; after

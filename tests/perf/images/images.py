@@ -7,16 +7,16 @@ for a new process that restores it: how long until the guest runs (a process tha
 prints the next line, which it does all the time.
 """
 import argparse
-import json
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+
+from qmp import Qmp
 
 GUEST = os.environ["GUEST_DIR"]
 PERF_DIR = os.environ["PERF_DIR"]
@@ -68,29 +68,6 @@ class Process:
         self.process.wait()
 
 
-class Monitor:
-    """QMP, which both speak."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        while True:
-            try:
-                self.socket.connect(path)
-                break
-            except OSError:
-                time.sleep(0.05)
-        self.file = self.socket.makefile("rw")
-        self.file.readline()
-        self.ask("qmp_capabilities")
-
-    def ask(self, name, **arguments):
-        self.file.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
-        self.file.flush()
-        while "event" in (answer := json.loads(self.file.readline())):
-            pass
-        return answer["return"]
-
-
 def du(path):
     total = 0
     for folder, _, names in os.walk(path):
@@ -116,7 +93,7 @@ def partita(guest, ranks, repeats, folder):
     spread = ["--ranks", str(ranks)] if ranks > 1 else []
     p = Process([PARTITA, "run", *guest, "--control", path, *spread])
     p.until(b"READY")
-    monitor, full, later = Monitor(path), [], []
+    monitor, full, later = Qmp(path), [], []
     for _ in range(repeats):
         for incremental, values in ((False, full), (True, later)):
             time.sleep(1)
@@ -143,7 +120,7 @@ def qemu(guest, repeats, folder):
     base = [QEMU, "-M", "virt", "-nographic", "-serial", "stdio", "-monitor", "none", *guest]
     drive = ["-drive", f"file={disk},if=virtio,format=qcow2"]
     p = Process([*base, *drive, "-qmp", f"unix:{path},server,nowait"])
-    monitor = Monitor(path)
+    monitor = Qmp(path)
     p.until(b"READY")
     saves, files = [], []
     for i in range(repeats):

@@ -6,14 +6,14 @@ Prints for each: total time, pause (QEMU's "downtime"; Partita: from the cut to 
 sent with bytes. QEMU moves with its defaults (pre-copy, 300 ms downtime limit) and with post-copy. The guest checks its memory.
 """
 import argparse
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+from qmp import Qmp
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GUEST = os.environ["GUEST_DIR"]
@@ -61,30 +61,6 @@ class Process:
         self.process.wait()
         if "DAMAGED" in self.text():
             sys.exit("migrate: the guest found its memory damaged")
-
-
-class Qmp:
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        for _ in range(200):
-            try:
-                self.socket.connect(path)
-                break
-            except OSError:
-                time.sleep(0.05)
-        self.file = self.socket.makefile("rw")
-        self.file.readline()
-        self.ask("qmp_capabilities")
-
-    def ask(self, name, **arguments):
-        self.file.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
-        self.file.flush()
-        while True:
-            answer = json.loads(self.file.readline())
-            if "return" in answer:
-                return answer["return"]
-            if "error" in answer:
-                sys.exit(f"migrate: {name}: {answer['error']['desc']}")
 
 
 def qemu(image, folder, postcopy):

@@ -27,6 +27,15 @@ static void end_pair(struct pair *p)
     ckpt_stream_destroy(p->target);
 }
 
+static struct ckpt_receiver *receiver_of(struct ckpt_stream *stream, struct memory *to)
+{
+    const struct ckpt_receiver_config config = {.stream = stream, .target = &to->source, .nr = 1};
+    struct ckpt_receiver *r;
+
+    assert_int_equal(ckpt_receiver_create(&config, &r), SIM_OK);
+    return r;
+}
+
 /* --- a guest that writes all the time; `world` is held for one write, so that taking it is a pause --- */
 
 struct guest {
@@ -169,9 +178,7 @@ static void run_target(struct ckpt_stream *stream, struct memory *to, struct mem
     assert_int_equal(ckpt_stream_greet(stream), SIM_OK);
     assert_int_equal(ckpt_stream_expect(stream, CKPT_FRAME_SPACE, &f), SIM_OK);
     assert_string_equal((const char *)f.payload + sizeof(uint64_t), "ram");
-    assert_int_equal(ckpt_receiver_create(
-                         &(struct ckpt_receiver_config){.stream = stream, .target = &to->source, .nr = 1}, &r),
-                     SIM_OK);
+    r = receiver_of(stream, to);
     for (;;) {
         assert_int_equal(ckpt_stream_receive(stream, &f), SIM_OK);
         if (f.type == CKPT_FRAME_STOPPED)
@@ -228,13 +235,9 @@ static void test_a_source_that_dies(void **state)
     const uint64_t missing[2] = {FIRST + 5, 10};
     struct pair p = connect_pair();
     struct memory *to = memory_create();
-    struct ckpt_receiver *r;
+    struct ckpt_receiver *r = receiver_of(p.target, to);
 
     (void)state;
-    assert_int_equal(
-        ckpt_receiver_create(
-            &(struct ckpt_receiver_config){.stream = p.target, .target = &to->source, .nr = 1}, &r),
-        SIM_OK);
     assert_int_equal(ckpt_receiver_take(r, &(struct ckpt_frame){.type = CKPT_FRAME_MISSING, .len = sizeof missing,
                                                                 .payload = (const uint8_t *)missing}),
                      SIM_OK);
@@ -275,13 +278,9 @@ static void test_frames_that_make_no_sense(void **state)
     };
     struct pair p = connect_pair();
     struct memory *to = memory_create();
-    struct ckpt_receiver *r;
+    struct ckpt_receiver *r = receiver_of(p.target, to);
 
     (void)state;
-    assert_int_equal(
-        ckpt_receiver_create(
-            &(struct ckpt_receiver_config){.stream = p.target, .target = &to->source, .nr = 1}, &r),
-        SIM_OK);
     int saved = hush();
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(ckpt_receiver_take(r, &bad[i]), SIM_ERR_FORMAT);
@@ -296,13 +295,9 @@ static void test_blocks_that_are_here_do_not_come_again(void **state)
     static const uint8_t bytes[CKPT_BLOCK];
     struct pair p = connect_pair();
     struct memory *to = memory_create();
-    struct ckpt_receiver *r;
+    struct ckpt_receiver *r = receiver_of(p.target, to);
 
     (void)state;
-    assert_int_equal(
-        ckpt_receiver_create(
-            &(struct ckpt_receiver_config){.stream = p.target, .target = &to->source, .nr = 1}, &r),
-        SIM_OK);
     assert_int_equal(ckpt_receiver_serve(r), SIM_OK);
     assert_int_equal(ckpt_stream_send(p.source, &(struct ckpt_frame){.type = CKPT_FRAME_GO}), SIM_OK);
     int saved = hush();

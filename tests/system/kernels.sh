@@ -7,7 +7,7 @@ built_kernels() {
   need riscv64-linux-gnu-gcc
   kernels=$PWD/guests
   mkdir -p "$kernels"
-  (flock 9 && { [ -s "$kernels/done" ] && [ -z "$(find "$top/tests/perf" -newer "$kernels/done" -type f)" ] ||
+  (flock 9 && { [ -e "$kernels/done" ] && [ -z "$(find "$top/tests/perf" -newer "$kernels/done" -type f)" ] ||
     { "$top/tests/perf/build.sh" "$kernels" bare && touch "$kernels/done"; }; }) 9>"$kernels/lock" \
     >"$work/out" 2>&1 || fail "tests/perf/build.sh"
 }

@@ -16,7 +16,7 @@ build_guests() {
   need riscv64-linux-gnu-gcc
   guests=$PWD/guests
   mkdir -p "$guests"
-  (flock 9 && { [ -s "$guests/done" ] && [ -z "$(find "$dir" "$mklitmus" -newer "$guests/done" -type f)" ] ||
+  (flock 9 && { [ -e "$guests/done" ] && [ -z "$(find "$dir" "$mklitmus" -newer "$guests/done" -type f)" ] ||
     { "$dir/build.sh" "$mklitmus" "$guests" && touch "$guests/done"; }; }) 9>"$guests/lock" \
     >"$work/out" 2>&1 || fail "tests/litmus/build.sh"
 }

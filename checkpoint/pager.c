@@ -32,7 +32,6 @@ struct ckpt_pager {
     unsigned nr_busy;      /* prefetchers that have not ended */
     struct sim_thread thread[MAX_THREADS];
 
-    _Atomic uint64_t bytes;
     _Atomic int status;    /* enum sim_status */
     atomic_bool stopping, done;
 };
@@ -127,7 +126,6 @@ static void install(struct ckpt_pager *p, uint64_t local, unsigned n, const uint
     for (unsigned i = 0; i < n; i++)
         atomic_fetch_or_explicit(&p->present[(local + i) / 64], 1ull << ((local + i) % 64),
                                  memory_order_release);
-    atomic_fetch_add_explicit(&p->bytes, len, memory_order_relaxed);
 }
 
 static bool claim(struct ckpt_pager *p, uint64_t local)
@@ -388,11 +386,6 @@ enum sim_status ckpt_pager_start(const struct ckpt_pager_config *config, struct 
 bool ckpt_pager_is_done(const struct ckpt_pager *p)
 {
     return atomic_load_explicit(&p->done, memory_order_acquire);
-}
-
-uint64_t ckpt_pager_bytes(const struct ckpt_pager *p)
-{
-    return atomic_load_explicit(&p->bytes, memory_order_relaxed);
 }
 
 enum sim_status ckpt_pager_finish(struct ckpt_pager *p)

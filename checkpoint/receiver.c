@@ -262,6 +262,9 @@ static enum sim_status receive_rest(struct ckpt_receiver *r)
     /* The source may be gone: it has nothing that we need. */
     if (ckpt_stream_send(r->config.stream, &(struct ckpt_frame){.type = CKPT_FRAME_DONE}) != SIM_OK)
         sim_warn("migration: %s did not hear that all has come", ckpt_stream_peer(r->config.stream));
+    sim_info("migration: everything has come; %llu pages were asked for, and waited for %.1f ms altogether",
+             (unsigned long long)atomic_load_explicit(&r->demands, memory_order_relaxed),
+             (double)atomic_load_explicit(&r->wait_ns, memory_order_relaxed) / 1e6);
     return SIM_OK;
 }
 
@@ -308,12 +311,6 @@ enum sim_status ckpt_receiver_finish(struct ckpt_receiver *r)
         sim_cond_wait(&r->changed, &r->lock);
     sim_mutex_unlock(&r->lock);
     return (enum sim_status)atomic_load_explicit(&r->status, memory_order_acquire);
-}
-
-void ckpt_receiver_stats(const struct ckpt_receiver *r, uint64_t *demands, uint64_t *wait_ns)
-{
-    *demands = atomic_load_explicit(&r->demands, memory_order_relaxed);
-    *wait_ns = atomic_load_explicit(&r->wait_ns, memory_order_relaxed);
 }
 
 /* --- life --- */

@@ -116,16 +116,6 @@ void ckpt_store_close(struct ckpt_store *s)
     sim_free(s);
 }
 
-const char *ckpt_store_path(const struct ckpt_store *s)
-{
-    return s->path;
-}
-
-int ckpt_store_folder(const struct ckpt_store *s)
-{
-    return s->folder;
-}
-
 /* --- listing --- */
 
 static int by_name(const void *a, const void *b)

@@ -33,9 +33,6 @@ void jit_set_options(struct jit *jit, const struct jit_options *options);
 /* Forgets every translation. Context: executors stopped, or inside sim_exclusive_begin/end. */
 void jit_flush(struct jit *jit);
 
-/* Forgets the translations whose code lies in [gpa, gpa + len). Context: any thread. */
-void jit_invalidate(struct jit *jit, gpa_t gpa, uint64_t len);
-
 /* Adds the JIT's counters to *out. Context: any; exact when executors are stopped. */
 void jit_get_stats(const struct jit *jit, struct rv_machine_stats *out);
 

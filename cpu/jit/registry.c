@@ -321,18 +321,6 @@ static void code_written(void *opaque, gpa_t gpa, uint64_t len)
 
 const struct mem_code_ops jit_code_ops = {.written = code_written};
 
-void jit_invalidate(struct jit *jit, gpa_t gpa, uint64_t len)
-{
-    while (len) {
-        uint64_t piece = GUEST_PAGE_SIZE - (gpa & ~GUEST_PAGE_MASK);
-        if (piece > len)
-            piece = len;
-        code_written(jit, gpa, piece);
-        gpa += piece;
-        len -= piece;
-    }
-}
-
 static void free_list(struct jit_region *r, bool graves)
 {
     while (r) {

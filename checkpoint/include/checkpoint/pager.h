@@ -31,8 +31,6 @@ enum sim_status ckpt_pager_start(const struct ckpt_pager_config *config,
 enum sim_status ckpt_pager_finish(struct ckpt_pager *p) SIM_MUST_CHECK;
 /* Has everything come, or has it failed? */
 bool ckpt_pager_is_done(const struct ckpt_pager *p);
-/* Bytes brought so far. */
-uint64_t ckpt_pager_bytes(const struct ckpt_pager *p);
 /* Stops prefetching and frees. Context: nobody uses the blocks any more, or the pager is done and the world was frozen
  * since. NULL is allowed. */
 void ckpt_pager_destroy(struct ckpt_pager *p);

@@ -3,7 +3,7 @@
  *   take: BLOCKS, ZEROS, MISSING            the guest does not run yet
  *   serve: guards set, a thread receives    first use of a missing block -> guard -> DEMAND -> wait
  *   await_go: the source has given it up    it runs
- *   END -> DONE, guards removed
+ *   END -> DONE, guards removed; a line says what was waited for
  *
  * A connection that breaks while blocks are missing is one message and failed(): the machine must end. */
 #ifndef CHECKPOINT_RECEIVER_H
@@ -38,8 +38,5 @@ enum sim_status ckpt_receiver_finish(struct ckpt_receiver *r) SIM_MUST_CHECK;
 /* When something is missing tells the source that it is not needed any more; frees. Context: nobody uses the blocks any more, or all have come and
  * the world was frozen since. NULL is allowed. */
 void ckpt_receiver_destroy(struct ckpt_receiver *r);
-
-/* Blocks that came on demand, and how long harts and devices waited for them. Context: any thread. */
-void ckpt_receiver_stats(const struct ckpt_receiver *r, uint64_t *demands, uint64_t *wait_ns);
 
 #endif

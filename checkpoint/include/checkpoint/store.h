@@ -19,8 +19,6 @@ struct ckpt_store;
  * process, when somebody else writes there. */
 enum sim_status ckpt_store_open(const char *path, struct ckpt_store **out) SIM_MUST_CHECK;
 void ckpt_store_close(struct ckpt_store *s); /* NULL is allowed */
-const char *ckpt_store_path(const struct ckpt_store *s);
-int ckpt_store_folder(const struct ckpt_store *s); /* its descriptor, for openat */
 
 /* An image of the store by name ("000007"), or its identity in a manifest. */
 struct ckpt_ref {

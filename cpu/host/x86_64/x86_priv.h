@@ -262,7 +262,6 @@ void emit_fcvt(struct emit *e, const struct ir_insn *i);
 void emit_fbits(struct emit *e, const struct ir_insn *i);
 void emit_bitsf(struct emit *e, const struct ir_insn *i);
 void emit_fdirty(struct emit *e, const struct ir_insn *i);
-void emit_box_result(struct emit *e, unsigned xmm);
 /* emit.c: the rest of a block from its operation `index`, as a cold copy without windows */
 void emit_slow_copy(struct emit *e, unsigned block, unsigned index, uint64_t dirty);
 /* host.c */

@@ -16,7 +16,7 @@
 struct ir_target {
     int32_t global[IR_NR_GLOBALS];
     int32_t pc, budget, kick, host_sp, mxcsr, fs_dirty;
-    int32_t spun;      /* 32 bits of the back end: a loop that waits has had its chunk */
+    int32_t spun;      /* 32 bits: a loop that may only wait is left when they are > 0; its polls count them up */
     int32_t zero_on;   /* a byte: ZERO64 is permitted; else its operation is left to exec */
     int32_t code_base; /* a word: guest address that the running region's offsets count from */
     int32_t scratch;  /* 32 words: 0..15 integer registers by number, 16..31 FP registers */

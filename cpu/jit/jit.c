@@ -232,6 +232,32 @@ static struct ir_code_exit *exit_of(struct jit *jit, struct rv_hart *h)
     return (struct ir_code_exit *)(void *)(jit->cache.rw + (rx - jit->cache.rx));
 }
 
+/* Has the loop at pc, which spin.c took for one that only waits, had a round that led back with all registers as they
+ * were? Then the hart gives way. Else it got on (an LR/SC that succeeds the first time looks like its retry), and such
+ * loops are not looked at for a while, longer each time. */
+static enum next look_at_spinning(struct rv_hart *h, enum rv_stop_reason *why)
+{
+    enum { MOST_POLLS = 32 };
+    uint64_t pc = h->pc, x[32];
+    unsigned insns = 0;
+
+    if (rv_counts_time(h)) { /* turns end where the interpreter's would */
+        h->spun = -MOST_POLLS;
+        return GO_ON;
+    }
+    memcpy(x, h->x, sizeof x);
+    do
+        if (after(h, rv_interp_step(h), why) == STOP)
+            return STOP;
+    while (h->pc != pc && ++insns < SPIN_MAX_LOOP);
+    bool spins = h->pc == pc && !memcmp(x, h->x, sizeof x);
+    h->jit->patience = spins ? 0 : h->jit->patience < MOST_POLLS / 2 ? 2 * h->jit->patience + 1 : MOST_POLLS;
+    h->spun = -h->jit->patience;
+    if (spins)
+        *why = RV_STOP_PAUSE;
+    return spins ? STOP : GO_ON;
+}
+
 static enum rv_stop_reason run(struct jit *jit, struct rv_hart *h)
 {
     enum rv_stop_reason why = RV_STOP_NONE;
@@ -263,8 +289,8 @@ static enum rv_stop_reason run(struct jit *jit, struct rv_hart *h)
                 return why;
             break;
         case IR_LEAVE_BUDGET:
-            if (!should_leave(h) && !rv_counts_time(h)) /* which the interpreter would not do */
-                return RV_STOP_PAUSE; /* of a loop that only waits (spin.c) */
+            if (!should_leave(h) && look_at_spinning(h, &why) == STOP)
+                return why;
             break;
         default: break;
         }

@@ -103,6 +103,7 @@ enum {
 /* Per hart: what a helper left. */
 struct jit_hart {
     enum rv_exec result; /* after IR_LEAVE_HELPER */
+    int32_t patience;    /* polls of loops that may only wait until the next is looked at */
 };
 
 /* Is told of each region when it is published: perf maps, traces. Context: the registry lock is held;
@@ -178,6 +179,7 @@ void jit_note_target(struct jit *jit, gpa_t site, unsigned offset);
 unsigned jit_targets_of(struct jit *jit, gpa_t site, uint16_t offset[SCAN_TARGETS]);
 
 /* --- spin.c --- Does the block that begins with instruction `head` of the scan begin a loop which only waits? */
+enum { SPIN_MAX_LOOP = 16 }; /* instructions */
 bool jit_loop_spins(const struct scan *s, unsigned head);
 
 /* --- translate.c --- */

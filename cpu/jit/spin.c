@@ -2,13 +2,12 @@
  *
  * A loop whose rounds compute nothing from earlier rounds, and write nothing, does the same again and again until
  * something else changes: polling loops, loops of LR and branch, retries of a CAS, test-and-set by AMOSWAP. Translated
- * code leaves it after a short chunk of budget, and the hart gives way (jit.c). A loop that counts, walks a list
- * or stores is none; one that is taken for one wrongly only gives way too often. */
+ * code leaves it after a short chunk of budget; the interpreter runs a round of it, and when that changed nothing the hart
+ * gives way (jit.c): here nobody can tell the retry of an LR/SC that fails from one that is not needed. A loop that
+ * counts, walks a list or stores is none. */
 #include "scan.h"
 
 #include "jit_priv.h"
-
-enum { MAX_LOOP = 16 };
 
 static bool goes_back_to(const struct scan_insn *n, unsigned head)
 {
@@ -18,7 +17,7 @@ static bool goes_back_to(const struct scan_insn *n, unsigned head)
 /* The last instruction of the short loop in one piece that begins at `head`; -1: there is none. */
 static int end_of_loop(const struct scan *s, unsigned head)
 {
-    for (unsigned n = head; n < s->nr && n < head + MAX_LOOP; n++) {
+    for (unsigned n = head; n < s->nr && n < head + SPIN_MAX_LOOP; n++) {
         if (n > head && s->insn[n].offset != s->insn[n - 1].offset + s->insn[n - 1].insn.len)
             break;
         if (goes_back_to(&s->insn[n], s->insn[head].offset))

@@ -91,7 +91,7 @@ struct rv_hart {
     uint64_t res_sc;      /* address of the only SC that may succeed, or RV_SC_* (lrsc.h) */
     void *host_sp;        /* jit: C stack of jit_enter */
     uint64_t jit_scratch[32]; /* jit: spill area of helpers */
-    uint32_t spun;        /* jit: a loop that waits has had its chunk since the code was entered */
+    int32_t spun;         /* jit: > 0: a loop that may only wait has had its chunk; < 0: its polls until then */
     uint8_t cbo_zero_on;  /* cbo.zero is legal in the current privilege (exec_cbo.c) */
     uint64_t code_base;   /* jit: page-aligned va of the region that runs */
     uint64_t indirect_from; /* jit: pc of the last indirect jump that the interpreter ran; RV_NO_JUMP: none */

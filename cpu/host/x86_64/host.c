@@ -113,7 +113,6 @@ static void emit_enter(struct ir_host *h, struct x86_asm *a)
     x86_store(a, state(h, h->target.host_sp), RSP);
     x86_load(a, R_TLB, state(h, h->target.tlb));
     x86_rr(a, X86_XOR, 0, R_BUDGET, R_BUDGET); /* the first budget check polls */
-    x86_store_imm(a, 4, state(h, h->target.spun), 0);
     x86_m_n(a, X86_OP(0, 1, 0xae), 0, 2, state(h, h->target.mxcsr)); /* ldmxcsr */
     x86_load(a, RAX, state(h, h->target.pc)); /* as a jump-cache hit leaves it */
     x86_jmp_reg(a, RSI);
@@ -182,20 +181,22 @@ static void emit_poll(struct ir_host *h, struct x86_asm *a)
     x86_ret(a);
 }
 
-/* As poll, for a loop that only waits: the first time since the code was entered a short chunk, then none. */
+/* As poll, for a loop that may only wait: leaves when spun > 0. Counts it up, and 0 gives a short chunk. */
 static void emit_poll_spin(struct ir_host *h, struct x86_asm *a)
 {
     h->rt.poll_spin = a->p;
     x86_mi(a, X86_CMP, 0, state(h, h->target.spun), 0);
-    uint8_t *spun = x86_jcc(a, X86_NE);
-    x86_store_imm(a, 4, state(h, h->target.spun), 1);
+    uint8_t *spun = x86_jcc(a, X86_G);
     x86_patch(x86_call(a), h->rt.poll);
     uint8_t *leaves = x86_jcc(a, X86_B);
+    x86_mi(a, X86_ADD, 0, state(h, h->target.spun), 1);
+    uint8_t *not_yet = x86_jcc(a, X86_LE);
     x86_mov(a, RCX, R_BUDGET);
     x86_ri(a, X86_SUB, 1, RCX, SPIN_CHUNK);
     uint8_t *shorter = x86_jcc(a, X86_LE);
     x86_rm(a, X86_ADD - 2, 1, RCX, state(h, h->target.budget)); /* what is too much goes back */
     x86_mov_imm(a, R_BUDGET, SPIN_CHUNK);
+    x86_patch(not_yet, a->p);
     x86_patch(shorter, a->p);
     x86_byte(a, 0xf8); /* clc */
     x86_patch(leaves, a->p);

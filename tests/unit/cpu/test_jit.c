@@ -322,10 +322,13 @@ static void test_loops_that_only_wait_give_way(void **state)
     enum { LW_T0_A0 = A0 << 15 | 2 << 12 | T0 << 7 | 3, LD_T2_T2 = T2 << 15 | 3 << 12 | T2 << 7 | 3 };
     enum { LR_T0_A0 = 2 << 27 | A0 << 15 | 2 << 12 | T0 << 7 | 0x2f,
            SWAP_T0_T1_A0 = 1 << 27 | T1 << 20 | A0 << 15 | 2 << 12 | T0 << 7 | 0x2f,
-           ADD_T0_T1_A0 = T1 << 20 | A0 << 15 | 2 << 12 | T0 << 7 | 0x2f };
+           ADD_T0_T1_A0 = T1 << 20 | A0 << 15 | 2 << 12 | T0 << 7 | 0x2f,
+           LR_T0_A1 = 2 << 27 | A1 << 15 | 2 << 12 | T0 << 7 | 0x2f,
+           SC_T0_T1_A1 = 3 << 27 | T1 << 20 | A1 << 15 | 2 << 12 | T0 << 7 | 0x2f,
+           SWAP_T0_T1_A1 = 1 << 27 | T1 << 20 | A1 << 15 | 2 << 12 | T0 << 7 | 0x2f };
     const struct {
         const char *what;
-        uint32_t code[3];
+        uint32_t code[5];
         unsigned n;
         bool waits;
     } loops[] = {
@@ -338,6 +341,8 @@ static void test_loops_that_only_wait_give_way(void **state)
         {"counting in memory", {ADD_T0_T1_A0, bne(T0, 0, -4)}, 2, false},
         {"storing", {LW_T0_A0, sw(T0, A0, 64), bne(T0, 0, -8)}, 3, false},
         {"walking a list", {LD_T2_T2, bne(T2, 0, -4)}, 2, false},
+        {"an LR/SC that succeeds", {LR_T0_A1, SC_T0_T1_A1, bne(T0, 0, -8), addi(T2, T2, 1), bne(T2, 0, -16)}, 5, false},
+        {"a lock that is free", {SWAP_T0_T1_A1, bne(T0, 0, -4), sw(0, A1, 0), addi(T2, T2, 1), bne(T2, 0, -16)}, 5, false},
     };
     struct rig *r = *state;
     struct rv_hart *h = r->h;
@@ -347,7 +352,9 @@ static void test_loops_that_only_wait_give_way(void **state)
         rig_put_code(r, pc, loops[i].code, loops[i].n);
         rig_put64(r, RAM_BASE + 0x20000, 1);
         rig_put64(r, RAM_BASE + 0x21000, RAM_BASE + 0x21000);
+        rig_put64(r, RAM_BASE + 0x22000, 0);
         h->x[A0] = RAM_BASE + 0x20000;
+        h->x[A1] = RAM_BASE + 0x22000;
         h->x[T0] = h->x[T1] = 1;
         h->x[T2] = RAM_BASE + 0x21000;
         h->pc = pc;

@@ -24,7 +24,8 @@ struct ir_target {
     int32_t note;     /* a word: site or exit of the last leave */
     int32_t res_addr, res_value, res_size, res_sc; /* LR reservation */
     uint64_t res_none;
-    /* Vectors. Bytes: the key that ir_vec.key is compared with, "written", "on". Words: length, type, first element,
+    /* Vectors. Bytes: the key that ir_vec.key is compared with, behind it the one that says nothing of the length,
+     * "written", "on". Words: length, type, first element,
      * and 64 bytes for a scalar operand in all elements */
     int32_t vkey, vdirty, von, vl, vtype, vstart, vsplat;
     uint8_t vkey_none; /* no ir_vec has this key */

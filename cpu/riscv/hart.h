@@ -100,6 +100,7 @@ struct rv_hart {
     uint8_t vs_on;        /* mstatus.VS != Off */
     uint8_t vs_dirty;     /* vector state written: mstatus.VS reads as Dirty */
     uint8_t vkey;         /* vtype for translated code: rv_vkey() while vl is VLMAX, vstart 0 and VS on */
+    uint8_t vkey_any;     /* the same whatever vl is; follows vkey, for one store of both */
     uint8_t vxrm, vxsat;
     uint64_t vsplat[8];   /* jit: a scalar operand of a vector instruction, in each element */
     uint32_t trap_cause;  /* set with RV_TRAP */
@@ -256,7 +257,7 @@ uint64_t rv_menvcfg_mask(const struct rv_hart *h);
 void rv_fp_sync(struct rv_hart *h);
 
 /* --- vec.c --- */
-/* Status of vectors, and vkey: after a change of mstatus, vl, vtype or vstart. */
+/* Status of vectors, vkey and vkey_any: after a change of mstatus, vl, vtype or vstart. */
 void rv_vec_sync(struct rv_hart *h);
 void rv_vec_reset(struct rv_hart *h);
 /* Could the hart have come to its vl, vtype, vstart, vxrm and vxsat? */

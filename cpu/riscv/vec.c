@@ -42,9 +42,12 @@ static uint64_t vlmax_of(const struct rv_hart *h, uint64_t vtype)
 void rv_vec_sync(struct rv_hart *h)
 {
     h->vs_on = (h->mstatus & MSTATUS_VS) != 0;
-    h->vkey = RV_VKEY_NONE;
-    if (h->vs_on && !h->vstart && !(h->vtype & VTYPE_VILL) && h->vl == vlmax_of(h, h->vtype))
-        h->vkey = rv_vkey(h->vtype);
+    h->vkey = h->vkey_any = RV_VKEY_NONE;
+    if (!h->vs_on || h->vstart || h->vtype & VTYPE_VILL)
+        return;
+    h->vkey_any = rv_vkey(h->vtype);
+    if (h->vl == vlmax_of(h, h->vtype))
+        h->vkey = h->vkey_any;
 }
 
 static void reset_type(struct rv_hart *h)

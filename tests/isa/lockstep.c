@@ -9,7 +9,7 @@
  * code (then fence.i), page-table changes (then sfence.vma), changes of rounding mode and FP state.
  * Interrupts come between chunks. Usage: lockstep [SEED [CHUNKS [OPTIONS]]]; OPTIONS: b = host
  * without its newer instructions, d = dump translations to stderr, v = progress, f = the
- * last chunk in small steps, n5 = five seeds from SEED on. */
+ * last chunk in small steps, s = nothing but vector instructions, each of them in turn, n5 = five seeds from SEED on. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -214,7 +214,7 @@ enum { CSRRW = 1, CSRRS = 2, CSRRC = 3, CSRRWI = 5, CSRRSI = 6, CSRRCI = 7 };
 struct program {
     uint32_t code[CODE_SLOTS];
     unsigned n;
-    bool user, vectors;
+    bool user, vectors, sweeps;
     struct rv_isa isa;
 };
 
@@ -350,25 +350,48 @@ static void put_vector(struct program *p)
     put(p, enc_b(1, R_LOOP, 0, span(p->n, top)));
 }
 
-/* Each vector instruction once, on whole groups of one type that all of them can have: what is translated in full. */
+/* The type again, with VLMAX, whatever the last ones did to vl, or with less; sometimes another mask. */
+static void put_sweep_type(struct program *p, unsigned vtype)
+{
+    if (chance(60)) {
+        put(p, 0x7057 | vtype << 20 | 5u << 7);
+    } else {
+        put(p, addi(5, 0, (int)below(chance(50) ? 10 : 130)));
+        put(p, 0x7057 | vtype << 20 | 5u << 7 | 5u << 15);
+    }
+    if (chance(30))
+        put(p, 0x02800007 | (R_PTR0 + below(3)) << 15); /* vl1re8.v v0 */
+}
+
+/* A vector instruction on the groups v8, v16 and v24, sometimes on itself, as a segment, or masked. */
+static uint32_t sweep_word(const struct rv_encoding *e)
+{
+    uint32_t word = e->match;
+    bool memory = (word & 0x7f) != 0x57;
+    unsigned vd = chance(80) ? 8 : chance(50) ? 16 : 24;
+
+    word = with_field(word, e->mask, 7, rv_writes_x(rv_op_info[e->op].flags) ? 6 : vd);
+    word = with_field(word, e->mask, 15, memory ? R_PTR0 + below(3) : (word >> 12 & 7) >= 4 ? 7 : 24);
+    word = with_field(word, e->mask, 20, memory && (word >> 26 & 3) == 2 ? 9 : 16);
+    if (memory && !(e->mask >> 29) && chance(50))
+        word |= below(8) << 29;
+    return e->mask >> 25 & 1 || chance(35) ? word : word | 1u << 25;
+}
+
+/* Each vector instruction once, on one type that all of them can have: what is translated in full. */
 static void put_vector_sweep(struct program *p)
 {
     const struct rv_decode_table *t = &rv_decode_table32;
     unsigned vtype = below(4) | (chance(60) ? 2 + below(2) : below(4)) << 3, since = 0;
 
-    for (unsigned n = 0; n < t->nr_encs && p->n < CODE_SLOTS - 200; n++) {
+    for (unsigned n = 0; n < t->nr_encs && p->n < CODE_SLOTS - 50; n++) {
         const struct rv_encoding *e = &t->enc[n];
-        uint32_t word = e->match;
 
         if (!(rv_op_info[e->op].flags & RV_OPF_VECTOR) || rv_op_info[e->op].flags & RV_OPF_SYSTEM)
             continue;
         if (since++ % 8 == 0)
-            put(p, 0x7057 | vtype << 20 | 5u << 7); /* VLMAX, whatever the last ones did to vl */
-        bool memory = (word & 0x7f) != 0x57;
-        word = with_field(word, e->mask, 7, rv_writes_x(rv_op_info[e->op].flags) ? 6 : 8);
-        word = with_field(word, e->mask, 15, memory ? R_PTR0 + below(3) : (word >> 12 & 7) >= 4 ? 7 : 24);
-        word = with_field(word, e->mask, 20, memory && (word >> 26 & 3) == 2 ? 9 : 16);
-        put(p, e->mask >> 25 & 1 ? word : word | 1u << 25);
+            put_sweep_type(p, vtype);
+        put(p, sweep_word(e));
     }
 }
 
@@ -728,7 +751,7 @@ static void generate(struct program *p, bool user)
     p->vectors = chance(40);
     p->isa = all_extensions(RV_VLEN_MIN); /* decoding does not depend on it */
     while (p->n < length)
-        put_item(p);
+        (p->sweeps ? put_vector_sweep : put_item)(p);
     put(p, enc_j(0, span(p->n, 0)));
     while (p->n < CODE_SLOTS)
         p->code[p->n++] = enc_j(0, -4); /* runs back to the ring's end */
@@ -854,12 +877,12 @@ static void fill_data(struct side *a, struct side *b)
 
 #define FIELDS(X)                                                                                  \
     X(pc) X(priv) X(mstatus) X(scause) X(stval) X(sepc) X(sscratch) X(sie_view) X(frm) X(fflags)   \
-    X(vl) X(vtype) X(vstart) X(vxrm) X(vxsat) X(vs_dirty) X(vs_on) X(vkey) X(fs_dirty) X(fp_on)     \
+    X(vl) X(vtype) X(vstart) X(vxrm) X(vxsat) X(vs_dirty) X(vs_on) X(vkey) X(vkey_any) X(fs_dirty) X(fp_on)     \
     X(mcause) X(mepc) X(device)
 
 struct view {
     uint64_t pc, priv, mstatus, scause, stval, sepc, sscratch, sie_view, frm, fflags,
-        vl, vtype, vstart, vxrm, vxsat, vs_dirty, vs_on, vkey, fs_dirty,
+        vl, vtype, vstart, vxrm, vxsat, vs_dirty, vs_on, vkey, vkey_any, fs_dirty,
         fp_on, mcause, mepc, device;
 };
 
@@ -869,8 +892,8 @@ static struct view view_of(const struct side *s)
 
     return (struct view){h->pc, h->priv, h->mstatus, h->scause, h->stval, h->sepc, h->sscratch,
                          h->mie, h->frm, h->fflags, h->vl, h->vtype, h->vstart, h->vxrm,
-                         h->vxsat, h->vs_dirty, h->vs_on, h->vkey, h->fs_dirty, h->fp_on, h->mcause, h->mepc,
-                         s->device_state};
+                         h->vxsat, h->vs_dirty, h->vs_on, h->vkey, h->vkey_any, h->fs_dirty, h->fp_on, h->mcause,
+                         h->mepc, s->device_state};
 }
 
 static unsigned differ(const char *name, uint64_t a, uint64_t b)
@@ -1000,21 +1023,22 @@ static int fail(const struct side *a, const struct side *b, uint64_t seed, uint6
     return 1;
 }
 
-enum { CHUNKS_PER_PROGRAM = 400 };
+enum { CHUNKS_PER_PROGRAM = 400, CHUNKS_PER_SWEEP = 50 };
 
 static int run(uint64_t seed, uint64_t chunks, const struct jit_options *options, bool verbose,
-               bool fine)
+               bool fine, bool sweeps)
 {
     static struct side a, b;
     static struct program p;
     int code = 0;
 
+    p.sweeps = sweeps;
     rng_state = seed * 0x9e3779b97f4a7c15ull + 88172645463325252ull;
     unsigned vlen = (unsigned)RV_VLEN_MIN << (seed & 3);
     side_create(&a, true, options, vlen);
     side_create(&b, false, NULL, vlen);
     for (uint64_t chunk = 0; chunk < chunks && !code; chunk++) {
-        if (chunk % CHUNKS_PER_PROGRAM == 0) {
+        if (chunk % (sweeps ? CHUNKS_PER_SWEEP : CHUNKS_PER_PROGRAM) == 0) {
             generate(&p, chance(30));
             set_up(&a, &p);
             set_up(&b, &p);
@@ -1061,7 +1085,8 @@ int main(int argc, char **argv)
     uint64_t rounds = strchr(opts, 'n') ? strtoull(strchr(opts, 'n') + 1, NULL, 0) : 1;
 
     for (uint64_t n = 0; n < rounds; n++) {
-        int code = run(seed + n, chunks, &options, strchr(opts, 'v') != NULL, strchr(opts, 'f') != NULL);
+        int code = run(seed + n, chunks, &options, strchr(opts, 'v') != NULL, strchr(opts, 'f') != NULL,
+                       strchr(opts, 's') != NULL);
         if (code)
             return code;
     }

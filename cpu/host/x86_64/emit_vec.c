@@ -145,7 +145,8 @@ static void mark_written(struct emit *e)
 
 /* ---- configuration ---- */
 
-/* rax = the new length; the key follows from the comparison: all ones when a < VLMAX. */
+/* rax = the new length; the key follows from the comparison: all ones when a < VLMAX. The one behind it does not
+ * care. */
 void emit_vset(struct emit *e, const struct ir_insn *i)
 {
     const struct ir_vec *v = vec_of(e, i);
@@ -158,8 +159,9 @@ void emit_vset(struct emit *e, const struct ir_insn *i)
     x86_rr(&e->a, X86_CMP, 1, RAX, RCX);
     x86_rr(&e->a, X86_CMOVCC + X86_A, 1, RAX, RCX);
     x86_rr(&e->a, X86_OP(0, 0, 0x1b), 0, RCX, RCX); /* sbb */
-    x86_ri(&e->a, X86_OR, 0, RCX, v->key);
-    x86_rm8(&e->a, X86_MOV_STORE8, RCX, emit_state(e->t->vkey));
+    x86_ri(&e->a, X86_AND, 0, RCX, ~v->key & 0xff);
+    x86_ri(&e->a, X86_OR, 0, RCX, v->key << 8 | v->key);
+    x86_rm(&e->a, X86_MOV_STORE16, 0, RCX, emit_state(e->t->vkey));
     x86_store(&e->a, emit_state(e->t->vl), RAX);
     x86_store_imm(&e->a, 8, emit_state(e->t->vtype), v->a);
     x86_store_imm(&e->a, 8, emit_state(e->t->vstart), 0);
@@ -220,12 +222,11 @@ static void copy(struct emit *e, const struct ir_vec *v, bool to_state)
 static void transfer(struct emit *e, const struct ir_insn *i, bool to_state)
 {
     const struct ir_vec *v = vec_of(e, i);
-    struct cold *off = emit_cold(e, COLD_EXEC);
-    struct cold *c;
+    struct cold *c = emit_cold(e, COLD_VEC);
 
-    check_key(e, v, off);
-    c = emit_cold(e, COLD_VEC);
     emit_vec_address(e, i, c);
+    struct cold *off = emit_cold(e, v->any_type ? COLD_EXEC : COLD_VEC_PART);
+    check_key(e, v, off);
     copy(e, v, to_state);
     mark_written(e);
     off->done = c->done = e->a.p;
@@ -239,6 +240,30 @@ void emit_vload(struct emit *e, const struct ir_insn *i)
 void emit_vstore(struct emit *e, const struct ir_insn *i)
 {
     transfer(e, i, false);
+}
+
+/* Another vl, or another type after all. */
+void emit_cold_vec_part(struct emit *e, const struct cold *c)
+{
+    const struct ir_insn *i = &e->r->insn[c->index];
+    const struct ir_vec *v = vec_of(e, i);
+    bool to_state = i->op == IR_VLOAD;
+
+    compare_byte(e, e->t->vkey + 1, v->key);
+    uint8_t *other = x86_jcc(&e->a, X86_NE);
+    x86_push(&e->a, RDX);
+    x86_rm(&e->a, X86_LEA, 1, RDX, emit_state(to_state ? v->d : v->a));
+    x86_load(&e->a, RAX, emit_state(e->t->vl));
+    if (v->size)
+        x86_shift_i(&e->a, X86_SHL_N, 0, RAX, v->size);
+    emit_call(e, e->rt->copy_part[to_state]);
+    x86_pop(&e->a, RDX);
+    mark_written(e);
+    emit_jmp_to(e, c->done);
+    if (!e->a.overflow)
+        x86_patch(other, e->a.p);
+    emit_exec(e, i);
+    emit_jmp_to(e, c->done);
 }
 
 /* ---- operands ---- */
@@ -576,7 +601,7 @@ void emit_cold_vec_rest(struct emit *e, const struct cold *c)
     x86_vzeroupper(&e->a);
     if (c->element) {
         x86_store_imm(&e->a, 8, emit_state(e->t->vstart), c->element);
-        x86_store_imm(&e->a, 1, emit_state(e->t->vkey), e->t->vkey_none);
+        x86_store_imm(&e->a, 2, emit_state(e->t->vkey), (int16_t)(e->t->vkey_none << 8 | e->t->vkey_none));
     }
     emit_exec(e, &e->r->insn[c->index]);
     emit_jmp_to(e, c->done);

@@ -441,6 +441,8 @@ void x86_emit_runtime(struct ir_host *h, struct x86_asm *a)
         h->rt.exec[fp] = emit_helper(h, a, (const void *)h->target.exec, false, fp, leave);
         h->rt.observe[fp] = emit_helper(h, a, (const void *)h->target.observe, false, fp, leave);
     }
+    if (h->features & X86_HAS_AVX2)
+        x86_emit_vec_runtime(h, a);
     x86_align(a, 64);
     h->rt.end = a->p;
 }

@@ -35,6 +35,7 @@ struct x86_runtime {
     uint8_t *enter, *leave_lookup, *leave_link, *leave_budget, *poll, *poll_spin;
     uint8_t *probe_r, *probe_w;
     uint8_t *find[2][NR_SLOT_SIZES]; /* [write][slot size] */
+    uint8_t *copy_part[2];           /* [to the state]; see emit_copy_part */
     /* [0]: saves the integer registers only, [1]: the FP registers too */
     uint8_t *load[2], *store[2], *exec[2], *observe[2];
     /* constants, 16 bytes each */
@@ -62,6 +63,7 @@ enum cold_kind {
     COLD_EXIT,       /* a conditional exit: stores, jump */
     COLD_EXEC,       /* the operation needs the interpreter's function */
     COLD_VEC,        /* a vector load or store: soft-TLB miss */
+    COLD_VEC_PART,   /* a vector load or store of fewer elements than a group has, rcx = host address */
     COLD_VEC_REST,   /* a vector operation from element `element` on needs the interpreter's function */
     COLD_FIX         /* load a constant into an FP register */
 };
@@ -245,6 +247,7 @@ void emit_vload(struct emit *e, const struct ir_insn *i);
 void emit_vstore(struct emit *e, const struct ir_insn *i);
 void emit_vop(struct emit *e, const struct ir_insn *i);
 void emit_vget(struct emit *e, const struct ir_insn *i);
+void emit_cold_vec_part(struct emit *e, const struct cold *c);
 void emit_cold_vec_rest(struct emit *e, const struct cold *c);
 bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size);
 /* emit_fp.c */
@@ -264,6 +267,8 @@ void emit_bitsf(struct emit *e, const struct ir_insn *i);
 void emit_fdirty(struct emit *e, const struct ir_insn *i);
 /* emit.c: the rest of a block from its operation `index`, as a cold copy without windows */
 void emit_slow_copy(struct emit *e, unsigned block, unsigned index, uint64_t dirty);
+/* emit_vec_rt.c: routines that translated code calls */
+void x86_emit_vec_runtime(struct ir_host *h, struct x86_asm *a);
 /* host.c */
 void x86_emit_runtime(struct ir_host *h, struct x86_asm *a);
 

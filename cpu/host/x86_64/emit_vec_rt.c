@@ -1,0 +1,78 @@
+/* Routines that the translated code of vectors calls, made once per code cache (emit_vec.c). */
+#include "x86_priv.h"
+
+enum { VMOVDQU_LOAD = X86_OP(0xf3, 1, 0x6f), VMOVDQU_STORE = X86_OP(0xf3, 1, 0x7f) };
+enum { TAIL_SHIFT = 6 }; /* log2 of the bytes of code for one length of the tail */
+
+/* n < 32 bytes, each of them once: another hart may write in between. Elements are naturally aligned in the guest, and
+ * no piece ends inside of one. */
+static void copy_tail(struct x86_asm *a, unsigned to, unsigned from, unsigned n)
+{
+    static const struct {
+        uint8_t bytes;
+        uint32_t load, store;
+        int w;
+    } part[] = {
+        {8, X86_MOV_LOAD, X86_MOV_STORE, 1},
+        {4, X86_MOV_LOAD, X86_MOV_STORE, 0},
+        {2, X86_MOVZX16, X86_MOV_STORE16, 0},
+        {1, X86_MOVZX8, X86_MOV_STORE8, 0},
+    };
+    int32_t at = 0;
+
+    if (n & 16) {
+        x86_yrm(a, VMOVDQU_LOAD, 0, 0, XMM0, 0, x86_at(from, 0));
+        x86_yrm(a, VMOVDQU_STORE, 0, 0, XMM0, 0, x86_at(to, 0));
+        at = 16;
+    }
+    for (unsigned k = 0; k < 4; k++) {
+        if (!(n & part[k].bytes))
+            continue;
+        x86_rm(a, part[k].load, part[k].w, RAX, x86_at(from, at));
+        if (part[k].bytes == 1)
+            x86_rm8(a, part[k].store, RAX, x86_at(to, at));
+        else
+            x86_rm(a, part[k].store, part[k].w, RAX, x86_at(to, at));
+        at += part[k].bytes;
+    }
+}
+
+/* In: rax = bytes, rcx = host address in guest memory, rdx = address in the state. Changes all three and xmm0. The tail
+ * is a jump into a table of all its lengths: one branch to foresee instead of five. */
+static uint8_t *emit_copy_part(struct x86_asm *a, bool to_state)
+{
+    unsigned to = to_state ? RDX : RCX, from = to_state ? RCX : RDX;
+    uint8_t *at = a->p;
+
+    x86_push(a, RSI);
+    uint8_t *loop = a->p;
+    x86_ri(a, X86_SUB, 0, RAX, 32);
+    uint8_t *tail = x86_jcc(a, X86_B);
+    x86_yrm(a, VMOVDQU_LOAD, 0, 1, XMM0, 0, x86_at(from, 0));
+    x86_yrm(a, VMOVDQU_STORE, 0, 1, XMM0, 0, x86_at(to, 0));
+    x86_ri(a, X86_ADD, 1, to, 32);
+    x86_ri(a, X86_ADD, 1, from, 32);
+    x86_patch(x86_jmp(a), loop);
+    x86_patch(tail, a->p);
+    uint8_t *table = x86_lea_rip(a, RSI);
+    x86_ri(a, X86_ADD, 0, RAX, 32);
+    x86_shift_i(a, X86_SHL_N, 0, RAX, TAIL_SHIFT);
+    x86_rr(a, X86_ADD, 1, RAX, RSI);
+    x86_jmp_reg(a, RAX);
+    x86_align(a, 1u << TAIL_SHIFT);
+    x86_patch(table, a->p);
+    for (unsigned n = 0; n < 32; n++) {
+        copy_tail(a, to, from, n);
+        x86_pop(a, RSI);
+        x86_vzeroupper(a);
+        x86_ret(a);
+        x86_align(a, 1u << TAIL_SHIFT);
+    }
+    return at;
+}
+
+void x86_emit_vec_runtime(struct ir_host *h, struct x86_asm *a)
+{
+    for (unsigned to_state = 0; to_state < 2; to_state++)
+        h->rt.copy_part[to_state] = emit_copy_part(a, to_state);
+}

@@ -47,6 +47,43 @@ enum sim_status accel_parse(const char *option, const char *list, struct config 
     return status;
 }
 
+static const char *const tier_names[RV_JIT_NR_TIERS] = {[RV_JIT_OPT] = "opt", [RV_JIT_QUICK] = "quick"};
+
+const char *accel_tier_name(enum rv_jit_tier tier)
+{
+    return tier_names[tier];
+}
+
+static enum sim_status take_tier(struct keyvals *kv, struct config *c)
+{
+    const char *name = keyvals_take(kv, "tier");
+
+    if (!name)
+        return SIM_OK;
+    for (unsigned i = 0; i < RV_JIT_NR_TIERS; i++) {
+        if (strcmp(tier_names[i], name) == 0) {
+            c->jit_tier = (enum rv_jit_tier)i;
+            return SIM_OK;
+        }
+    }
+    return option_reject(kv->option, name, "is not a tier of the translator (quick or opt)");
+}
+
+enum sim_status accel_take_settings(struct keyvals *kv, struct config *c)
+{
+    enum { MAX_THRESHOLD = 255 };
+    uint32_t threshold = c->jit_threshold;
+
+    SIM_TRY(take_tier(kv, c));
+    SIM_TRY(keyvals_take_u32(kv, "threshold", &threshold));
+    if (threshold > MAX_THRESHOLD) {
+        sim_error("%s: threshold=%u: 0 (the default) to %d executions before a block is translated", kv->option, threshold, MAX_THRESHOLD);
+        return SIM_ERR_INVALID;
+    }
+    c->jit_threshold = threshold;
+    return SIM_OK;
+}
+
 /* Why the engine cannot run the machine; false: it can. */
 static bool is_refused(const struct config *c, enum config_accel accel, char *why, size_t size)
 {

@@ -161,7 +161,9 @@ static enum sim_status apply_accel(struct cli *cli, const char *option, const ch
     SIM_TRY(keyvals_parse(option, value, "accel", &kv));
     keyvals_ignore(&kv, ignored);
     const char *list = keyvals_take(&kv, "accel");
-    enum sim_status status = keyvals_check(&kv);
+    enum sim_status status = accel_take_settings(&kv, cli->config);
+    if (status == SIM_OK)
+        status = keyvals_check(&kv);
     if (status == SIM_OK)
         status = accel_parse(option, list ? list : value, cli->config);
     keyvals_fini(&kv);
@@ -408,8 +410,10 @@ static const struct cli_option options[] = {
      "chardev:ID; repeat it for more ports", CALL(apply_serial), RESTORE},
 
     GROUP("How it runs"),
-    {"accel", "jit|interp|kvm", "translate guest code (default), interpret it, or the host's\n"
-     "KVM; kvm:jit takes the first that can be had", CALL(apply_accel), RESTORE},
+    {"accel", "jit|interp|kvm[,SETTING...]", "translate guest code (default), interpret it, or the host's\n"
+     "KVM; kvm:jit takes the first that can be had. Of the translator:\n"
+     "tier=opt|quick (how well), threshold=N (executions of a block\n"
+     "before it is translated, default 20)", CALL(apply_accel), RESTORE},
     {"threads", "N", "host threads that run the harts (default: host CPUs)", CALL(apply_threads),
      RESTORE},
     {"ranks", "N[,seed=S]", "spread the machine over N ranks inside this process\n"

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "accel.h"
 #include "sim-core/alloc.h"
 
 void config_init(struct config *c)
@@ -247,6 +248,10 @@ void config_dump(const struct config *c, FILE *out)
     put_flag(out, "demo", c->demo);
     put_devices(c, out);
     fprintf(out, "accel: %s\n", c->kvm ? "kvm" : c->jit ? "jit" : "interp");
+    if (c->jit_tier)
+        fprintf(out, "tier: %s\n", accel_tier_name(c->jit_tier));
+    if (c->jit_threshold)
+        fprintf(out, "threshold: %" PRIu32 "\n", c->jit_threshold);
     fprintf(out, "clock: %s\n", c->virtual_clock ? "virtual" : "host");
     fprintf(out, "threads: %u\n", c->threads);
     fprintf(out, "ranks: %u\n", c->ranks ? c->ranks : 1);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "cpu/riscv.h"
 #include "sim-core/status.h"
 
 enum {
@@ -108,6 +109,8 @@ struct config {
     enum config_accel accel[4]; /* as wished, in order */
     unsigned nr_accels;         /* 0: the machine's default */
     bool jit, kvm;              /* what it came to */
+    enum rv_jit_tier jit_tier;
+    uint32_t jit_threshold;     /* executions of a block before it is translated; 0: the default */
     bool virtual_clock;
     unsigned threads;                 /* executors (of each rank), 0 = by the host */
     unsigned ranks;                   /* logical ranks in this process, 0 or 1: one, or as started by mpirun */

@@ -353,6 +353,8 @@ static enum sim_status create_harts(struct builder *b)
         .sim = m->sim,
         .space = m->space,
         .jit = m->config->jit,
+        .jit_tier = m->config->jit_tier,
+        .jit_threshold = m->config->jit_threshold,
         .sbi = m->builtin_sbi,
         .sbi_ops = &sbi_ops,
         .sbi_opaque = m,

@@ -121,10 +121,17 @@ const struct ir_regfile *ir_host_regfile(const struct ir_host *host);
 /* Can the host do the operation? Otherwise the translator uses EXEC. VOP: type is the element's log2 of bytes, aux
  * the enum ir_vop. */
 bool ir_host_has(const struct ir_host *host, enum ir_op op, enum ir_type type, unsigned aux);
+/* Working storage of one emission; the host has one for ir_host_emit. */
+struct emit *ir_host_emitter_create(void);
+void ir_host_emitter_destroy(struct emit *e);
 /* Emits at cache->used and advances it. False: the cache is full, or the region does not fit. */
 bool ir_host_emit(struct ir_host *host, const struct ir_region *r, const struct ir_alloc *al,
                   void *owner, struct ir_code *out);
-/* From now on regions come with a map of their host code: for profilers. */
+/* The same with other working storage into `part`, which has the cache's addresses, and of its bytes [used, size) that
+ * nobody else fills: two threads may emit at once. */
+bool ir_host_emit_part(struct ir_host *host, struct emit *e, struct ir_cache *part, const struct ir_region *r,
+                       const struct ir_alloc *al, void *owner, struct ir_code *out);
+/* From now on regions come with a map of their host code: for profilers. Context: while nobody emits. */
 void ir_host_want_map(struct ir_host *host, bool on);
 /* Runs code (entry of a region, an address in rx) for state.pc until it leaves. */
 enum ir_leave ir_host_enter(struct ir_host *host, void *state, const void *code);

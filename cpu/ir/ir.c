@@ -18,7 +18,7 @@ void ir_reset(struct ir_region *r)
     r->nr_insns = r->nr_blocks = r->nr_exits = r->nr_origins = 0;
     r->nr_windows = r->nr_consts = r->nr_temps = r->nr_vecs = 0;
     r->nr_guards = 0;
-    r->alone = false;
+    r->alone = r->quick = false;
     r->overflow = false;
 }
 

@@ -157,6 +157,7 @@ struct ir_region {
     struct ir_guard guard[2];
     uint8_t nr_guards;
     bool alone;    /* nobody else runs guest code: atomics need no lock */
+    bool quick;    /* to be made fast rather than good: the allocator has one try */
     bool overflow; /* some table was full: the region is unusable */
     int64_t entry_pc;
 };

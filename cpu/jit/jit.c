@@ -21,7 +21,8 @@ enum sim_status jit_create(struct rv_machine *m, uint64_t cache_bytes, struct ji
     jit->machine = m;
     jit->sim = m->sim;
     jit->space = m->space;
-    jit->threshold = DEFAULT_THRESHOLD;
+    jit->threshold = m->config.jit_threshold ? m->config.jit_threshold : DEFAULT_THRESHOLD;
+    jit->options.tier = m->config.jit_tier;
     enum sim_status status =
         jit_cache_create(&jit->cache, cache_bytes ? cache_bytes : DEFAULT_CACHE_BYTES);
     if (status != SIM_OK) {
@@ -32,9 +33,7 @@ enum sim_status jit_create(struct rv_machine *m, uint64_t cache_bytes, struct ji
     jit->host = ir_host_create(&jit->cache, &target, 0);
     sim_mutex_init(&jit->lock, SIM_RANK_JIT);
     sim_mutex_init(&jit->registry, SIM_RANK_LEAF);
-    jit->ir = sim_new(struct ir_region);
-    jit->alloc = sim_new(struct ir_alloc);
-    jit->scan = sim_new(struct scan);
+    jit_translator_init(&jit->translator, &jit->cache);
     jit->quick = sim_zalloc_aligned(64, QUICK_SETS * sizeof *jit->quick);
     mem_set_code_ops(m->space, &jit_code_ops, jit);
     *out = jit;
@@ -55,9 +54,7 @@ void jit_destroy(struct jit *jit)
     jit_cache_destroy(&jit->cache);
     sim_mutex_fini(&jit->registry);
     sim_mutex_fini(&jit->lock);
-    sim_free(jit->ir);
-    sim_free(jit->alloc);
-    sim_free(jit->scan);
+    jit_translator_fini(&jit->translator);
     sim_free(jit->quick);
     sim_free(jit);
 }

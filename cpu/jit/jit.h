@@ -17,6 +17,7 @@ struct jit_options {
     uint64_t host_mask;   /* host features (enum x86_feature bits) to do without */
     uint32_t threshold;   /* executions of a block before it is translated */
     uint32_t max_insns;   /* longest region */
+    enum rv_jit_tier tier;
     FILE *dump;           /* IR and host code of each region are written here */
 };
 

@@ -55,6 +55,7 @@ struct jit_region {
     gva_t va_page;                /* where it was when it was translated, for listeners; */
     uint32_t hart;                /* who asked for it, and in what privilege */
     uint8_t priv;
+    bool quick;                   /* could be better (enum rv_jit_tier) */
     struct ir_code_exit *incoming; /* RW addresses */
     uint8_t loc[IR_NR_GLOBALS];    /* host register of each global */
     uint8_t global[32];            /* the global in each host register (FP: + 16) */
@@ -106,6 +107,30 @@ struct jit_hart {
     int32_t patience;    /* polls of loops that may only wait until the next is looked at */
 };
 
+/* What a region is made of: the page's bytes, and of a hart what decides about code. */
+struct jit_source {
+    const uint8_t *bytes;
+    gpa_t page;
+    unsigned offset;        /* of the entry */
+    gva_t va_page;
+    uint32_t hart;
+    uint8_t priv, frm;
+    bool fp_on, quick;
+    const struct rv_isa *isa;
+    uint64_t vtype;
+    unsigned vlenb;
+    struct rv_hart *observed; /* whom observers look at; NULL: nobody looks */
+};
+
+/* Working storage of a translator, and the part of the code cache that it fills. */
+struct jit_translator {
+    struct ir_region *ir;
+    struct ir_alloc *alloc;
+    struct scan *scan;
+    struct emit *emit;
+    struct ir_cache *part;
+};
+
 /* Is told of each region when it is published: perf maps, traces. Context: the registry lock is held;
  * listeners come and go while no vCPU runs. */
 struct jit_listener {
@@ -133,10 +158,7 @@ struct jit {
     struct jit_page *page[PAGE_BUCKETS];
     uint64_t epochs; /* used by pages; registry */
     struct jit_region *graves; /* in no bucket any more; look-ups may still stand on them */
-    /* of the translator that holds `lock` */
-    struct ir_region *ir;
-    struct ir_alloc *alloc;
-    struct scan *scan;
+    struct jit_translator translator; /* of the hart that holds `lock` */
     struct {
         _Atomic uint64_t translations, insns, bytes, flushes, invalidations;
     } count;
@@ -183,6 +205,10 @@ enum { SPIN_MAX_LOOP = 16 }; /* instructions */
 bool jit_loop_spins(const struct scan *s, unsigned head);
 
 /* --- translate.c --- */
+void jit_translator_init(struct jit_translator *t, struct ir_cache *part);
+void jit_translator_fini(struct jit_translator *t);
+/* Scan to code, which nobody knows yet; t->scan->stop says where to end. NULL: does not fit, the part is full. */
+struct jit_region *jit_compile(struct jit *jit, struct jit_translator *t, const struct jit_source *source);
 enum jit_translated { JIT_TRANSLATED, JIT_NOT_NOW, JIT_NEVER, JIT_FULL };
 enum jit_translated jit_translate(struct jit *jit, struct rv_hart *h, struct jit_region **out);
 

@@ -386,7 +386,7 @@ static unsigned at_most(unsigned n, unsigned limit)
 static void choose(struct allocator *a)
 {
     static const uint8_t keep[] = {0, 2, 1, 3, 5, 7};
-    unsigned tries = has_loops(a->r) ? SIM_ARRAY_LEN(keep) : 2; /* more are not worth the time */
+    unsigned tries = a->r->quick ? 1 : has_loops(a->r) ? SIM_ARRAY_LEN(keep) : 2; /* more are not worth the time */
     unsigned keep_fp = 0, best = 0, last = 0;
     uint64_t best_cost = UINT64_MAX;
 

@@ -64,7 +64,7 @@ struct builder {
     const struct scan_insn *back[MAX_BACK];
     unsigned nr_back;
     bool expect_targets;
-    struct rv_hart *h;
+    const struct jit_source *source;
     bool observed;
     unsigned known_to;  /* watchers of the instructions before it are known */
     const struct observed_insn *watchers[IR_MAX_ORIGINS]; /* of s->insn; NULL: more than can be observed */
@@ -320,7 +320,7 @@ static void find_watchers(struct builder *b, unsigned index)
         insn[nr] = &s->insn[index + nr].insn;
     while (!is_last(s, index + nr++) && nr < OBSERVE_BLOCK_INSNS);
     const struct observed_block *block =
-        rv_observe_block(b->h, (b->h->pc & GUEST_PAGE_MASK) + offset, b->page + offset, nr, insn);
+        rv_observe_block(b->source->observed, b->source->va_page + offset, b->page + offset, nr, insn);
     for (unsigned n = 0; n < nr; n++)
         b->watchers[index + n] = block ? &block->insn[n] : NULL;
     b->known_to = index + nr;
@@ -362,6 +362,7 @@ static void build(struct builder *b)
     ir_reset(r);
     r->entry_pc = s->insn[0].offset;
     r->alone = b->t.alone;
+    r->quick = b->source->quick;
     b->skip_last = 0;
     expect_jumps(b);
     number_blocks(b);
@@ -406,20 +407,22 @@ static uint64_t line_of(unsigned offset)
     return offset < GUEST_PAGE_SIZE ? 1ull << (offset / 64) : 0;
 }
 
-static struct jit_region *new_region(const struct builder *b, struct rv_hart *h, gpa_t gpa_page)
+static struct jit_region *new_region(const struct builder *b, const struct ir_alloc *alloc)
 {
+    const struct jit_source *source = b->source;
     const struct scan *s = b->s;
     const struct ir_region *ir = b->t.r;
     size_t head = (sizeof(struct jit_region) + ir->nr_origins * sizeof(struct jit_origin) + 7) & ~(size_t)7;
     struct jit_region *r = sim_zalloc(head + (b->observed ? ir->nr_origins * sizeof r->watchers[0] : 0));
 
-    r->gpa = gpa_page + s->insn[0].offset;
-    r->va_page = h->pc & GUEST_PAGE_MASK;
-    r->hart = h->vcpu.index;
-    r->priv = h->priv;
+    r->gpa = source->page + s->insn[0].offset;
+    r->va_page = source->va_page;
+    r->hart = source->hart;
+    r->priv = source->priv;
+    r->quick = source->quick;
     r->uses_fp = b->t.uses_fp;
-    r->fp_on = h->fp_on;
-    r->frm = h->frm;
+    r->fp_on = source->fp_on;
+    r->frm = source->frm;
     r->lines = s->lines;
     for (unsigned n = 0; n < ir->nr_exits; n++)
         if (ir->exit[n].chain)
@@ -444,7 +447,7 @@ static struct jit_region *new_region(const struct builder *b, struct rv_hart *h,
         if (b->observed)
             r->watchers[n] = b->watchers[i - s->insn];
     }
-    memcpy(r->loc, b->jit->alloc->global, sizeof r->loc);
+    memcpy(r->loc, alloc->global, sizeof r->loc);
     for (unsigned g = 1; g < IR_NR_GLOBALS; g++)
         if (r->loc[g] != IR_LOC_MEMORY)
             r->global[r->loc[g] + (g < 32 ? 0 : 16)] = (uint8_t)g;
@@ -464,11 +467,20 @@ static void optimise(struct ir_region *r)
     ir_pass_windows(r);
 }
 
+/* The passes that earn more than they cost in code that seldom runs. */
+static void optimise_quickly(struct ir_region *r)
+{
+    ir_find_loops(r);
+    ir_pass_rename(r);
+    ir_pass_fold(r);
+    ir_pass_dce(r);
+}
+
 static void dump(struct jit *jit, const struct jit_region *r)
 {
     FILE *out = jit->options.dump;
 
-    ir_print(jit->ir, out);
+    ir_print(jit->translator.ir, out);
     fprintf(out, "code %p, %u bytes:", (void *)(jit->cache.rx + r->code.entry), r->code.host_bytes);
     for (uint32_t n = 0; n < r->code.host_bytes; n++)
         fprintf(out, "%s%02x", n % 32 ? " " : "\n  ", jit->cache.rw[r->code.entry + n]);
@@ -496,53 +508,63 @@ static unsigned targets_of(void *opaque, unsigned offset, uint16_t target[SCAN_T
     return jit_targets_of(p->jit, p->page + offset, target);
 }
 
-/* Scan to code; the page is protected. NULL: does not fit (the cache is full). */
-static struct jit_region *compile(struct jit *jit, struct rv_hart *h, const uint8_t *host,
-                                  gpa_t gpa_page, unsigned max_insns)
+static void scan(struct jit *jit, struct scan *s, const struct jit_source *source, unsigned max_insns)
 {
-    struct scan *s = jit->scan;
-    struct builder b = {.jit = jit, .s = s, .h = h, .page = gpa_page, .observed = h->observe_class};
-    struct profile profile = {jit, gpa_page};
+    struct profile profile = {jit, source->page};
 
-    s->isa = &h->isa;
-    s->page = host;
+    s->isa = source->isa;
+    s->page = source->bytes;
     s->max_insns = max_insns;
-    s->no_ifs = b.observed; /* observers are told of what is executed, and only of that */
+    s->no_ifs = source->observed; /* observers are told of what is executed, and only of that */
     s->seen = seen;
     s->targets = targets_of;
     s->opaque = &profile;
-    scan_region(s, (unsigned)(h->pc & ~GUEST_PAGE_MASK));
-    b.t.r = jit->ir;
-    b.t.host = jit->host;
-    b.t.alone = jit->machine->nr_harts == 1;
-    b.t.fp_on = h->fp_on;
-    b.t.frm = h->frm;
-    b.t.isa = &h->isa;
-    b.t.vtype = h->vtype;
-    b.t.vlenb = (unsigned)h->vlenb;
+    scan_region(s, source->offset);
+}
+
+static void init_builder(struct builder *b, struct jit *jit, struct jit_translator *t, const struct jit_source *source)
+{
+    *b = (struct builder){.jit = jit, .s = t->scan, .source = source, .page = source->page, .observed = source->observed};
+    b->t.r = t->ir;
+    b->t.host = jit->host;
+    b->t.alone = jit->machine->nr_harts == 1;
+    b->t.fp_on = source->fp_on;
+    b->t.frm = source->frm;
+    b->t.isa = source->isa;
+    b->t.vtype = source->vtype;
+    b->t.vlenb = source->vlenb;
+}
+
+static struct jit_region *compile(struct jit *jit, struct jit_translator *t, const struct jit_source *source,
+                                  unsigned max_insns)
+{
+    struct builder b;
+
+    scan(jit, t->scan, source, max_insns);
+    init_builder(&b, jit, t, source);
     build(&b);
-    if (jit->ir->overflow)
+    if (t->ir->overflow)
         return NULL;
     add_guards(&b);
-    optimise(jit->ir);
-    ir_allocate(jit->ir, ir_host_regfile(jit->host), jit->alloc);
-    if (jit->ir->overflow || jit->alloc->failed)
+    if (source->quick)
+        optimise_quickly(t->ir);
+    else
+        optimise(t->ir);
+    ir_allocate(t->ir, ir_host_regfile(jit->host), t->alloc);
+    if (t->ir->overflow || t->alloc->failed)
         return NULL;
-    ir_analyse(jit->ir, jit->alloc->in_registers);
-    SIM_ASSERT(ir_verify(jit->ir) == NULL);
-    struct jit_region *r = new_region(&b, h, gpa_page);
-    if (!ir_host_emit(jit->host, jit->ir, jit->alloc, r, &r->code)) {
+    ir_analyse(t->ir, t->alloc->in_registers);
+    SIM_ASSERT(ir_verify(t->ir) == NULL);
+    struct jit_region *r = new_region(&b, t->alloc);
+    if (!ir_host_emit_part(jit->host, t->emit, t->part, t->ir, t->alloc, r, &r->code)) {
         sim_free(r);
         return NULL;
     }
-    if (jit->options.dump)
-        dump(jit, r);
     return r;
 }
 
 /* A region that is too large for some table is tried again smaller. */
-static struct jit_region *compile_fitting(struct jit *jit, struct rv_hart *h, const uint8_t *host,
-                                          gpa_t gpa_page)
+struct jit_region *jit_compile(struct jit *jit, struct jit_translator *t, const struct jit_source *source)
 {
     unsigned max = jit->options.max_insns ? jit->options.max_insns : DEFAULT_MAX_INSNS;
     struct jit_region *r = NULL;
@@ -550,8 +572,25 @@ static struct jit_region *compile_fitting(struct jit *jit, struct rv_hart *h, co
     if (max > IR_MAX_ORIGINS)
         max = IR_MAX_ORIGINS;
     for (; max && !r; max /= 4)
-        r = compile(jit, h, host, gpa_page, max);
+        r = compile(jit, t, source, max);
     return r;
+}
+
+void jit_translator_init(struct jit_translator *t, struct ir_cache *part)
+{
+    t->ir = sim_new(struct ir_region);
+    t->alloc = sim_new(struct ir_alloc);
+    t->scan = sim_new(struct scan);
+    t->emit = ir_host_emitter_create();
+    t->part = part;
+}
+
+void jit_translator_fini(struct jit_translator *t)
+{
+    sim_free(t->ir);
+    sim_free(t->alloc);
+    sim_free(t->scan);
+    ir_host_emitter_destroy(t->emit);
 }
 
 static void count(struct jit *jit, const struct jit_region *r)
@@ -575,8 +614,8 @@ static struct jit_page *open_page(struct jit *jit, const struct rv_hart *h, gpa_
     if (safe) {
         p->translating = true;
         *generation = p->generation;
-        memset(jit->scan->stop, 0, sizeof jit->scan->stop);
-        jit_page_stops(p, h, gpa_page | (h->pc & ~GUEST_PAGE_MASK), jit->scan->stop);
+        memset(jit->translator.scan->stop, 0, sizeof jit->translator.scan->stop);
+        jit_page_stops(p, h, gpa_page | (h->pc & ~GUEST_PAGE_MASK), jit->translator.scan->stop);
     }
     sim_mutex_unlock(&jit->registry);
     return safe ? p : NULL;
@@ -597,6 +636,24 @@ static bool close_page(struct jit *jit, struct jit_page *p, uint64_t generation,
     return good;
 }
 
+static struct jit_source source_of(const struct jit *jit, struct rv_hart *h, gpa_t page, const uint8_t *bytes)
+{
+    return (struct jit_source){
+        .bytes = bytes,
+        .page = page,
+        .offset = (unsigned)(h->pc & ~GUEST_PAGE_MASK),
+        .va_page = h->pc & GUEST_PAGE_MASK,
+        .hart = h->vcpu.index,
+        .priv = h->priv,
+        .frm = h->frm,
+        .fp_on = h->fp_on,
+        .quick = jit->options.tier != RV_JIT_OPT,
+        .isa = &h->isa,
+        .vtype = h->vtype,
+        .vlenb = (unsigned)h->vlenb,
+        .observed = h->observe_class ? h : NULL};
+}
+
 static enum jit_translated translate_locked(struct jit *jit, struct rv_hart *h, gpa_t protected, uint64_t epoch,
                                             struct jit_region **out)
 {
@@ -615,7 +672,10 @@ static enum jit_translated translate_locked(struct jit *jit, struct rv_hart *h, 
     struct jit_page *page = open_page(jit, h, gpa_page, epoch, host, &generation);
     if (!page)
         return JIT_NOT_NOW;
-    struct jit_region *r = compile_fitting(jit, h, host, gpa_page);
+    struct jit_source source = source_of(jit, h, gpa_page, host);
+    struct jit_region *r = jit_compile(jit, &jit->translator, &source);
+    if (r && jit->options.dump)
+        dump(jit, r);
     if (!close_page(jit, page, generation, r)) {
         bool full = !r;
         sim_free(r);

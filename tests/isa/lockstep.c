@@ -8,7 +8,7 @@
  * loops, calls, loads and stores through pointers near page ends, device accesses, code that writes
  * code (then fence.i), page-table changes (then sfence.vma), changes of rounding mode and FP state.
  * Interrupts come between chunks. Usage: lockstep [SEED [CHUNKS [OPTIONS]]]; OPTIONS: b = host
- * without its newer instructions, d = dump translations to stderr, v = progress, f = the
+ * without its newer instructions, q = the quick tier, d = dump translations to stderr, v = progress, f = the
  * last chunk in small steps, s = nothing but vector instructions, each of them in turn, n5 = five seeds from SEED on. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -1081,6 +1081,7 @@ int main(int argc, char **argv)
     const char *opts = argc > 3 ? argv[3] : "";
     struct jit_options options = {.threshold = 2,
                                   .host_mask = strchr(opts, 'b') ? UINT64_MAX : 0,
+                                  .tier = strchr(opts, 'q') ? RV_JIT_QUICK : RV_JIT_OPT,
                                   .dump = strchr(opts, 'd') ? stderr : NULL};
     uint64_t rounds = strchr(opts, 'n') ? strtoull(strchr(opts, 'n') + 1, NULL, 0) : 1;
 

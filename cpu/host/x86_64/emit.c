@@ -603,11 +603,9 @@ static void emit_dead_entry(struct emit *e, struct ir_code *out)
     emit_jmp_to(e, e->rt->leave_lookup);
 }
 
-static void begin(struct emit *e, struct ir_host *host, const struct ir_region *r,
+static void begin(struct emit *e, struct ir_host *host, const struct ir_cache *c, const struct ir_region *r,
                   const struct ir_alloc *al, void *owner)
 {
-    struct ir_cache *c = host->cache;
-
     /* Room to spare: a displacement that did not fit may still be patched. */
     e->a = (struct x86_asm){c->rw + c->used, c->rw + c->used, c->rw + c->size - 64, false};
     e->host = host;
@@ -627,25 +625,23 @@ static void begin(struct emit *e, struct ir_host *host, const struct ir_region *
     e->nr_cold = e->nr_sites = e->nr_exits = e->nr_block_fixes = e->nr_map = 0;
 }
 
-bool ir_host_emit(struct ir_host *host, const struct ir_region *r, const struct ir_alloc *al,
-                  void *owner, struct ir_code *out)
+bool ir_host_emit_part(struct ir_host *host, struct emit *e, struct ir_cache *part, const struct ir_region *r,
+                       const struct ir_alloc *al, void *owner, struct ir_code *out)
 {
-    struct emit *e = host->emit;
-
-    begin(e, host, r, al, owner);
+    begin(e, host, part, r, al, owner);
     x86_align(&e->a, 16);
-    out->entry = (uint32_t)(e->a.p - host->cache->rw);
+    out->entry = (uint32_t)(e->a.p - part->rw);
     e->entry = e->a.p;
     note_origin(e, 0);
     emit_base(e);
-    out->inner = (uint32_t)(e->a.p - host->cache->rw);
+    out->inner = (uint32_t)(e->a.p - part->rw);
     emit_entry(e);
     for (unsigned b = 0; b < r->nr_blocks; b++)
         emit_block(e, b);
-    out->hot_bytes = (uint32_t)(e->a.p - host->cache->rw) - out->entry;
+    out->hot_bytes = (uint32_t)(e->a.p - part->rw) - out->entry;
     emit_cold_all(e);
     emit_dead_entry(e, out);
-    out->host_bytes = (uint32_t)(e->a.p - host->cache->rw) - out->entry;
+    out->host_bytes = (uint32_t)(e->a.p - part->rw) - out->entry;
     if (e->a.overflow || e->failed)
         return false;
     for (unsigned n = 0; n < e->nr_block_fixes; n++)
@@ -655,7 +651,13 @@ bool ir_host_emit(struct ir_host *host, const struct ir_region *r, const struct 
     emit_map(e, out);
     if (e->a.overflow)
         return false;
-    out->end = (uint32_t)(e->a.p - host->cache->rw);
-    host->cache->used = out->end;
+    out->end = (uint32_t)(e->a.p - part->rw);
+    part->used = out->end;
     return true;
+}
+
+bool ir_host_emit(struct ir_host *host, const struct ir_region *r, const struct ir_alloc *al,
+                  void *owner, struct ir_code *out)
+{
+    return ir_host_emit_part(host, host->emit, host->cache, r, al, owner, out);
 }

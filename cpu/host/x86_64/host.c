@@ -455,6 +455,16 @@ void ir_host_restart(struct ir_host *h)
     h->cache->used = (uint64_t)(a.p - a.start);
 }
 
+struct emit *ir_host_emitter_create(void)
+{
+    return sim_new(struct emit);
+}
+
+void ir_host_emitter_destroy(struct emit *e)
+{
+    sim_free(e);
+}
+
 struct ir_host *ir_host_create(struct ir_cache *cache, const struct ir_target *target,
                                uint64_t without)
 {
@@ -471,7 +481,7 @@ struct ir_host *ir_host_create(struct ir_cache *cache, const struct ir_target *t
     for (unsigned x = 2; x < 16; x++)
         h->regfile.fp_reg[h->regfile.nr_fp++] = (uint8_t)x;
     h->host_mxcsr = 0x1f80;
-    h->emit = sim_new(struct emit);
+    h->emit = ir_host_emitter_create();
     ir_host_restart(h);
     return h;
 }
@@ -480,7 +490,7 @@ void ir_host_destroy(struct ir_host *h)
 {
     if (!h)
         return;
-    sim_free(h->emit);
+    ir_host_emitter_destroy(h->emit);
     sim_free(h);
 }
 

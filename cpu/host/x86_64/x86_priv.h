@@ -7,6 +7,8 @@
 #ifndef CPU_HOST_X86_64_PRIV_H
 #define CPU_HOST_X86_64_PRIV_H
 
+#include <stdatomic.h>
+
 #include "asm.h"
 #include "backend.h"
 #include "sim-core/compiler.h"
@@ -50,7 +52,7 @@ struct ir_host {
     struct ir_regfile regfile;
     struct x86_runtime rt;
     uint32_t host_mxcsr;
-    uint32_t next_slot[2][NR_SLOT_SIZES]; /* of the soft TLB's slots: [write] */
+    _Atomic uint32_t next_slot[2][NR_SLOT_SIZES]; /* of the soft TLB's slots: [write] */
     bool want_map;
     struct emit *emit; /* working storage of ir_host_emit */
 };

@@ -84,11 +84,20 @@ struct rv_sbi_ops {
     int (*getc)(void *opaque); /* -1: nothing */
 };
 
+/* How guest code is translated. */
+enum rv_jit_tier {
+    RV_JIT_OPT,   /* with all optimisations, by the hart that needs it */
+    RV_JIT_QUICK, /* with few of them: sooner, to slower code */
+    RV_JIT_NR_TIERS
+};
+
 struct rv_machine_config {
     struct sim *sim;
     struct mem_space *space;
     bool jit;              /* false: interpreter only */
     uint64_t jit_cache;    /* bytes of code cache, 0 = default */
+    enum rv_jit_tier jit_tier;
+    uint32_t jit_threshold; /* executions of a block before it is translated, at most 255; 0 = default */
     bool sbi;              /* built-in SBI: harts start in S mode and ECALL from S is served here */
     const struct rv_sbi_ops *sbi_ops;
     void *sbi_opaque;

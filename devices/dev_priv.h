@@ -60,5 +60,6 @@ extern const struct dev_driver pci_host_driver;
 extern const struct dev_driver virtio_mmio_driver;
 extern const struct dev_driver acpi_pm_driver;
 extern const struct dev_driver mc146818_driver;
+extern const struct dev_driver ioapic_driver;
 
 #endif

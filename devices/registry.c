@@ -16,6 +16,7 @@ static const struct dev_driver *const drivers[] = {
     &virtio_mmio_driver,
     &acpi_pm_driver,
     &mc146818_driver,
+    &ioapic_driver,
     NULL,
 };
 

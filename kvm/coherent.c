@@ -27,7 +27,8 @@
 
 enum { BATCH = 16, NAP_NS = 1000000 };
 
-/* A thread of the kernel's that waits for a page; its place in the list is its number for dsm. */
+/* A thread of the kernel's that waits for a page; its place in the list is its number for dsm. Threads come and go with
+ * executors: who waits for nothing gives its place to who comes. */
 struct fault {
     uint32_t thread; /* 0: none has had this place yet */
     bool waits, write;
@@ -42,7 +43,7 @@ struct hkvm_coherence {
     int uffd, stop;
     struct sim_thread pages, faults;
     bool has_pages, has_faults;
-    atomic_bool ending, failed;
+    atomic_bool ending, failed, given_up;
     struct sim_mutex lock;
     struct sim_mutex list_lock;
     struct fault fault[HKVM_MAX_VCPUS + 1];
@@ -143,13 +144,17 @@ const struct dsm_enforce_ops hkvm_enforce_ops = {.revoke = revoke_pages, .grante
 
 static struct fault *place_of(struct hkvm_coherence *c, uint32_t thread)
 {
+    struct fault *free = NULL;
+
     for (size_t i = 0; i < SIM_ARRAY_LEN(c->fault); i++) {
-        if (!c->fault[i].thread)
-            c->fault[i].thread = thread;
         if (c->fault[i].thread == thread)
             return &c->fault[i];
+        if (!free && !c->fault[i].waits)
+            free = &c->fault[i];
     }
-    return NULL;
+    if (free)
+        free->thread = thread;
+    return free;
 }
 
 static void note_fault(struct hkvm_coherence *c, const struct uffd_msg *m)
@@ -208,7 +213,8 @@ static bool copy_fault(struct hkvm_coherence *c, size_t i, struct fault *out)
 static bool serve(struct hkvm_coherence *c, size_t i, const struct fault *f)
 {
     sim_mutex_lock(&c->lock);
-    bool ok = dsm_acquire(c->dsm, f->page, f->write, (uint32_t)i) == DSM_OK;
+    bool ok = atomic_load_explicit(&c->given_up, memory_order_relaxed) ||
+              dsm_acquire(c->dsm, f->page, f->write, (uint32_t)i) == DSM_OK;
     if (ok) { /* before the vCPU goes on: its next fault comes through the same place */
         sim_mutex_lock(&c->list_lock);
         c->fault[i].waits = false;
@@ -226,7 +232,8 @@ static bool serve_all(struct hkvm_coherence *c)
     bool any = false;
 
     for (size_t i = 0; i < SIM_ARRAY_LEN(c->fault); i++)
-        if (copy_fault(c, i, &f) && !dsm_waiting(c->dsm, (uint32_t)i))
+        if (copy_fault(c, i, &f) && (!dsm_waiting(c->dsm, (uint32_t)i) ||
+                                     atomic_load_explicit(&c->given_up, memory_order_relaxed)))
             any |= serve(c, i, &f);
     return any;
 }
@@ -283,6 +290,12 @@ enum sim_status hkvm_coherence_start(struct hkvm_coherence *c, struct dsm *dsm)
     SIM_TRY(sim_thread_start(&c->faults, "kvm-faults", faults_main, c));
     c->has_faults = true;
     return SIM_OK;
+}
+
+void hkvm_coherence_give_up(struct hkvm_coherence *c)
+{
+    atomic_store_explicit(&c->given_up, true, memory_order_relaxed);
+    ic_wake(c->ic);
 }
 
 void hkvm_coherence_stop(struct hkvm_coherence *c)

@@ -128,7 +128,14 @@ static void need_topology_leaf(struct cpuid_list *list, uint32_t index)
             .function = 0xb, .index = index, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX};
 }
 
-static void apply_policy(struct cpuid_list *list, uint32_t apic_id, uint32_t nr)
+/* What KVM's APICs have and ours have not: x2APIC, and a timer with TSC deadlines. */
+static void hide_apic(struct kvm_cpuid_entry2 *e)
+{
+    if (e->function == 0x1)
+        e->ecx &= ~(BIT(21) | BIT(24));
+}
+
+static void apply_policy(struct cpuid_list *list, uint32_t apic_id, uint32_t nr, bool own_apics)
 {
     uint32_t n = 0;
 
@@ -141,6 +148,8 @@ static void apply_policy(struct cpuid_list *list, uint32_t apic_id, uint32_t nr)
     for (uint32_t i = 0; i < list->head.nent; i++) {
         hide(&list->entry[i]);
         set_topology(&list->entry[i], apic_id, nr);
+        if (own_apics)
+            hide_apic(&list->entry[i]);
     }
 }
 
@@ -152,7 +161,7 @@ enum sim_status hkvm_cpuid_set(struct hkvm_vcpu *h)
     list->head.nent = HKVM_MAX_CPUID;
     int ret = ioctl(h->m->kvm, KVM_GET_SUPPORTED_CPUID, list);
     if (ret == 0) {
-        apply_policy(list, h->apic_id, h->m->nr_vcpus);
+        apply_policy(list, h->apic_id, h->m->nr_vcpus, h->m->own_apics);
         what = "KVM_SET_CPUID2";
         ret = ioctl(h->fd, KVM_SET_CPUID2, list);
     }

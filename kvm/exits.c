@@ -45,10 +45,13 @@ static void write_bytes(struct mem_space *s, gpa_t gpa, const uint8_t *data, uns
 static bool exit_mmio(struct hkvm_vcpu *h, enum vcpu_exit *why)
 {
     struct kvm_run *run = h->run;
+    uint64_t offset = run->mmio.phys_addr - HKVM_APIC_BASE;
 
     (void)why;
     h->io_pending = true;
-    if (run->mmio.is_write)
+    if (h->m->own_apics && offset < APIC_BYTES)
+        hkvm_interrupts_access(h, (uint32_t)offset, run->mmio.data, run->mmio.len, run->mmio.is_write);
+    else if (run->mmio.is_write)
         write_bytes(h->m->space, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
     else
         read_bytes(h->m->space, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
@@ -70,6 +73,14 @@ static bool exit_io(struct hkvm_vcpu *h, enum vcpu_exit *why)
         else
             read_bytes(h->m->space, port, data, run->io.size);
     }
+    return true;
+}
+
+/* Only where the APICs are ours. */
+static bool exit_halt(struct hkvm_vcpu *h, enum vcpu_exit *why)
+{
+    (void)why;
+    hkvm_interrupts_halt(h);
     return true;
 }
 
@@ -173,6 +184,8 @@ static const struct {
     {KVM_EXIT_IO, exit_io},
     {KVM_EXIT_INTR, exit_nothing},
     {KVM_EXIT_IRQ_WINDOW_OPEN, exit_nothing},
+    {KVM_EXIT_SET_TPR, exit_nothing},
+    {KVM_EXIT_HLT, exit_halt},
     {KVM_EXIT_SHUTDOWN, exit_shutdown},
     {KVM_EXIT_SYSTEM_EVENT, exit_system_event},
     {KVM_EXIT_INTERNAL_ERROR, exit_internal_error},

@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
+#include "apic.h"
 #include "kvm/hkvm.h"
 
 enum {
@@ -32,7 +33,8 @@ struct hkvm_regs_state {
     uint32_t cpuid[HKVM_MAX_CPUID][10]; /* struct kvm_cpuid_entry2 */
 };
 
-/* Owner: the executor that has the vCPU; launch while there is none. Lifetime: the machine's. */
+/* Owner: the executor that has the vCPU; launch while there is none. Lifetime: the machine's. One of another rank is a shadow:
+ * no descriptor, and of its APIC only the addresses. */
 struct hkvm_vcpu {
     struct vcpu vcpu; /* first */
     struct hkvm_machine *m;
@@ -46,6 +48,9 @@ struct hkvm_vcpu {
     bool has_slice;
     _Atomic int in_guest; /* the thread that is inside KVM_RUN or about to be; 0: none. Read by interrupt() */
     struct hkvm_regs_state state, initial;
+    struct apic apic;         /* own_apics */
+    uint64_t slice_end_ns;    /* of the turn */
+    vtime_t armed_due;        /* the APIC's deadline when the slice timer was armed */
     uint64_t stopped_tsc; /* 0: unknown, or it does not stand */
 };
 
@@ -59,6 +64,11 @@ struct hkvm_machine {
     uint64_t slice_ns; /* a turn takes at least this */
     uint64_t stopped_clock_ns; /* kvmclock while it stands */
     struct hkvm_vcpu **vcpu;
+    bool own_apics;
+    struct mem_region msi; /* own_apics */
+    bool has_msi;
+    bool (*is_remote)(void *opaque, uint32_t index); /* NULL: all vCPUs are here */
+    void *is_remote_opaque;
     int kvm, vm;
     struct hkvm_protect *protect; /* NULL before the first checkpoint */
     bool logs_dirty;
@@ -94,10 +104,25 @@ bool hkvm_exit(struct hkvm_vcpu *h, enum vcpu_exit *why);
 /* Ends the run with one message that shows where the vCPU stands. */
 void hkvm_broken(struct hkvm_vcpu *h, const char *fmt, ...) SIM_PRINTF(2, 3);
 
+/* interrupts.c: of a machine whose APICs are ours */
+enum hkvm_readiness { HKVM_READY, HKVM_WAITS, HKVM_BROKEN };
+enum sim_status hkvm_interrupts_create(struct hkvm_machine *m) SIM_MUST_CHECK;
+void hkvm_interrupts_destroy(struct hkvm_machine *m);
+void hkvm_interrupts_add(struct hkvm_vcpu *h);
+/* What has come for the vCPU is taken; does it enter guest code? Context: its executor. */
+enum hkvm_readiness hkvm_interrupts_take(struct hkvm_vcpu *h);
+/* It has executed HLT. */
+void hkvm_interrupts_halt(struct hkvm_vcpu *h);
+/* Of the page of registers. */
+void hkvm_interrupts_access(struct hkvm_vcpu *h, uint32_t offset, uint8_t *data, uint32_t len, bool is_write);
+void hkvm_interrupts_deliver(struct vcpu *v, uint32_t from_rank, const void *msg, uint32_t len);
+
 /* cpuid.c: what the guest is told of its CPU; the same for each vCPU but for its APIC id. */
 enum sim_status hkvm_cpuid_set(struct hkvm_vcpu *h) SIM_MUST_CHECK;
 
-/* state.c */
+/* state.c. False: this host's KVM has no MSR of that number, or does not take the value. */
+bool hkvm_msr_read(struct hkvm_vcpu *h, uint32_t index, uint64_t *value);
+bool hkvm_msr_write(struct hkvm_vcpu *h, uint32_t index, uint64_t value);
 extern const struct state_desc hkvm_vcpu_state;
 enum sim_status hkvm_vcpu_get(struct hkvm_vcpu *h, struct hkvm_regs_state *s) SIM_MUST_CHECK;
 enum sim_status hkvm_vcpu_set(struct hkvm_vcpu *h, const struct hkvm_regs_state *s) SIM_MUST_CHECK;

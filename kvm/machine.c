@@ -56,6 +56,8 @@ static enum sim_status add_irqchips(struct hkvm_machine *m)
     if (ioctl(m->vm, KVM_CHECK_EXTENSION, KVM_CAP_SET_TSS_ADDR) > 0 &&
         ioctl(m->vm, KVM_SET_TSS_ADDR, (unsigned long)(uint32_t)TSS) < 0)
         return failed("KVM_SET_TSS_ADDR");
+    if (m->own_apics)
+        return hkvm_interrupts_create(m);
     if (ioctl(m->vm, KVM_CREATE_IRQCHIP, 0) < 0)
         return failed("KVM_CREATE_IRQCHIP");
     if (ioctl(m->vm, KVM_CREATE_PIT2, &pit) < 0)
@@ -114,6 +116,9 @@ enum sim_status hkvm_machine_create(const struct hkvm_config *config, struct hkv
                                .space = config->space,
                                .nr_vcpus = config->nr_vcpus,
                                .slice_ns = config->slice_ns ? config->slice_ns : SLICE_NS,
+                               .own_apics = config->own_apics,
+                               .is_remote = config->is_remote,
+                               .is_remote_opaque = config->is_remote_opaque,
                                .kvm = kvm,
                                .vm = -1};
     m->vcpu = sim_new_array(struct hkvm_vcpu *, config->nr_vcpus);
@@ -138,6 +143,7 @@ void hkvm_machine_destroy(struct hkvm_machine *m)
     if (m->vm >= 0)
         close(m->vm);
     close(m->kvm);
+    hkvm_interrupts_destroy(m);
     sim_free(m->vcpu);
     sim_free(m);
 }
@@ -148,10 +154,16 @@ enum sim_status hkvm_machine_add_vcpu(struct hkvm_machine *m, struct vcpu **out)
 
     SIM_BUG_ON(m->nr_added == m->nr_vcpus, "more than %u vCPUs", m->nr_vcpus);
     SIM_TRY(hkvm_vcpu_create(m, m->nr_added, &h));
-    m->vcpu[m->nr_added++] = h;
     sim_add_vcpu(m->sim, &h->vcpu);
+    m->vcpu[m->nr_added++] = h;
     *out = &h->vcpu;
     return SIM_OK;
+}
+
+static enum sim_status reset_vcpu(struct hkvm_vcpu *h)
+{
+    apic_reset(&h->apic, h->apic_id == 0);
+    return h->vcpu.remote ? SIM_OK : hkvm_vcpu_set(h, &h->initial);
 }
 
 /* kvmclock goes on: a reset does not turn time back. */
@@ -165,7 +177,7 @@ enum sim_status hkvm_machine_reset(struct hkvm_machine *m)
     s.clock_ns = now;
     SIM_TRY(hkvm_vm_set(m, &s));
     for (uint32_t i = 0; i < m->nr_added; i++)
-        SIM_TRY(hkvm_vcpu_set(m->vcpu[i], &m->vcpu[i]->initial));
+        SIM_TRY(reset_vcpu(m->vcpu[i]));
     return SIM_OK;
 }
 

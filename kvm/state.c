@@ -11,7 +11,7 @@
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
-enum { MSR_TSC = 0x10, MSR_TSC_DEADLINE = 0x6e0 };
+enum { MSR_TSC_DEADLINE = 0x6e0 };
 
 static enum sim_status failed(const struct hkvm_vcpu *h, const char *what)
 {
@@ -21,17 +21,18 @@ static enum sim_status failed(const struct hkvm_vcpu *h, const char *what)
 
 /* --- what one ioctl moves --- */
 
-#define PART(get, set, member) {get, set, #set, offsetof(struct hkvm_regs_state, member)}
+#define PART(get, set, member) {get, set, #set, offsetof(struct hkvm_regs_state, member), false}
 static const struct part {
     unsigned long get, set;
     const char *name;
     size_t offset;
+    bool kvm_apic; /* not where the APICs are ours */
 } parts[] = {
     PART(KVM_GET_SREGS, KVM_SET_SREGS, sregs),
     PART(KVM_GET_REGS, KVM_SET_REGS, regs),
     PART(KVM_GET_XCRS, KVM_SET_XCRS, xcrs),
     PART(KVM_GET_XSAVE, KVM_SET_XSAVE, xsave),
-    PART(KVM_GET_LAPIC, KVM_SET_LAPIC, lapic),
+    {KVM_GET_LAPIC, KVM_SET_LAPIC, "KVM_SET_LAPIC", offsetof(struct hkvm_regs_state, lapic), true},
     PART(KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS, debugregs),
 };
 /* After the MSRs. */
@@ -44,7 +45,8 @@ static const struct part late_parts[] = {
 static enum sim_status move(struct hkvm_vcpu *h, const struct part *p, unsigned n, void *state, bool set)
 {
     for (unsigned i = 0; i < n; i++)
-        if (ioctl(h->fd, set ? p[i].set : p[i].get, (char *)state + p[i].offset) < 0)
+        if (!(p[i].kvm_apic && h->m->own_apics) &&
+            ioctl(h->fd, set ? p[i].set : p[i].get, (char *)state + p[i].offset) < 0)
             return failed(h, p[i].name);
     return SIM_OK;
 }
@@ -56,8 +58,7 @@ struct msr_list {
     struct kvm_msr_entry entry[HKVM_MAX_MSRS];
 };
 
-/* Reads one; false: this host's KVM has none of that number. */
-static bool read_msr(struct hkvm_vcpu *h, uint32_t index, uint64_t *value)
+bool hkvm_msr_read(struct hkvm_vcpu *h, uint32_t index, uint64_t *value)
 {
     struct msr_list list = {.head.nmsrs = 1, .entry[0].index = index};
 
@@ -65,6 +66,13 @@ static bool read_msr(struct hkvm_vcpu *h, uint32_t index, uint64_t *value)
         return false;
     *value = list.entry[0].data;
     return true;
+}
+
+bool hkvm_msr_write(struct hkvm_vcpu *h, uint32_t index, uint64_t value)
+{
+    struct msr_list list = {.head.nmsrs = 1, .entry[0] = {.index = index, .data = value}};
+
+    return ioctl(h->fd, KVM_SET_MSRS, &list) == 1;
 }
 
 /* All at once; an MSR that the list has and the vCPU refuses is left out. */
@@ -96,7 +104,7 @@ static enum sim_status check_refused(struct hkvm_vcpu *h, uint32_t index, uint64
 {
     uint64_t now;
 
-    if (read_msr(h, index, &now) ? now == value : value == 0)
+    if (hkvm_msr_read(h, index, &now) ? now == value : value == 0)
         return SIM_OK;
     sim_error("KVM: vCPU %u: this host refuses 0x%llx in MSR 0x%x", h->apic_id, (unsigned long long)value, index);
     return SIM_ERR_FORMAT;
@@ -171,6 +179,7 @@ enum sim_status hkvm_vcpu_get(struct hkvm_vcpu *h, struct hkvm_regs_state *s)
 
 enum sim_status hkvm_vcpu_set(struct hkvm_vcpu *h, const struct hkvm_regs_state *s)
 {
+    h->run->ready_for_interrupt_injection = 0; /* was of the state before */
     SIM_TRY(set_cpuid(h, s));
     SIM_TRY(move(h, parts, SIM_ARRAY_LEN(parts), (void *)s, true));
     SIM_TRY(set_msrs(h, s, false));
@@ -211,11 +220,12 @@ static const struct state_field vcpu_fields[] = {
     VCPU_ARRAY(STATE_U8, xcrs),       VCPU_ARRAY(STATE_U8, lapic),      VCPU_ARRAY(STATE_U8, events),
     VCPU_ARRAY(STATE_U8, debugregs),  VCPU_ARRAY(STATE_U32, mp_state),  VCPU_ARRAY(STATE_U32, nr_msrs),
     VCPU_ARRAY(STATE_U32, msr_index), VCPU_ARRAY(STATE_U64, msr_value), VCPU_ARRAY(STATE_U32, nr_cpuid),
-    VCPU_ARRAY(STATE_U32, cpuid),     STATE_END};
+    VCPU_ARRAY(STATE_U32, cpuid),
+    {"apic", offsetof(struct hkvm_vcpu, apic), STATE_STRUCT, 2, 1, sizeof(struct apic), &apic_state, 0}, STATE_END};
 #undef VCPU_ARRAY
 
 const struct state_desc hkvm_vcpu_state = {.name = "kvm-x86-vcpu",
-                                           .version = 1,
+                                           .version = 2,
                                            .fields = vcpu_fields,
                                            .pre_save = vcpu_pre_save,
                                            .post_load = vcpu_post_load};
@@ -228,18 +238,34 @@ static enum sim_status vm_failed(const char *what)
     return SIM_ERR_IO;
 }
 
-enum sim_status hkvm_vm_get(struct hkvm_machine *m, struct hkvm_vm_state *s)
+static enum sim_status get_irqchips(struct hkvm_machine *m, struct hkvm_vm_state *s)
 {
-    struct kvm_clock_data clock;
-
     for (uint32_t i = 0; i < SIM_ARRAY_LEN(s->irqchip); i++) {
         struct kvm_irqchip chip = {.chip_id = i};
         if (ioctl(m->vm, KVM_GET_IRQCHIP, &chip) < 0)
             return vm_failed("KVM_GET_IRQCHIP");
         memcpy(s->irqchip[i], &chip.chip, sizeof s->irqchip[i]);
     }
-    if (ioctl(m->vm, KVM_GET_PIT2, s->pit) < 0)
-        return vm_failed("KVM_GET_PIT2");
+    return ioctl(m->vm, KVM_GET_PIT2, s->pit) < 0 ? vm_failed("KVM_GET_PIT2") : SIM_OK;
+}
+
+static enum sim_status set_irqchips(struct hkvm_machine *m, const struct hkvm_vm_state *s)
+{
+    for (uint32_t i = 0; i < SIM_ARRAY_LEN(s->irqchip); i++) {
+        struct kvm_irqchip chip = {.chip_id = i};
+        memcpy(&chip.chip, s->irqchip[i], sizeof s->irqchip[i]);
+        if (ioctl(m->vm, KVM_SET_IRQCHIP, &chip) < 0)
+            return vm_failed("KVM_SET_IRQCHIP");
+    }
+    return ioctl(m->vm, KVM_SET_PIT2, s->pit) < 0 ? vm_failed("KVM_SET_PIT2") : SIM_OK;
+}
+
+enum sim_status hkvm_vm_get(struct hkvm_machine *m, struct hkvm_vm_state *s)
+{
+    struct kvm_clock_data clock;
+
+    if (!m->own_apics)
+        SIM_TRY(get_irqchips(m, s));
     if (ioctl(m->vm, KVM_GET_CLOCK, &clock) < 0)
         return vm_failed("KVM_GET_CLOCK");
     s->clock_ns = clock.clock;
@@ -250,46 +276,9 @@ enum sim_status hkvm_vm_set(struct hkvm_machine *m, const struct hkvm_vm_state *
 {
     struct kvm_clock_data clock = {.clock = s->clock_ns};
 
-    for (uint32_t i = 0; i < SIM_ARRAY_LEN(s->irqchip); i++) {
-        struct kvm_irqchip chip = {.chip_id = i};
-        memcpy(&chip.chip, s->irqchip[i], sizeof s->irqchip[i]);
-        if (ioctl(m->vm, KVM_SET_IRQCHIP, &chip) < 0)
-            return vm_failed("KVM_SET_IRQCHIP");
-    }
-    if (ioctl(m->vm, KVM_SET_PIT2, s->pit) < 0)
-        return vm_failed("KVM_SET_PIT2");
+    if (!m->own_apics)
+        SIM_TRY(set_irqchips(m, s));
     return ioctl(m->vm, KVM_SET_CLOCK, &clock) < 0 ? vm_failed("KVM_SET_CLOCK") : SIM_OK;
-}
-
-/* --- clocks that stand --- */
-
-static void write_tsc(struct hkvm_vcpu *h, uint64_t value)
-{
-    struct msr_list list = {.head.nmsrs = 1, .entry[0] = {.index = MSR_TSC, .data = value}};
-
-    if (ioctl(h->fd, KVM_SET_MSRS, &list) != 1)
-        sim_warn("KVM: vCPU %u: its TSC ran on while the machine stood still", h->apic_id);
-}
-
-void hkvm_machine_clock_stop(struct hkvm_machine *m)
-{
-    struct kvm_clock_data clock = {0};
-
-    m->stopped_clock_ns = ioctl(m->vm, KVM_GET_CLOCK, &clock) < 0 ? 0 : clock.clock;
-    for (uint32_t i = 0; i < m->nr_added; i++)
-        if (!read_msr(m->vcpu[i], MSR_TSC, &m->vcpu[i]->stopped_tsc))
-            m->vcpu[i]->stopped_tsc = 0;
-}
-
-void hkvm_machine_clock_go(struct hkvm_machine *m)
-{
-    struct kvm_clock_data clock = {.clock = m->stopped_clock_ns};
-
-    for (uint32_t i = 0; i < m->nr_added; i++)
-        if (m->vcpu[i]->stopped_tsc)
-            write_tsc(m->vcpu[i], m->vcpu[i]->stopped_tsc);
-    if (clock.clock && ioctl(m->vm, KVM_SET_CLOCK, &clock) < 0)
-        sim_warn("KVM: the guest's clock ran on while the machine stood still: %m");
 }
 
 static void vm_pre_save(void *object)

@@ -72,6 +72,11 @@ void hkvm_machine_clock_go(struct hkvm_machine *m)
     (void)m;
 }
 
+void hkvm_machine_clock_follow(struct hkvm_machine *m)
+{
+    (void)m;
+}
+
 void hkvm_machine_collect_dirty(struct hkvm_machine *m)
 {
     (void)m;
@@ -94,6 +99,11 @@ enum sim_status hkvm_coherence_start(struct hkvm_coherence *c, struct dsm *dsm)
 {
     (void)c, (void)dsm;
     return refuse();
+}
+
+void hkvm_coherence_give_up(struct hkvm_coherence *c)
+{
+    (void)c;
 }
 
 void hkvm_coherence_stop(struct hkvm_coherence *c)

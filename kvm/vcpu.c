@@ -79,13 +79,39 @@ static void arm_slice(struct hkvm_vcpu *h, uint64_t ns)
     timer_settime(h->slice, 0, &when, NULL);
 }
 
+/* Until the turn's end, or the APIC's timer before it. */
+static void arm_for_apic(struct hkvm_vcpu *h)
+{
+    const uint64_t soon = 1, host = sim_host_ns();
+    vtime_t due = apic_deadline(&h->apic), now = sim_clock_now(&h->vcpu.sim->clock);
+    uint64_t ns = h->slice_end_ns > host ? h->slice_end_ns - host : soon;
+
+    h->armed_due = due;
+    if (due != VTIME_NEVER && (due <= now || due - now < ns))
+        ns = due > now ? due - now : soon;
+    arm_slice(h, ns);
+}
+
+static void begin_turn(struct hkvm_vcpu *h, uint64_t ns)
+{
+    h->slice_end_ns = sim_host_ns() + ns;
+    if (h->m->own_apics)
+        arm_for_apic(h);
+    else
+        arm_slice(h, ns);
+}
+
 /* --- running --- */
 
+/* CR8 is a part of the APIC, which KVM keeps for us while the guest runs. */
 static int enter_guest(struct hkvm_vcpu *h, int *error)
 {
+    h->run->cr8 = h->apic.tpr >> 4;
     int ret = ioctl(h->fd, KVM_RUN, 0);
 
     *error = errno;
+    if (h->m->own_apics && h->run->cr8 != h->apic.tpr >> 4)
+        apic_set_tpr(&h->apic, (uint32_t)h->run->cr8 << 4);
     return ret;
 }
 
@@ -103,6 +129,23 @@ static bool after_error(struct hkvm_vcpu *h, int error, enum vcpu_exit *why)
     return false;
 }
 
+/* True: into guest code. Else *why. */
+static bool take_interrupts(struct hkvm_vcpu *h, enum vcpu_exit *why)
+{
+    static const enum vcpu_exit exit_of[] = {[HKVM_WAITS] = VCPU_EXIT_IDLE, [HKVM_BROKEN] = VCPU_EXIT_END};
+
+    if (!h->m->own_apics)
+        return true;
+    enum hkvm_readiness readiness = hkvm_interrupts_take(h);
+    if (readiness != HKVM_READY) {
+        *why = exit_of[readiness];
+        return false;
+    }
+    if (apic_deadline(&h->apic) != h->armed_due)
+        arm_for_apic(h);
+    return true;
+}
+
 /* One entry. False: run() ends with *why. */
 static bool run_once(struct hkvm_vcpu *h, enum vcpu_exit *why)
 {
@@ -112,13 +155,15 @@ static bool run_once(struct hkvm_vcpu *h, enum vcpu_exit *why)
     vcpu_enter(v);
     /* G1: who kicks from here on sends a signal; pairs with G2 */
     atomic_store_explicit(&h->in_guest, h->thread, memory_order_seq_cst);
-    bool kicked = atomic_load_explicit(&v->kick, memory_order_seq_cst);
-    if (!kicked)
+    bool kicked = atomic_load_explicit(&v->kick, memory_order_seq_cst), waits = false;
+    if (!kicked && !(waits = !take_interrupts(h, why)))
         ret = enter_guest(h, &error);
     atomic_store_explicit(&h->in_guest, 0, memory_order_seq_cst);
     if (kicked)
         vcpu_clear_kick(v);
     vcpu_leave(v);
+    if (waits)
+        return false;
     *why = sim_ending(v->sim) ? VCPU_EXIT_END : VCPU_EXIT_BUDGET;
     if (kicked)
         return false;
@@ -154,7 +199,7 @@ static enum vcpu_exit vcpu_run(struct vcpu *v, uint64_t budget)
 
     if (!bind_to_thread(h))
         return VCPU_EXIT_END;
-    arm_slice(h, budget > h->m->slice_ns ? budget : h->m->slice_ns);
+    begin_turn(h, budget > h->m->slice_ns ? budget : h->m->slice_ns);
     while (run_once(h, &why))
         ;
     arm_slice(h, 0);
@@ -169,28 +214,24 @@ static enum vcpu_exit vcpu_run_exclusive(struct vcpu *v)
     return VCPU_EXIT_BUDGET;
 }
 
-/* It waits for interrupts inside KVM_RUN: its interrupt controller is there. */
+/* With KVM's APIC it waits for interrupts inside KVM_RUN. */
 static bool vcpu_has_work(struct vcpu *v)
 {
-    (void)v;
-    return true;
+    struct hkvm_vcpu *h = hkvm_vcpu_of(v);
+
+    return !h->m->own_apics || apic_has_work(&h->apic);
 }
 
 static vtime_t vcpu_deadline(struct vcpu *v)
 {
-    (void)v;
-    return VTIME_NEVER;
+    struct hkvm_vcpu *h = hkvm_vcpu_of(v);
+
+    return h->m->own_apics ? apic_deadline(&h->apic) : VTIME_NEVER;
 }
 
 static void vcpu_ops_destroy(struct vcpu *v)
 {
     (void)v; /* the machine's */
-}
-
-static void vcpu_deliver(struct vcpu *v, uint32_t from_rank, const void *msg, uint32_t len)
-{
-    (void)v, (void)msg;
-    sim_warn("rank %u sent %u bytes to a KVM vCPU, which takes no messages", from_rank, len);
 }
 
 const struct vcpu_ops hkvm_vcpu_ops = {
@@ -201,7 +242,7 @@ const struct vcpu_ops hkvm_vcpu_ops = {
     .deadline = vcpu_deadline,
     .interrupt = vcpu_interrupt,
     .destroy = vcpu_ops_destroy,
-    .deliver = vcpu_deliver,
+    .deliver = hkvm_interrupts_deliver,
     .state = &hkvm_vcpu_state,
 };
 
@@ -261,7 +302,9 @@ enum sim_status hkvm_vcpu_create(struct hkvm_machine *m, uint32_t apic_id, struc
     h->m = m;
     h->apic_id = apic_id;
     h->fd = -1;
-    enum sim_status status = set_up(h);
+    h->vcpu.remote = m->is_remote && m->is_remote(m->is_remote_opaque, apic_id);
+    hkvm_interrupts_add(h);
+    enum sim_status status = h->vcpu.remote ? SIM_OK : set_up(h);
     if (status != SIM_OK) {
         hkvm_vcpu_destroy(h);
         return status;

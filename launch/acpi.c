@@ -288,12 +288,12 @@ static size_t dsdt(struct bytes *b)
 enum { MADT_LOCAL_APIC = 0, MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MADT_LOCAL_NMI = 4 };
 enum { MADT_PC_AT = 1, ENABLED = 1, LEVEL_HIGH = 0xd };
 
-static size_t madt(struct bytes *b, uint32_t nr_cpus)
+static size_t madt(struct bytes *b, uint32_t nr_cpus, bool has_pic)
 {
     size_t start = table_begin(b, "APIC", 4);
 
     put(b, 0xfee00000, 4);
-    put(b, MADT_PC_AT, 4);
+    put(b, has_pic ? MADT_PC_AT : 0, 4);
     for (uint32_t i = 0; i < nr_cpus; i++) {
         put(b, MADT_LOCAL_APIC | 8 << 8, 2);
         put(b, i | i << 8, 2); /* ACPI's number, APIC id */
@@ -434,7 +434,7 @@ static void rsdp(uint8_t *to, uint64_t xsdt_address)
     fix_checksum(to, RSDP_BYTES, RSDP_EXTENDED_CHECKSUM);
 }
 
-size_t acpi_build(uint32_t nr_cpus, uint8_t out[X86_TABLES_MAX])
+size_t acpi_build(uint32_t nr_cpus, bool has_pic, uint8_t out[X86_TABLES_MAX])
 {
     struct bytes b = {out, 0, X86_TABLES_MAX};
     size_t table[2];
@@ -442,7 +442,7 @@ size_t acpi_build(uint32_t nr_cpus, uint8_t out[X86_TABLES_MAX])
     put_zeroes(&b, RSDP_BYTES);
     size_t facs_at = facs(&b), dsdt_at = dsdt(&b);
     table[0] = fadt(&b, address(facs_at), address(dsdt_at));
-    table[1] = madt(&b, nr_cpus);
+    table[1] = madt(&b, nr_cpus, has_pic);
     rsdp(out, address(xsdt(&b, table, SIM_ARRAY_LEN(table))));
     return b.len;
 }

@@ -129,20 +129,32 @@ static enum sim_status set_machine(struct config *c, const char *option, const c
                                        "described by -dtb FILE)");
 }
 
+/* As QEMU's: whose interrupt controllers a machine on KVM has. */
+static enum sim_status set_irqchip(struct config *c, const char *option, const char *value)
+{
+    c->own_apics = strcmp(value, "off") == 0;
+    if (c->own_apics || strcmp(value, "on") == 0)
+        return SIM_OK;
+    return option_reject(option, value, "is not a choice of kernel-irqchip ('on': KVM's, 'off': Partita's)");
+}
+
 static enum sim_status apply_machine(struct cli *cli, const char *option, const char *value)
 {
     struct keyvals kv;
     enum sim_status status = SIM_OK;
-    const char *type, *dump, *accel;
+    const char *type, *dump, *accel, *irqchip;
 
     SIM_TRY(keyvals_parse(option, value, "type", &kv));
     type = keyvals_take(&kv, "type");
+    irqchip = keyvals_take(&kv, "kernel-irqchip");
     dump = keyvals_take(&kv, "dumpdtb");
     accel = keyvals_take(&kv, "accel");
     if (type)
         status = set_machine(cli->config, option, type);
     if (status == SIM_OK && dump)
         config_set_string(&cli->config->dump_dtb, dump);
+    if (status == SIM_OK && irqchip)
+        status = set_irqchip(cli->config, option, irqchip);
     if (status == SIM_OK && accel)
         status = apply_accel(cli, "-machine accel=", accel);
     if (status == SIM_OK)
@@ -377,7 +389,7 @@ static enum sim_status apply_nothing(struct cli *cli, const char *option, const 
 static const struct cli_option options[] = {
     GROUP("Machine"),
     {"machine", "virt|virt-x86", "RISC-V, register-compatible with QEMU's machine of that name\n"
-     "(default); or x86-64 on the host's KVM", CALL(apply_machine)},
+     "(default); or x86-64 on the host's KVM (with KVM's interrupt\ncontrollers, or without: virt-x86,kernel-irqchip=off)", CALL(apply_machine)},
     {"M", "virt", NULL, CALL(apply_machine)},
     {"cpu", "rv64[,EXT=on|off...]", "extensions of the harts: -cpu rv64,sv57=off,zacas=off",
      STRING(cpu)},
@@ -593,8 +605,9 @@ static enum sim_status check_whole(const struct config *c)
          "--clock virtual counts the instructions of one thread: leave --threads away"},
         {c->virtual_clock && c->ranks > 1,
          "--clock virtual counts the instructions of one thread: leave --ranks away"},
-        {c->x86 && (c->dtb || c->bios || c->demo || c->numa.nr_nodes || c->virtual_clock || c->ranks > 1),
-         "-M virt-x86 has no -dtb, -bios, --demo, -numa, --clock virtual or --ranks"},
+        {c->x86 && (c->dtb || c->bios || c->demo || c->numa.nr_nodes || c->virtual_clock),
+         "-M virt-x86 has no -dtb, -bios, --demo, -numa or --clock virtual"},
+        {c->own_apics && !c->x86, "kernel-irqchip=off is for -M virt-x86: other machines' interrupt controllers are never KVM's"},
         {c->x86 && c->cpu && strcmp(c->cpu, "host") != 0, "-M virt-x86: its CPU is the host's (-cpu host)"},
         {c->x86 && !c->tree.fdt && !c->kernel && !c->dump_dtb && !c->dump_config,
          "nothing to run: -M virt-x86 needs -kernel FILE"},

@@ -28,8 +28,8 @@ static const struct field machine_fields[] = {
     FIELD(config, "bios", BIOS, bios),        FIELD(config, "dtb", FILE_NAME, dtb),
     FIELD(config, "demo", FLAG, demo),        FIELD(config, "virtconsole", TEXT, virtconsole),
     FIELD(config, "rng", FLAG, rng),          FIELD(config, "rng_bus", BUS, rng_bus),
-    FIELD(config, "x86", FLAG, x86),          FIELD(config, "jit", FLAG, jit),
-            FIELD(config, "virtual_clock", FLAG, virtual_clock),
+    FIELD(config, "x86", FLAG, x86),          FIELD(config, "own_apics", FLAG, own_apics),
+    FIELD(config, "jit", FLAG, jit),          FIELD(config, "virtual_clock", FLAG, virtual_clock),
     FIELD(config, "threads", U32, threads),   FIELD(config, "no_reboot", FLAG, no_reboot),
     FIELD(config, "builtin_sbi", FLAG, tree.builtin_sbi),
     END};

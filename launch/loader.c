@@ -370,6 +370,8 @@ static void start_all_harts(struct machine *m)
 
 void loader_start_harts(struct machine *m)
 {
+    if (m->kvm)
+        return; /* the boot CPU has been told, the others wait for it */
     if (m->builtin_sbi)
         rv_hart_start(m->boot_hart, m->boot.entry, m->boot_hartid, m->boot.fdt);
     else

@@ -340,7 +340,7 @@ static enum sim_status create_x86_cpus(struct builder *b)
 {
     int node = fdt_path_offset(b->m->fdt, "/soc/ioapic");
 
-    if (node >= 0)
+    if (node >= 0 && !virt_x86_has_own_apics(b->m->fdt))
         remember(b, node, (struct target){.ioapic = true});
     return virt_x86_create_cpus(b->m, count_harts(b));
 }
@@ -715,8 +715,10 @@ static enum sim_status build_virt(struct machine *m)
     const struct part_range ram = {CONFIG_RAM_BASE, m->config->memory};
     struct config c = *m->config;
 
-    if (c.x86)
+    if (c.x86) {
+        c.own_apics |= m->ranks != NULL;
         return virt_x86_build_fdt(&c, &m->fdt);
+    }
     if (!m->ranks)
         return virt_build_fdt(m->config, &m->fdt);
     SIM_TRY(ranks_plan(m->ranks, c.smp, &ram, 1));
@@ -810,6 +812,12 @@ void machine_clock_go(struct machine *m)
 {
     if (m->kvm)
         hkvm_machine_clock_go(m->kvm);
+}
+
+void machine_clock_follow(struct machine *m)
+{
+    if (m->kvm)
+        hkvm_machine_clock_follow(m->kvm);
 }
 
 void machine_mark_anew(struct machine *m)

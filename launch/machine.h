@@ -69,6 +69,8 @@ void machine_write_protect(struct machine *m);
 /* The guest's clocks that are not the sim's (KVM's) stand, and go on. Frozen world. */
 void machine_clock_stop(struct machine *m);
 void machine_clock_go(struct machine *m);
+/* Those of all ranks are in step from here on: before vCPUs run. */
+void machine_clock_follow(struct machine *m);
 /* A migration's round, in a frozen world: mem's marks have been taken, and each page's next write marks it again. */
 void machine_mark_anew(struct machine *m);
 

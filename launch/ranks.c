@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kvm/hkvm.h"
 #include "loader.h"
 #include "mem/dsm.h"
 #include "partition/bind.h"
@@ -33,6 +34,8 @@ static void break_run(struct ranks *r)
     atomic_store_explicit(&r->broken, true, memory_order_release);
     if (r->dsm)
         dsm_stop(r->dsm);
+    if (r->coherence)
+        hkvm_coherence_give_up(r->coherence);
     sim_request_end(r->sim, SIM_END_ERROR, EXIT_CODE_RANK_LOST);
 }
 
@@ -138,7 +141,8 @@ enum sim_end ranks_wait_end(struct ranks *r, int *code)
 {
     enum sim_end why = ic_rank(r->ic) == 0 ? decide(r, code) : obey(r, code);
 
-    if (!ranks_failed(r))
+    r->ended = !ranks_failed(r);
+    if (r->ended)
         return why;
     *code = ranks_abort_code(r) ? ranks_abort_code(r) : EXIT_CODE_RANK_LOST;
     return SIM_END_ERROR;
@@ -289,7 +293,10 @@ static void revoke_pages(void *opaque, unsigned nr, const uint64_t page[], const
             gpa[i] = mem_page_gpa(r->space, page[done + i]);
             write_only[i] = to[done + i] == DSM_SHARED;
         }
-        rv_machine_revoke(r->machine->cpus, n, gpa, write_only);
+        if (r->coherence)
+            hkvm_enforce_ops.revoke(r->coherence, n, page + done, to + done);
+        else
+            rv_machine_revoke(r->machine->cpus, n, gpa, write_only);
     }
 }
 
@@ -299,7 +306,10 @@ static void granted(void *opaque, uint64_t page)
 {
     struct ranks *r = opaque;
 
-    (void)page;
+    if (r->coherence) {
+        hkvm_enforce_ops.granted(r->coherence, page);
+        return;
+    }
     sim_fence();
     for (uint32_t i = 0; i < r->sim->nr_vcpus; i++) {
         struct vcpu *v = r->sim->vcpus[i];
@@ -369,6 +379,7 @@ void ranks_destroy(struct ranks *r)
     ranks_load_destroy(r);
     ranks_image_destroy(r);
     dsm_destroy(r->dsm);
+    hkvm_coherence_destroy(r->coherence);
     part_plan_destroy(r->plan);
     for (rank_t i = 0; i < ic_nr_ranks(r->ic); i++)
         part_topology_destroy(r->topology[i]);
@@ -472,8 +483,10 @@ static void on_clock(void *opaque, rank_t from, const void *data, uint32_t len)
         atomic_store_explicit(&r->clock_base, m.base, memory_order_release);
     } else if (m.change == CLOCK_STOPS) {
         sim_clock_stop(&r->sim->clock);
+        machine_clock_stop(r->machine);
     } else {
         go_with(r, m.base);
+        machine_clock_go(r->machine);
         sim_timers_shifted(r->sim);
     }
 }
@@ -530,6 +543,8 @@ static enum sim_status create_dsm(struct ranks *r)
         .opaque = r,
     };
 
+    if (r->machine->kvm)
+        SIM_TRY(hkvm_coherence_create(r->space, r->ic, &r->coherence));
     SIM_TRY(dsm_create(&config, &r->dsm));
     mem_set_dsm(r->space, r->dsm);
     if (!ranks_has_devices(r))
@@ -573,6 +588,8 @@ enum sim_status ranks_connect(struct ranks *r, struct machine *m)
     sim->poll_interval_ns = ic_poll_interval_ns(r->ic);
     SIM_TRY(ic_start(r->ic));
     r->started = true;
+    if (r->coherence)
+        SIM_TRY(hkvm_coherence_start(r->coherence, r->dsm));
     SIM_TRY(ic_barrier(r->ic));
     if (ic_rank(r->ic) == 0)
         say_plan(r);
@@ -597,6 +614,7 @@ static enum sim_status settle_once(struct ranks *r)
 /* The first round brings the last requests, the second their answers. */
 enum sim_status ranks_settle(struct ranks *r)
 {
+    r->ended = false; /* it was a reset */
     SIM_TRY(settle_once(r));
     /* S2: the I/O thread may be at one; pairs with S1 */
     while (atomic_load_explicit(&r->nr_requests, memory_order_acquire)) {
@@ -633,7 +651,9 @@ enum sim_status ranks_load(struct ranks *r)
     SIM_TRY(ic_barrier(r->ic)); /* all executors stand still, all harts are reset */
     SIM_TRY(ic_rank(r->ic) == 0 ? load_and_tell(r) : await_boot(r));
     loader_start_harts(r->machine);
-    return ic_barrier(r->ic);
+    SIM_TRY(ic_barrier(r->ic));
+    machine_clock_follow(r->machine);
+    return SIM_OK;
 }
 
 enum sim_status ranks_barrier(struct ranks *r)
@@ -686,10 +706,20 @@ void ranks_cont(struct ranks *r)
     ranks_thaw(r);
 }
 
+/* vCPUs of other ranks may be in the kernel and wait there for our pages: those come until all stand still. */
+static void part_with_pages(struct ranks *r)
+{
+    if (!r->ended || ic_barrier(r->ic) != SIM_OK)
+        hkvm_coherence_give_up(r->coherence);
+    hkvm_coherence_stop(r->coherence);
+}
+
 void ranks_disconnect(struct ranks *r)
 {
     if (!r->started)
         return;
+    if (r->coherence)
+        part_with_pages(r);
     dsm_stop(r->dsm);
     ic_stop(r->ic);
     r->started = false;

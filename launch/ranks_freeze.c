@@ -409,6 +409,10 @@ enum sim_status ranks_move_harts(struct ranks *r, const struct ranks_move *move,
     uint64_t start = sim_host_ns();
 
     *pause_ns = 0;
+    if (!r->machine->cpus) {
+        sim_error("move-hart: vCPUs on KVM stay on their rank");
+        return SIM_ERR_UNSUPPORTED;
+    }
     SIM_BUG_ON(nr > RANKS_MOVES, "%u harts to move", nr);
     for (unsigned i = 0; i < nr; i++)
         SIM_TRY(check_move(r, &move[i]));

@@ -52,6 +52,8 @@ struct ranks {
     struct part_topology **topology; /* of every rank */
     struct part_plan *plan;
     struct dsm *dsm;
+    struct hkvm_coherence *coherence; /* what enforces its permissions on vCPUs of KVM; NULL: they are others */
+    bool ended; /* all ranks have agreed to */
     struct sim_mutex lock;
     struct mmio_wait *waits;
     uint64_t next_id;

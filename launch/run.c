@@ -362,7 +362,7 @@ static unsigned nr_executors(const struct run *r)
         return 1; /* counted instructions are a clock only when one thread counts */
     if (r->ranks)
         return ranks_nr_executors(r->ranks);
-    if (r->machine->kvm && !r->config->threads)
+    if (r->machine->kvm && !r->config->threads && !virt_x86_has_own_apics(r->machine->fdt))
         return r->sim->nr_vcpus; /* each waits in the kernel, on its thread */
     return r->config->threads;
 }
@@ -413,7 +413,7 @@ static enum sim_status start(struct run *r)
         r->timeout = sim_io_timer_create(r->sim->io, on_timeout, r);
         sim_io_timer_arm(r->timeout, r->start_ns + r->config->timeout_ns);
     }
-    if (r->ranks && r->config->rebalance)
+    if (r->ranks && r->machine->cpus && r->config->rebalance)
         ranks_load_start(r->ranks);
     SIM_TRY(sim_io_start(r->sim->io));
     if (r->restore)

@@ -5,11 +5,12 @@
 
 #include "fdt_tree.h"
 #include "kvm/hkvm.h"
+#include "ranks.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
 enum { PHANDLE_IOAPIC = 1, PORT_UART_BYTES = 8, PORT_RTC_BYTES = 2, PORT_PM_BYTES = 16, PORT_EXIT_BYTES = 4 };
-static const char compatible[] = "partita,virt-x86";
+static const char compatible[] = "partita,virt-x86", own_ioapic[] = "intel,ce4100-ioapic";
 
 /* --- the tree --- */
 
@@ -57,13 +58,25 @@ static void port(struct tree *t, const char *name, const char *what, uint32_t nu
     tree_reg(t, HKVM_PORT_WINDOW + number, bytes);
 }
 
-static void devices(struct tree *t)
+/* KVM's has no registers here. */
+static void ioapic(struct tree *t, bool own)
 {
-    tree_begin(t, "ioapic"); /* KVM's: no registers here */
+    if (own) {
+        tree_begin_at(t, "ioapic", HKVM_IOAPIC_BASE);
+        tree_str(t, "compatible", own_ioapic);
+        tree_reg(t, HKVM_IOAPIC_BASE, GUEST_PAGE_SIZE);
+    } else {
+        tree_begin(t, "ioapic");
+    }
     tree_u32(t, "#interrupt-cells", 1);
     tree_flag(t, "interrupt-controller");
     tree_u32(t, "phandle", PHANDLE_IOAPIC);
     tree_end(t);
+}
+
+static void devices(struct tree *t, bool own_apics)
+{
+    ioapic(t, own_apics);
     port(t, "serial", "ns16550a", X86_PORT_UART, PORT_UART_BYTES);
     interrupt(t, X86_GSI_UART);
     tree_end(t);
@@ -97,7 +110,7 @@ static void whole_tree(struct tree *t, const struct config *config)
     tree_u32(t, "#size-cells", 2);
     tree_str(t, "compatible", "simple-bus");
     tree_flag(t, "ranges");
-    devices(t);
+    devices(t, config->own_apics);
     tree_end(t);
     tree_end(t);
 }
@@ -122,19 +135,32 @@ bool virt_x86_is_tree(const void *fdt)
     return fdt_node_check_compatible(fdt, 0, compatible) == 0;
 }
 
+bool virt_x86_has_own_apics(const void *fdt)
+{
+    return fdt_node_offset_by_compatible(fdt, -1, own_ioapic) >= 0;
+}
+
 /* --- CPUs --- */
 
-/* A vCPU that waits does so in the kernel, on its executor's thread: with one each, turns may be long. */
+/* With KVM's APICs a vCPU that waits does so in the kernel, on its executor's thread: with one each, turns may be long. */
 enum { SLICE_NS = 50000000 };
 
 enum sim_status virt_x86_create_cpus(struct machine *m, uint32_t nr)
 {
     unsigned threads = m->config->threads;
+    bool own_apics = virt_x86_has_own_apics(m->fdt);
     const struct hkvm_config config = {.sim = m->sim,
                                        .space = m->space,
                                        .nr_vcpus = nr,
-                                       .slice_ns = threads == 0 || threads >= nr ? SLICE_NS : 0};
+                                       .slice_ns = !own_apics && (threads == 0 || threads >= nr) ? SLICE_NS : 0,
+                                       .own_apics = own_apics,
+                                       .is_remote = m->ranks ? ranks_hart_is_remote : NULL,
+                                       .is_remote_opaque = m->ranks};
 
+    if (m->ranks && !own_apics) {
+        sim_error("a machine on KVM's interrupt controllers runs on one rank (-machine kernel-irqchip=off is for several)");
+        return SIM_ERR_UNSUPPORTED;
+    }
     SIM_TRY(hkvm_machine_create(&config, &m->kvm));
     for (uint32_t i = 0; i < nr; i++) {
         struct vcpu *v;

@@ -176,7 +176,7 @@ static enum sim_status put_command_line(struct x86_loader *l)
 static enum sim_status put_tables(struct x86_loader *l)
 {
     uint8_t *tables = sim_zalloc(X86_TABLES_MAX);
-    size_t len = acpi_build(l->m->sim->nr_vcpus, tables);
+    size_t len = acpi_build(l->m->sim->nr_vcpus, !virt_x86_has_own_apics(l->m->fdt), tables);
     enum sim_status status = layout_put(&l->layout, X86_TABLES, tables, len);
 
     sim_free(tables);

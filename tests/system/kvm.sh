@@ -74,6 +74,52 @@ case_guest() {
   [ "$(value CHECKSUM)" = "$first" ] || fail "another checksum on one thread: $(value CHECKSUM), $first"
 }
 
+# Interrupt controllers that are Partita's, not KVM's, on one rank and over two: the same sum. A machine over ranks resets
+# itself as one does that is on one.
+case_own_apics() {
+  need_kvm
+  guest 12
+  begin "${command[@]}"
+  finish 0
+  local first
+  first=$(value CHECKSUM)
+  for more in "-machine virt-x86,kernel-irqchip=off" "-machine virt-x86,kernel-irqchip=off --threads 1" "--ranks 2"; do
+    : >"$work/out"
+    rm "$work/disk"
+    # shellcheck disable=SC2086 # words
+    guest 12 $more
+    begin "${command[@]}"
+    finish 0
+    out_lacks GUEST-FAILED
+    [ "$(value CHECKSUM)" = "$first" ] || fail "another checksum with $more: $(value CHECKSUM), $first"
+  done
+  : >"$work/out"
+  guest "4 resets=2" --ranks 2
+  begin "${command[@]}"
+  finish 0
+  [ "$(grep -c '^GUEST-UP' "$work/out")" = 3 ] || fail "not three starts"
+  [ "$(value CHECKSUM | sed -n 2p)" = "$(value CHECKSUM | sed -n 3p)" ] || fail "two sums for the same disk"
+}
+
+# Two processes, each with a VM and a vCPU; the guest's failure is the run's.
+case_mpi() {
+  need_kvm
+  need mpirun
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  guest 12
+  begin "${command[@]}"
+  finish 0
+  local first
+  first=$(value CHECKSUM)
+  : >"$work/out"
+  rm "$work/disk"
+  guest 12 -bind off
+  timeout -k 5 100 mpirun --oversubscribe --bind-to none -n 2 "$partita" "${command[@]}" </dev/null >"$work/out" 2>"$work/err" ||
+    fail "exit code $?"
+  err_has 'one machine on 2 ranks: hart 0 on rank 0'
+  [ "$(value CHECKSUM)" = "$first" ] || fail "another checksum over two processes: $(value CHECKSUM), $first"
+}
+
 # Images under load, full and incremental; the machine is killed and goes on in another process, twice, seconds later.
 # It ends as one that nobody interrupted, and its clocks have not seen the time between.
 case_checkpoint() {

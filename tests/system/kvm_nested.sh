@@ -57,7 +57,7 @@ for module in irqbypass kvm kvm-amd; do insmod /kvm/\$module.ko || exit 1; done
 /partita doctor
 start() {
   echo "STEP \$*"
-  /partita run -M virt-x86 -accel kvm -m 256M -kernel /kernel -initrd /inner.gz -drive file=/disk,format=raw -netdev user,id=n0 \\
+  /partita run -M virt-x86\$machine -accel kvm -m 256M -kernel /kernel -initrd /inner.gz -drive file=/disk,format=raw -netdev user,id=n0 \\
     -device virtio-net-device,netdev=n0 -device virtio-rng-device -append "console=ttyS0 act=run" --timeout \${run_limit}s "\$@"
 }
 RUN
@@ -101,11 +101,13 @@ inner_is_well() {
   out_lacks 'insmod .* failed|Call Trace|Oops|BUG:|Kernel panic'
 }
 
+# boots CPUS OPTION...
 boots() {
   need_nested
   : >"$work/job"
   cat >"$work/outer_job" <<JOB
-start -smp $1; echo "GUEST-CODE \$?"
+machine=${machine:-}
+start -smp $*; echo "GUEST-CODE \$?"
 echo "AFTERWARDS \$(dd if=/disk bs=512 skip=8 count=1 2>/dev/null | head -n 1)"
 JOB
   outer
@@ -117,6 +119,13 @@ JOB
 }
 case_smp1() { boots 1; }
 case_smp2() { boots 2; }
+
+# Interrupt controllers that are Partita's, and no PIC, no PIT; then a machine on two ranks.
+case_own_apics() {
+  machine=,kernel-irqchip=off
+  boots 2
+}
+case_ranks() { boots 2 --ranks 2; }
 
 # The unpacked kernel starts by its PVH note.
 case_pvh() {

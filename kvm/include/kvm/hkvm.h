@@ -3,7 +3,8 @@
  *   struct mem_space (RAM)  -> memory slots            vcpu->ops->run -> KVM_RUN -> exit -> mem_mmio_*
  *   irq_line of a device    -> KVM_IRQ_LINE            vcpu_kick      -> a signal ends KVM_RUN
  *
- * PIC, IOAPIC, PIT and local APICs are KVM's own. I/O ports are a window of the memory space, so that devices
+ * PIC, IOAPIC, PIT and local APICs are KVM's own, or (own_apics) local APICs are ours, and the IOAPIC a device as others are:
+ * so on several ranks, since what KVM's APICs send stays in their VM. I/O ports are a window of the memory space, so that devices
  * need not know which kind of access reached them: port P is at HKVM_PORT_WINDOW + P, where no x86 CPU can address
  * memory.
  *
@@ -19,6 +20,11 @@
 #include "sim-core/vcpu.h"
 
 #define HKVM_PORT_WINDOW (1ull << 56)
+
+/* Where the registers of interrupt controllers are that are ours. */
+#define HKVM_APIC_BASE 0xfee00000ull
+#define HKVM_IOAPIC_BASE 0xfec00000ull
+#define HKVM_IOAPIC_EOI (HKVM_IOAPIC_BASE + 0x40) /* takes the vector of a level-triggered interrupt that has ended */
 
 enum {
     HKVM_NR_PORTS = 0x10000,
@@ -63,6 +69,10 @@ struct hkvm_config {
     struct mem_space *space; /* RAM sealed; borrowed */
     uint32_t nr_vcpus;       /* 1..HKVM_MAX_VCPUS: CPUID tells the topology */
     uint64_t slice_ns;       /* how long a turn is at least; 0: short, for vCPUs that share a thread */
+    bool own_apics;          /* a vCPU that halts leaves its thread to others. There is no PIC and no PIT */
+    /* Those of other ranks (own_apics): known here, and never run. NULL: all are here. */
+    bool (*is_remote)(void *opaque, uint32_t index);
+    void *is_remote_opaque;
 };
 
 /* VM, memory slots, interrupt controllers, PIT. Logs why not. Context: launch. */
@@ -79,8 +89,10 @@ enum sim_status hkvm_machine_reset(struct hkvm_machine *m) SIM_MUST_CHECK;
  * than a second, TSCs run on. Context: no vCPU runs in between. */
 void hkvm_machine_clock_stop(struct hkvm_machine *m);
 void hkvm_machine_clock_go(struct hkvm_machine *m);
+/* The guest's clocks become the simulation's time, so that those of all ranks are in step. Context: before vCPUs run. */
+void hkvm_machine_clock_follow(struct hkvm_machine *m);
 
-/* A pin of the IOAPIC (below 16: and of the PIC). No line when `gsi` is none of them. */
+/* A pin of KVM's IOAPIC (below 16: and of the PIC). Not with own_apics. No line when `gsi` is none of them. */
 struct irq_line hkvm_machine_irq(struct hkvm_machine *m, uint32_t gsi);
 
 /* --- where the boot CPU begins --- */
@@ -125,6 +137,8 @@ enum sim_status hkvm_coherence_create(struct mem_space *space, struct ic *ic,
                                       struct hkvm_coherence **out) SIM_MUST_CHECK;
 /* Pages come from here on; polls the interconnect. Before vCPUs run. */
 enum sim_status hkvm_coherence_start(struct hkvm_coherence *c, struct dsm *dsm) SIM_MUST_CHECK;
+/* A rank is lost or the protocol broken, and the run ends: who waits for a page goes on with what is here. Context: any. */
+void hkvm_coherence_give_up(struct hkvm_coherence *c);
 /* vCPUs stand, and so do those of other ranks that want our pages. */
 void hkvm_coherence_stop(struct hkvm_coherence *c);
 /* After the dsm. NULL is allowed. */

@@ -60,7 +60,7 @@ static const uint8_t *find(const char *signature)
 static void build(uint32_t nr_cpus)
 {
     memset(tables, 0xee, sizeof tables);
-    used = acpi_build(nr_cpus, tables);
+    used = acpi_build(nr_cpus, true, tables);
     assert_true(used <= sizeof tables);
 }
 

@@ -59,6 +59,22 @@ static void test_devices(void **state)
     sim_free(fdt);
 }
 
+/* KVM's IOAPIC is a node without registers, ours a device. */
+static void test_whose_interrupt_controllers(void **state)
+{
+    struct config c = {.x86 = true, .own_apics = true, .smp = 2, .memory = 64 << 20};
+    void *fdt = build(2, 64 << 20);
+
+    (void)state;
+    assert_false(virt_x86_has_own_apics(fdt));
+    assert_true(fdt_path_offset(fdt, "/soc/ioapic") >= 0);
+    sim_free(fdt);
+    assert_int_equal(virt_x86_build_fdt(&c, &fdt), SIM_OK);
+    assert_true(virt_x86_has_own_apics(fdt));
+    expect_reg(fdt, "/soc/ioapic@fec00000", 0xfec00000, 0x1000);
+    sim_free(fdt);
+}
+
 static void test_as_many_cpus_as_apic_ids(void **state)
 {
     (void)state;
@@ -70,6 +86,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory_leaves_a_hole_below_4_gib),
         cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_whose_interrupt_controllers),
         cmocka_unit_test(test_as_many_cpus_as_apic_ids),
     };
 

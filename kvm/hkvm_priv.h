@@ -96,6 +96,9 @@ void hkvm_vcpu_destroy(struct hkvm_vcpu *h);
 
 /* protect.c: one that reports faults of the kernel's, too; -1: errno says why not. */
 int hkvm_open_userfaultfd(void);
+/* KVM forgets what it has made of the guest's page tables: without two-dimensional paging it keeps copies of them, and sees no
+ * writes but the vCPUs' own. Executors stopped. */
+void hkvm_machine_renew_slots(struct hkvm_machine *m);
 /* NULL is allowed */
 void hkvm_protect_destroy(struct hkvm_protect *p);
 

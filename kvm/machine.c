@@ -176,6 +176,7 @@ enum sim_status hkvm_machine_reset(struct hkvm_machine *m)
     s = m->initial;
     s.clock_ns = now;
     SIM_TRY(hkvm_vm_set(m, &s));
+    hkvm_machine_renew_slots(m); /* memory is loaded anew */
     for (uint32_t i = 0; i < m->nr_added; i++)
         SIM_TRY(reset_vcpu(m->vcpu[i]));
     return SIM_OK;

@@ -88,6 +88,21 @@ static void start_log(struct hkvm_machine *m, uint32_t slot, const struct mem_re
         sim_warn("KVM records no written pages (%m): incremental images will be as large as full ones");
 }
 
+static void renew_slot(struct hkvm_machine *m, uint32_t slot, const struct mem_region *r)
+{
+    struct kvm_userspace_memory_region none = {.slot = slot};
+
+    if (ioctl(m->vm, KVM_SET_USER_MEMORY_REGION, &none) < 0 || !set_slot(m, slot, r, m->logs_dirty ? KVM_MEM_LOG_DIRTY_PAGES : 0))
+        hkvm_broken(m->vcpu[0], "RAM cannot be given to KVM anew: %m");
+}
+
+void hkvm_machine_renew_slots(struct hkvm_machine *m)
+{
+    if (m->logs_dirty)
+        hkvm_machine_collect_dirty(m); /* the log goes with the slot */
+    each_slot(m, renew_slot);
+}
+
 static void wait_for_handler(struct hkvm_machine *m);
 
 /* The first image is a full one, or the machine has come from it: the log begins there. */

@@ -99,6 +99,7 @@ case_own_apics() {
   finish 0
   [ "$(grep -c '^GUEST-UP' "$work/out")" = 3 ] || fail "not three starts"
   [ "$(value CHECKSUM | sed -n 2p)" = "$(value CHECKSUM | sed -n 3p)" ] || fail "two sums for the same disk"
+  [ "$(value PAGES | sort -u)" = 0000000000000800 ] || fail "pages of before the reset: $(value PAGES | xargs)"
 }
 
 # Two processes, each with a VM and a vCPU; the guest's failure is the run's.
@@ -163,6 +164,7 @@ case_reset() {
   [ "$(grep -c '^GUEST-UP' "$work/out")" = 3 ] || fail "not three starts"
   [ "$(grep -c '^CHECKSUM' "$work/out")" = 3 ] || fail "not three ends"
   [ "$(value CHECKSUM | sed -n 2p)" = "$(value CHECKSUM | sed -n 3p)" ] || fail "two sums for the same disk"
+  [ "$(value PAGES | sort -u)" = 0000000000000800 ] || fail "pages of before the reset: $(value PAGES | xargs)"
 }
 
 # From process to process while it works; its memory goes in rounds, by KVM's log of written pages.

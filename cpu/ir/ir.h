@@ -83,8 +83,11 @@ struct ir_vec {
     uint8_t key;      /* of the state, for which this is right */
     bool scalar;      /* b is the operation's source, in all elements */
     bool any_type;    /* right for any key, while vectors are on and the first element is 0 */
+    bool elements;    /* with another length, the key being right otherwise, the elements below it are done */
+    bool masked;      /* only elements whose bit in `mask` is set; the others keep their value ... */
+    bool merge;       /* COPY: ... or take that of a */
     uint16_t bytes;   /* of an operand; FIRST, COUNT: bits of the mask; VSET: elements, of which vl is VLMAX */
-    int32_t d, a, b;  /* offsets in the guest state; VSET: a is the vtype; VGET: a is the word */
+    int32_t d, a, b, mask; /* offsets in the guest state; VSET: a is the vtype; VGET: a is the word */
 };
 
 /* A guest instruction: where it is, and how many instructions of its block were charged before it. */

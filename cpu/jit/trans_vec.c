@@ -2,7 +2,7 @@
  *
  * The type is only foreseen: each operation compares the hart's vkey, which says type, vl = VLMAX, vstart = 0 and
  * VS on at once, and leaves everything else to the interpreter's function (IR_VSET and so on, ir/ops.def).
- * Unmasked, without segments, 16 bytes to MAX_BYTES; the rest is EXEC. */
+ * Without segments, 16 bytes to MAX_BYTES; the rest is EXEC. */
 #include "trans.h"
 
 enum { MIN_BYTES = 16, MAX_BYTES = 8 * RV_VLENB_MAX, MXCSR_MODES = 4 };
@@ -104,7 +104,10 @@ static bool unit_stride(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    if (!t->i->rm || t->i->rs3 || !type_of(t->vtype, t->vlenb, &y) || !ir_host_has(t->host, IR_VLOAD, IR_I64, 0))
+    if (t->i->rs3 || !type_of(t->vtype, t->vlenb, &y) || !ir_host_has(t->host, IR_VLOAD, IR_I64, 0))
+        return false;
+    /* the host stores words and quads under a mask */
+    if (!t->i->rm && (row->op == IR_VLOAD ? !t->i->rd : row->type < 2))
         return false;
     int emul = (int)row->type - (int)y.sew + y.lmul;
     unsigned bytes = y.bytes >> y.sew << row->type;
@@ -115,6 +118,8 @@ static bool unit_stride(struct trans *t, const struct trans_row *row)
     v->key = rv_vkey(t->vtype);
     v->bytes = (uint16_t)bytes;
     v->a = v->d = place(t, t->i->rd);
+    v->masked = !t->i->rm;
+    v->mask = place(t, 0);
     return true;
 }
 
@@ -150,26 +155,37 @@ static ir_ref scalar(struct trans *t, enum source from, unsigned sew)
     }
 }
 
-/* op of the row: enum ir_vop; type: enum source; aux: log2 of how much smaller the elements of vs2 are. May the operation on the foreseen type be emitted? */
+/* Under a mask, v0 is neither source nor destination. */
+static bool mask_ok(const struct trans *t, const struct trans_row *row)
+{
+    return t->i->rm || (t->i->rd && t->i->rs2 && (row->type != FROM_V || t->i->rs1));
+}
+
+/* op of the row: enum ir_vop; type: enum source; aux: log2 of how much smaller the elements of vs2 are. May the
+ * operation on the foreseen type be emitted? */
 static bool operands_ok(struct trans *t, const struct trans_row *row, const struct type *y)
 {
     bool is_float = (row->op >= IR_V_FADD && row->op <= IR_V_FNMADD) || (row->op >= IR_V_FSGNJ && row->op <= IR_V_FNEG);
     enum source from = (enum source)row->type;
 
-    if (!t->i->rm || !host_has(t, row->op, y->sew) || !aligned(t->i->rs2, y->lmul - row->aux) ||
+    if (!mask_ok(t, row) || !host_has(t, row->op, y->sew) || !aligned(t->i->rs2, y->lmul - row->aux) ||
         (from == FROM_V && !aligned(t->i->rs1, y->lmul)))
         return false;
+    if (!t->i->rm && (row->op == IR_V_FDIV || row->op == IR_V_FRDIV))
+        return false; /* 0 / 0 in the other lanes */
     return !(is_float || from == FROM_F) || float_ok(t, y->sew);
 }
 
-static void emit_elements(struct trans *t, const struct trans_row *row, const struct type *y)
+static struct ir_vec *emit_elements(struct trans *t, const struct trans_row *row, const struct type *y)
 {
     enum source from = (enum source)row->type;
     struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, IR_NONE, scalar(t, from, y->sew));
 
     *v = (struct ir_vec){.op = row->op, .size = (uint8_t)y->sew, .key = rv_vkey(t->vtype),
-                         .bytes = (uint16_t)y->bytes, .scalar = from != FROM_V && from != FROM_NOWHERE, .d = place(t, t->i->rd),
-                         .a = place(t, t->i->rs2), .b = place(t, t->i->rs1)};
+                         .bytes = (uint16_t)y->bytes, .scalar = from != FROM_V && from != FROM_NOWHERE,
+                         .masked = !t->i->rm, .d = place(t, t->i->rd), .a = place(t, t->i->rs2),
+                         .b = place(t, t->i->rs1), .mask = place(t, 0)};
+    return v;
 }
 
 static bool elements(struct trans *t, const struct trans_row *row)
@@ -178,7 +194,19 @@ static bool elements(struct trans *t, const struct trans_row *row)
 
     if (!foresee(t, &y) || !operands_ok(t, row, &y) || !aligned(t->i->rd, y.lmul))
         return false;
-    emit_elements(t, row, &y);
+    emit_elements(t, row, &y)->elements = true;
+    return true;
+}
+
+/* v0 chooses between vs2 and the other operand. */
+static bool merge(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!foresee(t, &y) || !operands_ok(t, row, &y) || !aligned(t->i->rd, y.lmul))
+        return false;
+    struct ir_vec *v = emit_elements(t, row, &y);
+    v->elements = v->merge = true;
     return true;
 }
 
@@ -215,7 +243,7 @@ static bool extend(struct trans *t, const struct trans_row *row)
         return false; /* overlapping, or reserved */
     if (t->i->rd >= t->i->rs2 && t->i->rd < t->i->rs2 + (regs >> row->aux ? regs >> row->aux : 1))
         return false;
-    emit_elements(t, row, &y);
+    emit_elements(t, row, &y)->elements = true;
     return true;
 }
 
@@ -231,7 +259,7 @@ static bool compare(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    if (!foresee(t, &y) || y.bytes % 32 || !operands_ok(t, row, &y) || !apart(t->i->rd, t->i->rs2, y.lmul) ||
+    if (!t->i->rm || !foresee(t, &y) || y.bytes % 32 || !operands_ok(t, row, &y) || !apart(t->i->rd, t->i->rs2, y.lmul) ||
         (row->type == FROM_V && !apart(t->i->rd, t->i->rs1, y.lmul)))
         return false;
     emit_elements(t, row, &y);
@@ -313,6 +341,8 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     VX_VI(vsll, SLL), VX_VI(vsrl, SRL), VX_VI(vsra, SRA),
     VV_VX(vmacc, MACC), VV_VX(vnmsac, NMSAC), VV_VX(vmadd, MADD), VV_VX(vnmsub, NMSUB),
     [RV_OP_vmv_v_v] = {elements, IR_V_COPY, FROM_V, 0}, [RV_OP_vmv_v_x] = {elements, IR_V_COPY, FROM_X, 0},
+    [RV_OP_vmerge_vvm] = {merge, IR_V_COPY, FROM_V, 0}, [RV_OP_vmerge_vxm] = {merge, IR_V_COPY, FROM_X, 0},
+    [RV_OP_vmerge_vim] = {merge, IR_V_COPY, FROM_I, 0}, [RV_OP_vfmerge_vfm] = {merge, IR_V_COPY, FROM_F, 0},
     [RV_OP_vmv_v_i] = {elements, IR_V_COPY, FROM_I, 0}, [RV_OP_vfmv_v_f] = {elements, IR_V_COPY, FROM_F, 0},
     COMPARE(vmseq, EQ), COMPARE(vmsne, NE), COMPARE(vmsle, LE),
     VV(vmslt, LT, compare), VX(vmslt, LT, compare), VX(vmsgt, GT, compare), VI(vmsgt, GT, compare),

@@ -6,7 +6,11 @@
  * Everything else is the interpreter's function. Where a floating-point result is a NaN, it takes over from that
  * piece on (vstart): RISC-V's NaNs are canonical, and it raises flags that x86 does not. MXCSR has the rounding
  * mode and gathers the flags, as for scalars. xmm0 and xmm1 are scratch; a scalar operand is in all of ymm1, or
- * of state.vsplat where ymm1 is wanted otherwise. */
+ * of state.vsplat where ymm1 is wanted otherwise.
+ *
+ * Under a mask, and with a length below VLMAX (a cold copy of the operation), ymm2 has all ones in the lanes that are to
+ * be written: the bits of v0, and of a table by the length. The others are blended in from what was there; operands of
+ * floating point are 0 in them, so that they raise nothing. The allocator's xmm2 and xmm3 wait in the state meanwhile. */
 #include "x86_priv.h"
 
 enum {
@@ -19,6 +23,11 @@ enum {
     VBROADCASTSS = X86_OP(0x66, 2, 0x18),
     VBROADCASTSD = X86_OP(0x66, 2, 0x19),
     VMOVD = X86_OP(0x66, 1, 0x6e),
+    VPAND = X86_OP(0x66, 1, 0xdb),
+    VPANDN = X86_OP(0x66, 1, 0xdf),
+    VPOR = X86_OP(0x66, 1, 0xeb),
+    VPSHUFB = X86_OP(0x66, 2, 0x00),
+    VPMASKMOV_STORE = X86_OP(0x66, 2, 0x8e),
     UNORDERED = 3
 };
 
@@ -219,53 +228,6 @@ static void copy(struct emit *e, const struct ir_vec *v, bool to_state)
         x86_vzeroupper(&e->a);
 }
 
-static void transfer(struct emit *e, const struct ir_insn *i, bool to_state)
-{
-    const struct ir_vec *v = vec_of(e, i);
-    struct cold *c = emit_cold(e, COLD_VEC);
-
-    emit_vec_address(e, i, c);
-    struct cold *off = emit_cold(e, v->any_type ? COLD_EXEC : COLD_VEC_PART);
-    check_key(e, v, off);
-    copy(e, v, to_state);
-    mark_written(e);
-    off->done = c->done = e->a.p;
-}
-
-void emit_vload(struct emit *e, const struct ir_insn *i)
-{
-    transfer(e, i, true);
-}
-
-void emit_vstore(struct emit *e, const struct ir_insn *i)
-{
-    transfer(e, i, false);
-}
-
-/* Another vl, or another type after all. */
-void emit_cold_vec_part(struct emit *e, const struct cold *c)
-{
-    const struct ir_insn *i = &e->r->insn[c->index];
-    const struct ir_vec *v = vec_of(e, i);
-    bool to_state = i->op == IR_VLOAD;
-
-    compare_byte(e, e->t->vkey + 1, v->key);
-    uint8_t *other = x86_jcc(&e->a, X86_NE);
-    x86_push(&e->a, RDX);
-    x86_rm(&e->a, X86_LEA, 1, RDX, emit_state(to_state ? v->d : v->a));
-    x86_load(&e->a, RAX, emit_state(e->t->vl));
-    if (v->size)
-        x86_shift_i(&e->a, X86_SHL_N, 0, RAX, v->size);
-    emit_call(e, e->rt->copy_part[to_state]);
-    x86_pop(&e->a, RDX);
-    mark_written(e);
-    emit_jmp_to(e, c->done);
-    if (!e->a.overflow)
-        x86_patch(other, e->a.p);
-    emit_exec(e, i);
-    emit_jmp_to(e, c->done);
-}
-
 /* ---- operands ---- */
 
 /* ymm1 = the scalar in all elements */
@@ -311,11 +273,15 @@ static void prepare_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar
         store(e, v->bytes >= 32, XMM1, emit_state(e->t->vsplat));
 }
 
+/* Which lanes are to be written. */
+enum mask { MASK_NONE = 0, MASK_V0 = 1, MASK_LENGTH = 2 /* rcx: that of byte 0 */ };
+
 /* One piece's place. */
 struct part {
     const struct ir_vec *v;
     unsigned at; /* bytes */
     int l;
+    unsigned mask; /* enum mask */
 };
 
 static struct x86_mem part_of(const struct part *p, int32_t operand)
@@ -343,7 +309,100 @@ static void load_b(struct emit *e, const struct part *p, unsigned ymm)
         x86_yrr(&e->a, VMOVDQU_LOAD, 0, p->l, ymm, 0, XMM1);
 }
 
+/* ---- masks ---- */
+
+static struct x86_mem spilled(const struct emit *e, unsigned xmm)
+{
+    return emit_state(e->t->scratch + 8 * (16 + (int32_t)xmm));
+}
+
+/* xmm2 (and what follows, up to `nr` registers) is ours until give_back. */
+static void borrow(struct emit *e, unsigned nr)
+{
+    for (unsigned n = 0; n < nr && e->fp; n++)
+        x86_rm(&e->a, X86_MOVQ_STORE, 0, XMM2 + n, spilled(e, XMM2 + n));
+}
+
+static void give_back(struct emit *e, unsigned nr)
+{
+    for (unsigned n = 0; n < nr && e->fp; n++)
+        x86_rm(&e->a, X86_MOVQ_LOAD, 0, XMM2 + n, spilled(e, XMM2 + n));
+}
+
+static unsigned borrowed(const struct ir_vec *v, unsigned mask)
+{
+    return !mask ? 0 : is_fma(v->op) ? 2 : 1;
+}
+
+/* ymm2 = all ones in the lanes whose bit of v0 is set. */
+static void lanes_of_v0(struct emit *e, const struct part *p)
+{
+    static const uint32_t broadcast[] = {P38(0x58), P38(0x79), P38(0x78), P38(0x78)};
+    static const uint32_t equal[] = {P(0x74), P(0x75), P(0x76), P38(0x29)};
+    unsigned size = p->v->size, element = p->at >> size;
+    const uint8_t *bits = e->rt->k_mask_bits[size] + (size == 3 ? element % 8 * 8 : 0);
+
+    x86_yrm(&e->a, broadcast[size], 0, p->l, XMM2, 0, emit_state(p->v->mask + (int32_t)(element / 8)));
+    if (size == 0)
+        x86_yrm(&e->a, VPSHUFB, 0, p->l, XMM2, XMM2, x86_at_rip(e->rt->k_mask_bytes));
+    x86_yrm(&e->a, VPAND, 0, p->l, XMM2, XMM2, x86_at_rip(bits));
+    x86_yrm(&e->a, equal[size], 0, p->l, XMM2, XMM2, x86_at_rip(bits));
+}
+
+static void lanes(struct emit *e, const struct part *p)
+{
+    struct x86_mem length = x86_at(RCX, (int32_t)p->at);
+
+    if (p->mask & MASK_V0)
+        lanes_of_v0(e, p);
+    if (p->mask == MASK_LENGTH)
+        load(e, p->l, XMM2, length);
+    else if (p->mask & MASK_LENGTH)
+        x86_yrm(&e->a, VPAND, 0, p->l, XMM2, XMM2, length);
+}
+
+/* ymm0 is 0 in the other lanes; they become what is there. */
+static void blend(struct emit *e, const struct part *p, int32_t operand)
+{
+    x86_yrm(&e->a, VPANDN, 0, p->l, XMM2, XMM2, part_of(p, operand));
+    x86_yrr(&e->a, VPOR, 0, p->l, XMM0, XMM0, XMM2);
+}
+
+/* An operand of floating point, 0 in the other lanes. */
+static void load_lanes(struct emit *e, const struct part *p, unsigned ymm, struct x86_mem m)
+{
+    if (p->mask)
+        x86_yrm(&e->a, VPAND, 0, p->l, ymm, XMM2, m);
+    else
+        load(e, p->l, ymm, m);
+}
+
+static struct x86_mem float_b(struct emit *e, const struct part *p)
+{
+    return p->v->scalar ? emit_state(e->t->vsplat) : part_of(p, p->v->b);
+}
+
 /* ---- pieces: the result in ymm0 ---- */
+
+/* add to sqrt; other lanes: 0 op 0 */
+static void part_float(struct emit *e, const struct part *p)
+{
+    const struct ir_vec *v = p->v;
+    bool swapped = v->op == IR_V_FRSUB || v->op == IR_V_FRDIV;
+
+    load_lanes(e, p, XMM0, swapped ? float_b(e, p) : part_of(p, v->a));
+    if (v->op == IR_V_FSQRT) {
+        x86_yrr(&e->a, packed[v->op][v->size], 0, p->l, XMM0, 0, XMM0);
+        return;
+    }
+    struct x86_mem second = swapped ? part_of(p, v->a) : float_b(e, p);
+    if (p->mask) {
+        load_lanes(e, p, XMM1, second);
+        x86_yrr(&e->a, packed[v->op][v->size], 0, p->l, XMM0, XMM0, XMM1);
+    } else {
+        x86_yrm(&e->a, packed[v->op][v->size], 0, p->l, XMM0, XMM0, second);
+    }
+}
 
 static void part_plain(struct emit *e, const struct part *p)
 {
@@ -352,9 +411,7 @@ static void part_plain(struct emit *e, const struct part *p)
 
     if (v->op == IR_V_COPY) {
         load_b(e, p, XMM0);
-    } else if (v->op == IR_V_FSQRT) {
-        x86_yrm(&e->a, op, 0, p->l, XMM0, 0, part_of(p, v->a));
-    } else if (v->op == IR_V_RSUB || v->op == IR_V_FRSUB || v->op == IR_V_FRDIV) {
+    } else if (v->op == IR_V_RSUB) {
         load_b(e, p, XMM0);
         x86_yrm(&e->a, op, 0, p->l, XMM0, XMM0, part_of(p, v->a));
     } else {
@@ -384,11 +441,16 @@ static void part_fma(struct emit *e, const struct part *p)
 {
     const struct ir_vec *v = p->v;
     bool d_is_factor = v->op >= IR_V_FMADD;
-    struct x86_mem b = v->scalar ? emit_state(e->t->vsplat) : part_of(p, v->b);
+    uint32_t op = packed[v->op][v->size];
 
-    load(e, p->l, XMM0, part_of(p, d_is_factor ? v->a : v->d));
-    load(e, p->l, XMM1, part_of(p, d_is_factor ? v->d : v->a));
-    x86_yrm(&e->a, packed[v->op][v->size], v->size == 3, p->l, XMM0, XMM1, b);
+    load_lanes(e, p, XMM0, part_of(p, d_is_factor ? v->a : v->d));
+    load_lanes(e, p, XMM1, part_of(p, d_is_factor ? v->d : v->a));
+    if (p->mask) {
+        load_lanes(e, p, XMM3, float_b(e, p));
+        x86_yrr(&e->a, op, v->size == 3, p->l, XMM0, XMM1, XMM3);
+    } else {
+        x86_yrm(&e->a, op, v->size == 3, p->l, XMM0, XMM1, float_b(e, p));
+    }
 }
 
 static bool is_sign(unsigned op)
@@ -440,12 +502,30 @@ static void look_for_nan(struct emit *e, const struct part *p)
     x86_yrr(&e->a, VPTEST, 0, p->l, XMM1, 0, XMM1);
     c->from[0] = x86_jcc(&e->a, X86_NE);
     c->element = (uint16_t)(p->at >> p->v->size);
+    c->reg = (uint8_t)borrowed(p->v, p->mask);
 }
 
-static void emit_part(struct emit *e, const struct part *p)
+/* v0 chooses the source; which lanes are written is another matter. */
+static void part_merge(struct emit *e, struct part *p)
 {
-    if (is_fma(p->v->op))
+    load_b(e, p, XMM0);
+    lanes_of_v0(e, p);
+    x86_yrr(&e->a, VPAND, 0, p->l, XMM0, XMM0, XMM2);
+    blend(e, p, p->v->a);
+    p->mask &= ~(unsigned)MASK_V0;
+    lanes(e, p);
+}
+
+static void emit_part(struct emit *e, struct part *p)
+{
+    if (p->mask && !p->v->merge)
+        lanes(e, p);
+    if (p->v->merge)
+        part_merge(e, p);
+    else if (is_fma(p->v->op))
         part_fma(e, p);
+    else if (is_float(p->v->op))
+        part_float(e, p);
     else if (is_multiply_add(p->v->op))
         part_multiply_add(e, p);
     else if (is_sign(p->v->op))
@@ -454,9 +534,88 @@ static void emit_part(struct emit *e, const struct part *p)
         part_extend(e, p);
     else
         part_plain(e, p);
+    if (p->mask)
+        x86_yrr(&e->a, VPAND, 0, p->l, XMM0, XMM0, XMM2);
     if (is_float(p->v->op))
         look_for_nan(e, p);
+    if (p->mask)
+        blend(e, p, p->v->d);
     store(e, p->l, XMM0, part_of(p, p->v->d));
+}
+
+/* ---- loads and stores as a whole ---- */
+
+/* All that is loaded is there, wanted or not (emit_vec_address). */
+static void copy_masked(struct emit *e, const struct ir_vec *v, bool to_state)
+{
+    borrow(e, 1);
+    for (unsigned at = 0; at < v->bytes; at += piece(v->bytes - at)) {
+        struct part p = {v, at, v->bytes - at >= 32, MASK_V0};
+        struct x86_mem memory = x86_at(RCX, (int32_t)at);
+
+        lanes(e, &p);
+        if (to_state) {
+            x86_yrm(&e->a, VPAND, 0, p.l, XMM0, XMM2, memory);
+            blend(e, &p, v->d);
+            store(e, p.l, XMM0, part_of(&p, v->d));
+        } else {
+            load(e, p.l, XMM0, part_of(&p, v->a));
+            x86_yrm(&e->a, VPMASKMOV_STORE, v->size == 3, p.l, XMM0, XMM2, memory);
+        }
+    }
+    if (v->bytes >= 32)
+        x86_vzeroupper(&e->a);
+    give_back(e, 1);
+}
+
+static void transfer(struct emit *e, const struct ir_insn *i, bool to_state)
+{
+    const struct ir_vec *v = vec_of(e, i);
+    struct cold *c = emit_cold(e, COLD_VEC);
+
+    emit_vec_address(e, i, c);
+    struct cold *off = emit_cold(e, v->any_type || v->masked ? COLD_EXEC : COLD_VEC_PART);
+    check_key(e, v, off);
+    if (v->masked)
+        copy_masked(e, v, to_state);
+    else
+        copy(e, v, to_state);
+    mark_written(e);
+    off->done = c->done = e->a.p;
+}
+
+void emit_vload(struct emit *e, const struct ir_insn *i)
+{
+    transfer(e, i, true);
+}
+
+void emit_vstore(struct emit *e, const struct ir_insn *i)
+{
+    transfer(e, i, false);
+}
+
+/* Another vl, or another type after all. */
+void emit_cold_vec_part(struct emit *e, const struct cold *c)
+{
+    const struct ir_insn *i = &e->r->insn[c->index];
+    const struct ir_vec *v = vec_of(e, i);
+    bool to_state = i->op == IR_VLOAD;
+
+    compare_byte(e, e->t->vkey + 1, v->key);
+    uint8_t *other = x86_jcc(&e->a, X86_NE);
+    x86_push(&e->a, RDX);
+    x86_rm(&e->a, X86_LEA, 1, RDX, emit_state(to_state ? v->d : v->a));
+    x86_load(&e->a, RAX, emit_state(e->t->vl));
+    if (v->size)
+        x86_shift_i(&e->a, X86_SHL_N, 0, RAX, v->size);
+    emit_call(e, e->rt->copy_part[to_state]);
+    x86_pop(&e->a, RDX);
+    mark_written(e);
+    emit_jmp_to(e, c->done);
+    if (!e->a.overflow)
+        x86_patch(other, e->a.p);
+    emit_exec(e, i);
+    emit_jmp_to(e, c->done);
 }
 
 /* ---- comparisons ---- */
@@ -556,12 +715,11 @@ static void from_scalar(struct emit *e, const struct ir_insn *i)
 
 /* ---- the operation ---- */
 
-static void emit_parts(struct emit *e, const struct ir_vec *v, ir_ref scalar)
+static void emit_parts(struct emit *e, const struct ir_vec *v, unsigned mask)
 {
-    if (v->scalar)
-        prepare_scalar(e, v, scalar);
+    borrow(e, borrowed(v, mask));
     for (unsigned at = 0; at < v->bytes;) {
-        struct part p = {v, at, v->bytes - at >= 32};
+        struct part p = {v, at, v->bytes - at >= 32, mask};
 
         if (is_compare(v->op))
             part_compare(e, &p);
@@ -571,12 +729,26 @@ static void emit_parts(struct emit *e, const struct ir_vec *v, ir_ref scalar)
     }
     if (v->bytes >= 32)
         x86_vzeroupper(&e->a);
+    give_back(e, borrowed(v, mask));
+}
+
+/* Where a result that is a NaN was found (all cold code since the first): what follows the operation. */
+static void rest_done(struct emit *e, unsigned first, const uint8_t *done)
+{
+    for (unsigned n = first; n < e->nr_cold; n++)
+        e->cold[n].done = done;
+}
+
+/* 0 / 0 would raise a flag. */
+static bool may_be_shorter(const struct ir_vec *v)
+{
+    return v->elements && v->bytes <= X86_VEC_MAX_TAIL && v->op != IR_V_FDIV && v->op != IR_V_FRDIV;
 }
 
 void emit_vop(struct emit *e, const struct ir_insn *i)
 {
     const struct ir_vec *v = vec_of(e, i);
-    struct cold *c = emit_cold(e, COLD_EXEC);
+    struct cold *c = emit_cold(e, may_be_shorter(v) ? COLD_VEC_TAIL : COLD_EXEC);
     unsigned first_rest = e->nr_cold;
 
     check_key(e, v, c);
@@ -586,19 +758,50 @@ void emit_vop(struct emit *e, const struct ir_insn *i)
     case IR_V_COUNT: count_bits(e, v); break;
     case IR_V_TO_SCALAR: to_scalar(e, i); break;
     case IR_V_FROM_SCALAR: from_scalar(e, i); break;
-    default: emit_parts(e, v, i->src[0]); break;
+    default:
+        if (v->scalar)
+            prepare_scalar(e, v, i->src[0]);
+        emit_parts(e, v, v->masked ? MASK_V0 : MASK_NONE);
+        break;
     }
     if (v->op == IR_V_FIRST || v->op == IR_V_COUNT)
         emit_put(e, i->dst, RAX);
     c->done = e->a.p;
-    for (unsigned n = first_rest; n < e->nr_cold; n++)
-        e->cold[n].done = e->a.p;
+    rest_done(e, first_rest, e->a.p);
+}
+
+/* Another vl, or another type after all. */
+void emit_cold_vec_tail(struct emit *e, const struct cold *c)
+{
+    const struct ir_insn *i = &e->r->insn[c->index];
+    const struct ir_vec *v = vec_of(e, i);
+    const uint8_t *done = c->done;
+    unsigned first_rest = e->nr_cold;
+
+    compare_byte(e, e->t->vkey + 1, v->key);
+    uint8_t *other = x86_jcc(&e->a, X86_NE);
+    mark_written(e);
+    if (v->scalar)
+        prepare_scalar(e, v, i->src[0]);
+    x86_load(&e->a, RAX, emit_state(e->t->vl));
+    if (v->size)
+        x86_shift_i(&e->a, X86_SHL_N, 0, RAX, v->size);
+    x86_rm(&e->a, X86_LEA, 1, RCX, x86_at_rip(e->rt->k_tail));
+    x86_rr(&e->a, X86_SUB, 1, RCX, RAX);
+    emit_parts(e, v, MASK_LENGTH | (v->masked ? MASK_V0 : MASK_NONE));
+    rest_done(e, first_rest, done);
+    emit_jmp_to(e, done);
+    if (!e->a.overflow)
+        x86_patch(other, e->a.p);
+    emit_exec(e, i);
+    emit_jmp_to(e, done);
 }
 
 /* At element 0 nothing has been done yet. */
 void emit_cold_vec_rest(struct emit *e, const struct cold *c)
 {
     x86_vzeroupper(&e->a);
+    give_back(e, c->reg);
     if (c->element) {
         x86_store_imm(&e->a, 8, emit_state(e->t->vstart), c->element);
         x86_store_imm(&e->a, 2, emit_state(e->t->vkey), (int16_t)(e->t->vkey_none << 8 | e->t->vkey_none));

@@ -3,6 +3,7 @@
 
 enum { VMOVDQU_LOAD = X86_OP(0xf3, 1, 0x6f), VMOVDQU_STORE = X86_OP(0xf3, 1, 0x7f) };
 enum { TAIL_SHIFT = 6 }; /* log2 of the bytes of code for one length of the tail */
+enum { MAX_TAIL = X86_VEC_MAX_TAIL };
 
 /* n < 32 bytes, each of them once: another hart may write in between. Elements are naturally aligned in the guest, and
  * no piece ends inside of one. */
@@ -71,8 +72,44 @@ static uint8_t *emit_copy_part(struct x86_asm *a, bool to_state)
     return at;
 }
 
+/* For masks as lanes (emit_vec.c): in front of byte n of what is copied, the byte of the mask that has its bit ... */
+static uint8_t *emit_mask_bytes(struct x86_asm *a)
+{
+    uint8_t *at = a->p;
+
+    for (unsigned n = 0; n < 32; n++)
+        x86_byte(a, (uint8_t)(n / 8));
+    return at;
+}
+
+/* ... and that bit in each lane: of bytes and words in order, for quads up to the eighth. */
+static uint8_t *emit_mask_bits(struct x86_asm *a, unsigned size)
+{
+    uint8_t *at = a->p;
+
+    for (unsigned n = 0; n < (size == 3 ? 64u : 32u) >> size; n++) {
+        uint64_t bit = 1ull << (size == 0 ? n % 8 : n);
+        for (unsigned k = 0; k < 1u << size; k++)
+            x86_byte(a, (uint8_t)(bit >> 8 * k));
+    }
+    return at;
+}
+
+/* Ones and zeros: n bytes in front of the first zero begins the mask of the first n bytes of anything. */
+static uint8_t *emit_tail_mask(struct x86_asm *a)
+{
+    for (unsigned n = 0; n < 2 * MAX_TAIL / 8; n++)
+        x86_u64(a, n < MAX_TAIL / 8 ? UINT64_MAX : 0);
+    return a->p - MAX_TAIL;
+}
+
 void x86_emit_vec_runtime(struct ir_host *h, struct x86_asm *a)
 {
     for (unsigned to_state = 0; to_state < 2; to_state++)
         h->rt.copy_part[to_state] = emit_copy_part(a, to_state);
+    x86_align(a, 64);
+    h->rt.k_mask_bytes = emit_mask_bytes(a);
+    for (unsigned size = 0; size < 4; size++)
+        h->rt.k_mask_bits[size] = emit_mask_bits(a, size);
+    h->rt.k_tail = emit_tail_mask(a);
 }

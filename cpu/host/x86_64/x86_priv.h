@@ -15,7 +15,8 @@
 
 enum { STATE_BIAS = 128 };
 enum { R_STATE = RBP, R_TLB = R15, R_BUDGET = R14 };
-enum { XMM0 = 0, XMM1 = 1 };
+enum { XMM0 = 0, XMM1 = 1, XMM2 = 2, XMM3 = 3 };
+enum { X86_VEC_MAX_TAIL = 256 }; /* bytes of the largest group whose shorter lengths are emitted, too */
 enum { FRAME_SLOTS = 8 * IR_MAX_SLOTS, FRAME_SAVE = FRAME_SLOTS, FRAME_SIZE = FRAME_SLOTS + 24 };
 
 enum x86_feature {
@@ -41,6 +42,7 @@ struct x86_runtime {
     /* [0]: saves the integer registers only, [1]: the FP registers too */
     uint8_t *load[2], *store[2], *exec[2], *observe[2];
     /* constants, 16 bytes each */
+    uint8_t *k_mask_bytes, *k_mask_bits[4], *k_tail; /* emit_vec_rt.c */
     uint8_t *k_box, *k_nan64, *k_nan32, *k_sign64, *k_sign32, *k_abs64, *k_abs32;
     uint8_t *end;
 };
@@ -66,6 +68,7 @@ enum cold_kind {
     COLD_EXEC,       /* the operation needs the interpreter's function */
     COLD_VEC,        /* a vector load or store: soft-TLB miss */
     COLD_VEC_PART,   /* a vector load or store of fewer elements than a group has, rcx = host address */
+    COLD_VEC_TAIL,   /* a vector operation on fewer elements than a group has */
     COLD_VEC_REST,   /* a vector operation from element `element` on needs the interpreter's function */
     COLD_FIX         /* load a constant into an FP register */
 };
@@ -73,7 +76,7 @@ enum cold_kind {
 enum { NO_SLOT = -1 };
 struct cold {
     uint8_t kind;
-    uint8_t reg;        /* COLD_FIX */
+    uint8_t reg;        /* COLD_FIX; COLD_VEC_REST: scratch registers to give back */
     uint16_t block, index;
     uint16_t element;   /* COLD_VEC_REST */
     uint64_t dirty;
@@ -250,6 +253,7 @@ void emit_vstore(struct emit *e, const struct ir_insn *i);
 void emit_vop(struct emit *e, const struct ir_insn *i);
 void emit_vget(struct emit *e, const struct ir_insn *i);
 void emit_cold_vec_part(struct emit *e, const struct cold *c);
+void emit_cold_vec_tail(struct emit *e, const struct cold *c);
 void emit_cold_vec_rest(struct emit *e, const struct cold *c);
 bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size);
 /* emit_fp.c */

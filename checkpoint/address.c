@@ -3,8 +3,10 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "checkpoint/stream.h"
@@ -12,7 +14,7 @@
 #include "sim-core/log.h"
 #include "sim-core/unix_socket.h"
 
-enum { DEAD_PEER_S = 10, UNIX_LEN = 5 };
+enum { DEAD_PEER_S = 10, UNIX_LEN = 5, BACKLOG = 64 };
 
 static bool is_unix(const char *uri)
 {
@@ -31,11 +33,21 @@ static int close_keeping_errno(int fd)
     return -1;
 }
 
+/* A host that does not answer is given up as soon as one that ceases to. */
 static int open_dialled(int family, const struct sockaddr *addr, socklen_t len)
 {
+    const struct timeval patience = {.tv_sec = DEAD_PEER_S}, endless = {0};
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    return fd < 0 || connect(fd, addr, len) == 0 ? fd : close_keeping_errno(fd);
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    if (connect(fd, addr, len) < 0) {
+        errno = errno == EINPROGRESS ? ETIMEDOUT : errno;
+        return close_keeping_errno(fd);
+    }
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &endless, sizeof endless);
+    return fd;
 }
 
 static int open_listening(int family, const struct sockaddr *addr, socklen_t len)
@@ -46,7 +58,7 @@ static int open_listening(int family, const struct sockaddr *addr, socklen_t len
         return -1;
     if (family != AF_UNIX)
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    return bind(fd, addr, len) == 0 && listen(fd, 1) == 0 ? fd : close_keeping_errno(fd);
+    return bind(fd, addr, len) == 0 && listen(fd, BACKLOG) == 0 ? fd : close_keeping_errno(fd);
 }
 
 static enum sim_status open_unix(const char *uri, const char *path, open_fn *open, int *out)
@@ -128,23 +140,61 @@ enum sim_status ckpt_stream_dial(const char *uri, struct ckpt_stream **out)
     return SIM_OK;
 }
 
-enum sim_status ckpt_stream_accept(const char *uri, struct ckpt_stream **out)
+/* --- listening --- */
+
+struct ckpt_listener {
+    int fd;
+    char *uri;
+};
+
+enum sim_status ckpt_listen(const char *uri, struct ckpt_listener **out)
 {
-    int listening, fd;
+    int fd;
 
     if (is_unix(uri))
         sim_unix_remove_dead(uri + UNIX_LEN);
-    SIM_TRY(open_uri(uri, open_listening, &listening));
-    do {
-        fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
-    } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
-    if (fd < 0)
-        sim_error("cannot accept at '%s': %m", uri);
-    close(listening);
-    if (is_unix(uri))
-        unlink(uri + UNIX_LEN);
-    if (fd < 0)
-        return SIM_ERR_IO;
-    *out = stream_of(fd, uri);
+    SIM_TRY(open_uri(uri, open_listening, &fd));
+    *out = sim_new(struct ckpt_listener);
+    **out = (struct ckpt_listener){fd, sim_strdup(uri)};
     return SIM_OK;
+}
+
+enum sim_status ckpt_listener_accept(struct ckpt_listener *l, int timeout_ms, struct ckpt_stream **out)
+{
+    struct pollfd p = {.fd = l->fd, .events = POLLIN};
+
+    if (poll(&p, 1, timeout_ms) == 0)
+        return SIM_INPROGRESS;
+    int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
+        return SIM_INPROGRESS;
+    if (fd < 0) {
+        sim_error("cannot accept at '%s': %m", l->uri);
+        return SIM_ERR_IO;
+    }
+    *out = stream_of(fd, l->uri);
+    return SIM_OK;
+}
+
+unsigned ckpt_listener_port(const struct ckpt_listener *l)
+{
+    struct sockaddr_storage addr;
+    socklen_t len = sizeof addr;
+
+    if (getsockname(l->fd, (struct sockaddr *)&addr, &len) < 0)
+        return 0;
+    return addr.ss_family == AF_INET    ? ntohs(((const struct sockaddr_in *)&addr)->sin_port)
+           : addr.ss_family == AF_INET6 ? ntohs(((const struct sockaddr_in6 *)&addr)->sin6_port)
+                                        : 0;
+}
+
+void ckpt_listener_close(struct ckpt_listener *l)
+{
+    if (!l)
+        return;
+    close(l->fd);
+    if (is_unix(l->uri))
+        unlink(l->uri + UNIX_LEN);
+    sim_free(l->uri);
+    sim_free(l);
 }

@@ -13,13 +13,15 @@
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
 
-enum { SPINS = 200 };
+enum { SPINS = 200, LOOK_MS = 200 };
+#define FINISH_NS 5000000000ull
 
 struct space {
     struct sim_guard guard; /* first */
     struct ckpt_receiver *receiver;
     struct ckpt_source target;
     bitmap_word *missing, *demanded; /* by local block; missing bits are cleared by the receiving thread only */
+    bitmap_word **promised;          /* by stream: what is missing is to come through it */
 };
 
 /* Owner: the launch thread up to serve, then the receiving thread; others come in through the guards. */
@@ -33,8 +35,10 @@ struct ckpt_receiver {
     struct sim_cond changed;
     unsigned waiting;
     bool go, over;
+    bool *ended; /* by stream; receiving thread */
     _Atomic int status;
     _Atomic uint64_t demands, wait_ns;
+    _Atomic uint64_t finish_ns; /* 0, or until when the source may take to end */
 };
 
 static bool has_failed(const struct ckpt_receiver *r)
@@ -42,9 +46,15 @@ static bool has_failed(const struct ckpt_receiver *r)
     return atomic_load_explicit(&r->status, memory_order_acquire) != SIM_OK;
 }
 
+/* Of all streams; they have one other side. */
+static const char *peer(const struct ckpt_receiver *r)
+{
+    return ckpt_stream_peer(r->config.stream[0]);
+}
+
 static enum sim_status senseless(struct ckpt_receiver *r, const char *what)
 {
-    sim_error("migration: %s: %s", ckpt_stream_peer(r->config.stream), what);
+    sim_error("migration: %s: %s", peer(r), what);
     return SIM_ERR_FORMAT;
 }
 
@@ -152,7 +162,16 @@ static enum sim_status take_blocks(struct ckpt_receiver *r, const struct ckpt_fr
     return SIM_OK;
 }
 
-static enum sim_status take_missing(struct ckpt_receiver *r, const struct ckpt_frame *f)
+/* False: somebody has promised it already. */
+static bool promise(struct space *sp, unsigned stream, uint64_t local)
+{
+    if (!bitmap_claim(sp->missing, local / 64, 1ull << (local % 64)))
+        return false;
+    sp->receiver->nr_missing++;
+    return bitmap_claim(sp->promised[stream], local / 64, 1ull << (local % 64)) != 0;
+}
+
+static enum sim_status take_missing(struct ckpt_receiver *r, unsigned stream, const struct ckpt_frame *f)
 {
     struct space *sp;
     uint64_t pair[2], local;
@@ -165,25 +184,38 @@ static enum sim_status take_missing(struct ckpt_receiver *r, const struct ckpt_f
         SIM_TRY(to_local(sp, pair[0], pair[1], &local));
         tell_of(sp, local, pair[1]);
         for (uint64_t i = local; i < local + pair[1]; i++)
-            r->nr_missing += bitmap_claim(sp->missing, i / 64, 1ull << (i % 64)) != 0;
+            if (!promise(sp, stream, i))
+                return senseless(r, "a block is missing twice");
     }
     return SIM_OK;
 }
 
-enum sim_status ckpt_receiver_take(struct ckpt_receiver *r, const struct ckpt_frame *f)
+enum sim_status ckpt_receiver_take(struct ckpt_receiver *r, unsigned stream, const struct ckpt_frame *f)
 {
     switch (f->type) {
+    case CKPT_FRAME_ROUND:
+        return ckpt_stream_send(r->config.stream[stream], &(struct ckpt_frame){.type = CKPT_FRAME_SEEN});
     case CKPT_FRAME_BLOCKS:
     case CKPT_FRAME_ZEROS:
         return take_blocks(r, f);
     case CKPT_FRAME_MISSING:
-        return take_missing(r, f);
+        return take_missing(r, stream, f);
     default:
         return senseless(r, "a frame that does not belong here");
     }
 }
 
 /* --- on demand --- */
+
+static struct ckpt_stream *stream_for(struct space *sp, uint64_t local)
+{
+    const struct ckpt_receiver_config *c = &sp->receiver->config;
+    unsigned i = 0;
+
+    while (i + 1 < c->nr_streams && !bitmap_get(sp->promised[i], local))
+        i++;
+    return c->stream[i];
+}
 
 static void demand(struct space *sp, uint64_t local)
 {
@@ -194,7 +226,7 @@ static void demand(struct space *sp, uint64_t local)
         return;
     atomic_fetch_add_explicit(&r->demands, 1, memory_order_relaxed);
     /* A connection that fails is the receiving thread's to report. */
-    if (ckpt_stream_send(r->config.stream, &(struct ckpt_frame){.type = CKPT_FRAME_DEMAND,
+    if (ckpt_stream_send(stream_for(sp, local), &(struct ckpt_frame){.type = CKPT_FRAME_DEMAND,
                                                                 .space = (uint16_t)(sp - r->space),
                                                                 .block = g->block + (local - g->local),
                                                                 .nr = 1}) != SIM_OK)
@@ -242,30 +274,81 @@ static void announce_go(struct ckpt_receiver *r)
     sim_mutex_unlock(&r->lock);
 }
 
+/* END is the last frame of a stream. */
+static enum sim_status take_later(struct ckpt_receiver *r, unsigned stream, const struct ckpt_frame *f)
+{
+    if (r->ended[stream])
+        return senseless(r, "a frame comes after the end");
+    if (f->type == CKPT_FRAME_END)
+        r->ended[stream] = true;
+    else if (f->type == CKPT_FRAME_GO && stream == 0)
+        announce_go(r);
+    else
+        return ckpt_receiver_take(r, stream, f);
+    return SIM_OK;
+}
+
+static bool all_ended(const struct ckpt_receiver *r)
+{
+    for (unsigned i = 0; i < r->config.nr_streams; i++)
+        if (!r->ended[i])
+            return false;
+    return true;
+}
+
+/* Nothing is expected but the end of the connection, and that for long enough. */
+static bool is_late(const struct ckpt_receiver *r)
+{
+    uint64_t until = atomic_load_explicit(&r->finish_ns, memory_order_relaxed);
+
+    return until && sim_host_ns() > until;
+}
+
+static void say_end(const struct ckpt_receiver *r)
+{
+    unsigned long long demands = atomic_load_explicit(&r->demands, memory_order_relaxed);
+    double waited_ms = (double)atomic_load_explicit(&r->wait_ns, memory_order_relaxed) / 1e6;
+
+    if (!r->config.rank)
+        sim_info("migration: everything has come; %llu pages were asked for, and waited for %.1f ms altogether", demands,
+                 waited_ms);
+    else if (demands)
+        sim_info("migration: rank %u asked for %llu pages, and waited for %.1f ms altogether", r->config.rank, demands,
+                 waited_ms);
+}
+
 static enum sim_status receive_rest(struct ckpt_receiver *r)
 {
+    struct ckpt_stream *const *stream = r->config.stream;
     struct ckpt_frame f;
+    unsigned last = 0;
 
-    for (;;) {
-        SIM_TRY(ckpt_stream_receive(r->config.stream, &f));
-        if (f.type == CKPT_FRAME_END)
-            break;
-        if (f.type == CKPT_FRAME_GO)
-            announce_go(r);
-        else
-            SIM_TRY(ckpt_receiver_take(r, &f));
+    while (!all_ended(r)) {
+        int i = ckpt_stream_poll(stream, r->config.nr_streams, last, LOOK_MS);
+        if (i < 0 && is_late(r))
+            return SIM_ERR_IO;
+        if (i < 0)
+            continue;
+        last = (unsigned)i;
+        SIM_TRY(ckpt_stream_receive(stream[i], &f));
+        SIM_TRY(take_later(r, last, &f));
     }
     if (r->nr_missing)
         return senseless(r, "the end has come, and blocks are missing");
     for (unsigned i = 0; i < r->config.nr; i++)
         r->space[i].target.set_guard(r->space[i].target.opaque, NULL);
     /* The source may be gone: it has nothing that we need. */
-    if (ckpt_stream_send(r->config.stream, &(struct ckpt_frame){.type = CKPT_FRAME_DONE}) != SIM_OK)
-        sim_warn("migration: %s did not hear that all has come", ckpt_stream_peer(r->config.stream));
-    sim_info("migration: everything has come; %llu pages were asked for, and waited for %.1f ms altogether",
-             (unsigned long long)atomic_load_explicit(&r->demands, memory_order_relaxed),
-             (double)atomic_load_explicit(&r->wait_ns, memory_order_relaxed) / 1e6);
+    for (unsigned i = 0; i < r->config.nr_streams; i++)
+        if (ckpt_stream_send(stream[i], &(struct ckpt_frame){.type = CKPT_FRAME_DONE}) != SIM_OK)
+            sim_warn("migration: %s did not hear that all has come", ckpt_stream_peer(stream[i]));
+    say_end(r);
     return SIM_OK;
+}
+
+static void cancel_streams(struct ckpt_receiver *r)
+{
+    for (unsigned i = 0; i < r->config.nr_streams; i++)
+        ckpt_stream_cancel(r->config.stream[i]);
 }
 
 static void *receiver_main(void *arg)
@@ -275,13 +358,14 @@ static void *receiver_main(void *arg)
 
     if (status != SIM_OK) {
         atomic_store_explicit(&r->status, status, memory_order_release);
-        ckpt_stream_cancel(r->config.stream);
+        cancel_streams(r);
     }
     sim_mutex_lock(&r->lock);
     r->over = true;
+    bool go = r->go;
     sim_cond_broadcast(&r->changed);
     sim_mutex_unlock(&r->lock);
-    if (status != SIM_OK && r->go && r->config.failed)
+    if (status != SIM_OK && go && r->config.failed)
         r->config.failed(r->config.opaque);
     return NULL;
 }
@@ -294,14 +378,21 @@ enum sim_status ckpt_receiver_serve(struct ckpt_receiver *r)
     return sim_thread_start(&r->thread, "receiver", receiver_main, r);
 }
 
-enum sim_status ckpt_receiver_await_go(struct ckpt_receiver *r)
+enum sim_status ckpt_receiver_await_go(struct ckpt_receiver *r, unsigned timeout_ms)
 {
+    uint64_t until = sim_host_ns() + timeout_ms * 1000000ull;
+
     sim_mutex_lock(&r->lock);
-    while (!r->go && !r->over)
-        sim_cond_wait(&r->changed, &r->lock);
-    bool go = r->go;
+    while (!r->go && !r->over && sim_host_ns() < until)
+        sim_cond_wait_until(&r->changed, &r->lock, until);
+    enum sim_status status = r->go ? SIM_OK : r->over ? SIM_ERR_IO : SIM_INPROGRESS;
     sim_mutex_unlock(&r->lock);
-    return go ? SIM_OK : SIM_ERR_IO;
+    return status;
+}
+
+void ckpt_receiver_go(struct ckpt_receiver *r)
+{
+    announce_go(r);
 }
 
 enum sim_status ckpt_receiver_finish(struct ckpt_receiver *r)
@@ -323,8 +414,12 @@ static enum sim_status create_space(struct ckpt_receiver *r, unsigned i)
                          .receiver = r,
                          .target = r->config.target[i],
                          .missing = bitmap_create(r->config.target[i].nr_blocks),
-                         .demanded = bitmap_create(r->config.target[i].nr_blocks)};
-    if (sp->missing && sp->demanded)
+                         .demanded = bitmap_create(r->config.target[i].nr_blocks),
+                         .promised = sim_new_array(bitmap_word *, r->config.nr_streams)};
+    bool good = sp->missing && sp->demanded;
+    for (unsigned k = 0; k < r->config.nr_streams && good; k++)
+        good = (sp->promised[k] = bitmap_create(sp->target.nr_blocks)) != NULL;
+    if (good)
         return SIM_OK;
     sim_error("migration: no memory for %llu blocks of '%s'", (unsigned long long)sp->target.nr_blocks,
               sp->target.name);
@@ -338,6 +433,7 @@ enum sim_status ckpt_receiver_create(const struct ckpt_receiver_config *config, 
 
     r->config = *config;
     r->space = sim_new_array(struct space, config->nr);
+    r->ended = sim_new_array(bool, config->nr_streams);
     sim_mutex_init(&r->lock, SIM_RANK_LEAF);
     sim_cond_init(&r->changed);
     for (unsigned i = 0; i < config->nr && status == SIM_OK; i++)
@@ -354,16 +450,30 @@ enum sim_status ckpt_receiver_create(const struct ckpt_receiver_config *config, 
 /* The guest may have ended before all of it had come: then the source is not needed either. */
 static void end_receiving(struct ckpt_receiver *r)
 {
+    bool told = true;
+
     sim_mutex_lock(&r->lock);
     bool over = r->over, go = r->go;
     sim_mutex_unlock(&r->lock);
-    if (!over && go) {
-        ckpt_stream_finish(r->config.stream);
-        go = ckpt_stream_send(r->config.stream, &(struct ckpt_frame){.type = CKPT_FRAME_DONE}) == SIM_OK;
+    atomic_store_explicit(&r->finish_ns, sim_host_ns() + FINISH_NS, memory_order_relaxed);
+    for (unsigned i = 0; !over && go && i < r->config.nr_streams; i++) {
+        ckpt_stream_finish(r->config.stream[i]);
+        told &= ckpt_stream_send(r->config.stream[i], &(struct ckpt_frame){.type = CKPT_FRAME_DONE}) == SIM_OK;
     }
-    if (!over && !go)
-        ckpt_stream_cancel(r->config.stream);
+    if (!over && (!go || !told))
+        cancel_streams(r);
     sim_thread_join(&r->thread);
+}
+
+static void destroy_space(struct ckpt_receiver *r, struct space *sp)
+{
+    if (r->serving && sp->target.set_guard)
+        sp->target.set_guard(sp->target.opaque, NULL);
+    bitmap_destroy(sp->missing, sp->target.nr_blocks);
+    bitmap_destroy(sp->demanded, sp->target.nr_blocks);
+    for (unsigned i = 0; sp->promised && i < r->config.nr_streams; i++)
+        bitmap_destroy(sp->promised[i], sp->target.nr_blocks);
+    sim_free(sp->promised);
 }
 
 void ckpt_receiver_destroy(struct ckpt_receiver *r)
@@ -372,15 +482,11 @@ void ckpt_receiver_destroy(struct ckpt_receiver *r)
         return;
     if (r->serving)
         end_receiving(r);
-    for (unsigned i = 0; i < r->config.nr; i++) {
-        struct space *sp = &r->space[i];
-        if (r->serving && sp->target.set_guard)
-            sp->target.set_guard(sp->target.opaque, NULL);
-        bitmap_destroy(sp->missing, sp->target.nr_blocks);
-        bitmap_destroy(sp->demanded, sp->target.nr_blocks);
-    }
+    for (unsigned i = 0; i < r->config.nr; i++)
+        destroy_space(r, &r->space[i]);
     sim_cond_fini(&r->changed);
     sim_mutex_fini(&r->lock);
+    sim_free(r->ended);
     sim_free(r->space);
     sim_free(r);
 }

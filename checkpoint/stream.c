@@ -16,7 +16,7 @@
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
 
-enum { MAGIC = 0x47494d50 /* "PMIG" */, VERSION = 1, REFUSAL_MAX = 500, LAST_WORDS_S = 5 };
+enum { MAGIC = 0x47494d50 /* "PMIG" */, VERSION = 2, REFUSAL_MAX = 500, LAST_WORDS_S = 5 };
 
 struct head {
     uint32_t magic;
@@ -38,6 +38,7 @@ struct ckpt_stream {
     struct sim_mutex lock;
     _Atomic uint64_t sent;
     atomic_bool over; /* said why, or cancelled */
+    bool quiet;
     uint8_t *payload;
     size_t room;
 };
@@ -48,12 +49,13 @@ static const char *const type_name[CKPT_FRAME_NR] = {
     [CKPT_FRAME_ZEROS] = "ZEROS",     [CKPT_FRAME_MISSING] = "MISSING", [CKPT_FRAME_STOPPED] = "STOPPED",
     [CKPT_FRAME_LOADED] = "LOADED",   [CKPT_FRAME_GO] = "GO",           [CKPT_FRAME_STARTED] = "STARTED",
     [CKPT_FRAME_DEMAND] = "DEMAND",   [CKPT_FRAME_END] = "END",         [CKPT_FRAME_DONE] = "DONE",
-    [CKPT_FRAME_REFUSED] = "REFUSED"};
+    [CKPT_FRAME_REFUSED] = "REFUSED", [CKPT_FRAME_RANKS] = "RANKS",     [CKPT_FRAME_PLACE] = "PLACE",
+    [CKPT_FRAME_JOIN] = "JOIN",       [CKPT_FRAME_ROUND] = "ROUND",     [CKPT_FRAME_SEEN] = "SEEN"};
 
 /* One message per connection: whoever sees the end first says why. */
 static enum sim_status lost(struct ckpt_stream *s, const char *why)
 {
-    if (!atomic_exchange_explicit(&s->over, true, memory_order_acq_rel))
+    if (!atomic_exchange_explicit(&s->over, true, memory_order_acq_rel) && !s->quiet)
         sim_error("migration: %s: %s", s->peer, why);
     shutdown(s->fd, SHUT_RDWR);
     return SIM_ERR_IO;
@@ -185,6 +187,21 @@ bool ckpt_stream_readable(struct ckpt_stream *s, int timeout_ms)
     return poll(&p, 1, timeout_ms) > 0;
 }
 
+int ckpt_stream_poll(struct ckpt_stream *const *s, unsigned nr, unsigned last, int timeout_ms)
+{
+    struct pollfd *p = sim_new_array(struct pollfd, nr);
+    int found = -1;
+
+    for (unsigned i = 0; i < nr; i++)
+        p[i] = (struct pollfd){.fd = s[i] ? s[i]->fd : -1, .events = POLLIN};
+    int ready = poll(p, nr, timeout_ms);
+    for (unsigned i = 1; i <= nr && ready > 0 && found < 0; i++)
+        if (p[(last + i) % nr].revents)
+            found = (int)((last + i) % nr);
+    sim_free(p);
+    return found;
+}
+
 enum sim_status ckpt_stream_greet(struct ckpt_stream *s)
 {
     const struct hello ours = {VERSION, FORMAT_BLOCK};
@@ -212,6 +229,11 @@ void ckpt_stream_patience(struct ckpt_stream *s, unsigned seconds)
     const struct timeval t = {.tv_sec = seconds};
 
     setsockopt(s->fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
+}
+
+void ckpt_stream_quiet(struct ckpt_stream *s)
+{
+    s->quiet = true;
 }
 
 void ckpt_stream_refuse(struct ckpt_stream *s, const char *why)

@@ -746,7 +746,8 @@ void cli_print_restore_help(FILE *out)
     fputs("Usage: partita restore IMAGE [OPTION...]\n"
           "       partita restore --incoming URI [OPTION...]\n"
           "Goes on with a machine from an image: a folder of images (its newest), or one of them; or with one that\n"
-          "`partita migrate` sends to URI (unix:PATH or tcp:HOST:PORT; whoever reaches it is trusted).\n\n",
+          "`partita migrate` sends to URI (unix:PATH or tcp:HOST:PORT; whoever reaches it is trusted). Either way to any number\n"
+          "of ranks, whatever it was on.\n\n",
           out);
     for (size_t i = 0; i < SIM_ARRAY_LEN(options); i++)
         if (options[i].name && options[i].help && options[i].restore)

@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include "checkpoint_follow.h"
+#include "migrate_follow.h"
 #include "ranks_image.h"
 #include "run.h"
 #include "sim-core/alloc.h"
@@ -14,8 +15,9 @@
 struct images {
     struct images_config c;
     struct checkpointer *checkpointer; /* rank 0 */
+    struct migrator *migrator;
     struct follower *follower;         /* other ranks */
-    struct migrator *migrator;         /* NULL: several ranks */
+    struct migrate_follower *migrate_follower;
     struct sim_timer *every;           /* the next one by time */
 };
 
@@ -182,21 +184,17 @@ bool images_progress(struct images *im, unsigned *percent, uint64_t *given, uint
 
 enum sim_status images_migrate(struct images *im, const struct migrate_request *request)
 {
-    if (im->migrator)
-        return migrate_start(im->migrator, request);
-    sim_error("migrate: the machine is on several ranks");
-    return SIM_ERR_UNSUPPORTED;
+    return migrate_start(im->migrator, request);
 }
 
 void images_migrate_cancel(struct images *im)
 {
-    if (im->migrator)
-        migrate_cancel(im->migrator);
+    migrate_cancel(im->migrator);
 }
 
 bool images_migration(struct images *im, struct migrate_progress *out)
 {
-    return im->migrator && migrate_progress(im->migrator, out);
+    return migrate_progress(im->migrator, out);
 }
 
 static void gone(void *opaque, bool good)
@@ -224,10 +222,16 @@ static void lead(struct images *im)
         checkpointer_came_from(im->checkpointer, restore_image(im->c.restore));
     if (im->c.ranks)
         ranks_image_attach(im->c.ranks, &leader_ops, im);
-    else
-        im->migrator = migrator_create(im->c.machine, im->checkpointer, &checkpointer_ops, &migrator_ops, im);
+    im->migrator =
+        migrator_create(im->c.machine, im->c.ranks, im->checkpointer, &checkpointer_ops, &migrator_ops, im);
     if (settings(im)->every_ns)
         start_timer(im);
+}
+
+static void follow(struct images *im)
+{
+    im->follower = follower_create(im->c.machine, im->c.ranks, memory_is_there, im);
+    im->migrate_follower = migrate_follower_create(im->c.machine, im->c.ranks, memory_is_there, im);
 }
 
 struct images *images_create(const struct images_config *config)
@@ -238,18 +242,19 @@ struct images *images_create(const struct images_config *config)
     if (config->machine->sim->rank == 0)
         lead(im);
     else
-        im->follower = follower_create(config->machine, config->ranks, memory_is_there, im);
+        follow(im);
     return im;
 }
 
 void images_close(struct images *im)
 {
-    if (im->migrator)
+    if (im->checkpointer) {
         migrator_close(im->migrator);
-    if (im->checkpointer)
         checkpointer_close(im->checkpointer);
-    else
+    } else {
+        migrate_follower_close(im->migrate_follower);
         follower_close(im->follower);
+    }
 }
 
 void images_destroy(struct images *im)
@@ -262,6 +267,7 @@ void images_destroy(struct images *im)
         sim_timer_destroy(im->every);
     migrator_destroy(im->migrator);
     checkpointer_destroy(im->checkpointer);
+    migrate_follower_destroy(im->migrate_follower);
     follower_destroy(im->follower);
     sim_free(im);
 }

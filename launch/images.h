@@ -1,6 +1,6 @@
 /* When images of a run are made, or the machine leaves for another process: by signals, by time, by the control socket, on
- * whichever rank that happens; and what has to stand still for it. Rank 0 makes images (checkpoint.h), the others follow
- * (checkpoint_follow.h); a machine leaves one rank only (migrate.h). */
+ * whichever rank that happens; and what has to stand still for it. Rank 0 makes images (checkpoint.h) and leaves (migrate.h), the
+ * others follow (checkpoint_follow.h, migrate_follow.h). */
 #ifndef LAUNCH_IMAGES_H
 #define LAUNCH_IMAGES_H
 
@@ -32,7 +32,7 @@ bool images_take_signal(struct images *im, int sig);
 /* checkpoint_start, checkpoint_progress, on rank 0. */
 enum sim_status images_request(struct images *im, const struct checkpoint_request *request) SIM_MUST_CHECK;
 bool images_progress(struct images *im, unsigned *percent, uint64_t *given, uint64_t *stored);
-/* migrate_start, migrate_cancel, migrate_progress. */
+/* migrate_start, migrate_cancel, migrate_progress, on rank 0. */
 enum sim_status images_migrate(struct images *im, const struct migrate_request *request) SIM_MUST_CHECK;
 void images_migrate_cancel(struct images *im);
 bool images_migration(struct images *im, struct migrate_progress *out);

@@ -39,24 +39,36 @@ static int command_plan(int argc, char **argv)
     return plan_command(argc, argv);
 }
 
+static enum sim_status open_incoming(const char *uri, struct ic *ic, struct config *c, struct incoming **out)
+{
+    return ic ? incoming_open_over(uri, ic, c, out) : incoming_open(uri, c, out);
+}
+
 /* --incoming URI [OPTION...] */
 static int restore_incoming(int argc, char **argv)
 {
+    struct sim_log_kept said;
     struct incoming *incoming;
     struct config config;
+    struct ic *ic;
 
     if (argc < 1) {
         sim_error("--incoming needs an address: unix:PATH or tcp:HOST:PORT");
         return EXIT_CODE_USAGE;
     }
-    if (incoming_open(argv[0], &config, &incoming) != SIM_OK)
+    if (run_meet_incoming(&ic) != SIM_OK)
         return EXIT_CODE_USAGE;
+    if (open_incoming(argv[0], ic, &config, &incoming) != SIM_OK) {
+        ic_destroy(ic);
+        return EXIT_CODE_USAGE;
+    }
+    run_reads_command_line(&said);
     enum cli_action action = cli_parse_restore(argc - 1, argv + 1, &config);
     if (action != CLI_RUN) {
         incoming_close(incoming);
-        return action == CLI_DONE ? 0 : EXIT_CODE_USAGE;
+        return action == CLI_DONE && !ic ? 0 : run_incoming_refused(ic, &said);
     }
-    int code = run_incoming(&config, incoming);
+    int code = run_incoming(&config, incoming, ic, &said);
     config_fini(&config);
     return code;
 }

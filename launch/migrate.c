@@ -1,19 +1,19 @@
-/* The migration thread. */
+/* The migration thread; on several ranks it leads, and the others follow (migrate_follow.c). */
 #include "migrate.h"
 
 #include <libfdt.h>
 #include <string.h>
+#include <sys/random.h>
 
-#include "checkpoint/sender.h"
-#include "checkpoint_state.h"
 #include "image_config.h"
+#include "migrate_share.h"
+#include "ranks_migrate.h"
 #include "sim-core/alloc.h"
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
 #include "sim-core/timer.h"
 
 enum {
-    PUSH_BLOCKS = 64,     /* between two looks at what the target asks for */
     MAX_ROUNDS = 30,
     FEW_BLOCKS = 256,     /* not worth another round */
     SHRINK_PERCENT = 70,  /* a round that leaves more than this of the last one was the last */
@@ -36,36 +36,28 @@ struct errand {
 /* Owner: the migration thread while `busy`. */
 struct migrator {
     struct machine *m;
+    struct ranks *ranks; /* NULL: the only rank */
     struct checkpointer *checkpointer;
     const struct checkpointer_ops *ops;
     const struct migrator_ops *own;
     void *opaque;
 
-    struct sim_mutex lock; /* of busy, closed, stream, errands; a leaf */
+    struct sim_mutex lock; /* of busy, closed, errands, and the step from handing over to gone; nothing but leaves within */
     struct sim_cond changed;
-    bool busy, closed, cancelled;
+    bool busy, closed;
+    atomic_bool cancelled;
     struct sim_thread thread;
-    struct ckpt_stream *stream;
-    struct ckpt_sender *sender;
+    struct migrate_share *share;
     _Atomic int phase;
     _Atomic uint32_t round;
-    _Atomic uint64_t pending;
 
     struct migrate_request request;
     char *uri;
-    struct ckpt_range *range;
-    struct drive_space {
-        struct ckpt_range range;
-        char name[CKPT_DRIVE_NAME];
-    } drive[CONFIG_MAX_DRIVES];
-    struct ckpt_source source[1 + CONFIG_MAX_DRIVES];
-    unsigned nr_sources;
+    struct migrate_target target;
+    bool ordered; /* the followers know of it */
     struct errand cut;
     bool stands; /* the guest, since the cut */
-    struct machine_objects objects;
-    struct machine_state state;
-    struct state_buf *section; /* parallel to objects */
-    enum sim_status cut_status;
+    enum sim_status errand_status;
     uint64_t start_ns, cut_ns, sent_before;
     struct migrate_result result;
 };
@@ -93,13 +85,15 @@ static void errand_main(void *opaque)
     sim_mutex_unlock(&g->lock);
 }
 
-static void send_errand(struct migrator *g, struct errand *e)
+static enum sim_status send_errand(struct migrator *g, struct errand *e)
 {
+    g->errand_status = SIM_OK;
     sim_io_post(g->m->sim->io, errand_main, e);
     sim_mutex_lock(&g->lock);
     while (!e->done)
         sim_cond_wait(&g->changed, &g->lock);
     sim_mutex_unlock(&g->lock);
+    return g->errand_status;
 }
 
 /* The I/O thread goes on; returns when the errand is not used any more. */
@@ -113,101 +107,173 @@ static void release_errand(struct migrator *g, struct errand *e)
     sim_mutex_unlock(&g->lock);
 }
 
+/* --- followers: nothing where there are none --- */
+
+static bool is_cancelled(void *opaque)
+{
+    const struct migrator *g = opaque;
+
+    return atomic_load_explicit(&g->cancelled, memory_order_relaxed);
+}
+
+static void order(struct migrator *g, enum ranks_migrate_step step, uint64_t argument)
+{
+    if (g->ranks)
+        ranks_migrate_order(g->ranks, step, argument);
+}
+
+/* Until all have done so. */
+static enum sim_status await(struct migrator *g)
+{
+    return g->ranks ? ranks_migrate_await(g->ranks, false, is_cancelled, g) : SIM_OK;
+}
+
+/* The same on the I/O thread. */
+static enum sim_status await_frozen(struct migrator *g)
+{
+    return g->ranks ? ranks_migrate_await(g->ranks, true, is_cancelled, g) : SIM_OK;
+}
+
+/* Of all ranks. */
+static void get_stats(struct migrator *g, struct migrate_share_stats *out)
+{
+    struct migrate_share_stats others = {0};
+
+    migrate_share_get_stats(g->share, out);
+    if (g->ranks)
+        ranks_migrate_sum(g->ranks, &others);
+    out->blocks += others.blocks;
+    out->zeros += others.zeros;
+    out->bytes += others.bytes;
+    out->pending += others.pending;
+}
+
 /* --- introduction --- */
 
-static enum sim_status send_bytes(struct migrator *g, enum ckpt_frame_type type, const void *data, size_t len)
+static enum sim_status send_bytes(struct ckpt_stream *stream, enum ckpt_frame_type type, const void *data, size_t len)
 {
     if (len > CKPT_FRAME_MAX) {
         sim_error("migration: %zu bytes are too many for one frame", len);
         return SIM_ERR_UNSUPPORTED;
     }
     return ckpt_stream_send(
-        g->stream, &(struct ckpt_frame){.type = type, .len = (uint32_t)len, .payload = data});
+        stream, &(struct ckpt_frame){.type = type, .len = (uint32_t)len, .payload = data});
 }
 
-static enum sim_status send_section(struct migrator *g, const char *name, const void *data, size_t len)
+static enum sim_status send_tree(struct migrator *g, struct ckpt_stream *stream)
 {
+    static const char name[] = "tree";
     uint32_t name_len = (uint32_t)strlen(name);
     struct state_buf buf = {0};
 
     state_buf_put(&buf, &name_len, sizeof name_len);
     state_buf_put(&buf, name, name_len);
-    state_buf_put(&buf, data, len);
-    enum sim_status status = send_bytes(g, CKPT_FRAME_SECTION, buf.data, buf.len);
+    state_buf_put(&buf, g->m->fdt, fdt_totalsize(g->m->fdt));
+    enum sim_status status = send_bytes(stream, CKPT_FRAME_SECTION, buf.data, buf.len);
     state_buf_fini(&buf);
     return status;
 }
 
-static enum sim_status send_config(struct migrator *g)
+static enum sim_status send_config(struct migrator *g, struct ckpt_stream *stream)
 {
     struct config config = *g->m->config; /* borrowed strings */
 
     config.tree.builtin_sbi = g->m->builtin_sbi;
     char *text = image_config_format(&config);
-    enum sim_status status = send_bytes(g, CKPT_FRAME_CONFIG, text, strlen(text));
+    enum sim_status status = send_bytes(stream, CKPT_FRAME_CONFIG, text, strlen(text));
     sim_free(text);
     return status;
 }
 
-static enum sim_status introduce(struct migrator *g)
+/* Where each rank of the target is, and whose memory it will have. */
+static enum sim_status receive_places(struct migrator *g, struct ckpt_stream *stream)
 {
     struct ckpt_frame f;
 
-    SIM_TRY(ckpt_stream_greet(g->stream));
-    SIM_TRY(send_config(g));
-    SIM_TRY(ckpt_sender_announce(g->sender));
-    SIM_TRY(send_section(g, "tree", g->m->fdt, fdt_totalsize(g->m->fdt)));
-    return ckpt_stream_expect(g->stream, CKPT_FRAME_READY, &f);
-}
-
-/* RAM, and the overlays of drives that have been frozen for an image. */
-static enum sim_status list_sources(struct migrator *g)
-{
-    machine_ram_source(g->m, g->range, &g->source[0]);
-    g->nr_sources = 1;
-    for (unsigned i = 0; i < g->m->config->nr_drives; i++) {
-        struct blockdev *b = g->m->block[i];
-        SIM_TRY(drive_state_take(b, &g->state.drive[i])); /* can its file be known again? */
-        if (blockdev_overlay_fd(b) >= 0)
-            machine_drive_source(b, i, &g->drive[i].range, g->drive[i].name, &g->source[g->nr_sources++]);
+    while (!migrate_target_is_complete(&g->target)) {
+        SIM_TRY(ckpt_stream_expect(stream, CKPT_FRAME_PLACE, &f));
+        if (migrate_target_add(&g->target, f.payload, f.len, g->uri) == SIM_OK)
+            continue;
+        sim_error("migration: %s: a rank's place that makes no sense", g->uri);
+        return SIM_ERR_FORMAT;
     }
     return SIM_OK;
 }
 
+static enum sim_status introduce(struct migrator *g, struct ckpt_stream *stream)
+{
+    const uint64_t ranks[2] = {g->target.token, g->ranks ? g->m->sim->nr_ranks : 1};
+
+    SIM_TRY(ckpt_stream_greet(stream));
+    SIM_TRY(send_config(g, stream));
+    SIM_TRY(send_bytes(stream, CKPT_FRAME_RANKS, ranks, sizeof ranks));
+    SIM_TRY(migrate_share_announce(g->share));
+    SIM_TRY(send_tree(g, stream));
+    return receive_places(g, stream);
+}
+
+static enum sim_status connect_followers(struct migrator *g)
+{
+    if (!g->ranks)
+        return SIM_OK;
+    g->ordered = true;
+    SIM_TRY(ranks_migrate_begin(g->ranks, &g->target));
+    order(g, RANKS_MIGRATE_CONNECT, g->target.token);
+    return SIM_OK;
+}
+
+/* Every rank of the source is joined with every rank of the target. */
 static enum sim_status connect_to_target(struct migrator *g)
 {
-    struct ckpt_stream *stream;
+    struct ckpt_stream *first;
+    struct ckpt_frame f;
 
-    SIM_TRY(list_sources(g));
-    SIM_TRY(ckpt_stream_dial(g->uri, &stream));
-    sim_mutex_lock(&g->lock);
-    g->stream = stream;
-    bool cancelled = g->cancelled;
-    sim_mutex_unlock(&g->lock);
-    if (cancelled)
+    if (getrandom(&g->target.token, sizeof g->target.token, 0) != (ssize_t)sizeof g->target.token)
         return SIM_ERR_IO;
-    SIM_TRY(ckpt_sender_create(g->stream, g->source, g->nr_sources, &g->sender));
-    return introduce(g);
+    SIM_TRY(migrate_share_begin(g->share));
+    SIM_TRY(migrate_share_dial(g->share, g->uri, &first));
+    SIM_TRY(introduce(g, first));
+    SIM_TRY(connect_followers(g));
+    SIM_TRY(migrate_share_connect(g->share, &g->target));
+    SIM_TRY(await(g));
+    return ckpt_stream_expect(first, CKPT_FRAME_READY, &f);
 }
 
 /* --- rounds --- */
 
-/* Marks have been taken: from here on a write marks again. What devices had under way has ended. */
+/* All marks of a round are taken before the first block of it is sent. */
+static enum sim_status mark_all(struct migrator *g, bool all, uint64_t *left)
+{
+    struct migrate_share_stats sum;
+
+    order(g, RANKS_MIGRATE_MARK, all);
+    migrate_share_mark(g->share, all);
+    SIM_TRY(await(g));
+    get_stats(g, &sum);
+    *left = sum.pending;
+    return SIM_OK;
+}
+
+static enum sim_status mark_anew(struct migrator *g)
+{
+    SIM_TRY(g->ops->freeze(g->opaque));
+    order(g, RANKS_MIGRATE_ANEW, 0);
+    migrate_share_anew(g->share);
+    return await_frozen(g);
+}
+
+/* Marks have been taken: from here on a write marks again. */
 static void close_round(struct migrator *g)
 {
-    (void)g->ops->freeze(g->opaque); /* on one rank it cannot fail */
-    machine_objects_settle(&g->objects);
-    machine_mark_anew(g->m);
+    g->errand_status = mark_anew(g);
     g->ops->thaw(g->opaque);
 }
 
 static enum sim_status push_all(struct migrator *g)
 {
-    while (ckpt_sender_pending(g->sender)) {
-        SIM_TRY(ckpt_sender_push(g->sender, PUSH_BLOCKS));
-        atomic_store_explicit(&g->pending, ckpt_sender_pending(g->sender), memory_order_relaxed);
-    }
-    return SIM_OK;
+    order(g, RANKS_MIGRATE_PUSH, 0);
+    SIM_TRY(migrate_share_push(g->share));
+    return await(g);
 }
 
 static bool worth_another(uint64_t left, uint64_t before)
@@ -217,17 +283,17 @@ static bool worth_another(uint64_t left, uint64_t before)
 
 static enum sim_status make_rounds(struct migrator *g)
 {
-    machine_collect_dirty(g->m); /* before all is marked: a page that comes to be from now on has a mark */
-    uint64_t before = UINT64_MAX / 100, left = ckpt_sender_mark(g->sender, true);
+    uint64_t before, left;
 
+    SIM_TRY(mark_all(g, true, &left));
     set_phase(g, ROUNDS);
     do {
         struct errand close = {.g = g, .run = close_round};
         atomic_store_explicit(&g->round, ++g->result.rounds, memory_order_relaxed);
-        send_errand(g, &close);
+        SIM_TRY(send_errand(g, &close));
         SIM_TRY(push_all(g));
         before = left;
-        left = ckpt_sender_mark(g->sender, false);
+        SIM_TRY(mark_all(g, false, &left));
     } while (worth_another(left, before) && g->result.rounds < MAX_ROUNDS);
     /* Before the cut what the host has still to write, so that little is left for it. */
     for (unsigned i = 0; i < g->m->config->nr_drives; i++)
@@ -237,92 +303,76 @@ static enum sim_status make_rounds(struct migrator *g)
 
 /* --- handing over --- */
 
-static enum sim_status settle_drives(struct migrator *g)
+static void stop_clocks(struct migrator *g)
 {
-    for (unsigned i = 0; i < g->m->config->nr_drives; i++) {
-        SIM_TRY(blockdev_sync(g->m->block[i]));
-        SIM_TRY(drive_state_take(g->m->block[i], &g->state.drive[i]));
-    }
-    return SIM_OK;
+    if (g->ranks)
+        ranks_stop_clocks(g->ranks);
+    else
+        sim_clock_stop(&g->m->sim->clock);
+    machine_clock_stop(g->m);
 }
 
-/* I/O thread. */
+/* All ranks stand still, and nothing is under way between them. */
+static enum sim_status freeze_and_settle(struct migrator *g)
+{
+    SIM_TRY(g->ops->freeze(g->opaque));
+    migrate_share_settle(g->share);
+    return g->ops->settle(g->opaque);
+}
+
+/* I/O thread. Clocks stop whatever fails: go_on starts them. */
 static void stand_still(struct migrator *g)
 {
-    struct sim_clock *clock = &g->m->sim->clock;
-
     g->cut_ns = sim_host_ns();
-    (void)g->ops->freeze(g->opaque); /* on one rank it cannot fail */
-    machine_objects_settle(&g->objects);
-    machine_collect_dirty(g->m); /* the last marks */
-    g->cut_status = settle_drives(g);
-    sim_clock_stop(clock);
-    machine_clock_stop(g->m);
-    machine_objects_save(&g->objects, clock, &g->state, g->ops->cursor(g->opaque), g->section);
+    g->errand_status = freeze_and_settle(g);
+    stop_clocks(g);
+    if (g->errand_status != SIM_OK)
+        return;
+    order(g, RANKS_MIGRATE_CUT, 0);
+    enum sim_status own = migrate_share_cut(g->share, g->ops->cursor(g->opaque));
+    enum sim_status others = await_frozen(g);
+    g->errand_status = own == SIM_OK ? others : own;
 }
 
 /* The target has not taken the guest: it goes on here. */
 static void go_on(struct migrator *g)
 {
     machine_clock_go(g->m);
+    if (g->ranks) {
+        ranks_cont(g->ranks);
+        return;
+    }
     sim_clock_go(&g->m->sim->clock);
     sim_timers_shifted(g->m->sim);
     g->ops->thaw(g->opaque);
 }
 
-static enum sim_status serve_frame(struct migrator *g, enum ckpt_frame_type until, bool *over)
+static enum sim_status await_loaded(struct migrator *g)
 {
-    struct ckpt_frame f;
+    bool came;
 
-    SIM_TRY(ckpt_stream_receive(g->stream, &f));
-    *over = f.type == until;
-    if (*over)
+    SIM_TRY(migrate_share_serve(g->share, CKPT_FRAME_LOADED, LOADED_MS, &came));
+    if (came)
         return SIM_OK;
-    if (f.type == CKPT_FRAME_DEMAND)
-        return ckpt_sender_demand(g->sender, &f);
-    sim_error("migration: %s sends a frame that does not belong here", g->uri);
-    return SIM_ERR_FORMAT;
-}
-
-/* Answers demands until that frame comes, at most timeout_ms (-1: for ever). */
-static enum sim_status serve_until(struct migrator *g, enum ckpt_frame_type until, int timeout_ms)
-{
-    bool over = false;
-
-    while (!over) {
-        if (!ckpt_stream_readable(g->stream, timeout_ms)) {
-            sim_error("migration: %s: no answer for %d s", g->uri, timeout_ms / 1000);
-            return SIM_ERR_IO;
-        }
-        SIM_TRY(serve_frame(g, until, &over));
-    }
-    return SIM_OK;
-}
-
-static enum sim_status send_states(struct migrator *g)
-{
-    for (unsigned i = 0; i < g->objects.nr; i++)
-        SIM_TRY(send_section(g, g->objects.list[i].name, g->section[i].data, g->section[i].len));
-    return send_bytes(g, CKPT_FRAME_STOPPED, &g->state.guest_ns, sizeof g->state.guest_ns);
+    sim_error("migration: %s: no answer for %d s", g->uri, LOADED_MS / 1000);
+    return SIM_ERR_IO;
 }
 
 static enum sim_status hand_over(struct migrator *g)
 {
+    bool postcopy = g->request.postcopy && !g->m->kvm; /* KVM takes pages without asking whether they have come */
+
     set_phase(g, HANDING_OVER);
     g->cut = (struct errand){.g = g, .run = stand_still, .stay = true};
     g->stands = true;
-    ckpt_stream_patience(g->stream, LOADED_MS / 1000);
-    send_errand(g, &g->cut);
-    SIM_TRY(g->cut_status);
-    ckpt_sender_mark(g->sender, false);
-    if (!g->request.postcopy || g->m->kvm) /* KVM takes pages without asking whether they have come */
-        SIM_TRY(push_all(g));
-    SIM_TRY(ckpt_sender_missing(g->sender));
-    SIM_TRY(send_states(g));
-    SIM_TRY(serve_until(g, CKPT_FRAME_LOADED, LOADED_MS));
+    SIM_TRY(send_errand(g, &g->cut));
+    order(g, RANKS_MIGRATE_HAND_OVER, postcopy);
+    SIM_TRY(migrate_share_hand_over(g->share, postcopy));
+    SIM_TRY(await(g));
+    SIM_TRY(await_loaded(g));
     /* Whoever cancels from here on comes too late. */
     sim_mutex_lock(&g->lock);
-    bool cancelled = g->cancelled;
+    bool cancelled = is_cancelled(g);
     if (!cancelled)
         set_phase(g, GONE);
     sim_mutex_unlock(&g->lock);
@@ -331,56 +381,39 @@ static enum sim_status hand_over(struct migrator *g)
 
 /* --- afterwards --- */
 
-/* `over`: the target does not need them any more, because the guest has ended. */
-static enum sim_status send_rest(struct migrator *g, bool *over)
+static uint64_t blocks_sent(struct migrator *g)
 {
-    *over = false;
-    while (ckpt_sender_pending(g->sender)) {
-        while (ckpt_stream_readable(g->stream, 0)) {
-            SIM_TRY(serve_frame(g, CKPT_FRAME_DONE, over));
-            if (*over)
-                return SIM_OK;
-        }
-        SIM_TRY(ckpt_sender_push(g->sender, PUSH_BLOCKS));
-        atomic_store_explicit(&g->pending, ckpt_sender_pending(g->sender), memory_order_relaxed);
-    }
-    return SIM_OK;
-}
+    struct migrate_share_stats sum;
 
-static uint64_t blocks_sent(const struct migrator *g)
-{
-    uint64_t blocks, zeros;
-
-    ckpt_sender_stats(g->sender, &blocks, &zeros);
-    return blocks + zeros;
+    get_stats(g, &sum);
+    return sum.blocks + sum.zeros;
 }
 
 static enum sim_status give_away(struct migrator *g)
 {
-    bool over;
+    bool started;
 
     g->result.undecided = true;
     g->sent_before = blocks_sent(g);
-    ckpt_stream_patience(g->stream, 0); /* it has the guest: there is nothing to give up any more */
-    SIM_TRY(send_bytes(g, CKPT_FRAME_GO, NULL, 0));
-    SIM_TRY(serve_until(g, CKPT_FRAME_STARTED, -1));
+    SIM_TRY(migrate_share_go(g->share));
+    SIM_TRY(migrate_share_serve(g->share, CKPT_FRAME_STARTED, -1, &started));
     g->result.undecided = false;
     g->result.gone = true;
     g->result.pause_ns = sim_host_ns() - g->cut_ns;
-    SIM_TRY(send_rest(g, &over));
-    if (over)
-        return SIM_OK;
-    SIM_TRY(send_bytes(g, CKPT_FRAME_END, NULL, 0));
-    return serve_until(g, CKPT_FRAME_DONE, -1);
+    order(g, RANKS_MIGRATE_REST, 0);
+    SIM_TRY(migrate_share_rest(g->share));
+    return await(g);
 }
 
 /* --- the thread --- */
 
 static enum sim_status migrate(struct migrator *g)
 {
+    if (g->ranks && !g->m->cpus) {
+        sim_error("migrate: a machine of KVM vCPUs leaves one rank only");
+        return SIM_ERR_UNSUPPORTED;
+    }
     SIM_TRY(g->ops->ready(g->opaque));
-    machine_objects_list(g->m, &g->state, &g->objects);
-    g->section = sim_new_array(struct state_buf, g->objects.nr);
     SIM_TRY(connect_to_target(g));
     SIM_TRY(make_rounds(g));
     SIM_TRY(hand_over(g));
@@ -390,31 +423,25 @@ static enum sim_status migrate(struct migrator *g)
 static void fill_result(struct migrator *g)
 {
     struct migrate_result *r = &g->result;
+    struct migrate_share_stats sum;
 
+    get_stats(g, &sum);
     r->total_ns = sim_host_ns() - g->start_ns;
-    if (g->sender)
-        ckpt_sender_stats(g->sender, &r->blocks, &r->zeros);
-    if (g->stream)
-        r->bytes = ckpt_stream_sent(g->stream);
+    r->blocks = sum.blocks;
+    r->zeros = sum.zeros;
+    r->bytes = sum.bytes;
     r->after = r->gone || r->undecided ? r->blocks + r->zeros - g->sent_before : 0;
 }
 
 static void clean_up(struct migrator *g)
 {
-    sim_mutex_lock(&g->lock);
-    struct ckpt_stream *stream = g->stream;
-    g->stream = NULL;
-    sim_mutex_unlock(&g->lock);
-    if (stream && g->result.status != SIM_OK)
-        ckpt_stream_refuse(stream, "the source gave the migration up");
-    ckpt_stream_destroy(stream);
-    ckpt_sender_destroy(g->sender);
-    g->sender = NULL;
-    for (unsigned i = 0; g->section && i < g->objects.nr; i++)
-        state_buf_fini(&g->section[i]);
-    sim_free(g->section);
-    g->section = NULL;
-    machine_objects_fini(&g->objects);
+    bool good = g->result.status == SIM_OK;
+
+    if (g->ordered)
+        ranks_migrate_end(g->ranks, good);
+    g->ordered = false;
+    migrate_share_end(g->share, good);
+    migrate_target_fini(&g->target);
 }
 
 static void say(const struct migrator *g)
@@ -466,7 +493,7 @@ static void *migrate_main(void *arg)
     if (g->request.done) {
         struct errand answered = {.g = g, .run = do_nothing};
         g->request.done(g->request.opaque, &g->result);
-        send_errand(g, &answered); /* what done has posted is through: the run may end */
+        (void)send_errand(g, &answered); /* what done has posted is through: the run may end */
     }
     if (g->result.gone)
         g->own->gone(g->opaque, g->result.status == SIM_OK);
@@ -487,7 +514,7 @@ static enum sim_status take(struct migrator *g)
     bool mine = !g->busy && !g->closed;
     g->busy |= mine;
     if (mine)
-        g->cancelled = false;
+        atomic_store_explicit(&g->cancelled, false, memory_order_relaxed);
     sim_mutex_unlock(&g->lock);
     if (!mine)
         return SIM_ERR_BUSY;
@@ -523,41 +550,44 @@ void migrate_cancel(struct migrator *g)
 {
     sim_mutex_lock(&g->lock);
     if (g->busy && atomic_load_explicit(&g->phase, memory_order_acquire) != GONE) {
-        g->cancelled = true;
-        if (g->stream)
-            ckpt_stream_cancel(g->stream);
+        atomic_store_explicit(&g->cancelled, true, memory_order_relaxed);
+        migrate_share_cancel(g->share);
     }
     sim_mutex_unlock(&g->lock);
 }
 
 bool migrate_progress(struct migrator *g, struct migrate_progress *out)
 {
+    struct migrate_share_stats sum;
+
     sim_mutex_lock(&g->lock);
     bool busy = g->busy;
-    if (busy)
-        *out = (struct migrate_progress){
-            .phase = phase_name[atomic_load_explicit(&g->phase, memory_order_acquire)],
-            .round = atomic_load_explicit(&g->round, memory_order_relaxed),
-            .sent = g->stream ? ckpt_stream_sent(g->stream) : 0,
-            .pending = atomic_load_explicit(&g->pending, memory_order_relaxed)};
     sim_mutex_unlock(&g->lock);
-    return busy;
+    if (!busy)
+        return false;
+    get_stats(g, &sum);
+    *out = (struct migrate_progress){.phase = phase_name[atomic_load_explicit(&g->phase, memory_order_acquire)],
+                                     .round = atomic_load_explicit(&g->round, memory_order_relaxed),
+                                     .sent = sum.bytes,
+                                     .pending = sum.pending};
+    return true;
 }
 
 /* --- life --- */
 
-struct migrator *migrator_create(struct machine *m, struct checkpointer *c, const struct checkpointer_ops *ops,
-                                 const struct migrator_ops *own, void *opaque)
+struct migrator *migrator_create(struct machine *m, struct ranks *ranks, struct checkpointer *c,
+                                 const struct checkpointer_ops *ops, const struct migrator_ops *own, void *opaque)
 {
     struct migrator *g = sim_new(struct migrator);
 
     g->m = m;
+    g->ranks = ranks;
     g->checkpointer = c;
     g->ops = ops;
     g->own = own;
     g->opaque = opaque;
-    g->range = sim_new_array(struct ckpt_range, machine_ram_ranges(m));
-    sim_mutex_init(&g->lock, SIM_RANK_LEAF);
+    g->share = migrate_share_create(m);
+    sim_mutex_init(&g->lock, SIM_RANK_WORLD);
     sim_cond_init(&g->changed);
     return g;
 }
@@ -579,7 +609,7 @@ void migrator_destroy(struct migrator *g)
     sim_thread_join(&g->thread);
     sim_cond_fini(&g->changed);
     sim_mutex_fini(&g->lock);
-    sim_free(g->range);
+    migrate_share_destroy(g->share);
     sim_free(g->uri);
     sim_free(g);
 }

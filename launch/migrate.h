@@ -40,9 +40,9 @@ struct migrator_ops {
     void (*undecided)(void *opaque);
 };
 
-/* `ops` is the checkpointer's; `opaque` is for both. */
-struct migrator *migrator_create(struct machine *m, struct checkpointer *c, const struct checkpointer_ops *ops,
-                                 const struct migrator_ops *own, void *opaque);
+/* `ranks`: the machine is on several, and this is the first of them; NULL: it is on one. `ops` is the checkpointer's; `opaque` is for both. */
+struct migrator *migrator_create(struct machine *m, struct ranks *ranks, struct checkpointer *c,
+                                 const struct checkpointer_ops *ops, const struct migrator_ops *own, void *opaque);
 /* Closed before. NULL is allowed. */
 void migrator_destroy(struct migrator *g);
 /* No more migrations. One under way is given up; or, when the guest is the target's already, waited for. Context: launch

@@ -378,6 +378,7 @@ void ranks_destroy(struct ranks *r)
     ranks_mmio_fini(r);
     ranks_load_destroy(r);
     ranks_image_destroy(r);
+    ranks_migrate_destroy(r);
     dsm_destroy(r->dsm);
     hkvm_coherence_destroy(r->coherence);
     part_plan_destroy(r->plan);
@@ -529,6 +530,7 @@ static void register_handlers(struct ranks *r)
     ranks_load_register(r);
     ranks_freeze_register(r);
     ranks_image_register(r);
+    ranks_migrate_register(r);
 }
 
 static enum sim_status create_dsm(struct ranks *r)
@@ -661,6 +663,20 @@ enum sim_status ranks_barrier(struct ranks *r)
     return ic_barrier(r->ic);
 }
 
+enum sim_status ranks_gather(struct ranks *r, const void *mine, uint32_t len, void **all)
+{
+    uint32_t *lens = sim_new_array(uint32_t, r->sim->nr_ranks);
+    enum sim_status status = ic_gather(r->ic, mine, len, all, lens);
+
+    sim_free(lens);
+    return status;
+}
+
+bool ranks_is_beside_first(const struct ranks *r)
+{
+    return ic_same_host(r->ic, ic_rank(r->ic), 0);
+}
+
 static enum sim_status follow_clock(struct ranks *r)
 {
     unsigned spins = 0;
@@ -692,9 +708,14 @@ enum sim_status ranks_stop(struct ranks *r)
         ranks_thaw(r);
         return status;
     }
+    ranks_stop_clocks(r);
+    return SIM_OK;
+}
+
+void ranks_stop_clocks(struct ranks *r)
+{
     sim_clock_stop(&r->sim->clock);
     tell_clock(r, CLOCK_STOPS);
-    return SIM_OK;
 }
 
 /* Their clocks go before their harts: messages keep their order. */

@@ -57,6 +57,11 @@ enum sim_status ranks_load(struct ranks *r) SIM_MUST_CHECK;
 
 /* All ranks have come here, and what each sent before has been handled. Collective. Context: launch thread. */
 enum sim_status ranks_barrier(struct ranks *r) SIM_MUST_CHECK;
+/* What each rank says, to all: all[r] is rank r's, as many as there are ranks; sim_free each. Collective. Context: launch
+ * thread. */
+enum sim_status ranks_gather(struct ranks *r, const void *mine, uint32_t len, void **all) SIM_MUST_CHECK;
+/* Is this rank on the host of the first? */
+bool ranks_is_beside_first(const struct ranks *r);
 /* The clocks of all ranks go on together, from where rank 0's stands (restore). Collective. Context: launch thread. */
 enum sim_status ranks_start_clocks(struct ranks *r) SIM_MUST_CHECK;
 
@@ -85,6 +90,8 @@ enum sim_status ranks_freeze_settle(struct ranks *r) SIM_MUST_CHECK;
  * nothing stands still. */
 enum sim_status ranks_stop(struct ranks *r) SIM_MUST_CHECK;
 void ranks_cont(struct ranks *r);
+/* Of all ranks, which are frozen, until ranks_cont. */
+void ranks_stop_clocks(struct ranks *r);
 /* Moves harts (each named once) to other ranks while all stand still; *pause_ns: for how long. SIM_ERR_INVALID (logged):
  * there is no such hart or rank. */
 enum { RANKS_MOVES = 64 };

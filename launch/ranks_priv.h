@@ -31,7 +31,11 @@ enum message_type {
     MSG_IMAGE_END,
     MSG_IMAGE_REPORT,
     MSG_IMAGE_PROGRESS,
-    MSG_IMAGE_WANTED
+    MSG_IMAGE_WANTED,
+    MSG_MIGRATE_PLACE,
+    MSG_MIGRATE_ORDER,
+    MSG_MIGRATE_REPORT,
+    MSG_MIGRATE_END
 };
 
 /* A message to a vCPU that waits for the end of a freeze. */
@@ -87,7 +91,8 @@ struct ranks {
     _Atomic bool here;       /* this rank has stopped and said so */
     _Atomic uint32_t moved;  /* rank 0: the hart has arrived */
 
-    struct ranks_image *image; /* ranks_image.c */
+    struct ranks_image *image;     /* ranks_image.c */
+    struct ranks_migrate *migrate; /* ranks_migrate.c */
 };
 
 /* ranks.c: serves accesses of other ranks while it waits for something to arrive. Context: no device locks. */
@@ -119,6 +124,10 @@ void ranks_load_destroy(struct ranks *r);
 /* ranks_image.c */
 void ranks_image_register(struct ranks *r);
 void ranks_image_destroy(struct ranks *r);
+
+/* ranks_migrate.c */
+void ranks_migrate_register(struct ranks *r);
+void ranks_migrate_destroy(struct ranks *r);
 
 /* ranks_freeze.c */
 void ranks_freeze_init(struct ranks *r);

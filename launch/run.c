@@ -328,7 +328,7 @@ static enum sim_status load(struct run *r)
     if (r->restore)
         return restore_load(r->restore, r->machine, r->ranks, memory_is_lost, r);
     if (r->incoming)
-        return incoming_load(r->incoming, r->machine, memory_is_lost, r);
+        return incoming_load(r->incoming, r->machine, r->ranks, memory_is_lost, r);
     return r->ranks ? ranks_load(r->ranks) : loader_load(r->machine);
 }
 
@@ -661,19 +661,35 @@ static int run_machine(struct run *r)
 
 /* --- several ranks --- */
 
-static int run_one_rank(const struct config *config, struct restore *restore)
+/* Where the machine comes from; nothing: it is a new one. */
+struct origin {
+    struct restore *restore;
+    struct incoming *incoming;
+};
+
+static void close_origin(struct origin from)
 {
-    struct run r = {.config = config, .restore = restore, .first = true, .signals_are_ours = true};
+    restore_close(from.restore);
+    incoming_close(from.incoming);
+}
+
+static int run_one_rank(const struct config *config, struct origin from)
+{
+    struct run r = {.config = config,
+                    .restore = from.restore,
+                    .incoming = from.incoming,
+                    .first = true,
+                    .signals_are_ours = true};
 
     return run_machine(&r);
 }
 
 /* NULL: MPI does not start, which was said, or ranks have failed at their command lines. */
-static struct ic *meet_ranks(enum sim_status status, const struct sim_log_kept *said)
+static struct ic *meet_ranks(const struct ic_config *config, enum sim_status status, const struct sim_log_kept *said)
 {
     struct ic *ic;
 
-    if (ic_mpi_create(&(struct ic_config){0}, &ic) != SIM_OK) {
+    if (ic_mpi_create(config, &ic) != SIM_OK) {
         sim_log_write_kept(said);
         return NULL;
     }
@@ -683,20 +699,17 @@ static struct ic *meet_ranks(enum sim_status status, const struct sim_log_kept *
     return NULL;
 }
 
-static int run_mpi_rank(const struct config *config, struct restore *restore, const struct sim_log_kept *said)
+static int run_mpi_rank(const struct config *config, struct origin from, struct ic *ic)
 {
     struct run r = {.config = config,
-                    .restore = restore,
+                    .restore = from.restore,
+                    .incoming = from.incoming,
+                    .first = ic_rank(ic) == 0,
                     .signals_are_ours = true,
-                    .ic = meet_ranks(SIM_OK, said)};
-
-    if (!r.ic) {
-        restore_close(restore);
-        return EXIT_CODE_USAGE;
-    }
-    r.first = ic_rank(r.ic) == 0;
+                    .ic = ic};
     int code = run_machine(&r);
-    ic_destroy(r.ic);
+
+    ic_destroy(ic);
     return code;
 }
 
@@ -724,15 +737,16 @@ static int joint_code(const struct logical_rank *l, unsigned nr)
     return l[0].code;
 }
 
-/* Each rank has a restored machine of its own. */
+/* Each rank has a machine of its own, also one that was restored or comes from another process. */
 static enum sim_status set_up_logical_rank(struct logical_rank *l, unsigned i, struct ic_inproc *net,
-                                           const struct config *config, struct restore *restore)
+                                           const struct config *config, struct origin from)
 {
     l->run = (struct run){.config = config, .first = i == 0, .signals_are_ours = i == 0};
-    if (restore && i)
-        SIM_TRY(restore_open_again(restore, &l->run.restore));
+    if (from.restore && i)
+        SIM_TRY(restore_open_again(from.restore, &l->run.restore));
     else
-        l->run.restore = restore;
+        l->run.restore = from.restore;
+    l->run.incoming = from.incoming && i ? incoming_open_beside(from.incoming) : from.incoming;
     return ic_inproc_join(net, (rank_t)i, &(struct ic_config){0}, &l->run.ic);
 }
 
@@ -741,10 +755,10 @@ static void drop_logical_rank(struct logical_rank *l)
 {
     if (l->run.ic)
         ic_destroy(l->run.ic);
-    restore_close(l->run.restore);
+    close_origin((struct origin){l->run.restore, l->run.incoming});
 }
 
-static int run_logical_ranks(const struct config *config, struct restore *restore)
+static int run_logical_ranks(const struct config *config, struct origin from)
 {
     unsigned nr = config->ranks, running = 0;
     struct logical_rank *l = sim_new_array(struct logical_rank, nr);
@@ -753,12 +767,12 @@ static int run_logical_ranks(const struct config *config, struct restore *restor
     struct ic_inproc *net;
 
     if (ic_inproc_create(nr, &chaos, &net) != SIM_OK) {
-        restore_close(restore);
+        close_origin(from);
         sim_free(l);
         return EXIT_CODE_INTERNAL;
     }
     for (unsigned i = 0; i < nr && status == SIM_OK; i++)
-        status = set_up_logical_rank(&l[i], i, net, config, restore);
+        status = set_up_logical_rank(&l[i], i, net, config, from);
     for (unsigned i = 1; i < nr && status == SIM_OK; i++) {
         status = sim_thread_start(&l[i].thread, "rank", logical_rank_main, &l[i]);
         running = status == SIM_OK ? i : running;
@@ -780,14 +794,21 @@ static int run_logical_ranks(const struct config *config, struct restore *restor
 /* Takes `restore` over. */
 static int run_ranks(const struct config *config, struct restore *restore, const struct sim_log_kept *said)
 {
+    const struct origin from = {.restore = restore};
+
     if (tools_prepare(config) != SIM_OK) {
         restore_close(restore);
         return EXIT_CODE_USAGE;
     }
-    if (ic_mpi_wanted() && config->ranks <= 1)
-        return run_mpi_rank(config, restore, said);
+    if (ic_mpi_wanted() && config->ranks <= 1) {
+        struct ic *ic = meet_ranks(&(struct ic_config){0}, SIM_OK, said);
+        if (ic)
+            return run_mpi_rank(config, from, ic);
+        restore_close(restore);
+        return EXIT_CODE_USAGE;
+    }
     sim_log_write_kept(said);
-    return config->ranks > 1 ? run_logical_ranks(config, restore) : run_one_rank(config, restore);
+    return config->ranks > 1 ? run_logical_ranks(config, from) : run_one_rank(config, from);
 }
 
 /* --- -dumpdtb --- */
@@ -829,16 +850,50 @@ int run_restored(const struct config *config, struct restore *restore, const str
     return run_ranks(config, restore, said);
 }
 
-int run_incoming(const struct config *config, struct incoming *incoming)
+/* The first rank waits for a source as long as it takes, and the others for the first. */
+enum sim_status run_meet_incoming(struct ic **out)
 {
-    struct run r = {.config = config, .first = true, .signals_are_ours = true, .incoming = incoming};
+    const struct ic_config config = {.start_timeout_ns = UINT64_MAX / 4};
+    static const struct sim_log_kept nothing;
 
-    if (ic_mpi_wanted() || config->ranks > 1) {
-        sim_error("restore --incoming: a machine comes to one rank; start it without mpirun and --ranks");
-        incoming_close(incoming);
+    *out = NULL;
+    if (!ic_mpi_wanted())
+        return SIM_OK;
+    *out = meet_ranks(&config, SIM_OK, &nothing);
+    return *out ? SIM_OK : SIM_ERR_IO;
+}
+
+int run_incoming_refused(struct ic *ic, const struct sim_log_kept *said)
+{
+    sim_log_keep_end();
+    if (!ic)
+        return EXIT_CODE_USAGE;
+    if (ranks_meet(ic, SIM_ERR_INVALID, said) == SIM_OK) /* the other ranks liked it */
+        sim_error("restore --incoming: this rank cannot go on");
+    ic_destroy(ic);
+    return EXIT_CODE_USAGE;
+}
+
+int run_incoming(const struct config *config, struct incoming *incoming, struct ic *ic, const struct sim_log_kept *said)
+{
+    const struct origin from = {.incoming = incoming};
+    bool good = !(ic && config->ranks > 1);
+
+    if (!good)
+        sim_error("restore --incoming: --ranks is for one process, and these are several");
+    good = good && tools_prepare(config) == SIM_OK;
+    sim_log_keep_end();
+    if (ic && ranks_meet(ic, good ? SIM_OK : SIM_ERR_INVALID, said) != SIM_OK)
+        good = false;
+    if (!good) {
+        close_origin(from);
+        if (ic)
+            ic_destroy(ic);
         return EXIT_CODE_USAGE;
     }
-    return run_machine(&r);
+    if (ic)
+        return run_mpi_rank(config, from, ic);
+    return config->ranks > 1 ? run_logical_ranks(config, from) : run_one_rank(config, from);
 }
 
 void run_reads_command_line(struct sim_log_kept *said)
@@ -853,7 +908,7 @@ int run_refused(const struct sim_log_kept *said)
     struct ic *ic;
 
     sim_log_keep_end();
-    if (ic_mpi_wanted() && (ic = meet_ranks(SIM_ERR_INVALID, said)))
+    if (ic_mpi_wanted() && (ic = meet_ranks(&(struct ic_config){0}, SIM_ERR_INVALID, said)))
         ic_destroy(ic);
     return EXIT_CODE_USAGE;
 }

@@ -26,8 +26,14 @@ int run_config(const struct config *config, const struct sim_log_kept *said);
 int run_refused(const struct sim_log_kept *said);
 
 struct incoming;
-/* Goes on with a machine that comes from another process, which this takes over. */
-int run_incoming(const struct config *config, struct incoming *incoming);
+struct ic;
+/* A machine is going to come from another process: meets the other ranks, if this is one of several processes (else *out is NULL),
+ * and only then reads the command line, because that needs the machine. Context: the main thread. */
+enum sim_status run_meet_incoming(struct ic **out) SIM_MUST_CHECK;
+/* Goes on with a machine that has come. Takes both over. */
+int run_incoming(const struct config *config, struct incoming *incoming, struct ic *ic, const struct sim_log_kept *said);
+/* The command line is wrong. Takes `ic` over and returns the exit code. */
+int run_incoming_refused(struct ic *ic, const struct sim_log_kept *said);
 
 struct restore;
 /* Goes on with a restored machine, which this takes over. */

@@ -4,18 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 store=$work/store
-spread=(-rebalance off) # harts stay where the plan wants them
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-
-# ring HARTS PAGES : builds guest/ring.S, whose pages change their rank in every round, and which knows when one is lost or of
-# another instant; it ends when something is typed. $machine is the run.
-ring() {
-  local cc=riscv64-linux-gnu-gcc
-  need $cc
-  $cc -march=rv64gc -mabi=lp64d -nostdlib -static -no-pie -Wl,-N,--build-id=none,--no-warn-rwx-segments -Wl,-Ttext=0x80000000 \
-    -DHARTS="$1" -DPAGES="$2" "$here/guest/ring.S" -o "$work/ring.elf" || fail "cannot build guest/ring.S"
-  machine=(-smp "$1" -m 64M -bios none -kernel "$work/ring.elf" "${spread[@]}")
-}
 
 # begin COMMAND... : in the background; $pid; what is typed comes from the file $work/in.
 begin() {

@@ -2,13 +2,17 @@
 # Live migration of whole machines: Debian counts, writes memory and disks, and moves on; peers that fail.
 . "$(dirname "$0")/lib.sh"
 
-# begin NAME ARGUMENT... : a machine in the background, with a control socket; its output is $work/NAME.out and .err.
-declare -A pid child
+# begin NAME ARGUMENT... : a machine in the background, with a control socket; its output is $work/NAME.out and .err, what is typed
+# comes from $work/NAME.in. under[NAME]: the launcher of its ranks.
+declare -A pid child under
 begin() {
   local name=$1 tries=0
   shift
-  timeout -k 5 "$limit" "$partita" "$@" --control "$work/$name.socket" </dev/null >"$work/$name.out" 2>"$work/$name.err" &
+  [ -e "$work/$name.in" ] || : >"$work/$name.in"
+  # shellcheck disable=SC2086 # words
+  timeout -k 5 "$limit" ${under[$name]:-} "$partita" "$@" --control "$work/$name.socket" <"$work/$name.in" >"$work/$name.out" 2>"$work/$name.err" &
   pid[$name]=$!
+  [ -z "${under[$name]:-}" ] || return 0
   until child[$name]=$(pgrep -P "${pid[$name]}" -x partita) || [ $tries = 100 ]; do sleep 0.05; tries=$((tries + 1)); done
 }
 
@@ -277,6 +281,144 @@ RUN
   finish c 2
   wait $wire
   [ "$(grep -c . "$work/c.err")" = 1 ] || failed "not one message of the target"
+}
+
+# --- several ranks ---
+
+mpi() {
+  need mpirun
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+}
+
+# The ring ends when it is typed to, wherever it is by then, and knows whether it has lost a page.
+ring_ends() {
+  echo x >"$work/$1.in"
+}
+
+# From any number of ranks to any other, by Unix sockets and TCP, pages on demand or all before: the pages of a ring, which
+# change their rank in every round, arrive as its harts left them.
+case_ranks() {
+  local from=a to n=0 ranks uri flag
+  ring 4 16
+  begin a run "${machine[@]}" --ranks 2
+  for ranks in 1 2 4 3 1 4 2; do
+    n=$((n + 1)) to=r$n uri=unix:$work/m flag=
+    [ $((n % 3)) != 0 ] || uri=tcp:127.0.0.1:$((20000 + RANDOM % 20000))
+    [ $((n % 4)) != 0 ] || flag=--no-postcopy
+    more=([$to]="--ranks $ranks -rebalance off")
+    [ $n != 7 ] || ring_ends $to
+    sleep 0.3
+    move $from $to $uri $flag
+    from=$to
+  done
+  finish $to 0
+  grep -qa RING-OK "$work/$to.out" || failed "the ring is broken"
+  cat "$work/moves"
+}
+
+# A kernel whose harts move between ranks meanwhile, and which writes all the time.
+case_ranks_memory() {
+  guest_with <<'RUN'
+n=0; while :; do echo "COUNT $n."; n=$((n+1)); usleep 20000; done &
+mkdir -p /m; mount -t tmpfs -o size=80m tmpfs /m
+dd if=/dev/urandom of=/m/a bs=1M count=8 2>/dev/null
+want=$(sha256sum </m/a)
+while :; do
+  cp /m/a /m/b; [ "$(sha256sum </m/b)" = "$want" ] || echo DAMAGED
+  cp /m/b /m/a; [ "$(sha256sum </m/a)" = "$want" ] || echo DAMAGED
+  echo "VERIFIED."
+done
+RUN
+  debian 4 --ranks 2
+  more=([b]="--ranks 3" [c]="--ranks 2")
+  begin a "${command[@]}"
+  until_out a VERIFIED
+  move a b "unix:$work/m"
+  until_out b VERIFIED 2
+  move b c "unix:$work/m"
+  until_out c VERIFIED 2
+  "$partita" control "$work/c.socket" quit >/dev/null
+  finish c 0
+  consecutive a.out b.out c.out
+  cat "$work"/*.out >"$work/out"
+  out_lacks DAMAGED
+  healthy
+  cat "$work/moves"
+}
+
+# Processes on both sides.
+case_ranks_mpi() {
+  mpi
+  ring 4 16
+  under=([a]="mpirun --oversubscribe --bind-to none -n 2" [b]="mpirun --oversubscribe --bind-to none -n 3")
+  more=([b]="-rebalance off -bind off" [c]="--ranks 2")
+  begin a run "${machine[@]}" -bind off
+  until [ -S "$work/a.socket" ]; do sleep 0.05; done
+  sleep 0.5
+  move a b "unix:$work/m"
+  sleep 0.5
+  ring_ends c
+  move b c "tcp:127.0.0.1:$((20000 + RANDOM % 20000))"
+  finish c 0
+  grep -qa RING-OK "$work/c.out" || failed "the ring is broken"
+  cat "$work/moves"
+}
+
+# stays URI PATTERN : a, on two ranks, does not leave; that is one message of it, and it goes on.
+stays() {
+  local before
+  before=$(wc -l <"$work/a.err")
+  "$partita" migrate "$work/a.socket" "$1" >"$work/out" 2>"$work/err" && failed "moved to $1"
+  err_has 'stays where it is'
+  tail -n +$((before + 1)) "$work/a.err" | grep -qE "$2" || failed "no message like '$2'"
+}
+
+# Whatever breaks before the machine is handed over leaves it running on its ranks: nobody at the address, connections that are
+# cut, a target that dies, or one process of it, or that cannot begin.
+case_ranks_weather() {
+  local frame n victim
+  need python3
+  mpi
+  counting
+  debian 2 --ranks 2
+  begin a "${command[@]}"
+  until_out a COUNT
+  stays "unix:$work/nobody" "cannot reach 'unix:.*nobody'"
+  for frame in 2 4 5 17 18; do # the first connection
+    begin "b$frame" restore --incoming "unix:$work/back" --ranks 2
+    until [ -S "$work/back" ]; do sleep 0.05; done
+    wire $frame
+    stays "unix:$work/front" 'the connection has ended|cannot reach'
+    finish "b$frame" 2
+    [ "$(grep -c . "$work/b$frame.err")" -le 2 ] || failed "more than who it was and one message of target b$frame"
+    wait $wire
+  done
+  under=([d4]="mpirun --oversubscribe --bind-to none -n 2")
+  for n in 1 2 3 4; do
+    rm -f "$work/m" # of who was killed
+    begin "d$n" restore --incoming "unix:$work/m" --ranks $((n < 4 ? 2 : 1)) -bind off
+    until [ -S "$work/m" ]; do sleep 0.05; done
+    victim=${child[d$n]:-}
+    [ -n "$victim" ] || victim=$(pgrep -P "$(pgrep -P "${pid[d$n]}" | head -n 1)" -x partita | tail -n 1)
+    "$partita" migrate "$work/a.socket" "unix:$work/m" >"$work/out" 2>"$work/err" &
+    sleep "0.0$((RANDOM % 7))"
+    kill -KILL "$victim"
+    wait $! && failed "handed over within a tenth of a second to a process that died" # the pages take longer than that
+    wait "${pid[d$n]}" 2>/dev/null
+    err_has 'stays where it is'
+  done
+  rm -f "$work/m"
+  begin e restore --incoming "unix:$work/m" --ranks 9 # more than it has harts
+  until [ -S "$work/m" ]; do sleep 0.05; done
+  stays "unix:$work/m" 'the other side refuses|the connection has ended'
+  finish e 2
+  until_out a COUNT $(($(grep -ca COUNT "$work/a.out") + 5))
+  more=([f]="--ranks 2")
+  move a f "unix:$work/m"
+  until_out f COUNT 3
+  consecutive a.out f.out
+  "$partita" control "$work/f.socket" quit >/dev/null
+  finish f 0
 }
 
 main "$@"

@@ -25,6 +25,11 @@ enum ckpt_frame_type {
     CKPT_FRAME_END,
     CKPT_FRAME_DONE,
     CKPT_FRAME_REFUSED,
+    CKPT_FRAME_RANKS,
+    CKPT_FRAME_PLACE,
+    CKPT_FRAME_JOIN,
+    CKPT_FRAME_ROUND,
+    CKPT_FRAME_SEEN,
     CKPT_FRAME_NR
 };
 
@@ -41,10 +46,17 @@ struct ckpt_frame {
 
 struct ckpt_stream;
 
-/* `uri` is "unix:PATH" or "tcp:HOST:PORT" (to listen, HOST may be empty). dial connects; accept listens and takes the first
- * who comes, waiting for ever. Context: may block. */
+/* `uri` is "unix:PATH" or "tcp:HOST:PORT" (to listen, HOST may be empty, and PORT 0). Context: may block; to dial a host that
+ * does not answer for some seconds. */
 enum sim_status ckpt_stream_dial(const char *uri, struct ckpt_stream **out) SIM_MUST_CHECK;
-enum sim_status ckpt_stream_accept(const char *uri, struct ckpt_stream **out) SIM_MUST_CHECK;
+
+struct ckpt_listener;
+enum sim_status ckpt_listen(const char *uri, struct ckpt_listener **out) SIM_MUST_CHECK;
+/* The next who comes. SIM_INPROGRESS: nobody within that time (-1: for ever; it may still say so for no reason). */
+enum sim_status ckpt_listener_accept(struct ckpt_listener *l, int timeout_ms, struct ckpt_stream **out) SIM_MUST_CHECK;
+unsigned ckpt_listener_port(const struct ckpt_listener *l); /* of TCP */
+void ckpt_listener_close(struct ckpt_listener *l);          /* NULL is allowed */
+
 /* A connected socket, which the stream takes over; `peer` is for messages. */
 struct ckpt_stream *ckpt_stream_create(int fd, const char *peer);
 void ckpt_stream_destroy(struct ckpt_stream *s); /* NULL is allowed */
@@ -60,8 +72,12 @@ enum sim_status ckpt_stream_expect(struct ckpt_stream *s, enum ckpt_frame_type t
                                    struct ckpt_frame *out) SIM_MUST_CHECK;
 /* Is there something to receive (or an end of the connection) within that time? */
 bool ckpt_stream_readable(struct ckpt_stream *s, int timeout_ms);
+/* The same for several (entries that are NULL are left out): the first one after `last` that has something, or -1. */
+int ckpt_stream_poll(struct ckpt_stream *const *s, unsigned nr, unsigned last, int timeout_ms);
 /* How long a send may make no progress before the connection counts as broken; 0, at first: for ever. */
 void ckpt_stream_patience(struct ckpt_stream *s, unsigned seconds);
+/* Its failures are somebody else's to report: no messages. Before it is used. */
+void ckpt_stream_quiet(struct ckpt_stream *s);
 /* Tells the peer why and ends the connection for both. Context: any thread. */
 void ckpt_stream_refuse(struct ckpt_stream *s, const char *why);
 /* Nothing is expected from the peer but its end: no messages from now on, and little patience. Context: any thread. */

@@ -27,9 +27,11 @@ static void end_pair(struct pair *p)
     ckpt_stream_destroy(p->target);
 }
 
-static struct ckpt_receiver *receiver_of(struct ckpt_stream *stream, struct memory *to)
+/* `stream` lives as long as the receiver. */
+static struct ckpt_receiver *receiver_of(struct ckpt_stream *const *stream, struct memory *to)
 {
-    const struct ckpt_receiver_config config = {.stream = stream, .target = &to->source, .nr = 1};
+    const struct ckpt_receiver_config config = {
+        .stream = stream, .nr_streams = 1, .target = &to->source, .nr = 1};
     struct ckpt_receiver *r;
 
     assert_int_equal(ckpt_receiver_create(&config, &r), SIM_OK);
@@ -123,8 +125,10 @@ static void *source_main(void *arg)
 
     guest_start(&g, from->m);
     assert_int_equal(ckpt_stream_greet(from->stream), SIM_OK);
-    assert_int_equal(ckpt_sender_create(from->stream, &from->m->source, 1, &s), SIM_OK);
-    assert_int_equal(ckpt_sender_announce(s), SIM_OK);
+    const struct ckpt_sender_config config = {
+        .stream = &from->stream, .nr_streams = 1, .source = &from->m->source, .nr = 1};
+    assert_int_equal(ckpt_sender_create(&config, &s), SIM_OK);
+    assert_int_equal(ckpt_sender_announce(from->stream, &from->m->source, 1), SIM_OK);
     for (unsigned round = 0; round < 4; round++) {
         uint64_t pending = ckpt_sender_mark(s, round == 0);
         assert_true(pending <= BLOCKS);
@@ -178,15 +182,15 @@ static void run_target(struct ckpt_stream *stream, struct memory *to, struct mem
     assert_int_equal(ckpt_stream_greet(stream), SIM_OK);
     assert_int_equal(ckpt_stream_expect(stream, CKPT_FRAME_SPACE, &f), SIM_OK);
     assert_string_equal((const char *)f.payload + sizeof(uint64_t), "ram");
-    r = receiver_of(stream, to);
+    r = receiver_of(&stream, to);
     for (;;) {
         assert_int_equal(ckpt_stream_receive(stream, &f), SIM_OK);
         if (f.type == CKPT_FRAME_STOPPED)
             break;
-        assert_int_equal(ckpt_receiver_take(r, &f), SIM_OK);
+        assert_int_equal(ckpt_receiver_take(r, 0, &f), SIM_OK);
     }
     assert_int_equal(ckpt_receiver_serve(r), SIM_OK);
-    assert_int_equal(ckpt_receiver_await_go(r), SIM_OK);
+    assert_int_equal(ckpt_receiver_await_go(r, 10000), SIM_OK);
     for (unsigned i = 0; i < READERS; i++) {
         reader[i] = (struct reader){.m = to, .want = want, .seed = i + 7};
         assert_int_equal(sim_thread_start(&reader[i].thread, "hart", read_randomly, &reader[i]), SIM_OK);
@@ -235,15 +239,15 @@ static void test_a_source_that_dies(void **state)
     const uint64_t missing[2] = {FIRST + 5, 10};
     struct pair p = connect_pair();
     struct memory *to = memory_create();
-    struct ckpt_receiver *r = receiver_of(p.target, to);
+    struct ckpt_receiver *r = receiver_of(&p.target, to);
 
     (void)state;
-    assert_int_equal(ckpt_receiver_take(r, &(struct ckpt_frame){.type = CKPT_FRAME_MISSING, .len = sizeof missing,
+    assert_int_equal(ckpt_receiver_take(r, 0, &(struct ckpt_frame){.type = CKPT_FRAME_MISSING, .len = sizeof missing,
                                                                 .payload = (const uint8_t *)missing}),
                      SIM_OK);
     assert_int_equal(ckpt_receiver_serve(r), SIM_OK);
     assert_int_equal(ckpt_stream_send(p.source, &(struct ckpt_frame){.type = CKPT_FRAME_GO}), SIM_OK);
-    assert_int_equal(ckpt_receiver_await_go(r), SIM_OK);
+    assert_int_equal(ckpt_receiver_await_go(r, 10000), SIM_OK);
     int saved = hush();
     ckpt_stream_cancel(p.source);
     sim_guard_before(&to->guard, 7 * CKPT_BLOCK, CKPT_BLOCK, false);
@@ -251,6 +255,297 @@ static void test_a_source_that_dies(void **state)
     unhush(saved);
     ckpt_receiver_destroy(r);
     end_pair(&p);
+    memory_destroy(to);
+}
+
+/* --- several ranks on both sides: blocks change their owner all the time, and go to different places --- */
+
+enum { RANKS = 3, PLACES = 2, ROUNDS = 5 };
+
+/* A memory on several ranks: each has a copy, one owns it. */
+struct spread {
+    struct sim_mutex world; /* held for one move, so that taking it is a pause */
+    struct memory *copy[RANKS];
+    _Atomic int owner[BLOCKS];
+    struct keeper {
+        struct spread *s;
+        int rank;
+    } keeper[RANKS];
+    atomic_bool stop;
+    struct sim_thread thread;
+};
+
+static bool keeper_owns(void *opaque, uint64_t local)
+{
+    const struct keeper *k = opaque;
+
+    return atomic_load(&k->s->owner[local]) == k->rank;
+}
+
+static bool keeper_take_dirty(void *opaque, uint64_t local)
+{
+    const struct keeper *k = opaque;
+
+    return take_dirty(k->s->copy[k->rank], local);
+}
+
+static bool keeper_is_dirty(void *opaque, uint64_t local)
+{
+    const struct keeper *k = opaque;
+
+    return is_dirty(k->s->copy[k->rank], local);
+}
+
+/* The mark comes before the block is the new owner's; what the old one has of it is scribbled over. */
+static void move_block(struct spread *s, uint64_t block, int to)
+{
+    int from = atomic_load(&s->owner[block]);
+    uint8_t *old = s->copy[from]->bytes + block * CKPT_BLOCK;
+
+    if (from == to)
+        return;
+    memcpy(s->copy[to]->bytes + block * CKPT_BLOCK, old, CKPT_BLOCK);
+    atomic_store(&s->copy[to]->dirty[block], 1);
+    atomic_store(&s->copy[from]->dirty[block], 0);
+    atomic_store(&s->owner[block], to);
+    memset(old, 0xee, CKPT_BLOCK);
+}
+
+static void *move_and_write(void *arg)
+{
+    struct spread *s = arg;
+    unsigned seed = 99;
+
+    for (uint64_t n = 5000; !atomic_load(&s->stop); n++) {
+        seed = seed * 1103515245 + 12345;
+        uint64_t block = (seed >> 8) % BLOCKS;
+        int to = (int)(seed >> 4) % RANKS;
+        sim_mutex_lock(&s->world);
+        move_block(s, block, to);
+        if (n % 3 == 0)
+            guest_write(s->copy[to], block, n);
+        sim_mutex_unlock(&s->world);
+    }
+    return NULL;
+}
+
+static struct spread *spread_create(void)
+{
+    struct spread *s = sim_new(struct spread);
+
+    sim_mutex_init(&s->world, SIM_RANK_LEAF);
+    for (int i = 0; i < RANKS; i++) {
+        s->copy[i] = memory_create();
+        s->keeper[i] = (struct keeper){s, i};
+        s->copy[i]->source.opaque = &s->keeper[i];
+        s->copy[i]->source.owns = keeper_owns;
+        s->copy[i]->source.take_dirty = keeper_take_dirty;
+        s->copy[i]->source.is_dirty = keeper_is_dirty;
+    }
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        int rank = (int)(i / 7) % RANKS;
+        atomic_store(&s->owner[i], rank);
+        if (i % 3)
+            fill_block(s->copy[rank]->bytes + (size_t)i * CKPT_BLOCK, i, i);
+    }
+    return s;
+}
+
+static void spread_destroy(struct spread *s)
+{
+    for (int i = 0; i < RANKS; i++)
+        memory_destroy(s->copy[i]);
+    sim_mutex_fini(&s->world);
+    sim_free(s);
+}
+
+static unsigned place_of(uint64_t block)
+{
+    return (unsigned)(block / 10 % PLACES);
+}
+
+static unsigned route_block(void *opaque, unsigned space, uint64_t block)
+{
+    (void)opaque;
+    assert_int_equal(space, 0);
+    return place_of(block);
+}
+
+/* One place: receives from all ranks. */
+struct place {
+    struct sim_thread thread;
+    struct ckpt_stream *stream[RANKS];
+    struct memory *m;
+    struct ckpt_receiver *r;
+    atomic_bool served;
+};
+
+/* cmocka's asserts are for the main thread: what goes wrong here ends in a result that differs, or a hang that is seen. */
+static void *place_main(void *arg)
+{
+    struct place *p = arg;
+    struct ckpt_frame f;
+    unsigned stopped = 0;
+
+    while (stopped < RANKS) {
+        int i = ckpt_stream_poll(p->stream, RANKS, stopped, 1000);
+        if (i < 0 || ckpt_stream_receive(p->stream[i], &f) != SIM_OK)
+            return NULL;
+        if (f.type == CKPT_FRAME_STOPPED)
+            stopped++;
+        else if (ckpt_receiver_take(p->r, (unsigned)i, &f) != SIM_OK)
+            return NULL;
+    }
+    if (ckpt_receiver_serve(p->r) != SIM_OK)
+        return NULL;
+    for (uint64_t i = 0; i < BLOCKS; i += 37) /* some are asked for, of whoever has promised them */
+        sim_guard_before(&p->m->guard, i * CKPT_BLOCK, CKPT_BLOCK, false);
+    atomic_store(&p->served, true);
+    return NULL;
+}
+
+static void push_round(struct ckpt_sender *const *sender, struct ckpt_stream *to[RANKS][PLACES])
+{
+    struct ckpt_frame f;
+
+    for (int i = 0; i < RANKS; i++) {
+        while (ckpt_sender_pending(sender[i]))
+            assert_int_equal(ckpt_sender_push(sender[i], 64), SIM_OK);
+        for (int k = 0; k < PLACES; k++) {
+            assert_int_equal(ckpt_stream_send(to[i][k], &(struct ckpt_frame){.type = CKPT_FRAME_ROUND}), SIM_OK);
+            assert_int_equal(ckpt_stream_expect(to[i][k], CKPT_FRAME_SEEN, &f), SIM_OK);
+        }
+    }
+}
+
+/* Answers demands, and sends nothing else, until the places have what they ask for. */
+static void answer_demands(struct ckpt_sender *const *sender, struct ckpt_stream *to[RANKS][PLACES], struct place *place)
+{
+    uint64_t until = sim_host_ns() + 10000000000u;
+    struct ckpt_frame f;
+    int k;
+
+    while (!atomic_load(&place[0].served) || !atomic_load(&place[1].served)) {
+        assert_true(sim_host_ns() < until);
+        for (int i = 0; i < RANKS; i++) {
+            if ((k = ckpt_stream_poll(to[i], PLACES, 0, 0)) < 0)
+                continue;
+            assert_int_equal(ckpt_stream_expect(to[i][k], CKPT_FRAME_DEMAND, &f), SIM_OK);
+            assert_int_equal(ckpt_sender_demand(sender[i], &f), SIM_OK);
+        }
+    }
+}
+
+static void send_rest(struct ckpt_sender *sender, struct ckpt_stream *to[PLACES])
+{
+    while (ckpt_sender_pending(sender))
+        assert_int_equal(ckpt_sender_push(sender, 32), SIM_OK);
+    for (int k = 0; k < PLACES; k++)
+        assert_int_equal(ckpt_stream_send(to[k], &(struct ckpt_frame){.type = CKPT_FRAME_END}), SIM_OK);
+}
+
+static void test_ranks_to_ranks(void **state)
+{
+    struct spread *s = spread_create();
+    struct ckpt_stream *to[RANKS][PLACES];
+    struct ckpt_sender *sender[RANKS];
+    struct place place[PLACES] = {0};
+
+    (void)state;
+    for (int k = 0; k < PLACES; k++) {
+        place[k].m = memory_create();
+        for (int i = 0; i < RANKS; i++) {
+            struct pair p = connect_pair();
+            to[i][k] = p.source;
+            place[k].stream[i] = p.target;
+        }
+        const struct ckpt_receiver_config config = {.stream = place[k].stream,
+                                                    .nr_streams = RANKS,
+                                                    .rank = (unsigned)k,
+                                                    .target = &place[k].m->source,
+                                                    .nr = 1};
+        assert_int_equal(ckpt_receiver_create(&config, &place[k].r), SIM_OK);
+        assert_int_equal(sim_thread_start(&place[k].thread, "place", place_main, &place[k]), SIM_OK);
+    }
+    for (int i = 0; i < RANKS; i++) {
+        const struct ckpt_sender_config config = {.stream = to[i],
+                                                  .nr_streams = PLACES,
+                                                  .route = route_block,
+                                                  .source = &s->copy[i]->source,
+                                                  .nr = 1};
+        assert_int_equal(ckpt_sender_create(&config, &sender[i]), SIM_OK);
+    }
+    assert_int_equal(sim_thread_start(&s->thread, "guest", move_and_write, s), SIM_OK);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (int i = RANKS - 1; i >= 0; i--) { /* a block that moves meanwhile may be two ranks' to send, the wrong one's last */
+            ckpt_sender_mark(sender[i], round == 0);
+            sim_thread_sleep(2 * 1000 * 1000);
+        }
+        sim_mutex_lock(&s->world); /* permissions go */
+        sim_mutex_unlock(&s->world);
+        push_round(sender, to);
+    }
+    for (int i = 0; i < RANKS; i++) /* would another round pay? The guest runs on */
+        ckpt_sender_mark(sender[i], false);
+    sim_thread_sleep(10 * 1000 * 1000);
+    atomic_store(&s->stop, true);
+    sim_thread_join(&s->thread);
+    uint64_t missing = 0;
+    for (int i = 0; i < RANKS; i++) {
+        missing += ckpt_sender_mark(sender[i], false);
+        assert_int_equal(ckpt_sender_missing(sender[i]), SIM_OK);
+        for (int k = 0; k < PLACES; k++)
+            assert_int_equal(ckpt_stream_send(to[i][k], &(struct ckpt_frame){.type = CKPT_FRAME_STOPPED}), SIM_OK);
+    }
+    assert_true(missing && missing <= BLOCKS);
+    answer_demands(sender, to, place);
+    for (int i = 0; i < RANKS; i++)
+        send_rest(sender[i], to[i]);
+    for (int k = 0; k < PLACES; k++) {
+        sim_thread_join(&place[k].thread);
+        assert_int_equal(ckpt_receiver_finish(place[k].r), SIM_OK);
+    }
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        uint64_t block = ckpt_range_of_local(&place[0].m->source, i)->block + i -
+                         ckpt_range_of_local(&place[0].m->source, i)->local;
+        assert_memory_equal(place[place_of(block)].m->bytes + (size_t)i * CKPT_BLOCK,
+                            s->copy[atomic_load(&s->owner[i])]->bytes + (size_t)i * CKPT_BLOCK, CKPT_BLOCK);
+    }
+    for (int k = 0; k < PLACES; k++) {
+        ckpt_receiver_destroy(place[k].r);
+        for (int i = 0; i < RANKS; i++)
+            ckpt_stream_destroy(place[k].stream[i]);
+        memory_destroy(place[k].m);
+    }
+    for (int i = 0; i < RANKS; i++) {
+        ckpt_sender_destroy(sender[i]);
+        for (int k = 0; k < PLACES; k++)
+            ckpt_stream_destroy(to[i][k]);
+    }
+    spread_destroy(s);
+}
+
+/* Two ranks that promise one block: one of them is wrong. */
+static void test_a_block_promised_twice(void **state)
+{
+    const uint64_t missing[2] = {FIRST + 5, 1};
+    struct pair p = connect_pair(), q = connect_pair();
+    struct ckpt_stream *const stream[2] = {p.target, q.target};
+    const struct ckpt_frame f = {
+        .type = CKPT_FRAME_MISSING, .len = sizeof missing, .payload = (const uint8_t *)missing};
+    struct memory *to = memory_create();
+    const struct ckpt_receiver_config config = {.stream = stream, .nr_streams = 2, .target = &to->source, .nr = 1};
+    struct ckpt_receiver *r;
+
+    (void)state;
+    assert_int_equal(ckpt_receiver_create(&config, &r), SIM_OK);
+    assert_int_equal(ckpt_receiver_take(r, 0, &f), SIM_OK);
+    int saved = hush();
+    assert_int_equal(ckpt_receiver_take(r, 1, &f), SIM_ERR_FORMAT);
+    unhush(saved);
+    ckpt_receiver_destroy(r);
+    end_pair(&p);
+    end_pair(&q);
     memory_destroy(to);
 }
 
@@ -278,12 +573,12 @@ static void test_frames_that_make_no_sense(void **state)
     };
     struct pair p = connect_pair();
     struct memory *to = memory_create();
-    struct ckpt_receiver *r = receiver_of(p.target, to);
+    struct ckpt_receiver *r = receiver_of(&p.target, to);
 
     (void)state;
     int saved = hush();
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_int_equal(ckpt_receiver_take(r, &bad[i]), SIM_ERR_FORMAT);
+        assert_int_equal(ckpt_receiver_take(r, 0, &bad[i]), SIM_ERR_FORMAT);
     unhush(saved);
     ckpt_receiver_destroy(r);
     end_pair(&p);
@@ -295,7 +590,7 @@ static void test_blocks_that_are_here_do_not_come_again(void **state)
     static const uint8_t bytes[CKPT_BLOCK];
     struct pair p = connect_pair();
     struct memory *to = memory_create();
-    struct ckpt_receiver *r = receiver_of(p.target, to);
+    struct ckpt_receiver *r = receiver_of(&p.target, to);
 
     (void)state;
     assert_int_equal(ckpt_receiver_serve(r), SIM_OK);
@@ -345,7 +640,7 @@ static void test_damaged_streams(void **state)
 
 static void test_another_version_is_refused(void **state)
 {
-    const uint32_t hello[2] = {2, CKPT_BLOCK};
+    const uint32_t hello[2] = {3, CKPT_BLOCK};
     struct pair p = connect_pair();
 
     (void)state;
@@ -364,6 +659,8 @@ int main(void)
         cmocka_unit_test(test_target_has_what_the_source_had),
         cmocka_unit_test(test_without_postcopy_nothing_is_missing),
         cmocka_unit_test(test_a_source_that_dies),
+        cmocka_unit_test(test_ranks_to_ranks),
+        cmocka_unit_test(test_a_block_promised_twice),
         cmocka_unit_test(test_frames_that_make_no_sense),
         cmocka_unit_test(test_blocks_that_are_here_do_not_come_again),
         cmocka_unit_test(test_damaged_streams),

@@ -98,8 +98,10 @@ static void test_alarm_raises_the_line(void **state)
     set_alarm(f, at);
     assert_int_equal(reg_read(f, BASE + ALARM_LOW, 4), (uint32_t)at);
     assert_int_equal(reg_read(f, BASE + ALARM_HIGH, 4), at >> 32);
-    assert_int_equal(reg_read(f, BASE + STATUS, 4), 1);
-    assert_false(line_is_high(f, 0));
+    uint64_t status = reg_read(f, BASE + STATUS, 4);
+    bool high = line_is_high(f, 0);
+    if (now(f) < at) /* a busy host may have kept us waiting until then */
+        assert_true(status == 1 && !high);
     assert_true(line_becomes(f, 0, true));
     assert_true(now(f) >= at);
     assert_int_equal(reg_read(f, BASE + STATUS, 4), 0);
@@ -125,10 +127,10 @@ static void test_cleared_alarm_does_not_fire(void **state)
     struct fixture *f = *state;
 
     reg_write(f, BASE + ENABLE, 4, 1);
-    set_alarm(f, now(f) + 5000000);
+    set_alarm(f, now(f) + 300000000);
     reg_write(f, BASE + CLEAR_ALARM, 4, 1);
     assert_int_equal(reg_read(f, BASE + STATUS, 4), 0);
-    poll(NULL, 0, 15);
+    poll(NULL, 0, 320);
     assert_false(line_is_high(f, 0));
     set_alarm(f, UINT64_MAX);
     assert_int_equal(reg_read(f, BASE + STATUS, 4), 1);

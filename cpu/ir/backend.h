@@ -18,6 +18,12 @@ struct ir_target {
     int32_t pc, budget, kick, host_sp, mxcsr, fs_dirty;
     int32_t spun;      /* 32 bits: a loop that may only wait is left when they are > 0; its polls count them up */
     int32_t zero_on;   /* a byte: ZERO64 is permitted; else its operation is left to exec */
+    struct {           /* MASK: bits that let interrupts through are set or cleared in a word of the state */
+        int32_t word;
+        int32_t pending[3], enabled; /* words: nothing may be waiting when bits are set, that is in any of these and enabled */
+        int32_t bits;  /* other bits are left to exec */
+        uint64_t view; /* what is seen of the word when it is read */
+    } mask;
     int32_t code_base; /* a word: guest address that the running region's offsets count from */
     int32_t scratch;  /* 32 words: 0..15 integer registers by number, 16..31 FP registers */
     int32_t result;   /* a word: values to and from helpers */

@@ -137,7 +137,8 @@ enum {
     IR_MAX_TEMPS = 4 * IR_MAX_ORIGINS,
     IR_MAX_CONSTS = 2 * IR_MAX_ORIGINS,
     IR_MAX_WINDOWS = 255,
-    IR_MAX_VECS = IR_MAX_ORIGINS
+    IR_MAX_VECS = IR_MAX_ORIGINS,
+    IR_MAX_GUARDS = 3
 };
 
 /* The region is good only while this byte of the guest state has this value; checked at the entry. */
@@ -157,7 +158,7 @@ struct ir_region {
     uint8_t temp_type[IR_MAX_TEMPS];
     uint8_t temp_home[IR_MAX_TEMPS]; /* the global whose value it was, or 0: a good place for it */
     uint16_t nr_insns, nr_blocks, nr_exits, nr_origins, nr_windows, nr_consts, nr_temps, nr_vecs;
-    struct ir_guard guard[2];
+    struct ir_guard guard[IR_MAX_GUARDS];
     uint8_t nr_guards;
     bool alone;    /* nobody else runs guest code: atomics need no lock */
     bool quick;    /* to be made fast rather than good: the allocator has one try */

@@ -6,6 +6,7 @@
  * the number of retired instructions first makes h->budget exact. */
 #include <string.h>
 
+#include "csr_bits.h"
 #include "jit_priv.h"
 #include "mem.h"
 #include "observe.h"
@@ -202,7 +203,7 @@ static bool help_exec(void *state, const void *site)
 
     budget_in(h, s);
     restore_registers(h, s);
-    if (rv_op_info[o.insn.op].flags & RV_OPF_SYSTEM)
+    if (fp_on && (rv_op_info[o.insn.op].flags & RV_OPF_SYSTEM))
         merge_fp(h);
     enum rv_exec result = rv_execute(h, &o.insn);
     if (SIM_UNLIKELY(h->observe))
@@ -245,6 +246,13 @@ void jit_fill_target(struct ir_target *t)
     t->host_sp = STATE(host_sp);
     t->mxcsr = STATE(mxcsr);
     t->fs_dirty = STATE(fs_dirty);
+    t->mask.word = STATE(mstatus);
+    t->mask.pending[0] = STATE(irq_pins);
+    t->mask.pending[1] = STATE(mip_soft);
+    t->mask.pending[2] = STATE(timer_pending);
+    t->mask.enabled = STATE(mie);
+    t->mask.bits = MSTATUS_SIE;
+    t->mask.view = rv_sstatus_view();
     t->code_base = STATE(code_base);
     t->zero_on = STATE(cbo_zero_on);
     t->scratch = STATE(jit_scratch);

@@ -203,6 +203,14 @@ static void take_fp_flags(struct rv_hart *h)
     h->fs_dirty = 1;
 }
 
+/* Code that ran at pc in this context before, or NULL. It may be dead and then leads to a look-up. */
+static const void *remembered(const struct rv_hart *h)
+{
+    const struct rv_jc_entry *e = &h->code_tlb->jc[h->pc >> 1 & (RV_JC_SIZE - 1)];
+
+    return e->pc == h->pc && !h->observe ? e->code : NULL;
+}
+
 static enum ir_leave run_code(struct jit *jit, struct rv_hart *h, const void *code)
 {
     int64_t before = h->budget;
@@ -259,24 +267,29 @@ static enum rv_stop_reason run(struct jit *jit, struct rv_hart *h)
 {
     enum rv_stop_reason why = RV_STOP_NONE;
     struct ir_code_exit *from = NULL;
+    const void *code = NULL; /* known already */
 
     while (!should_leave(h)) {
         struct jit_region *r;
-        const void *code;
 
-        if (find_code(jit, h, &r, &code) == STOP)
-            return RV_STOP_NONE;
-        if (!r) {
+        if (!code) {
+            if (find_code(jit, h, &r, &code) == STOP)
+                return RV_STOP_NONE;
+            if (!r) {
+                code = NULL;
+                from = NULL;
+                if (interpret(jit, h, &why) == STOP)
+                    return why;
+                continue;
+            }
+            if (from)
+                jit_link(jit, from, r);
             from = NULL;
-            if (interpret(jit, h, &why) == STOP)
-                return why;
-            continue;
+            remember(h, code);
         }
-        if (from)
-            jit_link(jit, from, r);
-        from = NULL;
-        remember(h, code);
-        switch (run_code(jit, h, code)) {
+        const void *entry = code;
+        code = NULL;
+        switch (run_code(jit, h, entry)) {
         case IR_LEAVE_LINK:
             from = exit_of(jit, h);
             h->pc = h->code_base + (uint64_t)from->pc;
@@ -284,6 +297,7 @@ static enum rv_stop_reason run(struct jit *jit, struct rv_hart *h)
         case IR_LEAVE_HELPER:
             if (after(h, h->jit->result, &why) == STOP)
                 return why;
+            code = remembered(h);
             break;
         case IR_LEAVE_BUDGET:
             if (!should_leave(h) && look_at_spinning(h, &why) == STOP)

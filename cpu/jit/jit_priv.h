@@ -45,7 +45,7 @@ struct jit_region {
     gpa_t gpa;                    /* of the entry */
     _Atomic bool dead;
     bool returns;                 /* somewhere in it */
-    bool uses_fp;
+    bool uses_fp, uses_priv;
     bool fp_on;                   /* with uses_fp: what it is good for */
     uint8_t frm;
     uint8_t tries;                /* earlier translations of this entry that were outgrown */

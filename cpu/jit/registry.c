@@ -21,6 +21,8 @@ static bool is_for(const struct jit_region *r, const struct rv_hart *h, gpa_t gp
 {
     if (r->gpa != gpa || r->observed != h->observe_class || atomic_load_explicit(&r->dead, memory_order_relaxed))
         return false;
+    if (r->uses_priv && r->priv != h->priv)
+        return false;
     return !r->uses_fp || (r->fp_on == h->fp_on && r->frm == h->frm);
 }
 
@@ -33,7 +35,9 @@ static struct jit_quick_set *quick_set(struct jit *jit, gpa_t gpa)
 
 static uint64_t quick_key(const struct rv_hart *h, gpa_t gpa)
 {
-    return (gpa | 1) ^ (uint64_t)(h->fp_on | h->frm << 1 | h->observe_class << 4) << 58; /* a gpa has 56 bits */
+    unsigned mode = h->priv | h->fp_on << 2 | h->frm << 3 | h->observe_class << 6;
+
+    return (gpa | 1) ^ (uint64_t)mode << 56; /* a gpa has 56 bits */
 }
 
 static struct jit_region *quick_find(struct jit *jit, gpa_t gpa, uint64_t key, const void **code)

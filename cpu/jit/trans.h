@@ -18,6 +18,8 @@ struct trans {
     bool fp_on;
     uint8_t frm;
     bool uses_fp;      /* out: the region depends on fp_on and frm */
+    bool uses_priv;    /* out: it depends on the hart's privilege */
+    uint8_t priv;
     /* the instruction */
     int64_t pc;        /* offset in the page */
     const struct rv_insn *i;
@@ -40,6 +42,7 @@ extern const struct trans_row trans_int_rows[RV_OP_COUNT];
 extern const struct trans_row trans_mem_rows[RV_OP_COUNT];
 extern const struct trans_row trans_fp_rows[RV_OP_COUNT];
 extern const struct trans_row trans_vec_rows[RV_OP_COUNT];
+extern const struct trans_row trans_csr_rows[RV_OP_COUNT];
 
 /* enum ir_mem of a load or store */
 uint8_t trans_mem_kind(unsigned op);
@@ -49,6 +52,8 @@ void trans_insn(struct trans *t);
 /* EXEC for the instruction, or EXEC_END. */
 void trans_exec(struct trans *t, bool end);
 
+/* csrr of vl, vtype, vlenb: trans_vec.c. False: not here. */
+bool trans_vec_csr(struct trans *t);
 /* The interpreter's function runs a vector instruction: what is known of vtype then. */
 void trans_vec_executed(struct trans *t);
 /* An f register as a value of `type`: trans_fp.c. */

@@ -83,13 +83,12 @@ static bool vsetivli(struct trans *t, const struct trans_row *row)
 }
 
 /* csrr of a field of the state */
-static bool csrrs(struct trans *t, const struct trans_row *row)
+bool trans_vec_csr(struct trans *t)
 {
     int32_t field = t->i->imm == CSR_VL      ? (int32_t)offsetof(struct rv_hart, vl)
                     : t->i->imm == CSR_VTYPE ? (int32_t)offsetof(struct rv_hart, vtype)
                                              : (int32_t)offsetof(struct rv_hart, vlenb);
 
-    (void)row;
     if (t->i->imm < CSR_VL || t->i->imm > CSR_VLENB || t->i->rs1 || !t->i->rd || !rv_isa_has(t->isa, RV_EXT_ZVE32X) ||
         !ir_host_has(t->host, IR_VGET, IR_I64, 0))
         return false;
@@ -331,7 +330,7 @@ static bool from_scalar(struct trans *t, const struct trans_row *row)
     [RV_OP_vsext_vf##n] = {extend, IR_V_SEXT##n, FROM_NOWHERE, log2}
 /* clang-format off */
 const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
-    [RV_OP_vsetvli] = {vsetvli, 0, 0, 0}, [RV_OP_vsetivli] = {vsetivli, 0, 0, 0}, [RV_OP_csrrs] = {csrrs, 0, 0, 0},
+    [RV_OP_vsetvli] = {vsetvli, 0, 0, 0}, [RV_OP_vsetivli] = {vsetivli, 0, 0, 0},
     MEMORY(8, 0), MEMORY(16, 1), MEMORY(32, 2), MEMORY(64, 3),
     WHOLE(1), WHOLE(2), WHOLE(4), WHOLE(8), EXTEND(2, 1), EXTEND(4, 2), EXTEND(8, 3),
     VV_VX(vadd, ADD), VI(vadd, ADD, elements), VV_VX(vsub, SUB), VX_VI(vrsub, RSUB),

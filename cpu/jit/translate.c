@@ -393,11 +393,12 @@ static void add_guards(struct builder *b)
 {
     struct ir_region *r = b->t.r;
 
-    if (!b->t.uses_fp)
-        return;
-    r->guard[0] = (struct ir_guard){(int32_t)offsetof(struct rv_hart, fp_on), b->t.fp_on};
-    r->guard[1] = (struct ir_guard){(int32_t)offsetof(struct rv_hart, frm), b->t.frm};
-    r->nr_guards = 2;
+    if (b->t.uses_fp) {
+        r->guard[r->nr_guards++] = (struct ir_guard){(int32_t)offsetof(struct rv_hart, fp_on), b->t.fp_on};
+        r->guard[r->nr_guards++] = (struct ir_guard){(int32_t)offsetof(struct rv_hart, frm), b->t.frm};
+    }
+    if (b->t.uses_priv)
+        r->guard[r->nr_guards++] = (struct ir_guard){(int32_t)offsetof(struct rv_hart, priv), b->t.priv};
 }
 
 /* --- code --- */
@@ -421,6 +422,7 @@ static struct jit_region *new_region(const struct builder *b, const struct ir_al
     r->priv = source->priv;
     r->quick = source->quick;
     r->uses_fp = b->t.uses_fp;
+    r->uses_priv = b->t.uses_priv;
     r->fp_on = source->fp_on;
     r->frm = source->frm;
     r->lines = s->lines;
@@ -528,6 +530,7 @@ static void init_builder(struct builder *b, struct jit *jit, struct jit_translat
     b->t.r = t->ir;
     b->t.host = jit->host;
     b->t.alone = jit->machine->nr_harts == 1;
+    b->t.priv = source->priv;
     b->t.fp_on = source->fp_on;
     b->t.frm = source->frm;
     b->t.isa = source->isa;
@@ -654,6 +657,14 @@ static struct jit_source source_of(const struct jit *jit, struct rv_hart *h, gpa
         .observed = h->observe_class ? h : NULL};
 }
 
+static bool crosses_page(const uint8_t *host, uint64_t pc)
+{
+    uint16_t low;
+
+    memcpy(&low, host + (pc & ~GUEST_PAGE_MASK), 2);
+    return (pc & ~GUEST_PAGE_MASK) == GUEST_PAGE_SIZE - 2 && rv_insn_len(low) == 4;
+}
+
 static enum jit_translated translate_locked(struct jit *jit, struct rv_hart *h, gpa_t protected, uint64_t epoch,
                                             struct jit_region **out)
 {
@@ -665,9 +676,7 @@ static enum jit_translated translate_locked(struct jit *jit, struct rv_hart *h, 
         return JIT_NEVER;
     if (gpa_page != protected)
         return JIT_NOT_NOW;
-    uint16_t low;
-    memcpy(&low, host + (h->pc & ~GUEST_PAGE_MASK), 2);
-    if ((h->pc & ~GUEST_PAGE_MASK) == GUEST_PAGE_SIZE - 2 && rv_insn_len(low) == 4)
+    if (crosses_page(host, h->pc))
         return JIT_NEVER;
     struct jit_page *page = open_page(jit, h, gpa_page, epoch, host, &generation);
     if (!page)
@@ -691,8 +700,10 @@ enum jit_translated jit_translate(struct jit *jit, struct rv_hart *h, struct jit
 {
     gpa_t gpa_page;
     uint64_t epoch;
+    const uint8_t *host = rv_fetch_page(h, h->pc, &gpa_page);
 
-    if (!rv_fetch_page(h, h->pc, &gpa_page) || !rv_fetch_whole(h, h->pc))
+    /* An instruction in two pages is interpreted each time, so it must be found out cheaply. */
+    if (!host || !rv_fetch_whole(h, h->pc) || crosses_page(host, h->pc))
         return JIT_NEVER;
     /* Without the lock: the harts that are asked may be waiting for it. */
     if (!protect(jit, h, gpa_page, &epoch))

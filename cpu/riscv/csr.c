@@ -327,8 +327,11 @@ static void set_mstatus(struct rv_hart *h, uint64_t value, uint64_t mask)
     mask &= mstatus_writable(h);
     if (!has_priv(h, (unsigned)sim_bits(value, MSTATUS_MPP_SHIFT, 2)))
         mask &= ~MSTATUS_MPP;
-    h->mstatus = (h->mstatus & ~mask) | (value & mask);
+    uint64_t changed = (h->mstatus ^ value) & mask;
+    h->mstatus ^= changed;
     h->fs_dirty = h->vs_dirty = 0; /* the value had it */
+    if (!(changed & ~(MSTATUS_SIE | MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_MIE | MSTATUS_MPIE)))
+        return; /* nothing depends on these */
     rv_fp_sync(h);
     rv_vec_sync(h);
     rv_tlb_select(h);
@@ -440,9 +443,14 @@ static void write_stimecmp(struct rv_hart *h, unsigned csr, uint64_t value)
 /* --- trap registers --- */
 
 /* IALIGN is 16 with C, else 32 */
+static uint64_t pc_mask(const struct rv_isa *isa)
+{
+    return rv_isa_has(isa, RV_EXT_C) ? ~1ull : ~3ull;
+}
+
 static uint64_t legal_pc(const struct rv_hart *h, uint64_t value)
 {
-    return value & (has(h, RV_EXT_C) ? ~1ull : ~3ull);
+    return value & pc_mask(&h->isa);
 }
 
 static uint64_t read_sepc(struct rv_hart *h, unsigned csr)
@@ -691,6 +699,30 @@ static const struct csr *find(const struct rv_hart *h, unsigned csr, bool write)
     if (!c || (csr >> 8 & 3) > h->priv || (write && csr >> 10 == 3) || !c->open(h, csr))
         return NULL;
     return c;
+}
+
+bool rv_csr_is_word(const struct rv_isa *isa, unsigned priv, unsigned csr, bool write, size_t *offset, uint64_t *mask)
+{
+    unsigned index = csr_index[csr & 0xfff];
+    const struct csr *c = index ? &csrs[index - 1] : NULL;
+
+    if (!c || (csr >> 8 & 3) > priv || (write && csr >> 10 == 3))
+        return false;
+    if (c->open != open_always && !(c->open == open_s && rv_isa_has(isa, RV_EXT_S)))
+        return false;
+    *offset = c->offset;
+    *mask = c->mask;
+    if (c->write == write_sepc || c->write == write_mepc) {
+        *offset = c->write == write_sepc ? offsetof(struct rv_hart, sepc) : offsetof(struct rv_hart, mepc);
+        *mask = pc_mask(isa);
+        return true;
+    }
+    return !c->read && !c->change && (!write || (c->mask == ~0ull && !c->sync));
+}
+
+uint64_t rv_sstatus_view(void)
+{
+    return SSTATUS_VIEW & ~MSTATUS_SD;
 }
 
 enum rv_exec rv_csr_rmw(struct rv_hart *h, const struct rv_insn *i, unsigned csr, uint64_t *old,

@@ -249,6 +249,10 @@ bool rv_interrupt_pending(const struct rv_hart *h);/* enabled in mie, whatever x
 /* --- csr.c --- RV_TRAP (illegal) or RV_NEXT/RV_SYNC; *old is read unless `old` is NULL. */
 enum rv_exec rv_csr_rmw(struct rv_hart *h, const struct rv_insn *i, unsigned csr, uint64_t *old,
                         bool write, uint64_t set_mask, uint64_t new_bits);
+/* Is the CSR a word of rv_hart that is read as it is, and written, but for the bits out of *mask, without consequences?
+ * For harts of this isa in privilege `priv`. */
+bool rv_csr_is_word(const struct rv_isa *isa, unsigned priv, unsigned csr, bool write, size_t *offset, uint64_t *mask);
+uint64_t rv_sstatus_view(void); /* bits of mstatus that are seen in sstatus; SD is not kept in mstatus */
 /* Does the hart have satp's mode? */
 bool rv_satp_legal(const struct rv_hart *h, uint64_t satp);
 /* The bits of menvcfg that the hart's extensions have. */

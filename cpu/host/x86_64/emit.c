@@ -358,6 +358,7 @@ static const emit_fn emit_table[IR_NR_OPS] = {
     [IR_BSET] = emit_bit, [IR_BCLR] = emit_bit, [IR_BINV] = emit_bit, [IR_BEXT] = emit_bit,
     [IR_LOAD] = emit_load, [IR_STORE] = emit_store, [IR_AMO] = emit_amo, [IR_CAS] = emit_cas,
     [IR_LR] = emit_lr, [IR_SC] = emit_sc, [IR_ZERO64] = emit_zero64, [IR_FENCE] = emit_fence,
+    [IR_GETW] = emit_getw, [IR_SETW] = emit_setw, [IR_MASK] = emit_mask,
     [IR_VSET] = emit_vset, [IR_VLOAD] = emit_vload, [IR_VSTORE] = emit_vstore, [IR_VOP] = emit_vop,
     [IR_VGET] = emit_vget,
     [IR_FMOV] = emit_fmov,

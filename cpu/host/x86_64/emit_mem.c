@@ -752,6 +752,56 @@ void emit_zero64(struct emit *e, const struct ir_insn *i)
     off->done = c->done = e->a.p;
 }
 
+/* ---- words of the guest state ---- */
+
+void emit_getw(struct emit *e, const struct ir_insn *i)
+{
+    unsigned d = emit_dst(e, i->dst, RAX);
+
+    x86_load(&e->a, d, emit_state(i->imm));
+    emit_put(e, i->dst, d);
+}
+
+void emit_setw(struct emit *e, const struct ir_insn *i)
+{
+    x86_store(&e->a, emit_state(i->imm), emit_in_reg(e, i->src[0], RAX));
+}
+
+void emit_mask(struct emit *e, const struct ir_insn *i)
+{
+    bool known = ir_is_const(i->src[0]);
+    unsigned nr = 0;
+
+    if (known && (ir_const_value(e->r, i->src[0]) & ~(int64_t)e->t->mask.bits)) {
+        emit_exec(e, i);
+        return;
+    }
+    struct cold *c = emit_cold(e, COLD_EXEC);
+    if (!known) {
+        x86_test_ri(&e->a, 1, emit_in_reg(e, i->src[0], RAX), ~e->t->mask.bits);
+        c->from[nr++] = x86_jcc(&e->a, X86_NE);
+    }
+    if (i->aux) {
+        x86_load(&e->a, RAX, emit_state(e->t->mask.pending[0]));
+        x86_rm(&e->a, X86_OR, 1, RAX, emit_state(e->t->mask.pending[1]));
+        x86_rm(&e->a, X86_OR, 1, RAX, emit_state(e->t->mask.pending[2]));
+        x86_rm(&e->a, X86_AND, 1, RAX, emit_state(e->t->mask.enabled));
+        c->from[nr] = x86_jcc(&e->a, X86_NE);
+    }
+    emit_move_to(e, RCX, i->src[0]);
+    if (i->dst != IR_NONE)
+        x86_load(&e->a, RAX, emit_state(e->t->mask.word));
+    if (!i->aux)
+        x86_r_n(&e->a, X86_OP(0, 0, 0xf7), 1, 2, RCX); /* not */
+    x86_rm(&e->a, (i->aux ? X86_OR : X86_AND) - 2, 1, RCX, emit_state(e->t->mask.word)); /* the store forms */
+    if (i->dst != IR_NONE) {
+        x86_mov_imm(&e->a, RCX, (int64_t)e->t->mask.view);
+        x86_rr(&e->a, X86_AND, 1, RAX, RCX);
+        emit_put(e, i->dst, RAX);
+    }
+    c->done = e->a.p;
+}
+
 void emit_fence(struct emit *e, const struct ir_insn *i)
 {
     (void)i;

@@ -130,7 +130,7 @@ struct emit {
     ir_ref zero_ref;         /* the host's zero flag tells whether this is 0 ... */
     const uint8_t *zero_at;  /* ... while nothing was emitted since */
     uint8_t *label[IR_MAX_BLOCKS];
-    uint8_t *guard_fail[2];
+    uint8_t *guard_fail[IR_MAX_GUARDS];
     unsigned nr_cold, nr_sites, nr_exits, nr_block_fixes;
     struct cold cold[MAX_COLD];
     struct site_fix site[MAX_SITES];
@@ -237,6 +237,9 @@ void emit_lr(struct emit *e, const struct ir_insn *i);
 void emit_sc(struct emit *e, const struct ir_insn *i);
 void emit_zero64(struct emit *e, const struct ir_insn *i);
 void emit_fence(struct emit *e, const struct ir_insn *i);
+void emit_getw(struct emit *e, const struct ir_insn *i);
+void emit_setw(struct emit *e, const struct ir_insn *i);
+void emit_mask(struct emit *e, const struct ir_insn *i);
 void emit_exec(struct emit *e, const struct ir_insn *i);
 void emit_count_up(struct emit *e, const struct ir_insn *i);
 void emit_observe(struct emit *e, const struct ir_insn *i);

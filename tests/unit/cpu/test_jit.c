@@ -1,5 +1,5 @@
-/* The JIT as an engine: what becomes hot is translated, budgets and kicks are kept, written code and
- * a full cache are forgotten, FP modes are told apart. (Semantics: tests/isa/lockstep.c.) */
+/* The JIT as an engine: what becomes hot is translated, budgets and kicks are kept, written code
+ * and a full cache are forgotten, FP modes are told apart. (Semantics: tests/isa/lockstep.c.) */
 #include "hart_fixture.h"
 
 #include "jit.h"
@@ -127,8 +127,8 @@ static void test_a_kick_ends_a_loop(void **state)
     assert_true(r->h->slice - r->h->budget < 10);
 }
 
-/* A physical page mapped twice is translated once; what its code makes of its address is that of the
- * mapping it runs in. */
+/* A physical page mapped twice is translated once; what its code makes of its address is that of
+ * the mapping it runs in. */
 static void test_one_translation_serves_all_mappings(void **state)
 {
     struct rig *r = *state;
@@ -201,8 +201,8 @@ static void test_blocks_are_zeroed_where_that_is_enabled(void **state)
 static void test_code_written_by_the_guest(void **state)
 {
     struct rig *r = *state;
-    uint32_t code[] = {addi(A0, A0, 1), addi(A1, A1, 1), bne(A1, T0, -8),
-                       sw(T2, T1, 0),   FENCE_I,         addi(A1, 0, 0), bne(A1, T0, -24), J_SELF};
+    uint32_t code[] = {addi(A0, A0, 1), addi(A1, A1, 1), bne(A1, T0, -8),  sw(T2, T1, 0),
+                       FENCE_I,         addi(A1, 0, 0),  bne(A1, T0, -24), J_SELF};
 
     put_code(r, RAM_BASE, code, 8);
     r->h->x[T0] = 100;
@@ -249,7 +249,8 @@ static void test_a_full_cache_is_emptied(void **state)
     r->h->x[T0] = 50;
     for (unsigned n = 0; n < 600; n++) {
         gpa_t at = RAM_BASE + n * 256;
-        uint32_t code[] = {addi(A0, 0, 0), addi(A0, A0, 1), addi(A1, A1, 1), bne(A0, T0, -8), J_SELF};
+        uint32_t code[] = {addi(A0, 0, 0), addi(A0, A0, 1), addi(A1, A1, 1), bne(A0, T0, -8),
+                           J_SELF};
         put_code(r, at, code, 5);
         r->h->pc = at;
         /* Emptying ends the run early, as a kick does. */
@@ -316,16 +317,22 @@ static void test_a_trap_in_translated_code_is_precise(void **state)
     assert_int_equal(h->x[A1], 9);
 }
 
-/* Loops that wait for somebody else are left long before the budget is used up; loops that get on are not. */
+/* Loops that wait for somebody else are left long before the budget is used up; loops that get on
+ * are not. */
 static void test_loops_that_only_wait_give_way(void **state)
 {
-    enum { LW_T0_A0 = A0 << 15 | 2 << 12 | T0 << 7 | 3, LD_T2_T2 = T2 << 15 | 3 << 12 | T2 << 7 | 3 };
-    enum { LR_T0_A0 = 2 << 27 | A0 << 15 | 2 << 12 | T0 << 7 | 0x2f,
-           SWAP_T0_T1_A0 = 1 << 27 | T1 << 20 | A0 << 15 | 2 << 12 | T0 << 7 | 0x2f,
-           ADD_T0_T1_A0 = T1 << 20 | A0 << 15 | 2 << 12 | T0 << 7 | 0x2f,
-           LR_T0_A1 = 2 << 27 | A1 << 15 | 2 << 12 | T0 << 7 | 0x2f,
-           SC_T0_T1_A1 = 3 << 27 | T1 << 20 | A1 << 15 | 2 << 12 | T0 << 7 | 0x2f,
-           SWAP_T0_T1_A1 = 1 << 27 | T1 << 20 | A1 << 15 | 2 << 12 | T0 << 7 | 0x2f };
+    enum {
+        LW_T0_A0 = A0 << 15 | 2 << 12 | T0 << 7 | 3,
+        LD_T2_T2 = T2 << 15 | 3 << 12 | T2 << 7 | 3
+    };
+    enum {
+        LR_T0_A0 = 2 << 27 | A0 << 15 | 2 << 12 | T0 << 7 | 0x2f,
+        SWAP_T0_T1_A0 = 1 << 27 | T1 << 20 | A0 << 15 | 2 << 12 | T0 << 7 | 0x2f,
+        ADD_T0_T1_A0 = T1 << 20 | A0 << 15 | 2 << 12 | T0 << 7 | 0x2f,
+        LR_T0_A1 = 2 << 27 | A1 << 15 | 2 << 12 | T0 << 7 | 0x2f,
+        SC_T0_T1_A1 = 3 << 27 | T1 << 20 | A1 << 15 | 2 << 12 | T0 << 7 | 0x2f,
+        SWAP_T0_T1_A1 = 1 << 27 | T1 << 20 | A1 << 15 | 2 << 12 | T0 << 7 | 0x2f
+    };
     const struct {
         const char *what;
         uint32_t code[5];
@@ -333,7 +340,10 @@ static void test_loops_that_only_wait_give_way(void **state)
         bool waits;
     } loops[] = {
         {"polling", {LW_T0_A0, bne(T0, 0, -4)}, 2, true},
-        {"polling, by way of another register", {LW_T0_A0, addi(T1, T0, 1), bne(T1, 0, -8)}, 3, true},
+        {"polling, by way of another register",
+         {LW_T0_A0, addi(T1, T0, 1), bne(T1, 0, -8)},
+         3,
+         true},
         {"nothing at all", {J_SELF}, 1, true},
         {"load-reserved", {LR_T0_A0, bne(T0, 0, -4)}, 2, true},
         {"test and set", {SWAP_T0_T1_A0, bne(T0, 0, -4)}, 2, true},
@@ -341,8 +351,14 @@ static void test_loops_that_only_wait_give_way(void **state)
         {"counting in memory", {ADD_T0_T1_A0, bne(T0, 0, -4)}, 2, false},
         {"storing", {LW_T0_A0, sw(T0, A0, 64), bne(T0, 0, -8)}, 3, false},
         {"walking a list", {LD_T2_T2, bne(T2, 0, -4)}, 2, false},
-        {"an LR/SC that succeeds", {LR_T0_A1, SC_T0_T1_A1, bne(T0, 0, -8), addi(T2, T2, 1), bne(T2, 0, -16)}, 5, false},
-        {"a lock that is free", {SWAP_T0_T1_A1, bne(T0, 0, -4), sw(0, A1, 0), addi(T2, T2, 1), bne(T2, 0, -16)}, 5, false},
+        {"an LR/SC that succeeds",
+         {LR_T0_A1, SC_T0_T1_A1, bne(T0, 0, -8), addi(T2, T2, 1), bne(T2, 0, -16)},
+         5,
+         false},
+        {"a lock that is free",
+         {SWAP_T0_T1_A1, bne(T0, 0, -4), sw(0, A1, 0), addi(T2, T2, 1), bne(T2, 0, -16)},
+         5,
+         false},
     };
     struct rig *r = *state;
     struct rv_hart *h = r->h;
@@ -378,6 +394,132 @@ static void test_loops_that_only_wait_give_way(void **state)
     assert_int_equal(h->x[A1], 7);
 }
 
+/* --- CSRs inside translated code --- */
+
+enum {
+    SSTATUS = 0x100,
+    SIE = 0x104,
+    SSCRATCH = 0x140,
+    SEPC = 0x141,
+    SCAUSE = 0x142,
+    RW = 1,
+    RS,
+    RC,
+    RWI = 5,
+    RSI,
+    RCI
+};
+
+static uint32_t csr(unsigned how, unsigned rd, unsigned number, unsigned rs1)
+{
+    return number << 20 | rs1 << 15 | how << 12 | rd << 7 | 0x73;
+}
+
+static void as_kernel(struct rv_hart *h, uint64_t pc)
+{
+    memset(h->x, 0, sizeof h->x);
+    for (unsigned n = 1; n < 32; n++)
+        h->x[n] = 0x1111111111111111ull * (n & 15) + n;
+    h->priv = RV_S;
+    h->mstatus = 0;
+    h->fs_dirty = 0;
+    h->sscratch = 0x5555;
+    h->sepc = h->scause = 0;
+    h->mie = h->mip_soft = 0;
+    h->mideleg = h->medeleg = 0xffff;
+    h->stvec = RAM_BASE + 0x8000;
+    rv_fp_sync(h);
+    rv_tlb_select(h);
+    h->pc = pc;
+}
+
+/* What both engines leave behind, after 100 instructions; the code ends in a jump to itself. */
+static void check_engines_agree(struct rig *r, const char *what, uint64_t pc, bool interrupt)
+{
+    enum { RUNS = 100 };
+    struct rv_hart *h = r->h;
+    struct {
+        uint64_t x[32], pc, mstatus, sscratch, sepc, scause;
+        int fp_on, fs_dirty, priv;
+    } end[2];
+
+    memset(end, 0, sizeof end);
+    for (unsigned n = 0; n < RUNS; n++) { /* translated from some point on */
+        bool by_jit = n + 1 < RUNS;
+        as_kernel(h, pc);
+        h->mip_soft = interrupt ? 1 << 5 : 0;
+        h->slice = h->budget = 100;
+        for (unsigned turn = 0; h->budget > 0 && turn < 200; turn++) {
+            (void)(by_jit ? jit_run(h) : rv_interp_run(h));
+            if (h->budget < 0)
+                break;
+        }
+        memcpy(end[!by_jit].x, h->x, sizeof h->x);
+        end[!by_jit].pc = h->pc;
+        end[!by_jit].mstatus = h->mstatus;
+        end[!by_jit].sscratch = h->sscratch;
+        end[!by_jit].sepc = h->sepc;
+        end[!by_jit].scause = h->scause;
+        end[!by_jit].fp_on = h->fp_on;
+        end[!by_jit].fs_dirty = h->fs_dirty;
+        end[!by_jit].priv = h->priv;
+    }
+    if (memcmp(&end[0], &end[1], sizeof end[0]))
+        fail_msg("%s: pc %llx %llx, mstatus %llx %llx, a0 %llx %llx, sepc %llx %llx", what,
+                 (unsigned long long)end[0].pc, (unsigned long long)end[1].pc,
+                 (unsigned long long)end[0].mstatus, (unsigned long long)end[1].mstatus,
+                 (unsigned long long)end[0].x[A0], (unsigned long long)end[1].x[A0],
+                 (unsigned long long)end[0].sepc, (unsigned long long)end[1].sepc);
+}
+
+static void test_csrs_in_translated_code(void **state)
+{
+    enum { LUI_A1_6 = 6 << 12 | A1 << 7 | 0x37, FMV_D_X = 0xf2000053 /* fmv.d.x ft0, zero */ };
+    const struct {
+        const char *what;
+        uint32_t code[7];
+    } rows[] = {
+        {"a register swapped with sscratch",
+         {csr(RW, A1, SSCRATCH, A1), csr(RS, A0, SSCRATCH, 0), J_SELF}},
+        {"sepc has no lowest bit",
+         {addi(A1, 0, 0x123), csr(RW, A0, SEPC, A1), csr(RS, A0, SEPC, 0), J_SELF}},
+        {"an immediate", {csr(RWI, A0, SCAUSE, 9), csr(RS, A1, SCAUSE, 0), J_SELF}},
+        {"interrupts on and off",
+         {csr(RSI, A0, SSTATUS, 2), csr(RS, A1, SSTATUS, 0), csr(RCI, T0, SSTATUS, 2),
+          csr(RS, T1, SSTATUS, 0), J_SELF}},
+        {"interrupts as they were",
+         {csr(RSI, 0, SSTATUS, 2), csr(RCI, A0, SSTATUS, 2), csr(RS, 0, SSTATUS, A0),
+          csr(RS, A1, SSTATUS, 0), J_SELF}},
+        {"a constant that turns FP on",
+         {LUI_A1_6, csr(RS, 0, SSTATUS, A1), FMV_D_X, csr(RS, A0, SSTATUS, 0), J_SELF}},
+        {"FP turned on and off",
+         {LUI_A1_6, csr(RS, A0, SSTATUS, A1), csr(RC, A1, SSTATUS, A1), csr(RSI, A0, SSTATUS, 2),
+          csr(RS, A0, SSTATUS, 0), J_SELF}},
+        {"other bits by a register",
+         {addi(A1, 0, 0x122), csr(RS, A0, SSTATUS, A1), csr(RC, A1, SSTATUS, A1),
+          csr(RS, T0, SSTATUS, 0), J_SELF}},
+        {"a machine's CSR", {csr(RS, A0, 0x340, 0), J_SELF}},
+        {"one that is not there", {csr(RW, A0, 0x5c0, A1), J_SELF}},
+        {"read-only", {csr(RW, A0, 0xc00, A1), J_SELF}},
+        {"an interrupt that waits",
+         {addi(A1, 0, 0x20), csr(RW, 0, SIE, A1), addi(T0, 0, 1), csr(RSI, A0, SSTATUS, 2),
+          addi(T0, T0, 1), J_SELF}},
+        {"one that waits, by a register",
+         {addi(A1, 0, 0x20), csr(RW, 0, SIE, A1), addi(T1, 0, 2), csr(RS, A0, SSTATUS, T1),
+          addi(T0, T0, 1), J_SELF}},
+    };
+    struct rig *r = *state;
+
+    rig_open_pmp(r->h);
+    put_code(r, RAM_BASE + 0x8000, (const uint32_t[]){J_SELF}, 1);
+    for (unsigned n = 0; n < SIM_ARRAY_LEN(rows); n++) {
+        put_code(r, RAM_BASE + 0x1000 * n, rows[n].code, SIM_ARRAY_LEN(rows[n].code));
+        check_engines_agree(r, rows[n].what, RAM_BASE + 0x1000 * n, false);
+        check_engines_agree(r, rows[n].what, RAM_BASE + 0x1000 * n, true);
+    }
+    assert_true(stats(r).translations >= SIM_ARRAY_LEN(rows));
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -385,12 +527,14 @@ int main(void)
         TEST(test_hot_code_is_translated_and_charged_exactly),
         TEST(test_a_kick_ends_a_loop),
         TEST(test_loops_that_only_wait_give_way),
+        TEST(test_csrs_in_translated_code),
         TEST(test_one_translation_serves_all_mappings),
         TEST(test_blocks_are_zeroed_where_that_is_enabled),
         TEST(test_code_written_by_the_guest),
         TEST(test_code_written_by_a_device),
         TEST(test_data_beside_code),
-        cmocka_unit_test_setup_teardown(test_a_full_cache_is_emptied, set_up_small_cache, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_full_cache_is_emptied, set_up_small_cache,
+                                        tear_down),
         TEST(test_rounding_modes_are_told_apart),
         TEST(test_a_trap_in_translated_code_is_precise),
     };

@@ -543,6 +543,7 @@ static enum sim_status create_dsm(struct ranks *r)
         .home_opaque = r,
         .ops = &enforce_ops,
         .opaque = r,
+        .blank = !r->config->tree.fdt, /* else the homes bring them from the image */
     };
 
     if (r->machine->kvm)

@@ -35,9 +35,9 @@ void ranks_print_stats(const struct ranks *r, FILE *out)
             ", invalidations %" PRIu64
             ", downgrades %" PRIu64 " in %" PRIu64 " batches; held %" PRIu64 " (%" PRIu64
             " timed out); ahead %" PRIu64 " (%" PRIu64 " used, %" PRIu64
-            " useless); waited %.3f s in %" PRIu64 " waits; sent %" PRIu64 " messages, %.1f MiB\n",
+            " useless), along %" PRIu64 "; waited %.3f s in %" PRIu64 " waits; sent %" PRIu64 " messages, %.1f MiB\n",
             (int)ic_rank(r->ic), s.pages_in, s.pages_out, s.zero_pages, s.between_others, s.invalidations, s.downgrades,
-            s.revoke_batches, s.held, s.hold_timeouts, s.fetched_ahead, s.ahead_used, s.ahead_useless,
+            s.revoke_batches, s.held, s.hold_timeouts, s.fetched_ahead, s.ahead_used, s.ahead_useless, s.came_along,
             (double)s.wait_ns_total / 1e9, s.waits, messages,
             (double)bytes / (1 << 20));
     print_hot_pages(r, out);

@@ -11,6 +11,7 @@ struct due {
     struct dsm_request request;
     uint8_t send; /* DO_SEND_S, DO_SEND_E, DO_ACK */
     bool clean, kept; /* `kept`: until now, by this rank */
+    uint8_t run;      /* pages that go along */
 };
 
 struct batch {
@@ -58,7 +59,8 @@ static void add(struct dsm *d, struct batch *b, struct dsm_record *r)
             habit_taken(d, r->page);
         if (protocol_row_does(row, DO_REVOKE))
             add_revoke(d, b, r);
-        b->due[b->nr++] = (struct due){request, what_to_send(row), clean, kept && !dsm_keeps(d, r->page)};
+        b->due[b->nr++] = (struct due){request, what_to_send(row), clean, kept && !dsm_keeps(d, r->page),
+                                       run_give(d, &request)};
     }
     record_put(d, r);
 }
@@ -93,6 +95,7 @@ static void send(struct dsm *d, const struct due *due)
                                   .requester = (uint16_t)q->requester,
                                   .acks = q->acks,
                                   .clean = due->clean,
+                                  .run = due->run,
                                   .marked = take_mark(d, due)};
 
     if (due->send == DO_ACK)

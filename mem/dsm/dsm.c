@@ -54,6 +54,7 @@ enum sim_status dsm_create(const struct dsm_config *config, struct dsm **out)
     if (d->config.hold_max_ns < d->config.hold_ns)
         d->config.hold_max_ns = d->config.hold_ns;
     d->way_ns = DSM_WAY_NS + ic_poll_interval_ns(config->ic);
+    d->run = config->blank ? DSM_RUN : 0;
     d->stay_max_ns = config->stay_max_ns ? config->stay_max_ns : 3 * d->way_ns;
     sim_mutex_init(&d->lock, SIM_RANK_DSM);
     sim_cond_init(&d->arrived);

@@ -1,9 +1,9 @@
 /* Shared inside mem/dsm: what a rank knows of pages that something is going on with, and the
  * directory.
  *
- * Page word (4 bytes, one per page): enum dsm_state + 1 in the low bits (0: as at the start),
- * whether it may have been written since it came exclusive, whether this sharer keeps it (dsm_keeps), and how
- * often it came. Read without a
+ * Page word (4 bytes, one per page): enum dsm_state + 1 in the low bits (0: as at the start; and nobody here has
+ * used it, whoever has it), whether it may have been written since it came exclusive, whether this sharer keeps it
+ * (dsm_keeps), whether it was asked for along with another page, and how often it came. Read without a
  * lock; written under the lock.
  *
  * Record: a page that is wanted, held, pinned, or asked for by others. From a hash table; goes when
@@ -28,11 +28,13 @@ enum {
     DSM_WAY_NS = 4000,        /* how long a page's way takes, about, where messages need no time */
     DSM_STREAMS = 4,          /* that one waiter follows */
     DSM_BATCH = 64,           /* pages revoked at once */
+    DSM_RUN = 63,             /* pages that come along with another one, at most */
     DSM_WORD_STATE = 3,
     DSM_WORD_WRITTEN = 4,
     DSM_WORD_KEEPER = 8, /* shared: of the sharers, the one that was exclusive last */
     DSM_WORD_AHEAD = 16, /* fetched ahead, not used yet */
-    DSM_WORD_COUNT = 32  /* one transfer */
+    DSM_WORD_ALONG = 32, /* RANK_IR */
+    DSM_WORD_COUNT = 64  /* one transfer */
 };
 
 /* A message as it travels; a body follows DATA unless the page is zero. */
@@ -42,7 +44,8 @@ struct dsm_wire {
     uint16_t acks;
     uint8_t clean; /* DATA: the sender, exclusive, did not write. DONE: what DATA said */
     uint8_t marked; /* DATA, ACK of the keeper: ops->take_mark */
-    uint8_t unused[2];
+    uint8_t run;    /* pages behind this one. GET_E, FWD_E: are wanted as well; DATA_E, DONE: came along */
+    uint8_t unused;
 };
 
 /* A FWD or INV that is waiting for its turn. */
@@ -51,6 +54,7 @@ struct dsm_request {
     rank_t requester;
     uint16_t acks;
     uint8_t event; /* ON_FWD_S, ON_FWD_E, ON_INV */
+    uint8_t run;
 };
 
 struct dsm_record {
@@ -59,6 +63,7 @@ struct dsm_record {
     uint8_t state;           /* enum rank_state */
     bool acks_known;         /* DATA_E or GRANT has said how many */
     bool clean;              /* DATA has said so */
+    uint8_t run;             /* IE: so many pages behind it were asked for; then: have come */
     uint16_t acks_due, acks_got;
     uint32_t waiters; /* the first of the list, or DSM_NOBODY */
     uint32_t pinners; /* threads in dsm_pin */
@@ -164,6 +169,7 @@ struct dsm {
     struct dsm_habit habit[DSM_HABITS]; /* by a hash of the page */
     uint64_t way_ns, stay_max_ns;
     unsigned distrust; /* of streams: so many more pages in a row are asked for */
+    uint8_t run;       /* pages that are asked for along with another one */
 
     struct dsm_local *local; /* messages to itself, handled before the lock is let go */
     unsigned nr_local, cap_local;
@@ -195,11 +201,17 @@ struct dsm_record *record_get(struct dsm *d, uint64_t page);
 /* Lets it go if nothing is going on any more. */
 void record_put(struct dsm *d, struct dsm_record *r);
 void record_set_state(struct dsm *d, struct dsm_record *r, enum rank_state state);
-/* The exclusive page is about to be written. */
+/* The page, as it is here, is about to be used; written: the exclusive page. Context: under the lock. */
+void record_used(struct dsm *d, uint64_t page);
 void record_written(struct dsm *d, uint64_t page);
 static inline bool record_is_written(const struct dsm *d, uint64_t page)
 {
     return atomic_load_explicit(&d->word[page], memory_order_relaxed) & DSM_WORD_WRITTEN;
+}
+/* Nobody here has ever used the page: its bytes here are those of the start. */
+static inline bool record_is_untouched(const struct dsm *d, uint64_t page)
+{
+    return !(atomic_load_explicit(&d->word[page], memory_order_relaxed) & DSM_WORD_STATE);
 }
 void records_destroy(struct dsm *d);
 
@@ -217,6 +229,8 @@ void rank_receive(struct dsm *d, rank_t from, enum dsm_message type, const struc
 
 /* home.c */
 void home_receive(struct dsm *d, rank_t from, enum dsm_message type, const struct dsm_wire *wire);
+/* The page goes to `rank` along with another one, if it has never left its home; until DONE. */
+bool home_give(struct dsm *d, uint64_t page, rank_t rank);
 void home_destroy(struct dsm *d);
 
 /* messages.c */
@@ -255,10 +269,17 @@ void habit_missed(struct dsm *d, uint64_t page, bool write);
 void stream_missed(struct dsm *d, struct dsm_waiter *w, uint64_t page, bool write);
 void stream_used(struct dsm *d, struct dsm_waiter *w, uint64_t page, bool write);
 void stream_taken(struct dsm *d, uint64_t page);
+void stream_set_ahead(struct dsm *d, uint64_t page, bool ahead);
 static inline bool stream_is_ahead(const struct dsm *d, uint64_t page)
 {
     return atomic_load_explicit(&d->word[page], memory_order_relaxed) & DSM_WORD_AHEAD;
 }
+
+/* run.c: asks for pages behind one that is wanted, returns how many; the home gives some of them, returns how many; the
+ * answer is here. */
+uint8_t run_ask(struct dsm *d, uint64_t page);
+uint8_t run_give(struct dsm *d, const struct dsm_request *request);
+void run_answered(struct dsm *d, struct dsm_record *r, uint8_t given);
 
 /* hold.c: requests of other ranks that wait */
 void hold_start(struct dsm *d, struct dsm_record *r);

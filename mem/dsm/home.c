@@ -1,4 +1,6 @@
 /* The home side: the directory, one transaction per page at a time. */
+#include <string.h>
+
 #include "dsm_priv.h"
 #include "sharers.h"
 #include "sim-core/alloc.h"
@@ -10,12 +12,14 @@ struct home_input {
     rank_t rank;   /* who sent it */
     rank_t holder; /* before it */
     enum home_event event;
+    uint8_t run; /* GET_E: pages behind it that are wanted as well */
 };
 
 typedef void action_fn(struct dsm *d, const struct home_input *in);
 
+/* `said`: the message that it is about; NULL: none. */
 static void home_handle(struct dsm *d, uint64_t page, enum home_event event, rank_t rank,
-                        bool clean);
+                        const struct dsm_wire *said);
 
 static rank_t holder_of(const struct dsm *d, const struct dsm_entry *e)
 {
@@ -77,7 +81,11 @@ static void do_fwd_s(struct dsm *d, const struct home_input *in)
 
 static void do_fwd_e(struct dsm *d, const struct home_input *in)
 {
-    send(d, in->holder, MSG_FWD_E, in, count_others(d, in));
+    messages_send(d, in->holder, MSG_FWD_E,
+                  (struct dsm_wire){.page = in->page,
+                                    .requester = (uint16_t)in->rank,
+                                    .acks = (uint16_t)count_others(d, in),
+                                    .run = in->run});
     count_between(d, in);
 }
 
@@ -167,7 +175,7 @@ static void do_next(struct dsm *d, const struct home_input *in)
         e->queue = 0;
     d->node[first].next = d->free_node;
     d->free_node = first;
-    home_handle(d, in->page, node.event, node.requester, false);
+    home_handle(d, in->page, node.event, node.requester, NULL);
 }
 
 static action_fn *const actions[HOME_DO_NR] = {
@@ -204,6 +212,16 @@ static void learn(struct dsm *d, const struct home_input *in, bool clean)
         d->stats.migrations++;
 }
 
+bool home_give(struct dsm *d, uint64_t page, rank_t rank)
+{
+    static const struct dsm_entry as_at_the_start;
+
+    if (dsm_home(d, page) != d->me || memcmp(&d->dir[page], &as_at_the_start, sizeof as_at_the_start))
+        return false;
+    home_handle(d, page, HOME_ON_GIVE, rank, NULL);
+    return true;
+}
+
 /* What the table cannot say: DONE is of the rank that is served, a GET not of the owner itself. */
 static bool is_possible(const struct home_input *in)
 {
@@ -214,10 +232,10 @@ static bool is_possible(const struct home_input *in)
 }
 
 static void home_handle(struct dsm *d, uint64_t page, enum home_event event, rank_t rank,
-                        bool clean)
+                        const struct dsm_wire *said)
 {
     struct dsm_entry *e = &d->dir[page];
-    struct home_input in = {page, e, rank, holder_of(d, e), refine(d, e, event, rank)};
+    struct home_input in = {page, e, rank, holder_of(d, e), refine(d, e, event, rank), said ? said->run : 0};
     const struct protocol_row *row = &protocol_home[e->state][in.event];
 
     if (!row->known || !is_possible(&in)) {
@@ -226,7 +244,7 @@ static void home_handle(struct dsm *d, uint64_t page, enum home_event event, ran
                  (unsigned long long)page, home_state_name[e->state]);
         return;
     }
-    learn(d, &in, clean);
+    learn(d, &in, said && said->clean);
     if (in.event == HOME_ON_UPGRADE)
         in.holder = rank;
     e->state = row->next;
@@ -239,7 +257,9 @@ void home_receive(struct dsm *d, rank_t from, enum dsm_message type, const struc
     static const enum home_event event[MSG_NR] = {
         [MSG_GET_S] = HOME_ON_GET_S, [MSG_GET_E] = HOME_ON_GET_E, [MSG_DONE] = HOME_ON_DONE};
 
-    home_handle(d, wire->page, event[type], from, wire->clean);
+    home_handle(d, wire->page, event[type], from, wire);
+    for (unsigned i = 1; type == MSG_DONE && i <= wire->run; i++)
+        home_handle(d, wire->page + i, HOME_ON_DONE, from, wire);
 }
 
 void home_destroy(struct dsm *d)

@@ -22,6 +22,8 @@ static const char *what_is_wrong(const struct dsm *d, rank_t from, enum dsm_mess
         return "has the wrong length";
     if (wire->page >= d->config.nr_pages)
         return "names a page that does not exist";
+    if (wire->run > DSM_RUN || wire->run >= d->config.nr_pages - wire->page)
+        return "speaks of too many pages";
     if (wire->requester >= d->nr_ranks)
         return "names a rank that does not exist";
     if (for_home[type] && dsm_home(d, wire->page) != d->me)

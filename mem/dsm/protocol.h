@@ -11,17 +11,18 @@ enum dsm_message {
     MSG_NR
 };
 
-#define RANK_STATES(X) X(I) X(S) X(E) X(IS) X(IE) X(IEA) X(SE) X(SEA)
+#define RANK_STATES(X) X(I) X(S) X(E) X(IS) X(IE) X(IEA) X(IR) X(SE) X(SEA)
 #define RANK_EVENTS(X)                                                                             \
     X(READ)                                                                                        \
     X(WRITE)                                                                                       \
+    X(ALONG) X(GIFT) X(NO_GIFT) X(GIVE)                                                            \
     X(DATA_S)                                                                                      \
     X(DATA_E) X(DATA_E_LAST) X(GRANT) X(GRANT_LAST) X(ACK) X(ACK_LAST) X(FWD_S) X(FWD_E) X(INV)
 #define RANK_ACTIONS(X)                                                                            \
     X(NOP)                                                                                         \
     X(HIT) X(WAIT) X(GET_S) X(GET_E) X(COPY) X(WAKE) X(DONE) X(REVOKE) X(SEND_S) X(SEND_E) X(ACK)
 #define HOME_STATES(X) X(X) X(S) X(BX) X(BS)
-#define HOME_EVENTS(X) X(GET_S) X(GET_E) X(GET_M) X(UPGRADE) X(DONE)
+#define HOME_EVENTS(X) X(GET_S) X(GET_E) X(GET_M) X(UPGRADE) X(GIVE) X(DONE)
 #define HOME_ACTIONS(X) X(NOP) X(FWD_S) X(FWD_E) X(INV) X(GRANT) X(SHARE) X(OWN) X(QUEUE) X(NEXT)
 
 #define X(name) RANK_##name,

@@ -16,27 +16,28 @@ static void do_hit(struct dsm *d, struct dsm_record *r, struct rank_input *in)
     in->hit = true;
 }
 
-static void request(struct dsm *d, struct dsm_record *r, enum dsm_message type)
+static void request(struct dsm *d, struct dsm_record *r, enum dsm_message type, uint8_t run)
 {
     r->acks_known = false;
     r->acks_due = r->acks_got = 0;
     r->clean = false;
+    r->run = run;
     messages_send(d, dsm_home(d, r->page), type,
-                  (struct dsm_wire){.page = r->page, .requester = (uint16_t)d->me});
+                  (struct dsm_wire){.page = r->page, .requester = (uint16_t)d->me, .run = run});
 }
 
 static void do_get_s(struct dsm *d, struct dsm_record *r, struct rank_input *in)
 {
     (void)in;
     d->stats.gets_shared++;
-    request(d, r, MSG_GET_S);
+    request(d, r, MSG_GET_S, 0);
 }
 
 static void do_get_e(struct dsm *d, struct dsm_record *r, struct rank_input *in)
 {
     (void)in;
     d->stats.gets_exclusive++;
-    request(d, r, MSG_GET_E);
+    request(d, r, MSG_GET_E, run_ask(d, r->page));
 }
 
 static void do_copy(struct dsm *d, struct dsm_record *r, struct rank_input *in)
@@ -62,9 +63,9 @@ static void do_wake(struct dsm *d, struct dsm_record *r, struct rank_input *in)
 static void do_done(struct dsm *d, struct dsm_record *r, struct rank_input *in)
 {
     (void)in;
-    messages_send(
-        d, dsm_home(d, r->page), MSG_DONE,
-        (struct dsm_wire){.page = r->page, .requester = (uint16_t)d->me, .clean = r->clean});
+    messages_send(d, dsm_home(d, r->page), MSG_DONE,
+                  (struct dsm_wire){
+                      .page = r->page, .requester = (uint16_t)d->me, .clean = r->clean, .run = r->run});
 }
 
 /* WAIT is done by the caller that has a waiter; REVOKE, SEND and ACK by the batch (batch.c). */
@@ -135,6 +136,11 @@ void rank_receive(struct dsm *d, rank_t from, enum dsm_message type, const struc
 
     if (wire->marked && d->config.ops->put_mark)
         d->config.ops->put_mark(d->config.opaque, r->page);
+    if (type == MSG_DATA_E && wire->run > r->run)
+        dsm_fail(d, "%s gives %u pages behind page 0x%llx, %u were asked for", ic_rank_name(d->config.ic, from),
+                 (unsigned)wire->run, (unsigned long long)r->page, (unsigned)r->run);
+    else if (type == MSG_DATA_E)
+        run_answered(d, r, wire->run);
     if (!is_request(event))
         rank_handle(d, r, event, &in);
     else if (r->requested || !protocol_rank[r->state][event].known)
@@ -143,7 +149,7 @@ void rank_receive(struct dsm *d, rank_t from, enum dsm_message type, const struc
                  rank_state_name[r->state], r->requested ? " and asked for" : "");
     else
         request_add(d, r,
-                    &(struct dsm_request){wire->page, wire->requester, wire->acks, (uint8_t)event});
+                    &(struct dsm_request){wire->page, wire->requester, wire->acks, (uint8_t)event, wire->run});
     record_put(d, r);
 }
 
@@ -152,11 +158,12 @@ static bool is_enough(enum dsm_state state, bool write)
     return state >= (write ? DSM_EXCLUSIVE : DSM_SHARED);
 }
 
-/* The first write of an exclusive page and the first use of one fetched ahead are noted, which takes the lock. */
+/* The first use of a page, the first write of an exclusive one and the first use of one fetched ahead are noted, which
+ * takes the lock. */
 static bool is_enough_at_once(const struct dsm *d, uint64_t page, bool write)
 {
     return is_enough(dsm_page_state(d, page), write) && (!write || record_is_written(d, page)) &&
-           !stream_is_ahead(d, page);
+           !stream_is_ahead(d, page) && !record_is_untouched(d, page);
 }
 
 /* A waiter in the middle of an instruction that has waited before keeps every page it finds. */
@@ -189,8 +196,8 @@ static enum dsm_result acquire_locked(struct dsm *d, uint64_t page, bool write, 
     /* What the home had to say on the spot may be that the page is there. */
     messages_handle_local(d);
     bool enough = is_enough(dsm_page_state(d, page), write);
-    if (enough && write)
-        record_written(d, page);
+    if (enough)
+        (write ? record_written : record_used)(d, page);
     if (enough && w && atomic_load_explicit(&w->nr_holds, memory_order_relaxed))
         keep(d, page, w);
     r = record_find(d, page);

@@ -14,7 +14,7 @@ static bool is_enough(const struct dsm *d, uint64_t page, bool write)
     return dsm_page_state(d, page) >= (write ? DSM_EXCLUSIVE : DSM_SHARED);
 }
 
-static void set_ahead(struct dsm *d, uint64_t page, bool ahead)
+void stream_set_ahead(struct dsm *d, uint64_t page, bool ahead)
 {
     uint32_t word = atomic_load_explicit(&d->word[page], memory_order_relaxed);
 
@@ -49,7 +49,7 @@ static void fetch_window(struct dsm *d, struct dsm_stream *s, bool write)
             break;
         if (!fetch(d, page, write))
             continue;
-        set_ahead(d, page, true);
+        stream_set_ahead(d, page, true);
         d->stats.fetched_ahead++;
     }
 }
@@ -98,7 +98,7 @@ void stream_missed(struct dsm *d, struct dsm_waiter *w, uint64_t page, bool writ
 
 void stream_used(struct dsm *d, struct dsm_waiter *w, uint64_t page, bool write)
 {
-    set_ahead(d, page, false);
+    stream_set_ahead(d, page, false);
     d->stats.ahead_used++;
     d->distrust -= d->distrust > 0;
     if (!w)
@@ -115,7 +115,7 @@ void stream_taken(struct dsm *d, uint64_t page)
 {
     if (!stream_is_ahead(d, page))
         return;
-    set_ahead(d, page, false);
+    stream_set_ahead(d, page, false);
     d->stats.ahead_useless++;
     d->distrust += d->distrust < DISTRUST_MAX;
 }

@@ -74,7 +74,7 @@ static void wake(struct dsm *d, struct dsm_record *r, struct dsm_waiter *w, uint
 {
     d->stats.waits++;
     d->stats.wait_ns_total += now - w->since;
-    if (!w->write || r->state == RANK_E)
+    if (dsm_page_state(d, r->page) >= (w->write ? DSM_EXCLUSIVE : DSM_SHARED))
         waiter_hold(d, r, w);
     atomic_store_explicit(&w->waiting, false, memory_order_release);
 }

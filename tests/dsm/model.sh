@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# model.sh check|broken|full : checks mem/dsm/protocol.def with spin, through protocol.pml.
+# model.sh check|broken|full|along : checks mem/dsm/protocol.def with spin, through protocol.pml.
 # The short checkers are compiled without optimisation: their code is long and they run for seconds.
 #   check   exhaustively: 3 ranks x 1 page and 2 ranks x 2 pages, safety and progress (under a minute)
 #   broken  breaks one row after the other; spin must find each (tests the model)
 #   full    3 ranks x 2 pages, safety (20 million states: a minute on a quiet host, 2 GiB)
+#   along   3 ranks x 2 pages of which one comes along with the other, safety (10 million states); no test of its own
 # Exit code 77 when spin is not installed.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -48,19 +49,22 @@ expect_none() {
   fi
 }
 
-# expect_error TITLE SED-PROGRAM : the table, changed, must fail.
+# expect_error TITLE SED-PROGRAM [EXPLORE-ARGUMENTS...] : the table, changed, must fail.
 expect_error() {
-  sed -E "$2" "$table" >"$work/broken.def"
+  local title=$1 edit=$2
+  shift 2
+  [ $# -gt 0 ] || set -- 3 1 "" "-DSAFETY" "-m200000"
+  sed -E "$edit" "$table" >"$work/broken.def"
   if cmp -s "$table" "$work/broken.def"; then
-    echo "$1: nothing was changed"
+    echo "$title: nothing was changed"
     exit 1
   fi
-  explore "$work/broken.def" 3 1 "" "-DSAFETY" "-m200000"
+  explore "$work/broken.def" "$@"
   if ! found_error; then
-    echo "$1: NOT FOUND"
+    echo "$title: NOT FOUND"
     exit 1
   fi
-  echo "$1: $(grep -m 1 '^pan:' "$work/out")"
+  echo "$title: $(grep -m 1 '^pan:' "$work/out")"
 }
 
 # row STATE EVENT : a sed address of rows
@@ -73,6 +77,7 @@ case $mode in
     expect_none "3 ranks, 1 page, safety" 3 1 "" "-DSAFETY" "-m200000"
     expect_none "3 ranks, 1 page, fetched ahead as well" 3 1 "-DAHEAD" "-DSAFETY -DCOLLAPSE" "-m1000000"
     expect_none "2 ranks, 2 pages, safety" 2 2 "" "-DSAFETY" "-m1000000"
+    expect_none "2 ranks, 2 pages, along with each other" 2 2 "-DRUN -DAHEAD" "-DSAFETY -DCOLLAPSE" "-m1000000"
     expect_none "3 ranks, 1 page, progress" 3 1 "-DPROGRESS" "-DNFAIR=4 -DCOLLAPSE" "-a -f -m200000"
     expect_none "2 ranks, 2 pages, progress" 2 2 "-DPROGRESS" "-DNFAIR=4 -DCOLLAPSE" "-a -f -m1000000"
     ;;
@@ -88,12 +93,21 @@ case $mode in
     expect_error "the home does not queue" "$(row BX GET_S)d"
     expect_error "an early ACK is not expected" "$(row IE ACK)d"
     expect_error "an INV that meets an upgrade is not expected" "$(row SE INV)d"
+    along=(2 2 "-DRUN -DAHEAD" "-DSAFETY -DCOLLAPSE" "-m1000000")
+    expect_error "the home keeps what it gives along" "$(row E GIVE)s/ I, / E, /" "${along[@]}"
+    expect_error "what is given along is not remembered" "$(row X GIVE)s/OWN,/NOP,/" "${along[@]}"
+    expect_error "what is given along does not wait for DONE" "$(row X GIVE)s/BX,/X, /" "${along[@]}"
+    expect_error "who waits for a refused page is not woken" "$(row IR NO_GIFT)s/WAKE/NOP/" "${along[@]}"
+    expect_error "what may come along is asked for again" "$(row IR WRITE)s/IR, +WAIT, NOP/IE, GET_E, WAIT/" "${along[@]}"
     ;;
   full)
     expect_none "3 ranks, 2 pages, safety" 3 2 "" "-O2 -DSAFETY -DHC4" "-m11000000 -w25"
     ;;
+  along)
+    expect_none "3 ranks, 2 pages, along with each other" 3 2 "-DRUN" "-O2 -DSAFETY -DHC4" "-m20000000 -w25"
+    ;;
   *)
-    sed -n '2,7s/^# //p' "$0"
+    sed -n '2,8s/^# //p' "$0"
     exit 2
     ;;
 esac

@@ -9,6 +9,7 @@
  * never filled twice; when nobody begins anything new, all that was begun ends. With PROGRESS: a vCPU
  * that waits gets its page and uses it (holds without time-out, weak fairness).
  * With AHEAD pages come for nobody, too.
+ * With RUN (2 pages) both pages are at home at rank 0, and GET_E of page 0 may ask for page 1 along with it (run.c).
  * Without PROGRESS nothing is held: a page may be taken at any time, as after a time-out. */
 
 /* States, as bytes. */
@@ -20,6 +21,7 @@
 #define RANK_IEA 5
 #define RANK_SE 6
 #define RANK_SEA 7
+#define RANK_IR 8
 #define HOME_X 0
 #define HOME_S 1
 #define HOME_BX 2
@@ -38,11 +40,16 @@
 #define ON_FWD_S 10
 #define ON_FWD_E 11
 #define ON_INV 12
+#define ON_ALONG 18
+#define ON_GIFT 19
+#define ON_NO_GIFT 20
+#define ON_GIVE 21
 #define HOME_ON_GET_S 13
 #define HOME_ON_GET_E 14
 #define HOME_ON_UPGRADE 15
 #define HOME_ON_DONE 16
 #define HOME_ON_GET_M 17
+#define HOME_ON_GIVE 22
 
 #define NONE 0
 
@@ -71,6 +78,17 @@ typedef page_t {
 
 page_t page[PAGES];
 bit waiting[NR]; /* a vCPU */
+#ifdef RUN
+/* Of page 0's messages: is page 1 wanted, or come, along? Of a rank that asks: it was wanted. */
+bit get_run[NR], ask_run[NR], answer_run[NR], done_run[NR], asked[NR], came[NR];
+bit untouched = 1; /* page 1: nobody has used it */
+bit awaited[NR];   /* the page that the vCPU waits for: others do not wake it */
+#define HOME(p) 0
+#define SAY_RUN done_run[me] = came[me] && p == 0; came[me] = came[me] && p != 0
+#else
+#define HOME(p) p
+#define SAY_RUN skip
+#endif
 
 #define P page[p]
 #define BIT(r) (1 << (r))
@@ -80,14 +98,20 @@ bit waiting[NR]; /* a vCPU */
 /* --- actions of a rank: `me`, page `p`; for requests `who`, `acks`; for DATA `bytes` --- */
 #define DO_NOP skip
 #define DO_HIT hit = 1
+#ifdef RUN
+#define DO_WAIT waiting[me] = 1; awaited[me] = p
+#else
 #define DO_WAIT waiting[me] = 1
+#endif
 #define ASK_HOME(event) FILL(P.get[me], event); P.known[me] = 0; P.due[me] = 0; P.got[me] = 0
 #define DO_GET_S ASK_HOME(HOME_ON_GET_S)
 #define DO_GET_E ASK_HOME(HOME_ON_GET_E)
 #define DO_COPY P.copy[me] = bytes
-#define DO_DONE FILL(P.done[me], 1); P.known[me] = 0; P.due[me] = 0; P.got[me] = 0
+#define DO_DONE FILL(P.done[me], 1); P.known[me] = 0; P.due[me] = 0; P.got[me] = 0; SAY_RUN
 #ifdef PROGRESS
 #define DO_WAKE P.hold[me] = waiting[me]; waiting[me] = 0
+#elif defined(RUN)
+#define DO_WAKE waiting[me] = waiting[me] && awaited[me] != p
 #else
 #define DO_WAKE waiting[me] = 0
 #endif
@@ -125,10 +149,19 @@ inline count_others()
 #define TO(rank, event, n) FILL(P.ask[rank], event); P.ask_for[rank] = who; P.ask_acks[rank] = n
 #define HOME_DO_FWD_S \
     if \
-    :: P.sharers & BIT(p) -> TO(p, ON_FWD_S, 0) \
+    :: P.sharers & BIT(HOME(p)) -> TO(HOME(p), ON_FWD_S, 0) \
     :: else -> TO(old, ON_FWD_S, 0) \
     fi
-#define HOME_DO_FWD_E count_others(); TO(old, ON_FWD_E, acks)
+#define HOME_DO_FWD_E count_others(); TO(old, ON_FWD_E, acks); PASS_RUN
+#ifdef RUN
+#define PASS_RUN \
+    if \
+    :: p == 0 -> ask_run[old] = more; more = 0 \
+    :: else \
+    fi
+#else
+#define PASS_RUN skip
+#endif
 #define HOME_DO_GRANT count_others(); FILL(P.answer[who], ON_GRANT); P.answer_acks[who] = acks
 #define HOME_DO_INV \
     i = 0; \
@@ -214,9 +247,80 @@ inline have(q, need)
 #endif
         rank_event();
         event_ = NONE;
+#ifdef RUN
+        if
+        :: q == 1 && me == 0 && hit -> untouched = 0
+        :: else
+        fi;
+#endif
         p = 0
     fi
 }
+
+#ifdef RUN
+/* Page 0 was asked for: may page 1 come along? */
+inline ask_along()
+{
+    if
+    :: page[0].get[me] == HOME_ON_GET_E && page[0].st[me] == RANK_IE && page[1].st[me] == RANK_I && me != 0 &&
+       !asked[me] ->
+        if
+        :: true ->
+            p = 1;
+            event_ = ON_ALONG;
+            rank_event();
+            event_ = NONE;
+            p = 0;
+            get_run[me] = 1;
+            asked[me] = 1
+        :: true
+        fi
+    :: else
+    fi
+}
+
+/* At the home: it gives page 0; page 1 as well? */
+inline give_along()
+{
+    if
+    :: more && me == 0 && untouched && page[1].home == HOME_X && page[1].holder == 0 && page[1].st[0] == RANK_E ->
+        untouched = 0;
+        answer_run[who] = 1;
+        saved = who;
+        p = 1;
+        event_ = HOME_ON_GIVE;
+        home_event();
+        event_ = ON_GIVE;
+        rank_event();
+        event_ = NONE;
+        p = 0;
+        who = saved;
+        saved = 0
+    :: else
+    fi;
+    more = 0
+}
+
+/* The answer for page 0 is here, and says whether page 1 has come along. */
+inline take_along()
+{
+    saved = event_;
+    assert(asked[me] || !answer_run[me]);
+    if
+    :: asked[me] ->
+        asked[me] = 0;
+        event_ = (answer_run[me] -> ON_GIFT : ON_NO_GIFT);
+        p = 1;
+        rank_event();
+        p = 0;
+        came[me] = answer_run[me];
+        answer_run[me] = 0
+    :: else
+    fi;
+    event_ = saved;
+    saved = 0
+}
+#endif
 
 inline use(q, need)
 {
@@ -255,7 +359,10 @@ inline choose()
     if
     :: need0[me] = ON_READ
     :: need0[me] = ON_WRITE
-#if PAGES > 1
+#ifdef RUN
+    :: need1[me] = ON_READ
+    :: need1[me] = ON_WRITE
+#elif PAGES > 1
 #if NR < 3 /* the second page alone behaves like the first */
     :: need1[me] = ON_READ
     :: need1[me] = ON_WRITE
@@ -272,6 +379,9 @@ proctype cpu(byte me)
     bit hit;
     byte who, acks;
     bit bytes;
+#ifdef RUN
+    byte saved;
+#endif
 
 end:
     do
@@ -282,6 +392,9 @@ end:
         :: else
         fi;
         have(0, need0[me]);
+#ifdef RUN
+        ask_along();
+#endif
         if
         :: hit -> have(PAGES - 1, need1[me])
         :: else
@@ -305,19 +418,35 @@ proctype ahead(byte me; byte p)
 {
     byte event_, who, acks;
     bit hit, bytes, waited;
+#ifdef RUN
+    byte saved;
+    bit saved_page;
+#endif
 
 end:
     do
     :: atomic {
         !stop && (P.st[me] == RANK_I || P.st[me] == RANK_S) ->
         waited = waiting[me];
+#ifdef RUN
+        saved_page = awaited[me];
+#endif
         if
+#ifndef RUN
         :: P.st[me] == RANK_I -> event_ = ON_READ
+#endif
         :: event_ = ON_WRITE
         fi;
         rank_event();
         event_ = NONE;
+#ifdef RUN
+        ask_along();
+#endif
         waiting[me] = waited;
+#ifdef RUN
+        awaited[me] = saved_page;
+        saved_page = 0;
+#endif
         waited = 0
        }
     od
@@ -360,6 +489,10 @@ proctype arrive(byte me; byte p)
 {
     byte event_, who, acks, i, old;
     bit hit, bytes, again;
+#ifdef RUN
+    byte saved;
+    bit more;
+#endif
 
 end:
     do
@@ -377,6 +510,12 @@ end:
         P.answer[me] = NONE;
         P.answer_acks[me] = 0;
         P.answer_copy[me] = 0;
+#ifdef RUN
+        if
+        :: p == 0 && (event_ == ON_DATA_E || event_ == ON_DATA_E_LAST) -> take_along()
+        :: else
+        fi;
+#endif
         rank_event();
         bytes = 0;
         event_ = NONE
@@ -399,6 +538,12 @@ end:
         P.ask_for[me] = 0;
         P.ask_acks[me] = 0;
         rank_event();
+#ifdef RUN
+        if
+        :: p == 0 -> more = ask_run[me]; ask_run[me] = 0; give_along()
+        :: else -> untouched = untouched && me != 0
+        fi;
+#endif
         event_ = NONE;
         who = 0;
         acks = 0
@@ -408,7 +553,19 @@ end:
         P.done[me] = 0;
         who = me;
         event_ = HOME_ON_DONE;
-        home_event()
+        home_event();
+#ifdef RUN
+        if
+        :: p == 0 && done_run[me] ->
+            done_run[me] = 0;
+            p = 1;
+            who = me;
+            event_ = HOME_ON_DONE;
+            home_event();
+            p = 0
+        :: else
+        fi
+#endif
        }
     od
 }
@@ -418,6 +575,9 @@ proctype arrive_get(byte me; byte p)
 {
     byte event_, who, acks, i, old;
     bit again;
+#ifdef RUN
+    bit more;
+#endif
 
 end:
     do
@@ -426,7 +586,16 @@ end:
         event_ = P.get[me];
         P.get[me] = NONE;
         who = me;
-        home_event()
+#ifdef RUN
+        if
+        :: p == 0 -> more = get_run[me]; get_run[me] = 0
+        :: else
+        fi;
+#endif
+        home_event();
+#ifdef RUN
+        more = 0
+#endif
        }
     od
 }
@@ -438,15 +607,22 @@ init {
         p = 0;
         do
         :: p < PAGES ->
-            P.st[p] = RANK_E;
-            P.holder = p;
+            P.st[HOME(p)] = RANK_E;
+            P.holder = HOME(p);
             r = 0;
             do
             :: r < NR ->
                 run arrive(r, p);
                 run arrive_get(r, p);
 #ifdef AHEAD
+#ifdef RUN
+                if
+                :: p == 0 -> run ahead(r, p)
+                :: else
+                fi;
+#else
                 run ahead(r, p);
+#endif
 #endif
                 r++
             :: else -> break

@@ -66,6 +66,9 @@ struct dsm_config {
     void *home_opaque;
     const struct dsm_enforce_ops *ops;
     void *opaque;
+    /* At the start all bytes are zero on every rank, and all are written through the engine: then pages that nobody has
+     * used go from their home to who needs them many at once (mem/dsm/run.c). The same on every rank. */
+    bool blank;
     uint64_t hold_ns;      /* how long a granted page waits for its access to retire; 0 = 200 us */
     uint64_t hold_max_ns;  /* the same for a page whose holds were too short; 0 = 1 ms */
     uint64_t stay_max_ns;  /* how long a page that bounces may stay with who writes it; 0: 3 times its way, 12 us */
@@ -128,6 +131,7 @@ struct dsm_stats {
     uint64_t held, hold_timeouts;           /* requests that met a held page */
     uint64_t wait_ns_total, waits;          /* from DSM_WAIT to granted */
     uint64_t fetched_ahead, ahead_used, ahead_useless; /* of streams; useless: taken before it was used */
+    uint64_t came_along;                    /* pages nobody had used, with another one */
 };
 void dsm_get_stats(const struct dsm *d, struct dsm_stats *out);
 /* The pages that were requested most, hottest first; returns how many were written. For reports. */

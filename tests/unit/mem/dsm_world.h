@@ -66,6 +66,7 @@ struct world_image {
 struct world {
     uint64_t seed, random, now;
     unsigned nr_ranks, nr_cpus, nr_pages;
+    unsigned block; /* pages in a row with one home */
     struct ic_inproc *net;
     struct world_rank rank[WORLD_RANKS];
     uint64_t oracle[WORLD_PAGES][512];
@@ -88,7 +89,7 @@ static inline rank_t world_home(void *opaque, uint64_t page)
 {
     const struct world *w = opaque;
 
-    return (rank_t)(page % w->nr_ranks);
+    return (rank_t)(page / w->block % w->nr_ranks);
 }
 
 static inline uint64_t world_now(void *opaque)
@@ -161,8 +162,9 @@ static const struct dsm_enforce_ops world_ops = {.revoke = world_revoke,
                                                  .take_mark = world_take_mark,
                                                  .put_mark = world_put_mark};
 
-static inline struct world *world_create(uint64_t seed, unsigned nr_ranks, unsigned nr_cpus,
-                                         unsigned nr_pages)
+/* `block`: 0, or homes have so many pages in a row, and those that nobody has used come along with others. */
+static inline struct world *world_create_blank(uint64_t seed, unsigned nr_ranks, unsigned nr_cpus,
+                                               unsigned nr_pages, unsigned block)
 {
     struct world *w = sim_new(struct world);
     const struct ic_chaos chaos = {.seed = seed, .manual = true};
@@ -171,6 +173,7 @@ static inline struct world *world_create(uint64_t seed, unsigned nr_ranks, unsig
     w->nr_ranks = nr_ranks;
     w->nr_cpus = nr_cpus;
     w->nr_pages = nr_pages;
+    w->block = block ? block : 1;
     assert_int_equal(ic_inproc_create(nr_ranks, &chaos, &w->net), SIM_OK);
     for (unsigned i = 0; i < nr_ranks; i++) {
         struct world_rank *r = &w->rank[i];
@@ -186,12 +189,19 @@ static inline struct world *world_create(uint64_t seed, unsigned nr_ranks, unsig
                                     .home_opaque = w,
                                     .ops = &world_ops,
                                     .opaque = r,
+                                    .blank = block != 0,
                                     .hold_ns = 2000,
                                     .hold_max_ns = 16000,
                                     .now = world_now};
         assert_int_equal(dsm_create(&config, &r->dsm), SIM_OK);
     }
     return w;
+}
+
+static inline struct world *world_create(uint64_t seed, unsigned nr_ranks, unsigned nr_cpus,
+                                         unsigned nr_pages)
+{
+    return world_create_blank(seed, nr_ranks, nr_cpus, nr_pages, 0);
 }
 
 static inline void world_destroy(struct world *w)
@@ -239,15 +249,17 @@ static inline void world_check_states(struct world *w)
     }
 }
 
-/* Bytes of a page that is invalid mean nothing, unless only ACKs are missing: nobody may see them.
- */
+/* Bytes of a page that is invalid mean nothing, unless only ACKs are missing: nobody may see them. Where it has never
+ * been they are zero. */
 static inline void world_poison(struct world *w, struct world_rank *r)
 {
     unsigned page = (unsigned)world_random(w, w->nr_pages);
 
     struct dsm_record *record = record_find(r->dsm, page);
 
-    if (dsm_page_state(r->dsm, page) == DSM_INVALID && !(record && record->state == RANK_IEA))
+    bool kept = (record && record->state == RANK_IEA) || (r->dsm->config.blank && record_is_untouched(r->dsm, page));
+
+    if (dsm_page_state(r->dsm, page) == DSM_INVALID && !kept)
         memset(r->bytes + page * 512, 0xdb, GUEST_PAGE_SIZE);
 }
 

@@ -439,6 +439,132 @@ static void test_useless_streams_are_not_trusted(void **state)
     world_destroy(w);
 }
 
+/* --- pages that nobody has used --- */
+
+/* All at home at rank 0. */
+static struct world *world_of_blank_pages(unsigned nr_ranks)
+{
+    return world_create_blank(1, nr_ranks, 2, WORLD_PAGES, WORLD_PAGES);
+}
+
+static void test_untouched_pages_come_along(void **state)
+{
+    struct world *w = world_of_blank_pages(2);
+
+    (void)state;
+    get_and_retire(w, 1, 3, true);
+    assert_int_equal(stats_of(w, 1).came_along, WORLD_PAGES - 4);
+    assert_int_equal(state_of(w, 1, 2), DSM_INVALID); /* it lies before */
+    for (unsigned page = 4; page < WORLD_PAGES; page++) {
+        assert_int_equal(state_of(w, 0, page), DSM_INVALID);
+        assert_int_equal(dsm_acquire(w->rank[1].dsm, page, page % 2, 0), DSM_OK);
+    }
+    assert_int_equal(messages_sent(w, MSG_GET_E), 1);
+    assert_int_equal(messages_sent(w, MSG_DONE), 1);
+    assert_int_equal(stats_of(w, 1).ahead_used, WORLD_PAGES - 4);
+    /* They are pages like others. */
+    w->rank[1].bytes[9 * 512] = 42;
+    get_and_retire(w, 0, 9, true);
+    assert_int_equal(w->rank[0].bytes[9 * 512], 42);
+    assert_false(dsm_keeps(w->rank[1].dsm, 9));
+    world_destroy(w);
+}
+
+/* A page that the home has used, if only by reading, or that is elsewhere, ends the run. */
+static void test_used_pages_do_not_come_along(void **state)
+{
+    struct world *w = world_of_blank_pages(3);
+
+    (void)state;
+    assert_int_equal(dsm_acquire(w->rank[0].dsm, 4, false, 0), DSM_OK);
+    get_and_retire(w, 2, 8, false);
+    get_and_retire(w, 1, 0, true);
+    assert_int_equal(stats_of(w, 1).came_along, 3);
+    assert_int_equal(state_of(w, 0, 4), DSM_EXCLUSIVE);
+    get_and_retire(w, 1, 5, true);
+    assert_int_equal(stats_of(w, 1).came_along, 3 + 2);
+    assert_int_equal(state_of(w, 2, 8), DSM_SHARED);
+    assert_int_equal(dsm_pin(w->rank[0].dsm, 12, false), SIM_OK);
+    get_and_retire(w, 1, 9, true);
+    assert_int_equal(stats_of(w, 1).came_along, 3 + 2 + 2);
+    dsm_unpin(w->rank[0].dsm, 12);
+    world_destroy(w);
+}
+
+/* Memory that is brought from an image: its home must look. */
+static void test_only_blank_memory_comes_along(void **state)
+{
+    struct world *w = world_create(1, 2, 1, 32);
+
+    (void)state;
+    w->block = 32;
+    get_and_retire(w, 1, 0, true);
+    assert_int_equal(stats_of(w, 1).came_along, 0);
+    world_destroy(w);
+}
+
+/* Whoever wants a page that may come along waits for the answer: with it, or to ask for itself. */
+static void test_waiting_for_what_may_come_along(void **state)
+{
+    struct world *w = world_of_blank_pages(2);
+
+    (void)state;
+    assert_int_equal(dsm_acquire(w->rank[0].dsm, 20, true, 0), DSM_OK);
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 16, true, 0), DSM_WAIT);
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 18, true, 1), DSM_WAIT);
+    settle(w);
+    assert_false(dsm_waiting(w->rank[1].dsm, 1));
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 18, true, 1), DSM_OK);
+    assert_int_equal(messages_sent(w, MSG_GET_E), 1);
+    dsm_retired(w->rank[1].dsm, 0);
+    dsm_retired(w->rank[1].dsm, 1);
+    /* Rank 0 asks before it has heard of the gift, and goes on in the queue of its home. */
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 8, true, 0), DSM_WAIT);
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 12, false, 1), DSM_WAIT);
+    while (state_of(w, 0, 9) == DSM_EXCLUSIVE)
+        world_step(w);
+    assert_int_equal(dsm_acquire(w->rank[0].dsm, 9, true, 0), DSM_WAIT);
+    settle(w);
+    assert_int_equal(dsm_acquire(w->rank[0].dsm, 9, true, 0), DSM_OK);
+    assert_int_equal(state_of(w, 1, 9), DSM_INVALID);
+    assert_int_equal(state_of(w, 1, 10), DSM_EXCLUSIVE);
+    world_destroy(w);
+}
+
+static void test_refused_page_is_asked_for(void **state)
+{
+    struct world *w = world_of_blank_pages(2);
+
+    (void)state;
+    assert_int_equal(dsm_acquire(w->rank[0].dsm, 1, true, 1), DSM_OK);
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 0, true, 0), DSM_WAIT);
+    assert_int_equal(dsm_acquire(w->rank[1].dsm, 2, false, 1), DSM_WAIT);
+    settle(w);
+    assert_false(dsm_waiting(w->rank[1].dsm, 1));
+    assert_int_equal(state_of(w, 1, 2), DSM_INVALID);
+    dsm_retired(w->rank[1].dsm, 0);
+    get_and_retire(w, 1, 2, false);
+    assert_int_equal(stats_of(w, 1).came_along, 0);
+    world_destroy(w);
+}
+
+/* Others take what came along before it was used: fewer are asked for. */
+static void test_useless_gifts_are_not_repeated(void **state)
+{
+    struct world *w = world_of_blank_pages(2);
+
+    (void)state;
+    w->rank[1].dsm->run = 16;
+    get_and_retire(w, 1, 0, true);
+    assert_int_equal(stats_of(w, 1).came_along, 16);
+    for (unsigned page = 1; page <= 16; page++)
+        get_and_retire(w, 0, page, true);
+    assert_int_equal(stats_of(w, 1).ahead_useless, 16);
+    get_and_retire(w, 1, 20, true);
+    assert_int_equal(stats_of(w, 1).came_along, 16 + DSM_RUN / 16);
+    world_destroy(w);
+}
+
 static void test_pinned_page_stays(void **state)
 {
     struct world *w = world_create(1, 2, 1, 2);
@@ -561,34 +687,39 @@ struct lie {
     uint16_t requester;
     uint32_t len; /* 0: right */
     unsigned times;
+    uint8_t run;
 };
 
 static const struct lie lies[] = {
-    {MSG_GET_S, 1, 0, 99, 1, 0, 1}, /* no such page */
-    {MSG_GET_S, 1, 0, UINT64_MAX, 1, 0, 1},
-    {MSG_GET_S, 1, 0, 0, 1, 3, 1},     /* cut short */
-    {MSG_GET_S, 1, 0, 0, 1, 17, 1},    /* a body where none belongs */
-    {MSG_DATA_S, 1, 0, 1, 0, 1000, 1}, /* half a body */
-    {MSG_GET_S, 1, 0, 1, 1, 0, 1},     /* not the home */
-    {MSG_GET_E, 1, 0, 1, 1, 0, 1},
-    {MSG_GET_E, 1, 0, 0, 1, 0, 3}, /* again and again */
-    {MSG_DONE, 1, 0, 0, 1, 0, 1},  /* nothing was under way */
-    {MSG_INV, 1, 0, 0, 1, 0, 1},   /* not from the home */
-    {MSG_FWD_S, 0, 1, 0, 2, 0, 1}, /* of somebody who has nothing */
-    {MSG_FWD_E, 0, 1, 0, 2, 0, 1},
-    {MSG_FWD_E, 0, 1, 0, 1, 0, 1},  /* to itself */
-    {MSG_FWD_E, 0, 1, 0, 77, 0, 1}, /* to nobody */
-    {MSG_INV, 1, 2, 1, 0, 0, 2},    /* the second while the first waits */
-    {MSG_GRANT, 0, 1, 0, 1, 0, 1},  /* not asked for */
-    {MSG_DATA_S, 2, 1, 0, 1, 16 + 4096, 1},
-    {MSG_DATA_E, 2, 1, 0, 1, 16 + 4096, 1},
-    {MSG_ACK, 2, 1, 0, 1, 0, 1},
+    {MSG_GET_S, 1, 0, 99, 1, 0, 1, 0}, /* no such page */
+    {MSG_GET_S, 1, 0, UINT64_MAX, 1, 0, 1, 0},
+    {MSG_GET_S, 1, 0, 0, 1, 3, 1, 0},     /* cut short */
+    {MSG_GET_S, 1, 0, 0, 1, 17, 1, 0},    /* a body where none belongs */
+    {MSG_DATA_S, 1, 0, 1, 0, 1000, 1, 0}, /* half a body */
+    {MSG_GET_S, 1, 0, 1, 1, 0, 1, 0},     /* not the home */
+    {MSG_GET_E, 1, 0, 1, 1, 0, 1, 0},
+    {MSG_GET_E, 1, 0, 0, 1, 0, 3, 0}, /* again and again */
+    {MSG_DONE, 1, 0, 0, 1, 0, 1, 0},  /* nothing was under way */
+    {MSG_INV, 1, 0, 0, 1, 0, 1, 0},   /* not from the home */
+    {MSG_FWD_S, 0, 1, 0, 2, 0, 1, 0}, /* of somebody who has nothing */
+    {MSG_FWD_E, 0, 1, 0, 2, 0, 1, 0},
+    {MSG_FWD_E, 0, 1, 0, 1, 0, 1, 0},  /* to itself */
+    {MSG_FWD_E, 0, 1, 0, 77, 0, 1, 0}, /* to nobody */
+    {MSG_INV, 1, 2, 1, 0, 0, 2, 0},    /* the second while the first waits */
+    {MSG_GRANT, 0, 1, 0, 1, 0, 1, 0},  /* not asked for */
+    {MSG_DATA_S, 2, 1, 0, 1, 16 + 4096, 1, 0},
+    {MSG_DATA_E, 2, 1, 0, 1, 16 + 4096, 1, 0},
+    {MSG_ACK, 2, 1, 0, 1, 0, 1, 0},
+    {MSG_GET_E, 1, 0, 0, 1, 0, 1, 63}, /* beyond the last page */
+    {MSG_GET_E, 1, 0, 0, 1, 0, 1, 255},
+    {MSG_DATA_E, 0, 1, 0, 1, 0, 1, 1}, /* more than was asked for */
+    {MSG_DONE, 1, 0, 0, 1, 0, 1, 1},
 };
 
 static void tell_lie(struct world *w, const struct lie *lie)
 {
     static const uint8_t body[GUEST_PAGE_SIZE];
-    struct dsm_wire wire = {.page = lie->page, .requester = lie->requester};
+    struct dsm_wire wire = {.page = lie->page, .requester = lie->requester, .run = lie->run};
     uint32_t len = lie->len ? lie->len : sizeof wire;
     uint32_t head = len < sizeof wire ? len : sizeof wire;
 
@@ -642,6 +773,12 @@ int main(void)
         cmocka_unit_test(test_two_streams_at_once),
         cmocka_unit_test(test_no_stream_where_there_is_none),
         cmocka_unit_test(test_useless_streams_are_not_trusted),
+        cmocka_unit_test(test_untouched_pages_come_along),
+        cmocka_unit_test(test_used_pages_do_not_come_along),
+        cmocka_unit_test(test_only_blank_memory_comes_along),
+        cmocka_unit_test(test_waiting_for_what_may_come_along),
+        cmocka_unit_test(test_refused_page_is_asked_for),
+        cmocka_unit_test(test_useless_gifts_are_not_repeated),
         cmocka_unit_test(test_pinned_page_stays),
         cmocka_unit_test(test_readers_of_a_pinned_shared_page),
         cmocka_unit_test(test_stopped_pin_fails),

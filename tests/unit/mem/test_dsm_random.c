@@ -38,11 +38,22 @@ static void any_step(struct world *w, unsigned messages)
     world_check_states(w);
 }
 
-/* Instructions go on ending: `goal` of them in a bounded number of steps. */
-static void run(uint64_t seed, unsigned nr_ranks, unsigned nr_cpus, unsigned nr_pages,
-                unsigned goal, unsigned group)
+static uint64_t came_along(struct world *w)
 {
-    struct world *w = world_create(seed, nr_ranks, nr_cpus, nr_pages);
+    struct dsm_stats stats;
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < w->nr_ranks; i++) {
+        dsm_get_stats(w->rank[i].dsm, &stats);
+        n += stats.came_along;
+    }
+    return n;
+}
+
+/* Instructions go on ending: `goal` of them in a bounded number of steps. */
+static void run_world(struct world *w, unsigned goal, unsigned group)
+{
+    unsigned nr_ranks = w->nr_ranks;
     for (unsigned i = 0; i < nr_ranks; i++)
         w->rank[i].dsm->group = group;
     unsigned messages = 20 + (unsigned)world_random(w, 75); /* percent: a slow or a fast net */
@@ -58,6 +69,14 @@ static void run(uint64_t seed, unsigned nr_ranks, unsigned nr_cpus, unsigned nr_
     world_cut(w);
     if (w->failures)
         world_fail(w, "the protocol was broken");
+}
+
+static void run(uint64_t seed, unsigned nr_ranks, unsigned nr_cpus, unsigned nr_pages,
+                unsigned goal, unsigned group)
+{
+    struct world *w = world_create(seed, nr_ranks, nr_cpus, nr_pages);
+
+    run_world(w, goal, group);
     world_destroy(w);
 }
 
@@ -90,6 +109,22 @@ static void test_groups_of_ranks(void **state)
         run(seed, 3 + seed % 4, 1, 1 + seed % 2, 60, 2 + seed % 2);
 }
 
+/* Memory at its start: pages come along with others, while their homes begin to use them, too. */
+static void test_untouched_pages(void **state)
+{
+    uint64_t along = 0;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= nr_seeds; seed++) {
+        unsigned block = 2 + seed % 15, group = seed % 8 ? 1 : 2;
+        struct world *w = world_create_blank(seed, 2 + seed % 3, 1 + seed % 2, WORLD_PAGES, block);
+        run_world(w, 60, group);
+        along += came_along(w);
+        world_destroy(w);
+    }
+    assert_true(along > 5 * nr_seeds);
+}
+
 /* test_dsm_random [SEEDS] */
 int main(int argc, char **argv)
 {
@@ -99,6 +134,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_three_ranks),
         cmocka_unit_test(test_many_ranks),
         cmocka_unit_test(test_groups_of_ranks),
+        cmocka_unit_test(test_untouched_pages),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,7 +4,7 @@
 #include "dsm_world.h"
 #include "sim-core/lock.h"
 
-enum { RANKS = 2, CPUS = 2, PAGES = 3, INCREMENTS = 2000, PINNED = 300 };
+enum { RANKS = 2, CPUS = 2, PAGES = 4, INCREMENTS = 2000, PINNED = 300 };
 
 struct cpu {
     struct rank *rank;
@@ -27,7 +27,7 @@ static struct rank ranks[RANKS];
 static rank_t home(void *opaque, uint64_t page)
 {
     (void)opaque;
-    return (rank_t)(page % RANKS);
+    return (rank_t)(page * RANKS / PAGES); /* neighbours come along */
 }
 
 static void revoke(void *opaque, unsigned nr, const uint64_t page[], const uint8_t to[])
@@ -113,7 +113,8 @@ static void create(struct ic_inproc *net)
                                           .bytes = (uint8_t *)r->bytes,
                                           .home = home,
                                           .ops = &ops,
-                                          .opaque = r};
+                                          .opaque = r,
+                                          .blank = true};
         assert_int_equal(dsm_create(&config, &r->dsm), SIM_OK);
         for (unsigned c = 0; c < CPUS; c++) {
             r->cpu[c] = (struct cpu){.rank = r, .index = c};

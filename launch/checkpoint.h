@@ -65,7 +65,8 @@ enum sim_status checkpoint_start(struct checkpointer *c,
 /* Somebody else takes the dirty marks (a migration): images are refused as busy, or wait, until it is over; the next one is
  * full. False: an image is being made. Context: any thread. */
 bool checkpointer_reserve(struct checkpointer *c);
-void checkpointer_unreserve(struct checkpointer *c);
+/* Not `here`: the machine has left, there is nothing any more of which images could be made. */
+void checkpointer_unreserve(struct checkpointer *c, bool here);
 /* Percent done, bytes of guest memory looked at; false: none is being made. Context: any. */
 bool checkpoint_progress(struct checkpointer *c, unsigned *percent, uint64_t *given, uint64_t *stored);
 

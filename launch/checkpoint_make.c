@@ -474,9 +474,28 @@ bool checkpointer_reserve(struct checkpointer *c)
     return mine;
 }
 
-void checkpointer_unreserve(struct checkpointer *c)
+/* The request that waits is refused, and so are all later ones. */
+static void refuse_all(struct checkpointer *c)
 {
-    if (take_next(c) && start_thread(c) != SIM_OK)
+    struct checkpoint_result r = {.status = SIM_ERR_BUSY};
+
+    sim_mutex_lock(&c->lock);
+    struct checkpoint_request next = c->next;
+    c->next.dir = NULL;
+    c->closed = true;
+    c->busy = false;
+    sim_cond_broadcast(&c->changed);
+    sim_mutex_unlock(&c->lock);
+    if (next.dir && next.done)
+        next.done(next.opaque, &r);
+    sim_free((char *)next.dir);
+}
+
+void checkpointer_unreserve(struct checkpointer *c, bool here)
+{
+    if (!here)
+        refuse_all(c);
+    else if (take_next(c) && start_thread(c) != SIM_OK)
         sim_error("checkpoint: no image was made");
 }
 

@@ -125,10 +125,14 @@ static void make_wanted(void *opaque)
     sim_free(w);
 }
 
+/* Who wants the end does not wait for a migration, unless the guest has gone. */
 static void on_wanted(void *opaque, int sig)
 {
     struct images *im = opaque;
     struct wanted *w = sim_new(struct wanted);
+
+    if (sig == SIGTERM)
+        migrate_cancel(im->migrator);
 
     *w = (struct wanted){im, sig};
     sim_io_post(im->c.machine->sim->io, make_wanted, w);

@@ -498,7 +498,7 @@ static void *migrate_main(void *arg)
     if (g->result.gone)
         g->own->gone(g->opaque, g->result.status == SIM_OK);
     set_phase(g, IDLE);
-    checkpointer_unreserve(g->checkpointer);
+    checkpointer_unreserve(g->checkpointer, !g->result.gone);
     sim_mutex_lock(&g->lock);
     g->closed |= g->result.gone; /* there is nothing to migrate any more */
     g->busy = false;
@@ -538,7 +538,7 @@ enum sim_status migrate_start(struct migrator *g, const struct migrate_request *
     g->start_ns = sim_host_ns();
     enum sim_status status = sim_thread_start(&g->thread, "migration", migrate_main, g);
     if (status != SIM_OK) {
-        checkpointer_unreserve(g->checkpointer);
+        checkpointer_unreserve(g->checkpointer, true);
         sim_mutex_lock(&g->lock);
         g->busy = false;
         sim_mutex_unlock(&g->lock);

@@ -212,10 +212,11 @@ PY
   finish c 0
 }
 
-# wire FRAME : a connection in between, from $work/front to $work/back, which is cut right after a frame of that type (FORMAT.md)
+# wire FRAME [hold] : a connection in between, from $work/front to $work/back, which is cut right after a frame of that type
+# (FORMAT.md), or which holds back that frame and all that follows
 wire() {
-  python3 - "$work/front" "$work/back" "$1" <<'PY' &
-import os, socket, struct, sys, threading
+  python3 - "$work/front" "$work/back" "$1" "${2:-}" <<'PY' &
+import os, socket, struct, sys, threading, time
 front = socket.socket(socket.AF_UNIX); front.bind(sys.argv[1]); front.listen(1)
 source, _ = front.accept()
 os.unlink(sys.argv[1])
@@ -230,6 +231,7 @@ def pump(a, b):
         while True:
             head = f.read(32)
             if len(head) < 32: break
+            if sys.argv[4] and struct.unpack_from("<H", head, 4)[0] == int(sys.argv[3]): time.sleep(100)
             b.sendall(head + f.read(struct.unpack_from("<I", head, 20)[0]))
             if struct.unpack_from("<H", head, 4)[0] == int(sys.argv[3]): break
     except OSError: pass
@@ -293,6 +295,42 @@ mpi() {
 # The ring ends when it is typed to, wherever it is by then, and knows whether it has lost a page.
 ring_ends() {
   echo x >"$work/$1.in"
+}
+
+# SIGTERM while the target says nothing, takes nothing, or does not take over: a machine with a folder for images makes one and
+# ends, any other ends; neither waits for the migration, or its time-outs. The image goes on.
+case_sigterm() {
+  local frame nr code start n=0
+  need python3
+  ring 4 4
+  while read -r frame nr code; do
+    n=$((n + 1))
+    begin a$n run "${machine[@]}" --ranks "$nr" $([ "$code" = 143 ] || echo "--checkpoint-dir $work/store")
+    until [ -S "$work/a$n.socket" ]; do sleep 0.05; done
+    begin b$n restore --incoming "unix:$work/back"
+    until [ -S "$work/back" ]; do sleep 0.05; done
+    wire "$frame" hold
+    "$partita" migrate "$work/a$n.socket" "unix:$work/front" >"$work/out" 2>"$work/err" &
+    sleep 0.7
+    start=$SECONDS
+    kill -TERM "${child[a$n]}"
+    finish a$n "$code"
+    [ $((SECONDS - start)) -lt 10 ] || failed "$((SECONDS - start)) s until the end"
+    wait $! && failed "moved through a wire that holds"
+    kill $wire 2>/dev/null
+    finish b$n 2
+  done <<'ROWS'
+2 2 85
+6 2 85
+9 1 85
+6 1 143
+9 2 143
+9 2 85
+ROWS
+  ring_ends z
+  begin z restore "$work/store" --ranks 3
+  finish z 0
+  grep -qa RING-OK "$work/z.out" || failed "the ring is broken"
 }
 
 # From any number of ranks to any other, by Unix sockets and TCP, pages on demand or all before: the pages of a ring, which
@@ -419,6 +457,28 @@ case_ranks_weather() {
   consecutive a.out f.out
   "$partita" control "$work/f.socket" quit >/dev/null
   finish f 0
+}
+
+# A connection that breaks after GO, with pages missing on both ranks of the target: one message of each side, and both end.
+case_ranks_lost() {
+  local lines
+  need python3
+  guest_with <<'RUN'
+n=0; while :; do echo "COUNT $n."; n=$((n+1)); dd if=/dev/urandom of=/f bs=64k count=8 2>/dev/null; done
+RUN
+  debian 2
+  begin a "${command[@]}"
+  until_out a COUNT
+  begin c restore --incoming "unix:$work/back" --ranks 2
+  until [ -S "$work/back" ]; do sleep 0.05; done
+  wire 12
+  "$partita" migrate "$work/a.socket" "unix:$work/front" >"$work/out" 2>"$work/err" && failed "a migration that broke is no success"
+  err_has 'while the machine ran there already'
+  finish a 74
+  finish c 2
+  wait $wire
+  lines=$(grep -c 'error' "$work/c.err")
+  [ "$lines" = 1 ] || failed "$lines messages of the target"
 }
 
 main "$@"

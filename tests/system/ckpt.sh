@@ -199,6 +199,38 @@ case_boot() {
   healthy
 }
 
+# All ranks are killed at once, at instants that nobody chose, while one image after the other is made: the last complete one goes on, on
+# another number of ranks, and so on. KILLS=200: more than 20 instants; SEED: those of another run.
+case_killed_all() {
+  local n before='' seed=${SEED:-$$}
+  mpi
+  ring 4 16
+  echo "SEED=$seed"
+  RANDOM=$seed
+  begin "$partita" run "${machine[@]}" --checkpoint-dir "$store" --checkpoint-incremental --checkpoint-every 20ms --keep 3 --ranks 3
+  find_children 1
+  for n in $(seq "${KILLS:-20}"); do
+    await_image "$before"
+    sleep "0.$(printf %03d $((RANDOM % 120)))"
+    kill -KILL "${children[@]}"
+    wait "$pid" 2>/dev/null
+    "$partita" image verify "$store" >"$work/verify" || { cat "$work/verify"; fail "damaged after kill $n"; }
+    before=$(newest)
+    again=(restore "$store" --checkpoint-dir "$store" --checkpoint-incremental --checkpoint-every 20ms --keep 3 "${spread[@]}")
+    if [ $((n % 7)) = 0 ]; then
+      begin "${mpirun[@]}" -n 2 "$partita" "${again[@]}"
+      find_children 2
+    else
+      begin "$partita" "${again[@]}" --ranks $((n % 4 + 1))
+      find_children 1
+    fi
+  done
+  await_image "$before"
+  kill -KILL "${children[@]}"
+  wait "$pid" 2>/dev/null
+  last_piece "$partita" restore "$store" --ranks 2
+}
+
 mpi() {
   need mpirun
   mpirun=(mpirun --oversubscribe --bind-to none)

@@ -1,9 +1,9 @@
 """Moves a guest that dirties 128 MiB in a loop from one process to another, with QEMU and with Partita in turn.
 
-    tests/perf/run.sh migrate [-n REPEATS] [--idle]
+    tests/perf/run.sh migrate [-n REPEATS] [--idle] [--only SUBSTRING]
 
 Prints for each: total time, pause (QEMU's "downtime"; Partita: from the cut to the target's first instruction), data moved, pages
-sent with bytes. QEMU moves with its defaults (pre-copy, 300 ms downtime limit) and with post-copy. The guest checks its memory.
+sent with bytes; "1 to 2" are numbers of ranks (then with 2 harts). QEMU moves with its defaults (pre-copy, 300 ms downtime limit) and with post-copy. The guest checks its memory.
 """
 import argparse
 import os
@@ -35,8 +35,8 @@ def build(idle):
     return image
 
 
-def machine(image):
-    return ["-smp", "1", "-m", "512M", "-kernel", f"{GUEST}/Image", "-initrd", image, "-append", "console=ttyS0 quiet act=run"]
+def machine(image, harts=1):
+    return ["-smp", str(harts), "-m", "512M", "-kernel", f"{GUEST}/Image", "-initrd", image, "-append", "console=ttyS0 quiet act=run"]
 
 
 class Process:
@@ -63,7 +63,7 @@ class Process:
             sys.exit("migrate: the guest found its memory damaged")
 
 
-def qemu(image, folder, postcopy):
+def qemu(image, folder, postcopy, ranks):
     base = [QEMU, "-M", "virt", "-display", "none", "-monitor", "none", "-serial", "stdio"] + machine(image)
     source = Process(base + ["-qmp", f"unix:{folder}/a,server=on,wait=off"], folder, "qemu-a")
     source.until("READY")
@@ -96,11 +96,14 @@ def qemu(image, folder, postcopy):
     return result
 
 
-def partita(image, folder, postcopy):
-    source = Process([PARTITA, "run"] + machine(image) + ["--control", f"{folder}/c"], folder, "partita-a")
+def partita(image, folder, postcopy, ranks):
+    source, target = ranks
+    source = Process([PARTITA, "run"] + machine(image, max(ranks)) + ["--ranks", str(source), "--control", f"{folder}/c"],
+                     folder, "partita-a")
     source.until("READY")
     time.sleep(2)
-    target = Process([PARTITA, "restore", "--incoming", f"unix:{folder}/n", "--control", f"{folder}/d"], folder, "partita-b")
+    target = Process([PARTITA, "restore", "--incoming", f"unix:{folder}/n", "--ranks", str(target), "--control",
+                      f"{folder}/d"], folder, "partita-b")
     while not os.path.exists(f"{folder}/n"):
         time.sleep(0.02)
     control = Qmp(f"{folder}/c")
@@ -120,15 +123,20 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("-n", type=int, default=3)
     p.add_argument("--idle", action="store_true")
+    p.add_argument("--only", default="")
     args = p.parse_args()
     image = build(args.idle)
     print(f"Live migration, 1 hart, 512 MiB, the guest {'idles' if args.idle else 'dirties 128 MiB in a loop'}")
     print(f"{'':22}{'s':>8}{'pause ms':>10}{'MB':>9}{'pages':>9}{'rounds':>8}")
+    rows = [("qemu pre-copy", qemu, False, (1, 1)), ("partita pre-copy", partita, False, (1, 1)),
+            ("qemu post-copy", qemu, True, (1, 1)), ("partita", partita, True, (1, 1)), ("partita 1 to 2", partita, True, (1, 2)),
+            ("partita 2 to 2", partita, True, (2, 2)), ("partita 2 to 1", partita, True, (2, 1))]
     for _ in range(args.n):
-        for name, move, postcopy in (("qemu pre-copy", qemu, False), ("partita pre-copy", partita, False),
-                                     ("qemu post-copy", qemu, True), ("partita", partita, True)):
+        for name, move, postcopy, ranks in rows:
+            if args.only not in name:
+                continue
             with tempfile.TemporaryDirectory() as folder:
-                r = move(image, folder, postcopy)
+                r = move(image, folder, postcopy, ranks)
             print(f"{name:22}{r['s']:8.2f}{r['pause ms'] or 0:10.1f}{r['MB']:9.1f}{r['pages']:9}{r['rounds']:8}"
                   f"  {'' if r['status'] == 'completed' else r['status']}", flush=True)
 

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "hkvm_priv.h"
@@ -25,7 +26,14 @@
 #define UFFDIO_CONTINUE_MODE_WP ((__u64)1 << 1)
 #endif
 
-enum { BATCH = 16, NAP_NS = 1000000 };
+enum {
+    BATCH = 16,
+    NAP_NS = 1000000,
+    /* A thread that has had so much of a CPU since its page came has used it: the page may go. More than a second fault of the
+     * same instruction takes. */
+    USED_NS = 20000,
+    LOOK_NS = 30000 /* between two looks while another rank waits for a page that is held */
+};
 
 /* A thread of the kernel's that waits for a page; its place in the list is its number for dsm. Threads come and go with
  * executors: who waits for nothing gives its place to who comes. */
@@ -33,6 +41,12 @@ struct fault {
     uint32_t thread; /* 0: none has had this place yet */
     bool waits, write;
     uint64_t page, since_ns;
+};
+
+/* What the page that came last is held for: by place in the list; the pages thread's own. */
+struct holder {
+    uint32_t thread; /* 0: nothing is held */
+    uint64_t cpu_ns; /* that it had had when the page came */
 };
 
 /* Owner: the pages thread. `lock`: mapping against revoking. Lifetime: the caller's. */
@@ -47,6 +61,7 @@ struct hkvm_coherence {
     struct sim_mutex lock;
     struct sim_mutex list_lock;
     struct fault fault[HKVM_MAX_VCPUS + 1];
+    struct holder holder[HKVM_MAX_VCPUS + 1];
     _Atomic uint64_t nr_faults, wait_ns, nr_revoked;
 };
 
@@ -201,6 +216,34 @@ static void *faults_main(void *arg)
     return NULL;
 }
 
+/* --- pages that have been used --- */
+
+/* Of a thread of this process; 0: it has gone. */
+static uint64_t thread_cpu_ns(uint32_t thread)
+{
+    enum { PER_THREAD = 4, SCHEDULED = 2 }; /* the kernel's clock numbers, as of pthread_getcpuclockid */
+    struct timespec t = {0};
+
+    (void)clock_gettime((clockid_t)(~thread << 3 | PER_THREAD | SCHEDULED), &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* Nobody sees an instruction retire, but a thread that has run has got beyond the one that faulted. */
+static bool let_go_of_used(struct hkvm_coherence *c)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < SIM_ARRAY_LEN(c->holder); i++) {
+        struct holder *h = &c->holder[i];
+        if (!h->thread || thread_cpu_ns(h->thread) - h->cpu_ns < USED_NS)
+            continue;
+        h->thread = 0;
+        dsm_retired(c->dsm, (uint32_t)i);
+        any = true;
+    }
+    return any;
+}
+
 static bool copy_fault(struct hkvm_coherence *c, size_t i, struct fault *out)
 {
     sim_mutex_lock(&c->list_lock);
@@ -219,6 +262,7 @@ static bool serve(struct hkvm_coherence *c, size_t i, const struct fault *f)
         sim_mutex_lock(&c->list_lock);
         c->fault[i].waits = false;
         sim_mutex_unlock(&c->list_lock);
+        c->holder[i] = (struct holder){f->thread, thread_cpu_ns(f->thread)};
         map_page(c, f->page, f->write);
         atomic_fetch_add_explicit(&c->wait_ns, sim_host_ns() - f->since_ns, memory_order_relaxed);
     }
@@ -244,11 +288,15 @@ static void *pages_main(void *arg)
 
     while (!atomic_load_explicit(&c->ending, memory_order_acquire)) {
         bool any = serve_all(c);
-        uint64_t patience = dsm_patience_ns(c->dsm);
         any |= ic_poll(c->ic) != 0;
         dsm_tick(c->dsm);
+        uint64_t patience = dsm_patience_ns(c->dsm), look = NAP_NS;
+        if (patience < UINT64_MAX) {
+            any |= let_go_of_used(c);
+            look = LOOK_NS;
+        }
         if (!any)
-            ic_nap(c->ic, patience < NAP_NS ? patience : NAP_NS);
+            ic_nap(c->ic, patience < look ? patience : look);
     }
     return NULL;
 }

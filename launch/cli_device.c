@@ -115,13 +115,13 @@ static void default_mac(unsigned n, uint8_t mac[6])
 static enum sim_status add_net(struct cli_devices *d, struct keyvals *kv, const char *type,
                                const char *id)
 {
-    static const char *const types[] = {"user", "socket", "null", NULL};
+    static const char *const types[] = {"user", "socket", "segment", "null", NULL};
     unsigned which;
 
     if (d->nr_nets == CONFIG_MAX_NETS)
         return too_many(kv->option, CONFIG_MAX_NETS);
     if (!type)
-        return option_reject(kv->option, "", "names no back end (user or socket)");
+        return option_reject(kv->option, "", "names no back end (user, socket or segment)");
     SIM_TRY(choose(kv->option, type, types, &which));
     for (unsigned i = 0; id && i < d->nr_nets; i++)
         if (d->net[i].id && strcmp(d->net[i].id, id) == 0)

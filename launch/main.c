@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "cluster.h"
 #include "doctor.h"
 #include "image_command.h"
 #include "incoming.h"
@@ -114,6 +115,7 @@ static const struct {
     const char *help; /* NULL: another spelling */
 } commands[] = {
     {"run", command_run, "emulate a machine (partita run --help)"},
+    {"cluster", cluster_command, "emulate several machines on one network: FILE (partita cluster --help)"},
     {"control", control_command, "give a command to a running machine (partita control --help)"},
     {"plan", command_plan, "show how a run would be spread over MPI ranks (partita plan --help)"},
     {"restore", command_restore, "go on with a machine from an image (partita restore --help)"},

@@ -11,7 +11,7 @@ harts=4
 ranks=${RANKS:-2} # the guest is one machine spread over this many
 
 bold "[1/4] packages"
-packages_install cmake ninja-build gcc libc6-dev pkg-config libfdt-dev libhwloc-dev libnuma-dev libopenmpi-dev openmpi-bin libslirp-dev libzstd-dev libxxhash-dev libjansson-dev \
+packages_install cmake ninja-build gcc libc6-dev pkg-config libfdt-dev libhwloc-dev libnuma-dev libopenmpi-dev openmpi-bin libslirp-dev libzstd-dev libxxhash-dev libjansson-dev libyaml-dev \
   cpio kmod xz-utils gzip debian-archive-keyring || exit $?
 
 bold "[2/4] build (log: $build/quickstart.log)"

@@ -544,6 +544,7 @@ static enum sim_status create_dsm(struct ranks *r)
         .ops = &enforce_ops,
         .opaque = r,
         .blank = !r->config->tree.fdt, /* else the homes bring them from the image */
+        .hold_max_ns = r->machine->kvm ? HKVM_HOLD_MAX_NS : 0,
     };
 
     if (r->machine->kvm)

@@ -43,6 +43,7 @@ struct run {
     struct ranks *ranks;
     bool first;    /* this rank has the terminal and speaks */
     bool signals_are_ours;
+    const struct run_peers *peers; /* NULL: the only machine of the process */
     struct sim *sim;
     struct machine *machine;
     struct executor_group *group;
@@ -83,7 +84,11 @@ static void on_signal(void *opaque, int sig)
     sim_mutex_lock(&r->images_lock);
     bool taken = r->images && images_take_signal(r->images, sig);
     sim_mutex_unlock(&r->images_lock);
-    if (!taken)
+    if (taken)
+        return;
+    if (r->peers)
+        r->peers->signal(r->peers->opaque, sig);
+    else
         want_end(r, SIM_END_USER, EXIT_CODE_SIGNAL + sig);
 }
 
@@ -641,6 +646,11 @@ static int run_machine(struct run *r)
         tear_down(r);
         return code;
     }
+    if (r->peers && !r->peers->ready(r->peers->opaque, r, r->machine)) {
+        code = give_up(r, EXIT_CODE_USAGE);
+        tear_down(r);
+        return code;
+    }
     enum sim_end why = SIM_END_ERROR;
     if (start(r) == SIM_OK)
         why = wait_for_end(r, &code);
@@ -655,16 +665,19 @@ static int run_machine(struct run *r)
         print_stats(r);
     if (r->config->stats && r->ranks)
         ranks_print_stats(r->ranks, stderr);
+    if (r->peers)
+        r->peers->stopped(r->peers->opaque, code);
     tear_down(r);
     return code;
 }
 
 /* --- several ranks --- */
 
-/* Where the machine comes from; nothing: it is a new one. */
+/* Where the machine comes from (nothing: it is a new one), and whom it runs beside. */
 struct origin {
     struct restore *restore;
     struct incoming *incoming;
+    const struct run_peers *peers;
 };
 
 static void close_origin(struct origin from)
@@ -679,7 +692,8 @@ static int run_one_rank(const struct config *config, struct origin from)
                     .restore = from.restore,
                     .incoming = from.incoming,
                     .first = true,
-                    .signals_are_ours = true};
+                    .signals_are_ours = !from.peers || from.peers->signal,
+                    .peers = from.peers};
 
     return run_machine(&r);
 }
@@ -741,7 +755,10 @@ static int joint_code(const struct logical_rank *l, unsigned nr)
 static enum sim_status set_up_logical_rank(struct logical_rank *l, unsigned i, struct ic_inproc *net,
                                            const struct config *config, struct origin from)
 {
-    l->run = (struct run){.config = config, .first = i == 0, .signals_are_ours = i == 0};
+    l->run = (struct run){.config = config,
+                          .first = i == 0,
+                          .signals_are_ours = i == 0 && (!from.peers || from.peers->signal),
+                          .peers = i == 0 ? from.peers : NULL};
     if (from.restore && i)
         SIM_TRY(restore_open_again(from.restore, &l->run.restore));
     else
@@ -755,7 +772,7 @@ static void drop_logical_rank(struct logical_rank *l)
 {
     if (l->run.ic)
         ic_destroy(l->run.ic);
-    close_origin((struct origin){l->run.restore, l->run.incoming});
+    close_origin((struct origin){.restore = l->run.restore, .incoming = l->run.incoming});
 }
 
 static int run_logical_ranks(const struct config *config, struct origin from)
@@ -809,6 +826,22 @@ static int run_ranks(const struct config *config, struct restore *restore, const
     }
     sim_log_write_kept(said);
     return config->ranks > 1 ? run_logical_ranks(config, from) : run_one_rank(config, from);
+}
+
+/* --- several machines --- */
+
+int run_peer(const struct config *config, const struct run_peers *peers)
+{
+    const struct origin from = {.peers = peers};
+
+    if (tools_prepare(config) != SIM_OK)
+        return EXIT_CODE_USAGE;
+    return config->ranks > 1 ? run_logical_ranks(config, from) : run_one_rank(config, from);
+}
+
+void run_end_peer(struct run *run, int code)
+{
+    want_end(run, SIM_END_USER, code);
 }
 
 /* --- -dumpdtb --- */

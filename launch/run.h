@@ -2,6 +2,8 @@
 #ifndef LAUNCH_RUN_H
 #define LAUNCH_RUN_H
 
+#include <stdbool.h>
+
 #include "config.h"
 #include "sim-core/log.h"
 
@@ -38,6 +40,26 @@ int run_incoming_refused(struct ic *ic, const struct sim_log_kept *said);
 struct restore;
 /* Goes on with a restored machine, which this takes over. */
 int run_restored(const struct config *config, struct restore *restore, const struct sim_log_kept *said);
+
+struct machine;
+struct run;
+/* What one of several machines of this process does with the others (cluster.c). */
+struct run_peers {
+    /* It is composed and loaded: blocks until all are; false: it does not run, for one of them failed. `run` is good for
+     * run_end_peer until stopped() is called. Context: the machine's launch thread. */
+    bool (*ready)(void *opaque, struct run *run, struct machine *m);
+    /* It does not run any more, and would exit with `code`: blocks until none of the others does, for their devices may know
+     * its. Same context. */
+    void (*stopped)(void *opaque, int code);
+    /* NULL: another one gets the process' signals. Context: the signal thread. */
+    void (*signal)(void *opaque, int sig);
+    void *opaque;
+};
+/* Runs one machine to its end on the calling thread. What it returns is of no interest after stopped(); without that, it did
+ * not come to run. */
+int run_peer(const struct config *config, const struct run_peers *peers);
+/* Asks for its end, with this exit code. Context: any. */
+void run_end_peer(struct run *run, int code);
 
 /* The exit code for a code of the guest: process exit codes have eight bits, and a failure must not
  * turn into success by losing the others. */

@@ -15,7 +15,7 @@ level=${1:-ci}
 jobs=2
 passed=0 failed=0 skipped=0
 
-packages_build="cmake ninja-build gcc libc6-dev pkg-config libfdt-dev libhwloc-dev libnuma-dev libopenmpi-dev libslirp-dev libzstd-dev libxxhash-dev libjansson-dev libcmocka-dev"
+packages_build="cmake ninja-build gcc libc6-dev pkg-config libfdt-dev libhwloc-dev libnuma-dev libopenmpi-dev libslirp-dev libzstd-dev libxxhash-dev libjansson-dev libyaml-dev libcmocka-dev"
 packages_mpi="openmpi-bin iproute2"
 packages_model="spin"
 packages_guest="cpio kmod xz-utils gzip debian-archive-keyring device-tree-compiler e2fsprogs gcc-riscv64-linux-gnu"

@@ -129,18 +129,27 @@ void netdev_attach(struct netdev *n, const struct netdev_client *client)
 
 /* --- from the guest --- */
 
+void netdev_post(struct netdev *n, const uint8_t *frame, size_t len)
+{
+    if (enqueue(n, frame, len))
+        sim_io_timer_arm(n->deliver, 0);
+}
+
 void netdev_send(struct netdev *n, const uint8_t *frame, size_t len)
 {
     if (!len || len > NETDEV_MAX_FRAME)
         return;
     sim_mutex_lock(&n->lock);
     struct netdev *peer = n->peer;
+    const struct netdev_segment *segment = n->segment;
 
-    if (!peer)
+    if (!peer && !segment)
         n->kind->send(n, frame, len);
     sim_mutex_unlock(&n->lock);
-    if (peer && enqueue(peer, frame, len))
-        sim_io_timer_arm(peer->deliver, 0);
+    if (peer)
+        netdev_post(peer, frame, len);
+    else if (segment)
+        netdev_segment_send(segment, n, frame, len);
 }
 
 const uint8_t *netdev_mac(const struct netdev *n)
@@ -219,6 +228,7 @@ enum sim_status netdev_each_option(struct netdev *n, const char *args,
 static const struct netdev_kind *const kinds[] = {
     &netdev_null,
     &netdev_pair,
+    &netdev_segment,
     &netdev_socket,
 #ifdef HAVE_SLIRP
     &netdev_user,

@@ -59,9 +59,14 @@ struct netdev {
     uint64_t dropped;
     void *impl; /* the kind's */
     struct netdev *peer; /* "pair" */
+    struct netdev_segment *segment; /* "segment", joined */
 };
 
-extern const struct netdev_kind netdev_socket, netdev_user;
+extern const struct netdev_kind netdev_segment, netdev_socket, netdev_user;
+
+/* A frame for the device of n, from whatever thread: its own I/O thread brings it. Lock not held. */
+void netdev_post(struct netdev *n, const uint8_t *frame, size_t len);
+void netdev_segment_send(const struct netdev_segment *s, const struct netdev *from, const uint8_t *frame, size_t len);
 
 /* One frame from the world. Context: the I/O thread, no lock held. false: queue full, dropped. */
 bool netdev_input(struct netdev *n, const uint8_t *frame, size_t len);

@@ -129,7 +129,8 @@ struct netdev_client {
 };
 
 /* "user[,hostfwd=tcp::2222-:22]" (libslirp, when built with it), "socket,listen=[H]:P",
- * "socket,connect=H:P", "socket,path=UNIX[,server=on]", "null", "pair" (tests, see netdev_join).
+ * "socket,connect=H:P", "socket,path=UNIX[,server=on]", "segment,name=NAME" (machines of a cluster), "null", "pair" (tests,
+ * see netdev_join).
  * Socket framing is QEMU's: 4-byte big-endian length, then the frame. */
 enum sim_status netdev_create(struct sim *sim, const char *spec, const uint8_t mac[6],
                               struct netdev **out) SIM_MUST_CHECK;
@@ -141,5 +142,15 @@ void netdev_send(struct netdev *n, const uint8_t *frame, size_t len);
 /* The device has receive buffers again. */
 void netdev_accept_input(struct netdev *n);
 void netdev_join(struct netdev *a, struct netdev *b);
+
+/* A piece of Ethernet that back ends of several simulations of a process share: each gets what the others send. */
+struct netdev_segment;
+struct netdev_segment *netdev_segment_create(void);
+/* All members have stopped: no executor and no I/O thread of theirs runs. */
+void netdev_segment_destroy(struct netdev_segment *s);
+/* Which one a "segment" back end wants to be on; NULL: it is of another kind. */
+const char *netdev_segment_name(const struct netdev *n);
+/* Before any member sends. */
+void netdev_segment_join(struct netdev_segment *s, struct netdev *n);
 
 #endif

@@ -109,6 +109,10 @@ static void test_netdev_rejects_bad_specs(void **state)
                                       "bridge",
                                       "users",
                                       "null,x=1",
+                                      "segment",
+                                      "segment,name=",
+                                      "segment,name=a,name=b",
+                                      "segment,port=1",
                                       "socket",
                                       "socket,listen=",
                                       "socket,listen=nonsense",
@@ -140,6 +144,37 @@ static void test_null_swallows(void **state)
     assert_memory_equal(netdev_mac(n), mac, 6);
     assert_int_equal(sink_count(&sink_a), 0);
     netdev_destroy(n);
+}
+
+/* Each of three gets what the others send and nothing of its own; one that joined nothing sends nowhere. */
+static void test_segment_reaches_all_others(void **state)
+{
+    static struct sink sink_c;
+    struct netdev_segment *segment = netdev_segment_create();
+
+    (void)state;
+    sink_init(&sink_c);
+    struct netdev *a = create("segment,name=lan", &sink_a), *b = create("segment,name=lan", &sink_b);
+    struct netdev *c = create("segment,name=lan", &sink_c), *null = create("null", &sink_a);
+    assert_string_equal(netdev_segment_name(a), "lan");
+    assert_null(netdev_segment_name(null));
+    netdev_send(a, (const uint8_t *)"early", 5);
+    netdev_segment_join(segment, a);
+    netdev_segment_join(segment, b);
+    netdev_segment_join(segment, c);
+    netdev_send(a, (const uint8_t *)"from a", 6);
+    WAIT_FOR(sink_count(&sink_b) == 1 && sink_count(&sink_c) == 1);
+    netdev_send(b, (const uint8_t *)"of b", 4);
+    WAIT_FOR(sink_count(&sink_a) == 1 && sink_count(&sink_c) == 2);
+    assert_int_equal(sink_count(&sink_b), 1);
+    assert_memory_equal(sink_a.last, "of b", 4);
+    assert_int_equal(sink_c.len[0], 6);
+    sim_io_stop(sim->io);
+    netdev_destroy(a);
+    netdev_destroy(b);
+    netdev_destroy(c);
+    netdev_destroy(null);
+    netdev_segment_destroy(segment);
 }
 
 static void test_pair_delivers_in_order(void **state)
@@ -618,6 +653,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         NET_TEST(test_netdev_rejects_bad_specs),
         NET_TEST(test_null_swallows),
+        NET_TEST(test_segment_reaches_all_others),
         NET_TEST(test_pair_delivers_in_order),
         NET_TEST(test_full_device_gets_the_frames_later),
         NET_TEST(test_odd_sizes_are_ignored),

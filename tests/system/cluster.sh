@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Several machines in one process (partita cluster): RISC-V translated and x86-64 on KVM, on one Ethernet segment.
+. "$(dirname "$0")/lib.sh"
+
+need_peers() {
+  [ "$(uname -m)" = x86_64 ] || skip "the host is no x86-64"
+  local why
+  why=$("$partita" doctor --kvm 2>&1) || skip "no KVM here: $why"
+  need gcc
+  need riscv64-linux-gnu-gcc
+  bash "$here/peers/build.sh" "$work" || fail "the guests cannot be built"
+}
+
+net="-netdev segment,id=n,name=lan -device virtio-net-device,netdev=n"
+
+# cluster CODE FILE
+cluster() {
+  local got=0
+  timeout -k 5 "$limit" "$partita" cluster "$2" </dev/null >"$work/out" 2>"$work/err" || got=$?
+  [ "$got" = "$1" ] || fail "exit code $got instead of $1"
+}
+
+# two MORE-OPTIONS-OF-BOARD MORE-OPTIONS-OF-PC : asker and answerer
+two() {
+  cat >"$work/two.yaml" <<YAML
+machines:
+  board: -bios none -m 32M -kernel $work/peers_riscv.elf $net $1
+  pc: -M virt-x86 -m 32M -kernel $work/peers_x86.elf $net $2
+YAML
+}
+
+# Frames both ways, each depending on the last; both machines end by themselves.
+case_mixed() {
+  need_peers
+  for more in "" "--ranks 2 -smp 2"; do
+    two "$more" "$more"
+    cluster 0 "$work/two.yaml"
+    out_has '^board: ASKS'
+    out_has '^pc: ANSWERS'
+    out_lacks PEER-FAILED
+    [ "$(grep -c ': CHAIN' "$work/out")" = 2 ] || fail "not two chains"
+    [ "$(sed -n 's/^[a-z]*: CHAIN //p' "$work/out" | sort -u | wc -l)" = 1 ] || fail "two different chains"
+  done
+}
+
+# A machine that fails ends the other, which would wait for ever; its code is the run's.
+case_failure() {
+  need_peers
+  two "--timeout 2s" ""
+  sed -i "s/name=lan -device virtio-net-device,netdev=n --timeout/name=other -device virtio-net-device,netdev=n --timeout/" "$work/two.yaml"
+  cluster 124 "$work/two.yaml"
+  err_has "^partita: machine 'board' has ended with exit code 124, and so all have"
+}
+
+# `until`: the end of one is that of all, and no failure.
+case_until() {
+  need_peers
+  cat >"$work/until.yaml" <<YAML
+machines:
+  pc: [-M, virt-x86, -m, 32M, -kernel, $work/peers_x86.elf, -netdev, "segment,id=n,name=lan", -device, "virtio-net-device,netdev=n"]
+  board: --demo
+until: board
+YAML
+  cluster 0 "$work/until.yaml"
+  out_has '^board:   The guest powers off'
+  out_lacks '^pc: CHAIN'
+}
+
+# What is wrong is one message, and nothing runs.
+refused() { # YAML PATTERN
+  printf '%b' "$1" >"$work/bad.yaml"
+  cluster 2 "$work/bad.yaml"
+  one_message "$2"
+}
+
+case_bad_files() {
+  refused 'machines: {a: --demo, a: --demo}\n' "bad.yaml', line 1: two machines"
+  refused 'machines:\n  a: --demo\nuntil: b\n' "'until' names no machine"
+  refused 'machines:\n  a: --demo\nlinks: x\n' "line 3: there are 'machines' and 'until'"
+  refused 'machines:\n  a: [--demo, [x]]\n' "line 2: a machine's words"
+  refused "machines:\n  a: --demo -append 'x\n" "line 2: a quote"
+  refused 'machines:\n  a: --demo -smp none\n' "machine 'a': -smp"
+  refused 'machines:\n  a: --demo --control /x\n' "machine 'a': --control"
+  refused 'machines: {}\n' "no machine"
+  refused '- a\n' "a mapping"
+  refused '"\n' "bad.yaml', line"
+  cluster 2 "$work/none.yaml"
+  one_message "none.yaml'.*No such file"
+}
+
+main "$@"

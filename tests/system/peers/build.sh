@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# build.sh OUT : the two guests as OUT/peers_riscv.elf and OUT/peers_x86.elf.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+out=$1
+common="-O2 -Wall -Wextra -Werror -std=gnu11 -ffreestanding -fno-pie -no-pie -nostdlib -static -fno-stack-protector"
+common="$common -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -Wl,-N,--build-id=none,--no-warn-rwx-segments"
+common="$common -Wl,--entry=start"
+mkdir -p "$out"
+# shellcheck disable=SC2086 # words
+{
+  riscv64-linux-gnu-gcc $common -march=rv64gc -mabi=lp64d -mcmodel=medany -Wl,-Ttext=0x80000000 \
+    "$here/start_riscv.S" "$here/peers.c" -o "$out/peers_riscv.elf"
+  ${CC:-gcc} $common -mgeneral-regs-only -mno-red-zone -fcf-protection=none -Wl,-z,noexecstack,-Ttext=0x100000 \
+    "$here/start_x86.S" "$here/peers.c" -o "$out/peers_x86.elf"
+}

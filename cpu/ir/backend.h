@@ -50,6 +50,7 @@ struct ir_target {
     bool (*load)(void *state, uint64_t va, const void *site);
     bool (*store)(void *state, uint64_t va, const void *site);
     bool (*exec)(void *state, const void *site); /* true: go on; false: leave */
+    bool (*vcall)(void *state, const void *site); /* true: done; false: now by exec. Registers are not in the state */
     bool (*observe)(void *state, const void *site); /* likewise, for OBSERVE */
     int32_t counters; /* a pointer: what COUNT counts in */
     /* The slot is to have this page as well, which has the slot's addend, or only this page. */

@@ -70,6 +70,13 @@ enum ir_vop {
     IR_V_ZEXT2, IR_V_ZEXT4, IR_V_ZEXT8, IR_V_SEXT2, IR_V_SEXT4, IR_V_SEXT8, /* d = a of 1/2, 1/4, 1/8 the size */
     IR_V_FSGNJ, IR_V_FSGNJX, IR_V_FNEG,           /* the sign: b's, both's, a's inverted */
     IR_V_EQ, IR_V_NE, IR_V_LT, IR_V_LE, IR_V_GT,  /* signed; to a mask */
+    IR_V_LTU, IR_V_LEU, IR_V_GTU, IR_V_FEQ, IR_V_FNE, IR_V_FLT, IR_V_FLE, IR_V_FGT, IR_V_FGE,
+    IR_V_WADDU, IR_V_WADD, IR_V_WSUBU, IR_V_WSUB, /* d of twice the size of a and b */
+    IR_V_WADDU_W, IR_V_WADD_W, IR_V_WSUBU_W, IR_V_WSUB_W, /* ... of b */
+    IR_V_WMULU, IR_V_WMUL, IR_V_WMACCU, IR_V_WMACC,
+    IR_V_NSRL, IR_V_NSRA,                         /* d of half the size of a; b: a scalar */
+    IR_V_REDSUM, IR_V_REDAND, IR_V_REDOR, IR_V_REDXOR, IR_V_REDMIN, IR_V_REDMAX, IR_V_REDMINU, IR_V_REDMAXU,
+    IR_V_SLIDE1UP, IR_V_SLIDE1DOWN,               /* b: the scalar that comes in */
     IR_V_FADD, IR_V_FSUB, IR_V_FRSUB, IR_V_FMUL, IR_V_FDIV, IR_V_FRDIV, IR_V_FSQRT,
     IR_V_FMACC, IR_V_FMSAC, IR_V_FNMSAC, IR_V_FNMACC, IR_V_FMADD, IR_V_FMSUB, IR_V_FNMSUB, IR_V_FNMADD,
     IR_V_FIRST, IR_V_COUNT,                       /* of a mask: to a scalar */
@@ -87,7 +94,8 @@ struct ir_vec {
     bool masked;      /* only elements whose bit in `mask` is set; the others keep their value ... */
     bool merge;       /* COPY: ... or take that of a */
     uint16_t bytes;   /* of an operand; FIRST, COUNT: bits of the mask; VSET: elements, of which vl is VLMAX */
-    int32_t d, a, b, mask; /* offsets in the guest state; VSET: a is the vtype; VGET: a is the word */
+    int32_t d, a, b, mask; /* offsets in the guest state; VSET: a is the vtype; VGET: a is the word;
+                            * VCALL: words, or 0 */
 };
 
 /* A guest instruction: where it is, and how many instructions of its block were charged before it. */

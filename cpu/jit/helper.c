@@ -217,6 +217,21 @@ static bool help_exec(void *state, const void *site)
     return leave(h, result);
 }
 
+/* What reads and writes vectors and memory, and the registers that IR_VCALL has put into the state. A trap is found
+ * again by help_exec, with the registers there: all before its element is done (vstart). */
+static bool help_vcall(void *state, const void *site)
+{
+    struct rv_hart *h = state;
+    const struct ir_site *s = site;
+
+    if (SIM_UNLIKELY(h->observe))
+        return false;
+    budget_in(h, s);
+    bool done = rv_execute(h, &origin_of(s)->insn) == RV_NEXT;
+    budget_out(h, s);
+    return done;
+}
+
 static bool help_observe(void *state, const void *site)
 {
     struct rv_hart *h = state;
@@ -288,6 +303,7 @@ void jit_fill_target(struct ir_target *t)
     t->load = help_load;
     t->store = help_store;
     t->exec = help_exec;
+    t->vcall = help_vcall;
     t->observe = help_observe;
     t->counters = STATE(counters);
     t->widen = help_widen;

@@ -60,5 +60,6 @@ void trans_insn(struct trans *t)
             return;
         break;
     }
-    trans_exec(t, false);
+    if (!trans_vec_call(t))
+        trans_exec(t, false);
 }

@@ -56,6 +56,8 @@ void trans_exec(struct trans *t, bool end);
 bool trans_vec_csr(struct trans *t);
 /* The interpreter's function runs a vector instruction: what is known of vtype then. */
 void trans_vec_executed(struct trans *t);
+/* By that function called directly, if nothing but vectors and memory changes. */
+bool trans_vec_call(struct trans *t);
 /* An f register as a value of `type`: trans_fp.c. */
 ir_ref trans_fp_operand(struct trans *t, unsigned reg, enum ir_type type);
 void trans_fp_wrote(struct trans *t, enum ir_type type);

@@ -164,7 +164,8 @@ static bool mask_ok(const struct trans *t, const struct trans_row *row)
  * operation on the foreseen type be emitted? */
 static bool operands_ok(struct trans *t, const struct trans_row *row, const struct type *y)
 {
-    bool is_float = (row->op >= IR_V_FADD && row->op <= IR_V_FNMADD) || (row->op >= IR_V_FSGNJ && row->op <= IR_V_FNEG);
+    bool is_float = (row->op >= IR_V_FADD && row->op <= IR_V_FNMADD) || (row->op >= IR_V_FSGNJ && row->op <= IR_V_FNEG) ||
+                    (row->op >= IR_V_FEQ && row->op <= IR_V_FGE);
     enum source from = (enum source)row->type;
 
     if (!mask_ok(t, row) || !host_has(t, row->op, y->sew) || !aligned(t->i->rs2, y->lmul - row->aux) ||
@@ -253,15 +254,95 @@ static bool apart(unsigned reg, unsigned group, int lmul)
     return reg < group || reg >= group + nr;
 }
 
-/* Pieces of 32 bytes are whole bytes of the mask, and must not overwrite what is still to be read. */
+/* Where the mask is written before all is read, it must be apart; else it may be the source. Under a mask, other lanes
+ * of floating point would raise flags. */
 static bool compare(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    if (!t->i->rm || !foresee(t, &y) || y.bytes % 32 || !operands_ok(t, row, &y) || !apart(t->i->rd, t->i->rs2, y.lmul) ||
-        (row->type == FROM_V && !apart(t->i->rd, t->i->rs1, y.lmul)))
+    if (!foresee(t, &y) || !aligned(t->i->rs2, y.lmul) || (row->type == FROM_V && !aligned(t->i->rs1, y.lmul)) ||
+        !host_has(t, row->op, y.sew) || (!t->i->rm && (row->op >= IR_V_FEQ || !t->i->rs2 || !t->i->rs1)) ||
+        (row->op >= IR_V_FEQ && !float_ok(t, y.sew)))
+        return false;
+    bool one_piece = y.bytes <= 32;
+    if (!apart(t->i->rd, t->i->rs2, y.lmul) && !(one_piece && t->i->rd == t->i->rs2))
+        return false;
+    if (row->type == FROM_V && !apart(t->i->rd, t->i->rs1, y.lmul) && !(one_piece && t->i->rd == t->i->rs1))
         return false;
     emit_elements(t, row, &y);
+    return true;
+}
+
+/* --- operands of two sizes --- */
+
+static bool groups_apart(unsigned a, int a_lmul, unsigned b, int b_lmul)
+{
+    unsigned nr_a = a_lmul > 0 ? 1u << a_lmul : 1, nr_b = b_lmul > 0 ? 1u << b_lmul : 1;
+
+    return a + nr_a <= b || b + nr_b <= a;
+}
+
+static bool has_wider(const struct trans *t, const struct type *y)
+{
+    return y->lmul < 3 && y->sew < (rv_isa_has(t->isa, RV_EXT_ZVE64X) ? 3u : 2u);
+}
+
+/* aux of the row: vs2 is as wide as vd. Operands that overlap are left to the interpreter's function. */
+static bool widen(struct trans *t, const struct trans_row *row)
+{
+    const struct rv_insn *i = t->i;
+    struct type y;
+
+    if (!type_of(t->vtype, t->vlenb, &y) || !has_wider(t, &y) || !mask_ok(t, row) || !host_has(t, row->op, y.sew + 1) ||
+        2 * y.bytes < MIN_BYTES || 2 * y.bytes > MAX_BYTES)
+        return false;
+    int wide = y.lmul + 1, a = row->aux ? wide : y.lmul;
+    if (!aligned(i->rd, wide) || !aligned(i->rs2, a) || (!row->aux && !groups_apart(i->rd, wide, i->rs2, a)))
+        return false;
+    if (row->type == FROM_V && (!aligned(i->rs1, y.lmul) || !groups_apart(i->rd, wide, i->rs1, y.lmul) ||
+                                (row->aux && !groups_apart(i->rs2, wide, i->rs1, y.lmul))))
+        return false;
+    struct ir_vec *v = emit_elements(t, row, &y);
+    v->size++;
+    v->bytes = (uint16_t)(2 * y.bytes);
+    v->elements = true;
+    return true;
+}
+
+/* vd may be the lower part of vs2: no piece is written before it is read. */
+static bool narrow(struct trans *t, const struct trans_row *row)
+{
+    const struct rv_insn *i = t->i;
+    struct type y;
+
+    if (!foresee(t, &y) || !has_wider(t, &y) || !mask_ok(t, row) || !host_has(t, row->op, y.sew) ||
+        !aligned(i->rd, y.lmul) || !aligned(i->rs2, y.lmul + 1) ||
+        (i->rd != i->rs2 && !groups_apart(i->rd, y.lmul, i->rs2, y.lmul + 1)))
+        return false;
+    emit_elements(t, row, &y)->elements = true;
+    return true;
+}
+
+static bool reduce(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!t->i->rm || !foresee(t, &y) || !aligned(t->i->rs2, y.lmul) || !host_has(t, row->op, y.sew))
+        return false;
+    emit_elements(t, row, &y);
+    return true;
+}
+
+/* Upwards, vd is apart. */
+static bool slide_1(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!t->i->rm || !foresee(t, &y) || !aligned(t->i->rd, y.lmul) || !aligned(t->i->rs2, y.lmul) ||
+        !host_has(t, row->op, y.sew) || (row->op == IR_V_SLIDE1UP && t->i->rd == t->i->rs2) ||
+        (row->type == FROM_F && !float_ok(t, y.sew)))
+        return false;
+    emit_elements(t, row, &y)->scalar = false; /* it is not wanted in all elements */
     return true;
 }
 
@@ -309,6 +390,34 @@ static bool from_scalar(struct trans *t, const struct trans_row *row)
     return true;
 }
 
+/* ---- all else ---- */
+
+static int32_t x_place(unsigned reg)
+{
+    return reg ? (int32_t)offsetof(struct rv_hart, x) + 8 * (int32_t)reg : 0;
+}
+
+/* The interpreter's function, with as little around it as vectors need. */
+bool trans_vec_call(struct trans *t)
+{
+    enum { OPIVX = 4, OPFVF = 5, OPMVX = 6, OP_V = 0x57 };
+    const struct rv_insn *i = t->i;
+    unsigned flags = rv_op_info[i->op].flags, form = i->raw >> 12 & 7;
+    bool memory = (i->raw & 0x7f) != OP_V, f = !memory && form == OPFVF, x = memory || form == OPIVX || form == OPMVX;
+
+    if (!(flags & RV_OPF_VECTOR) || flags & (RV_OPF_SYSTEM | RV_OPF_RD_X | RV_OPF_RD_F) ||
+        !ir_host_has(t->host, IR_VCALL, IR_I64, 0))
+        return false;
+    if (flags & RV_OPF_FP)
+        t->uses_fp = true;
+    struct ir_vec *v = ir_emit_vec(t->r, IR_VCALL, IR_I64, IR_NONE,
+                                   f ? trans_f(i->rs1) : x ? trans_x(t, i->rs1) : ir_const(t->r, 0));
+    t->r->insn[t->r->nr_insns - 1].src[1] = memory ? trans_x(t, i->rs2) : ir_const(t->r, 0);
+    v->a = f ? (int32_t)offsetof(struct rv_hart, f) + 8 * i->rs1 : x ? x_place(i->rs1) : 0;
+    v->b = memory ? x_place(i->rs2) : 0;
+    return true;
+}
+
 #define VV(name, op, fn) [RV_OP_##name##_vv] = {fn, IR_V_##op, FROM_V, 0}
 #define VX(name, op, fn) [RV_OP_##name##_vx] = {fn, IR_V_##op, FROM_X, 0}
 #define VI(name, op, fn) [RV_OP_##name##_vi] = {fn, IR_V_##op, FROM_I, 0}
@@ -317,6 +426,13 @@ static bool from_scalar(struct trans *t, const struct trans_row *row)
 #define VX_VI(name, op) VX(name, op, elements), VI(name, op, elements)
 #define VV_VF(name, op) VV(name, op, elements), VF(name, op)
 #define COMPARE(name, op) VV(name, op, compare), VX(name, op, compare), VI(name, op, compare)
+#define COMPARE_F(name, op) VV(name, op, compare), [RV_OP_##name##_vf] = {compare, IR_V_##op, FROM_F, 0}
+#define WIDE(name, op) VV(name, op, widen), VX(name, op, widen)
+#define WIDE_W(name, op)                                                                           \
+    [RV_OP_##name##_wv] = {widen, IR_V_##op##_W, FROM_V, 1}, [RV_OP_##name##_wx] = {widen, IR_V_##op##_W, FROM_X, 1}
+#define NARROW(name, op)                                                                           \
+    [RV_OP_##name##_wx] = {narrow, IR_V_##op, FROM_X, 0}, [RV_OP_##name##_wi] = {narrow, IR_V_##op, FROM_I, 0}
+#define REDUCE(name, op) [RV_OP_##name##_vs] = {reduce, IR_V_##op, FROM_V, 0}
 #define MEMORY(bits, log2)                                                                         \
     [RV_OP_vle##bits##_v] = {unit_stride, IR_VLOAD, log2, 0},                                      \
     [RV_OP_vle##bits##ff_v] = {unit_stride, IR_VLOAD, log2, 0},                                    \
@@ -343,7 +459,20 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     [RV_OP_vmerge_vvm] = {merge, IR_V_COPY, FROM_V, 0}, [RV_OP_vmerge_vxm] = {merge, IR_V_COPY, FROM_X, 0},
     [RV_OP_vmerge_vim] = {merge, IR_V_COPY, FROM_I, 0}, [RV_OP_vfmerge_vfm] = {merge, IR_V_COPY, FROM_F, 0},
     [RV_OP_vmv_v_i] = {elements, IR_V_COPY, FROM_I, 0}, [RV_OP_vfmv_v_f] = {elements, IR_V_COPY, FROM_F, 0},
-    COMPARE(vmseq, EQ), COMPARE(vmsne, NE), COMPARE(vmsle, LE),
+    COMPARE(vmseq, EQ), COMPARE(vmsne, NE), COMPARE(vmsle, LE), COMPARE(vmsleu, LEU),
+    VV(vmsltu, LTU, compare), VX(vmsltu, LTU, compare), VX(vmsgtu, GTU, compare), VI(vmsgtu, GTU, compare),
+    COMPARE_F(vmfeq, FEQ), COMPARE_F(vmfne, FNE), COMPARE_F(vmflt, FLT), COMPARE_F(vmfle, FLE),
+    [RV_OP_vmfgt_vf] = {compare, IR_V_FGT, FROM_F, 0}, [RV_OP_vmfge_vf] = {compare, IR_V_FGE, FROM_F, 0},
+    WIDE(vwaddu, WADDU), WIDE(vwadd, WADD), WIDE(vwsubu, WSUBU), WIDE(vwsub, WSUB), WIDE(vwmulu, WMULU),
+    WIDE(vwmul, WMUL), WIDE(vwmaccu, WMACCU), WIDE(vwmacc, WMACC),
+    WIDE_W(vwaddu, WADDU), WIDE_W(vwadd, WADD), WIDE_W(vwsubu, WSUBU), WIDE_W(vwsub, WSUB),
+    NARROW(vnsrl, NSRL), NARROW(vnsra, NSRA),
+    REDUCE(vredsum, REDSUM), REDUCE(vredand, REDAND), REDUCE(vredor, REDOR), REDUCE(vredxor, REDXOR),
+    REDUCE(vredmin, REDMIN), REDUCE(vredmax, REDMAX), REDUCE(vredminu, REDMINU), REDUCE(vredmaxu, REDMAXU),
+    [RV_OP_vslide1up_vx] = {slide_1, IR_V_SLIDE1UP, FROM_X, 0},
+    [RV_OP_vslide1down_vx] = {slide_1, IR_V_SLIDE1DOWN, FROM_X, 0},
+    [RV_OP_vfslide1up_vf] = {slide_1, IR_V_SLIDE1UP, FROM_F, 0},
+    [RV_OP_vfslide1down_vf] = {slide_1, IR_V_SLIDE1DOWN, FROM_F, 0},
     VV(vmslt, LT, compare), VX(vmslt, LT, compare), VX(vmsgt, GT, compare), VI(vmsgt, GT, compare),
     VV_VF(vfadd, FADD), VV_VF(vfsub, FSUB), VF(vfrsub, FRSUB), VV_VF(vfmul, FMUL), VV_VF(vfdiv, FDIV),
     VF(vfrdiv, FRDIV), [RV_OP_vfsqrt_v] = {elements, IR_V_FSQRT, FROM_NOWHERE, 0},

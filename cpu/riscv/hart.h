@@ -98,11 +98,12 @@ struct rv_hart {
     uint64_t vl, vtype, vstart;
     uint64_t vlenb;       /* bytes of a vector register */
     uint8_t vs_on;        /* mstatus.VS != Off */
-    uint8_t vs_dirty;     /* vector state written: mstatus.VS reads as Dirty */
     uint8_t vkey;         /* vtype for translated code: rv_vkey() while vl is VLMAX, vstart 0 and VS on */
     uint8_t vkey_any;     /* the same whatever vl is; follows vkey, for one store of both */
     uint8_t vxrm, vxsat;
     uint64_t vsplat[8];   /* jit: a scalar operand of a vector instruction, in each element */
+    uint8_t vs_dirty;     /* vector state written: mstatus.VS reads as Dirty. Not beside vkey: stores
+                           * to its neighbours delay the host's loads of that */
     uint32_t trap_cause;  /* set with RV_TRAP */
     uint32_t stop_reason; /* set with RV_STOP */
     uint64_t trap_tval;
@@ -169,6 +170,7 @@ struct rv_hart {
 
     /* v0 to v31, vlenb bytes each, without gaps; addressed by translated code */
     uint8_t v[32 * RV_VLENB_MAX] __attribute__((aligned(64)));
+    uint8_t v_end[64]; /* pieces of v31 may be read beyond it; nothing is there */
 };
 #define RV_NO_RES UINT64_MAX
 #define RV_NO_JUMP UINT64_MAX

@@ -360,7 +360,7 @@ static const emit_fn emit_table[IR_NR_OPS] = {
     [IR_LR] = emit_lr, [IR_SC] = emit_sc, [IR_ZERO64] = emit_zero64, [IR_FENCE] = emit_fence,
     [IR_GETW] = emit_getw, [IR_SETW] = emit_setw, [IR_MASK] = emit_mask,
     [IR_VSET] = emit_vset, [IR_VLOAD] = emit_vload, [IR_VSTORE] = emit_vstore, [IR_VOP] = emit_vop,
-    [IR_VGET] = emit_vget,
+    [IR_VGET] = emit_vget, [IR_VCALL] = emit_vcall,
     [IR_FMOV] = emit_fmov,
     [IR_FADD] = emit_farith, [IR_FSUB] = emit_farith, [IR_FMUL] = emit_farith,
     [IR_FDIV] = emit_farith, [IR_FSQRT] = emit_fsqrt,

@@ -11,31 +11,10 @@
  * Under a mask, and with a length below VLMAX (a cold copy of the operation), ymm2 has all ones in the lanes that are to
  * be written: the bits of v0, and of a table by the length. The others are blended in from what was there; operands of
  * floating point are 0 in them, so that they raise nothing. The allocator's xmm2 and xmm3 wait in the state meanwhile. */
-#include "x86_priv.h"
+#include "emit_vec.h"
 
-enum {
-    VMOVDQU_LOAD = X86_OP(0xf3, 1, 0x6f),
-    VMOVDQU_STORE = X86_OP(0xf3, 1, 0x7f),
-    VPTEST = X86_OP(0x66, 2, 0x17),
-    VPMOVMSKB = X86_OP(0x66, 1, 0xd7),
-    VMOVMSKPS = X86_OP(0, 1, 0x50),
-    VCMPPS = X86_OP(0, 1, 0xc2),
-    VBROADCASTSS = X86_OP(0x66, 2, 0x18),
-    VBROADCASTSD = X86_OP(0x66, 2, 0x19),
-    VMOVD = X86_OP(0x66, 1, 0x6e),
-    VPAND = X86_OP(0x66, 1, 0xdb),
-    VPANDN = X86_OP(0x66, 1, 0xdf),
-    VPOR = X86_OP(0x66, 1, 0xeb),
-    VPSHUFB = X86_OP(0x66, 2, 0x00),
-    VPMASKMOV_STORE = X86_OP(0x66, 2, 0x8e),
-    UNORDERED = 3
-};
-
-#define P(byte) X86_OP(0x66, 1, byte)
-#define P38(byte) X86_OP(0x66, 2, byte)
-#define PS(byte) X86_OP(0, 1, byte)
 /* ymm0 = ymm0 op b, by element size. 0: none */
-static const uint32_t packed[IR_V_NR_OPS][4] = {
+const uint32_t x86_vec_packed[IR_V_NR_OPS][4] = {
     [IR_V_ADD] = {P(0xfc), P(0xfd), P(0xfe), P(0xd4)},
     [IR_V_SUB] = {P(0xf8), P(0xf9), P(0xfa), P(0xfb)},
     [IR_V_RSUB] = {P(0xf8), P(0xf9), P(0xfa), P(0xfb)},
@@ -64,11 +43,6 @@ static const uint32_t packed[IR_V_NR_OPS][4] = {
     [IR_V_FSGNJ] = {0, 0, P(0xdb), P(0xdb)}, /* the mask's and */
     [IR_V_FSGNJX] = {0, 0, P(0xdb), P(0xdb)},
     [IR_V_FNEG] = {0, 0, P(0xef), P(0xef)},
-    [IR_V_EQ] = {P(0x74), 0, P(0x76), 0}, /* those whose mask is whole bytes in the right order */
-    [IR_V_NE] = {P(0x74), 0, P(0x76), 0},
-    [IR_V_LT] = {P(0x64), 0, P(0x66), 0}, /* greater, with the operands swapped */
-    [IR_V_LE] = {P(0x64), 0, P(0x66), 0},
-    [IR_V_GT] = {P(0x64), 0, P(0x66), 0},
     [IR_V_FADD] = {0, 0, PS(0x58), P(0x58)},
     [IR_V_FSUB] = {0, 0, PS(0x5c), P(0x5c)},
     [IR_V_FRSUB] = {0, 0, PS(0x5c), P(0x5c)},
@@ -97,11 +71,6 @@ static bool is_multiply_add(unsigned op)
     return op >= IR_V_MACC && op <= IR_V_NMSUB;
 }
 
-static bool is_compare(unsigned op)
-{
-    return op >= IR_V_EQ && op <= IR_V_GT;
-}
-
 static bool is_float(unsigned op)
 {
     return op >= IR_V_FADD && op <= IR_V_FNMADD;
@@ -119,12 +88,13 @@ bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size)
         return false;
     if (op == IR_V_COUNT)
         return features & X86_HAS_POPCNT;
-    return op >= IR_V_FIRST || packed[op][size];
-}
-
-static const struct ir_vec *vec_of(const struct emit *e, const struct ir_insn *i)
-{
-    return &e->r->vec[i->imm];
+    if (x86_vec_is_compare(op))
+        return x86_vec_has_compare(op, size);
+    if (x86_vec_is_wide(op) || x86_vec_is_narrow(op))
+        return x86_vec_has_wide(op, size);
+    if (x86_vec_is_reduction(op))
+        return x86_vec_packed[x86_vec_reduced_by(op)][size];
+    return op >= IR_V_FIRST || x86_vec_is_slide(op) || x86_vec_packed[op][size];
 }
 
 /* cmp byte [offset], value */
@@ -158,7 +128,7 @@ static void mark_written(struct emit *e)
  * care. */
 void emit_vset(struct emit *e, const struct ir_insn *i)
 {
-    const struct ir_vec *v = vec_of(e, i);
+    const struct ir_vec *v = x86_vec_of(e, i);
     struct cold *c = emit_cold(e, COLD_EXEC);
 
     compare_byte(e, e->t->von, 0);
@@ -186,42 +156,26 @@ void emit_vget(struct emit *e, const struct ir_insn *i)
 
     compare_byte(e, e->t->von, 0);
     c->from[0] = x86_jcc(&e->a, X86_E);
-    x86_load(&e->a, d, emit_state(vec_of(e, i)->a));
+    x86_load(&e->a, d, emit_state(x86_vec_of(e, i)->a));
     emit_put(e, i->dst, d);
     c->done = e->a.p;
 }
 
 /* ---- loads and stores ---- */
 
-/* Bytes of a piece of what is left: ymm, xmm, or scalars. */
-static unsigned piece(unsigned left)
-{
-    return left >= 32 ? 32 : 16;
-}
-
-static void load(struct emit *e, int l, unsigned ymm, struct x86_mem m)
-{
-    x86_yrm(&e->a, VMOVDQU_LOAD, 0, l, ymm, 0, m);
-}
-
-static void store(struct emit *e, int l, unsigned ymm, struct x86_mem m)
-{
-    x86_yrm(&e->a, VMOVDQU_STORE, 0, l, ymm, 0, m);
-}
-
 /* Two pieces at a time: their loads need not wait for stores. */
 static void copy(struct emit *e, const struct ir_vec *v, bool to_state)
 {
     for (unsigned at = 0, n[2]; at < v->bytes; at += n[0] + n[1]) {
-        n[0] = piece(v->bytes - at);
-        n[1] = at + n[0] < v->bytes ? piece(v->bytes - at - n[0]) : 0;
+        n[0] = x86_piece(v->bytes - at);
+        n[1] = at + n[0] < v->bytes ? x86_piece(v->bytes - at - n[0]) : 0;
         for (unsigned k = 0; k < 2 && n[k]; k++) {
             int32_t off = (int32_t)(at + k * n[0]);
-            load(e, n[k] == 32, k, to_state ? x86_at(RCX, off) : emit_state(v->a + off));
+            x86_vec_load(e, n[k] == 32, k, to_state ? x86_at(RCX, off) : emit_state(v->a + off));
         }
         for (unsigned k = 0; k < 2 && n[k]; k++) {
             int32_t off = (int32_t)(at + k * n[0]);
-            store(e, n[k] == 32, k, to_state ? emit_state(v->d + off) : x86_at(RCX, off));
+            x86_vec_store(e, n[k] == 32, k, to_state ? emit_state(v->d + off) : x86_at(RCX, off));
         }
     }
     if (v->bytes >= 32)
@@ -257,40 +211,29 @@ static bool is_shift(unsigned op)
 static void shift_count(struct emit *e, const struct ir_vec *v, ir_ref scalar)
 {
     emit_move_to(e, RAX, scalar);
-    x86_ri(&e->a, X86_AND, 0, RAX, (8 << v->size) - 1);
+    x86_ri(&e->a, X86_AND, 0, RAX, (8 << (v->size + x86_vec_is_narrow(v->op))) - 1);
     x86_yrr(&e->a, VMOVD, 1, 0, XMM1, 0, RAX);
 }
 
 /* The scalar operand to where the pieces want it. */
 static void prepare_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar)
 {
-    if (is_shift(v->op)) {
+    if (is_shift(v->op) || x86_vec_is_narrow(v->op)) {
         shift_count(e, v, scalar);
+        return;
+    }
+    if (x86_vec_is_wide(v->op)) {
+        emit_move_to(e, RAX, scalar);
+        x86_vec_widen_scalar(e, v);
         return;
     }
     splat(e, v, scalar);
     if (wants_splat(v->op))
-        store(e, v->bytes >= 32, XMM1, emit_state(e->t->vsplat));
-}
-
-/* Which lanes are to be written. */
-enum mask { MASK_NONE = 0, MASK_V0 = 1, MASK_LENGTH = 2 /* rcx: that of byte 0 */ };
-
-/* One piece's place. */
-struct part {
-    const struct ir_vec *v;
-    unsigned at; /* bytes */
-    int l;
-    unsigned mask; /* enum mask */
-};
-
-static struct x86_mem part_of(const struct part *p, int32_t operand)
-{
-    return emit_state(operand + (int32_t)p->at);
+        x86_vec_store(e, v->bytes >= 32, XMM1, emit_state(e->t->vsplat));
 }
 
 /* op ymm0, ymm0, b */
-static void with_b(struct emit *e, const struct part *p, uint32_t op, int w)
+void x86_vec_with_b(struct emit *e, const struct part *p, uint32_t op, int w)
 {
     if (p->v->scalar && !wants_splat(p->v->op))
         x86_yrr(&e->a, op, w, p->l, XMM0, XMM0, XMM1);
@@ -299,12 +242,12 @@ static void with_b(struct emit *e, const struct part *p, uint32_t op, int w)
                 p->v->scalar ? emit_state(e->t->vsplat) : part_of(p, p->v->b));
 }
 
-static void load_b(struct emit *e, const struct part *p, unsigned ymm)
+void x86_vec_load_b(struct emit *e, const struct part *p, unsigned ymm)
 {
     if (!p->v->scalar)
-        load(e, p->l, ymm, part_of(p, p->v->b));
+        x86_vec_load(e, p->l, ymm, part_of(p, p->v->b));
     else if (is_float(p->v->op))
-        load(e, p->l, ymm, emit_state(e->t->vsplat));
+        x86_vec_load(e, p->l, ymm, emit_state(e->t->vsplat));
     else if (ymm != XMM1)
         x86_yrr(&e->a, VMOVDQU_LOAD, 0, p->l, ymm, 0, XMM1);
 }
@@ -340,7 +283,7 @@ static void lanes_of_v0(struct emit *e, const struct part *p)
     static const uint32_t broadcast[] = {P38(0x58), P38(0x79), P38(0x78), P38(0x78)};
     static const uint32_t equal[] = {P(0x74), P(0x75), P(0x76), P38(0x29)};
     unsigned size = p->v->size, element = p->at >> size;
-    const uint8_t *bits = e->rt->k_mask_bits[size] + (size == 3 ? element % 8 * 8 : 0);
+    const uint8_t *bits = e->rt->k_mask_bits[size] + (size >= 2 ? element % 8 << size : 0);
 
     x86_yrm(&e->a, broadcast[size], 0, p->l, XMM2, 0, emit_state(p->v->mask + (int32_t)(element / 8)));
     if (size == 0)
@@ -356,7 +299,7 @@ static void lanes(struct emit *e, const struct part *p)
     if (p->mask & MASK_V0)
         lanes_of_v0(e, p);
     if (p->mask == MASK_LENGTH)
-        load(e, p->l, XMM2, length);
+        x86_vec_load(e, p->l, XMM2, length);
     else if (p->mask & MASK_LENGTH)
         x86_yrm(&e->a, VPAND, 0, p->l, XMM2, XMM2, length);
 }
@@ -374,7 +317,7 @@ static void load_lanes(struct emit *e, const struct part *p, unsigned ymm, struc
     if (p->mask)
         x86_yrm(&e->a, VPAND, 0, p->l, ymm, XMM2, m);
     else
-        load(e, p->l, ymm, m);
+        x86_vec_load(e, p->l, ymm, m);
 }
 
 static struct x86_mem float_b(struct emit *e, const struct part *p)
@@ -392,31 +335,31 @@ static void part_float(struct emit *e, const struct part *p)
 
     load_lanes(e, p, XMM0, swapped ? float_b(e, p) : part_of(p, v->a));
     if (v->op == IR_V_FSQRT) {
-        x86_yrr(&e->a, packed[v->op][v->size], 0, p->l, XMM0, 0, XMM0);
+        x86_yrr(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM0, 0, XMM0);
         return;
     }
     struct x86_mem second = swapped ? part_of(p, v->a) : float_b(e, p);
     if (p->mask) {
         load_lanes(e, p, XMM1, second);
-        x86_yrr(&e->a, packed[v->op][v->size], 0, p->l, XMM0, XMM0, XMM1);
+        x86_yrr(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM0, XMM0, XMM1);
     } else {
-        x86_yrm(&e->a, packed[v->op][v->size], 0, p->l, XMM0, XMM0, second);
+        x86_yrm(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM0, XMM0, second);
     }
 }
 
 static void part_plain(struct emit *e, const struct part *p)
 {
     const struct ir_vec *v = p->v;
-    uint32_t op = packed[v->op][v->size];
+    uint32_t op = x86_vec_packed[v->op][v->size];
 
     if (v->op == IR_V_COPY) {
-        load_b(e, p, XMM0);
+        x86_vec_load_b(e, p, XMM0);
     } else if (v->op == IR_V_RSUB) {
-        load_b(e, p, XMM0);
+        x86_vec_load_b(e, p, XMM0);
         x86_yrm(&e->a, op, 0, p->l, XMM0, XMM0, part_of(p, v->a));
     } else {
-        load(e, p->l, XMM0, part_of(p, v->a));
-        with_b(e, p, op, 0);
+        x86_vec_load(e, p->l, XMM0, part_of(p, v->a));
+        x86_vec_with_b(e, p, op, 0);
     }
 }
 
@@ -427,21 +370,21 @@ static void part_multiply_add(struct emit *e, const struct part *p)
     bool subtract = v->op == IR_V_NMSAC || v->op == IR_V_NMSUB;
     int32_t factor = d_is_factor ? v->d : v->a, added = d_is_factor ? v->a : v->d;
 
-    load(e, p->l, XMM0, part_of(p, factor));
-    with_b(e, p, packed[v->op][v->size], 0);
+    x86_vec_load(e, p->l, XMM0, part_of(p, factor));
+    x86_vec_with_b(e, p, x86_vec_packed[v->op][v->size], 0);
     if (!subtract) {
-        x86_yrm(&e->a, packed[IR_V_ADD][v->size], 0, p->l, XMM0, XMM0, part_of(p, added));
+        x86_yrm(&e->a, x86_vec_packed[IR_V_ADD][v->size], 0, p->l, XMM0, XMM0, part_of(p, added));
         return;
     }
-    load(e, p->l, XMM1, part_of(p, added));
-    x86_yrr(&e->a, packed[IR_V_SUB][v->size], 0, p->l, XMM0, XMM1, XMM0);
+    x86_vec_load(e, p->l, XMM1, part_of(p, added));
+    x86_yrr(&e->a, x86_vec_packed[IR_V_SUB][v->size], 0, p->l, XMM0, XMM1, XMM0);
 }
 
 static void part_fma(struct emit *e, const struct part *p)
 {
     const struct ir_vec *v = p->v;
     bool d_is_factor = v->op >= IR_V_FMADD;
-    uint32_t op = packed[v->op][v->size];
+    uint32_t op = x86_vec_packed[v->op][v->size];
 
     load_lanes(e, p, XMM0, part_of(p, d_is_factor ? v->a : v->d));
     load_lanes(e, p, XMM1, part_of(p, d_is_factor ? v->d : v->a));
@@ -467,14 +410,14 @@ static void part_sign(struct emit *e, const struct part *p)
     x86_yrm(&e->a, f64 && p->l ? (uint32_t)VBROADCASTSD : f64 ? X86_OP(0xf2, 1, 0x12) : (uint32_t)VBROADCASTSS, 0, p->l,
             XMM1, 0, x86_at_rip(f64 ? e->rt->k_sign64 : e->rt->k_sign32));
     if (v->op == IR_V_FNEG) {
-        x86_yrm(&e->a, packed[v->op][v->size], 0, p->l, XMM0, XMM1, part_of(p, v->a));
+        x86_yrm(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM0, XMM1, part_of(p, v->a));
         return;
     }
     if (v->op == IR_V_FSGNJ)
         x86_yrm(&e->a, P(0xdf), 0, p->l, XMM0, XMM1, part_of(p, v->a)); /* vpandn: all but the sign */
     else
-        load(e, p->l, XMM0, part_of(p, v->a));
-    x86_yrm(&e->a, packed[v->op][v->size], 0, p->l, XMM1, XMM1,
+        x86_vec_load(e, p->l, XMM0, part_of(p, v->a));
+    x86_yrm(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM1, XMM1,
             v->scalar ? emit_state(e->t->vsplat) : part_of(p, v->b));
     x86_yrr(&e->a, P(0xef), 0, p->l, XMM0, XMM0, XMM1);
 }
@@ -489,7 +432,7 @@ static void part_extend(struct emit *e, const struct part *p)
     const struct ir_vec *v = p->v;
     unsigned shift = (v->op - IR_V_ZEXT2) % 3u + 1;
 
-    x86_yrm(&e->a, packed[v->op][v->size], 0, p->l, XMM0, 0, emit_state(v->a + (int32_t)(p->at >> shift)));
+    x86_yrm(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM0, 0, emit_state(v->a + (int32_t)(p->at >> shift)));
 }
 
 /* A NaN in ymm0: the interpreter's function goes on from here. */
@@ -499,7 +442,8 @@ static void look_for_nan(struct emit *e, const struct part *p)
 
     x86_yrr(&e->a, p->v->size == 3 ? VCMPPS | X86_OP(0x66, 0, 0) : (uint32_t)VCMPPS, 0, p->l, XMM1, XMM0, XMM0);
     x86_byte(&e->a, UNORDERED);
-    x86_yrr(&e->a, VPTEST, 0, p->l, XMM1, 0, XMM1);
+    x86_yrr(&e->a, VMOVMSKPS, 0, p->l, RAX, 0, XMM1);
+    x86_rr(&e->a, X86_TEST, 0, RAX, RAX);
     c->from[0] = x86_jcc(&e->a, X86_NE);
     c->element = (uint16_t)(p->at >> p->v->size);
     c->reg = (uint8_t)borrowed(p->v, p->mask);
@@ -508,7 +452,7 @@ static void look_for_nan(struct emit *e, const struct part *p)
 /* v0 chooses the source; which lanes are written is another matter. */
 static void part_merge(struct emit *e, struct part *p)
 {
-    load_b(e, p, XMM0);
+    x86_vec_load_b(e, p, XMM0);
     lanes_of_v0(e, p);
     x86_yrr(&e->a, VPAND, 0, p->l, XMM0, XMM0, XMM2);
     blend(e, p, p->v->a);
@@ -532,6 +476,10 @@ static void emit_part(struct emit *e, struct part *p)
         part_sign(e, p);
     else if (is_extension(p->v->op))
         part_extend(e, p);
+    else if (x86_vec_is_wide(p->v->op))
+        x86_vec_widen(e, p);
+    else if (x86_vec_is_narrow(p->v->op))
+        x86_vec_narrow(e, p);
     else
         part_plain(e, p);
     if (p->mask)
@@ -540,7 +488,7 @@ static void emit_part(struct emit *e, struct part *p)
         look_for_nan(e, p);
     if (p->mask)
         blend(e, p, p->v->d);
-    store(e, p->l, XMM0, part_of(p, p->v->d));
+    x86_vec_store(e, p->l, XMM0, part_of(p, p->v->d));
 }
 
 /* ---- loads and stores as a whole ---- */
@@ -549,7 +497,7 @@ static void emit_part(struct emit *e, struct part *p)
 static void copy_masked(struct emit *e, const struct ir_vec *v, bool to_state)
 {
     borrow(e, 1);
-    for (unsigned at = 0; at < v->bytes; at += piece(v->bytes - at)) {
+    for (unsigned at = 0; at < v->bytes; at += x86_piece(v->bytes - at)) {
         struct part p = {v, at, v->bytes - at >= 32, MASK_V0};
         struct x86_mem memory = x86_at(RCX, (int32_t)at);
 
@@ -557,9 +505,9 @@ static void copy_masked(struct emit *e, const struct ir_vec *v, bool to_state)
         if (to_state) {
             x86_yrm(&e->a, VPAND, 0, p.l, XMM0, XMM2, memory);
             blend(e, &p, v->d);
-            store(e, p.l, XMM0, part_of(&p, v->d));
+            x86_vec_store(e, p.l, XMM0, part_of(&p, v->d));
         } else {
-            load(e, p.l, XMM0, part_of(&p, v->a));
+            x86_vec_load(e, p.l, XMM0, part_of(&p, v->a));
             x86_yrm(&e->a, VPMASKMOV_STORE, v->size == 3, p.l, XMM0, XMM2, memory);
         }
     }
@@ -570,7 +518,7 @@ static void copy_masked(struct emit *e, const struct ir_vec *v, bool to_state)
 
 static void transfer(struct emit *e, const struct ir_insn *i, bool to_state)
 {
-    const struct ir_vec *v = vec_of(e, i);
+    const struct ir_vec *v = x86_vec_of(e, i);
     struct cold *c = emit_cold(e, COLD_VEC);
 
     emit_vec_address(e, i, c);
@@ -598,7 +546,7 @@ void emit_vstore(struct emit *e, const struct ir_insn *i)
 void emit_cold_vec_part(struct emit *e, const struct cold *c)
 {
     const struct ir_insn *i = &e->r->insn[c->index];
-    const struct ir_vec *v = vec_of(e, i);
+    const struct ir_vec *v = x86_vec_of(e, i);
     bool to_state = i->op == IR_VLOAD;
 
     compare_byte(e, e->t->vkey + 1, v->key);
@@ -616,31 +564,6 @@ void emit_cold_vec_part(struct emit *e, const struct cold *c)
         x86_patch(other, e->a.p);
     emit_exec(e, i);
     emit_jmp_to(e, c->done);
-}
-
-/* ---- comparisons ---- */
-
-/* eax = a bit an element; the pieces are 32 bytes */
-static void part_compare(struct emit *e, const struct part *p)
-{
-    const struct ir_vec *v = p->v;
-    uint32_t op = packed[v->op][v->size];
-
-    if (v->op == IR_V_LT) {
-        load_b(e, p, XMM0);
-        x86_yrm(&e->a, op, 0, 1, XMM0, XMM0, part_of(p, v->a));
-    } else {
-        load(e, 1, XMM0, part_of(p, v->a));
-        with_b(e, p, op, 0);
-    }
-    x86_yrr(&e->a, v->size == 0 ? (uint32_t)VPMOVMSKB : (uint32_t)VMOVMSKPS, 0, 1, RAX, 0, XMM0);
-    if (v->op == IR_V_NE || v->op == IR_V_LE)
-        x86_ri(&e->a, X86_XOR, 0, RAX, -1);
-    struct x86_mem d = emit_state(v->d + (int32_t)(p->at >> v->size >> 3));
-    if (v->size == 0)
-        x86_rm(&e->a, X86_MOV_STORE, 0, RAX, d);
-    else
-        x86_rm8(&e->a, X86_MOV_STORE8, RAX, d);
 }
 
 /* ---- masks and element 0 ---- */
@@ -686,7 +609,7 @@ static void count_bits(struct emit *e, const struct ir_vec *v)
 static void to_scalar(struct emit *e, const struct ir_insn *i)
 {
     static const uint32_t op[] = {X86_MOVSX8, X86_MOVSX16, X86_MOVSXD, X86_MOV_LOAD};
-    const struct ir_vec *v = vec_of(e, i);
+    const struct ir_vec *v = x86_vec_of(e, i);
 
     if (!ir_is_fp(e->r, i->dst)) {
         x86_rm(&e->a, op[v->size], 1, RAX, emit_state(v->a));
@@ -699,18 +622,17 @@ static void to_scalar(struct emit *e, const struct ir_insn *i)
     emit_fput(e, i->dst, XMM0);
 }
 
-static void from_scalar(struct emit *e, const struct ir_insn *i)
+void x86_vec_put_scalar(struct emit *e, unsigned size, int32_t element, ir_ref scalar)
 {
     static const uint32_t op[] = {X86_MOV_STORE8, X86_MOV_STORE16, X86_MOV_STORE, X86_MOV_STORE};
-    const struct ir_vec *v = vec_of(e, i);
+    struct x86_mem d = emit_state(element);
 
-    if (ir_is_fp(e->r, i->src[0]))
-        x86_rm(&e->a, v->size == 3 ? X86_MOVSD_STORE : X86_MOVSS_STORE, 0, emit_fin_reg(e, i->src[0], XMM0),
-               emit_state(v->d));
-    else if (v->size == 0)
-        x86_rm8(&e->a, op[0], emit_in_reg(e, i->src[0], RAX), emit_state(v->d));
+    if (ir_is_fp(e->r, scalar))
+        x86_rm(&e->a, size == 3 ? X86_MOVSD_STORE : X86_MOVSS_STORE, 0, emit_fin_reg(e, scalar, XMM0), d);
+    else if (size == 0)
+        x86_rm8(&e->a, op[0], emit_in_reg(e, scalar, RAX), d);
     else
-        x86_rm(&e->a, op[v->size], v->size == 3, emit_in_reg(e, i->src[0], RAX), emit_state(v->d));
+        x86_rm(&e->a, op[size], size == 3, emit_in_reg(e, scalar, RAX), d);
 }
 
 /* ---- the operation ---- */
@@ -718,16 +640,14 @@ static void from_scalar(struct emit *e, const struct ir_insn *i)
 static void emit_parts(struct emit *e, const struct ir_vec *v, unsigned mask)
 {
     borrow(e, borrowed(v, mask));
-    for (unsigned at = 0; at < v->bytes;) {
-        struct part p = {v, at, v->bytes - at >= 32, mask};
+    unsigned most = x86_vec_is_narrow(v->op) ? 16 : 32;
 
-        if (is_compare(v->op))
-            part_compare(e, &p);
-        else
-            emit_part(e, &p);
-        at += piece(v->bytes - at);
+    for (unsigned at = 0, n; at < v->bytes; at += n) {
+        n = v->bytes - at < most ? 16 : most;
+        struct part p = {v, at, n == 32, mask};
+        emit_part(e, &p);
     }
-    if (v->bytes >= 32)
+    if (v->bytes >= 32 || x86_vec_is_narrow(v->op))
         x86_vzeroupper(&e->a);
     give_back(e, borrowed(v, mask));
 }
@@ -747,21 +667,28 @@ static bool may_be_shorter(const struct ir_vec *v)
 
 void emit_vop(struct emit *e, const struct ir_insn *i)
 {
-    const struct ir_vec *v = vec_of(e, i);
+    const struct ir_vec *v = x86_vec_of(e, i);
     struct cold *c = emit_cold(e, may_be_shorter(v) ? COLD_VEC_TAIL : COLD_EXEC);
     unsigned first_rest = e->nr_cold;
 
     check_key(e, v, c);
     mark_written(e);
+    if (v->scalar)
+        prepare_scalar(e, v, i->src[0]);
     switch (v->op) {
     case IR_V_FIRST: first_bit(e, v); break;
     case IR_V_COUNT: count_bits(e, v); break;
     case IR_V_TO_SCALAR: to_scalar(e, i); break;
-    case IR_V_FROM_SCALAR: from_scalar(e, i); break;
+    case IR_V_FROM_SCALAR: x86_vec_put_scalar(e, v->size, v->d, i->src[0]); break;
+    case IR_V_SLIDE1UP:
+    case IR_V_SLIDE1DOWN: x86_vec_slide_1(e, v, i->src[0]); break;
     default:
-        if (v->scalar)
-            prepare_scalar(e, v, i->src[0]);
-        emit_parts(e, v, v->masked ? MASK_V0 : MASK_NONE);
+        if (x86_vec_is_compare(v->op))
+            x86_vec_compare(e, v);
+        else if (x86_vec_is_reduction(v->op))
+            x86_vec_reduce(e, v);
+        else
+            emit_parts(e, v, v->masked ? MASK_V0 : MASK_NONE);
         break;
     }
     if (v->op == IR_V_FIRST || v->op == IR_V_COUNT)
@@ -774,7 +701,7 @@ void emit_vop(struct emit *e, const struct ir_insn *i)
 void emit_cold_vec_tail(struct emit *e, const struct cold *c)
 {
     const struct ir_insn *i = &e->r->insn[c->index];
-    const struct ir_vec *v = vec_of(e, i);
+    const struct ir_vec *v = x86_vec_of(e, i);
     const uint8_t *done = c->done;
     unsigned first_rest = e->nr_cold;
 
@@ -808,4 +735,31 @@ void emit_cold_vec_rest(struct emit *e, const struct cold *c)
     }
     emit_exec(e, &e->r->insn[c->index]);
     emit_jmp_to(e, c->done);
+}
+
+/* ---- by the interpreter's function ---- */
+
+static void put_operand(struct emit *e, int32_t word, ir_ref ref)
+{
+    struct x86_mem home = emit_state(word);
+
+    if (!word || (ir_is_global(ref) && e->al->global[ref] == IR_LOC_MEMORY))
+        return;
+    if (ir_is_fp(e->r, ref))
+        x86_rm(&e->a, X86_MOVQ_STORE, 0, emit_fin_reg(e, ref, XMM0), home);
+    else
+        x86_store(&e->a, home, emit_in_reg(e, ref, RAX));
+}
+
+void emit_vcall(struct emit *e, const struct ir_insn *i)
+{
+    const struct ir_vec *v = x86_vec_of(e, i);
+    struct cold *c = emit_cold(e, COLD_EXEC);
+
+    put_operand(e, v->a, i->src[0]);
+    put_operand(e, v->b, i->src[1]);
+    emit_site(e, e->dirty);
+    emit_call(e, e->rt->vcall[e->fp]);
+    c->from[0] = x86_jcc(&e->a, X86_E);
+    c->done = e->a.p;
 }

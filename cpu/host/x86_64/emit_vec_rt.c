@@ -95,6 +95,18 @@ static uint8_t *emit_mask_bits(struct x86_asm *a, unsigned size)
     return at;
 }
 
+/* For vpshufb: the low halves of elements of twice that size to the low 8 bytes of each 16. */
+static uint8_t *emit_low_halves(struct x86_asm *a, unsigned size)
+{
+    uint8_t *at = a->p;
+
+    for (unsigned n = 0; n < 32; n++) {
+        unsigned to = n % 16, element = to >> size;
+        x86_byte(a, to < 8 ? (uint8_t)((element << (size + 1)) + (to & ((1u << size) - 1))) : 0x80);
+    }
+    return at;
+}
+
 /* Ones and zeros: n bytes in front of the first zero begins the mask of the first n bytes of anything. */
 static uint8_t *emit_tail_mask(struct x86_asm *a)
 {
@@ -111,5 +123,7 @@ void x86_emit_vec_runtime(struct ir_host *h, struct x86_asm *a)
     h->rt.k_mask_bytes = emit_mask_bytes(a);
     for (unsigned size = 0; size < 4; size++)
         h->rt.k_mask_bits[size] = emit_mask_bits(a, size);
+    for (unsigned size = 0; size < 3; size++)
+        h->rt.k_low_halves[size] = emit_low_halves(a, size);
     h->rt.k_tail = emit_tail_mask(a);
 }

@@ -399,6 +399,33 @@ static uint8_t *emit_helper(struct ir_host *h, struct x86_asm *a, const void *fn
     return at;
 }
 
+/* Calls vcall(state, rcx = site); the zero flag: it is left to exec. What C functions keep is not saved. */
+static uint8_t *emit_vcall_routine(struct ir_host *h, struct x86_asm *a, bool fp)
+{
+    static const uint8_t changed[] = {RDX, RSI, RDI, R8, R9, R10, R11};
+    uint8_t *at = a->p;
+
+    x86_store(a, scratch_of(h, R_BUDGET, false), R_BUDGET);
+    for (unsigned n = 0; n < sizeof changed; n++)
+        x86_store(a, scratch_of(h, changed[n], false), changed[n]);
+    for (unsigned n = 0; fp && n < h->regfile.nr_fp; n++)
+        x86_rm(a, X86_MOVQ_STORE, 0, h->regfile.fp_reg[n], scratch_of(h, h->regfile.fp_reg[n], true));
+    x86_rm(a, X86_LEA, 1, RDI, x86_at(R_STATE, -STATE_BIAS));
+    x86_mov(a, RSI, RCX);
+    x86_ri(a, X86_SUB, 1, RSP, 8);
+    x86_mov_imm(a, RAX, (int64_t)(intptr_t)h->target.vcall);
+    x86_call_reg(a, RAX);
+    x86_ri(a, X86_ADD, 1, RSP, 8);
+    x86_load(a, R_BUDGET, scratch_of(h, R_BUDGET, false));
+    for (unsigned n = 0; n < sizeof changed; n++)
+        x86_load(a, changed[n], scratch_of(h, changed[n], false));
+    for (unsigned n = 0; fp && n < h->regfile.nr_fp; n++)
+        x86_rm(a, X86_MOVQ_LOAD, 0, h->regfile.fp_reg[n], scratch_of(h, h->regfile.fp_reg[n], true));
+    x86_rr8(a, X86_OP(0, 0, 0x84), RAX, RAX); /* test al, al */
+    x86_ret(a);
+    return at;
+}
+
 static uint8_t *emit_constant(struct x86_asm *a, uint64_t low)
 {
     x86_align(a, 16);
@@ -439,6 +466,7 @@ void x86_emit_runtime(struct ir_host *h, struct x86_asm *a)
         h->rt.load[fp] = emit_helper(h, a, (const void *)h->target.load, true, fp, leave);
         h->rt.store[fp] = emit_helper(h, a, (const void *)h->target.store, true, fp, leave);
         h->rt.exec[fp] = emit_helper(h, a, (const void *)h->target.exec, false, fp, leave);
+        h->rt.vcall[fp] = emit_vcall_routine(h, a, fp);
         h->rt.observe[fp] = emit_helper(h, a, (const void *)h->target.observe, false, fp, leave);
     }
     if (h->features & X86_HAS_AVX2)

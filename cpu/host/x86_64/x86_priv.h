@@ -40,9 +40,9 @@ struct x86_runtime {
     uint8_t *find[2][NR_SLOT_SIZES]; /* [write][slot size] */
     uint8_t *copy_part[2];           /* [to the state]; see emit_copy_part */
     /* [0]: saves the integer registers only, [1]: the FP registers too */
-    uint8_t *load[2], *store[2], *exec[2], *observe[2];
+    uint8_t *load[2], *store[2], *exec[2], *vcall[2], *observe[2];
     /* constants, 16 bytes each */
-    uint8_t *k_mask_bytes, *k_mask_bits[4], *k_tail; /* emit_vec_rt.c */
+    uint8_t *k_mask_bytes, *k_mask_bits[4], *k_low_halves[3], *k_tail; /* emit_vec_rt.c */
     uint8_t *k_box, *k_nan64, *k_nan32, *k_sign64, *k_sign32, *k_abs64, *k_abs32;
     uint8_t *end;
 };
@@ -255,6 +255,7 @@ void emit_vload(struct emit *e, const struct ir_insn *i);
 void emit_vstore(struct emit *e, const struct ir_insn *i);
 void emit_vop(struct emit *e, const struct ir_insn *i);
 void emit_vget(struct emit *e, const struct ir_insn *i);
+void emit_vcall(struct emit *e, const struct ir_insn *i);
 void emit_cold_vec_part(struct emit *e, const struct cold *c);
 void emit_cold_vec_tail(struct emit *e, const struct cold *c);
 void emit_cold_vec_rest(struct emit *e, const struct cold *c);

@@ -25,7 +25,7 @@ static bool can_be_copied(const struct ir_region *r, const struct ir_block *b)
         unsigned op = r->insn[k].op;
         if (op == IR_LOAD || op == IR_STORE)
             accesses++;
-        else if (op == IR_EXEC || (ir_op_info[op].flags & IRF_MEM))
+        else if (op == IR_EXEC || op == IR_VCALL || (ir_op_info[op].flags & IRF_MEM))
             return false;
     }
     return accesses > 0 && r->insn[b->first + b->nr - 1u].op == IR_BR;

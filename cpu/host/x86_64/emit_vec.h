@@ -1,0 +1,114 @@
+/* Shared by the files that emit vectors: opcodes, and pieces of 32 or 16 bytes of a group (emit_vec.c has the picture). */
+#ifndef CPU_HOST_X86_64_EMIT_VEC_H
+#define CPU_HOST_X86_64_EMIT_VEC_H
+
+#include "x86_priv.h"
+
+enum {
+    VMOVDQU_LOAD = X86_OP(0xf3, 1, 0x6f),
+    VMOVDQU_STORE = X86_OP(0xf3, 1, 0x7f),
+    VPTEST = X86_OP(0x66, 2, 0x17),
+    VPMOVMSKB = X86_OP(0x66, 1, 0xd7),
+    VMOVMSKPS = X86_OP(0, 1, 0x50),
+    VCMPPS = X86_OP(0, 1, 0xc2),
+    VBROADCASTSS = X86_OP(0x66, 2, 0x18),
+    VBROADCASTSD = X86_OP(0x66, 2, 0x19),
+    VMOVD = X86_OP(0x66, 1, 0x6e),
+    VPAND = X86_OP(0x66, 1, 0xdb),
+    VPANDN = X86_OP(0x66, 1, 0xdf),
+    VPOR = X86_OP(0x66, 1, 0xeb),
+    VPSHUFB = X86_OP(0x66, 2, 0x00),
+    VPMASKMOV_STORE = X86_OP(0x66, 2, 0x8e),
+    UNORDERED = 3
+};
+
+#define P(byte) X86_OP(0x66, 1, byte)
+#define P38(byte) X86_OP(0x66, 2, byte)
+#define PS(byte) X86_OP(0, 1, byte)
+/* ymm0 = ymm0 op b, by element size. 0: none */
+extern const uint32_t x86_vec_packed[IR_V_NR_OPS][4];
+
+/* Which lanes are to be written. */
+enum mask { MASK_NONE = 0, MASK_V0 = 1, MASK_LENGTH = 2 /* rcx: that of byte 0 */ };
+
+/* One piece's place. */
+struct part {
+    const struct ir_vec *v;
+    unsigned at; /* bytes */
+    int l;
+    unsigned mask; /* enum mask */
+};
+
+static inline const struct ir_vec *x86_vec_of(const struct emit *e, const struct ir_insn *i)
+{
+    return &e->r->vec[i->imm];
+}
+
+/* Bytes of a piece of what is left. */
+static inline unsigned x86_piece(unsigned left)
+{
+    return left >= 32 ? 32 : 16;
+}
+
+static inline struct x86_mem part_of(const struct part *p, int32_t operand)
+{
+    return emit_state(operand + (int32_t)p->at);
+}
+
+static inline void x86_vec_load(struct emit *e, int l, unsigned ymm, struct x86_mem m)
+{
+    x86_yrm(&e->a, VMOVDQU_LOAD, 0, l, ymm, 0, m);
+}
+
+static inline void x86_vec_store(struct emit *e, int l, unsigned ymm, struct x86_mem m)
+{
+    x86_yrm(&e->a, VMOVDQU_STORE, 0, l, ymm, 0, m);
+}
+
+/* The operand in the place of vs1, in ymm (a scalar is in ymm1, unless state.vsplat has it). */
+void x86_vec_load_b(struct emit *e, const struct part *p, unsigned ymm);
+/* op ymm0, ymm0, b */
+void x86_vec_with_b(struct emit *e, const struct part *p, uint32_t op, int w);
+
+/* emit_vec_compare.c: a bit an element */
+static inline bool x86_vec_is_compare(unsigned op)
+{
+    return op >= IR_V_EQ && op <= IR_V_FGE;
+}
+bool x86_vec_has_compare(enum ir_vop op, unsigned size);
+void x86_vec_compare(struct emit *e, const struct ir_vec *v);
+
+/* emit_vec_wide.c: operands of two sizes, reductions, slides */
+static inline bool x86_vec_is_wide(unsigned op)
+{
+    return op >= IR_V_WADDU && op <= IR_V_WMACC;
+}
+static inline bool x86_vec_is_narrow(unsigned op)
+{
+    return op >= IR_V_NSRL && op <= IR_V_NSRA;
+}
+static inline bool x86_vec_is_reduction(unsigned op)
+{
+    return op >= IR_V_REDSUM && op <= IR_V_REDMAXU;
+}
+static inline bool x86_vec_is_slide(unsigned op)
+{
+    return op == IR_V_SLIDE1UP || op == IR_V_SLIDE1DOWN;
+}
+/* The operation on two elements that a reduction repeats. */
+static inline unsigned x86_vec_reduced_by(unsigned op)
+{
+    static const uint8_t by[] = {IR_V_ADD, IR_V_AND, IR_V_OR, IR_V_XOR, IR_V_MIN, IR_V_MAX, IR_V_MINU, IR_V_MAXU};
+
+    return by[op - IR_V_REDSUM];
+}
+/* The scalar to one element of that size. */
+void x86_vec_put_scalar(struct emit *e, unsigned size, int32_t element, ir_ref scalar);
+bool x86_vec_has_wide(enum ir_vop op, unsigned size);
+void x86_vec_widen(struct emit *e, const struct part *p);         /* to ymm0 */
+void x86_vec_widen_scalar(struct emit *e, const struct ir_vec *v); /* in ymm1: as wide as the result */
+void x86_vec_narrow(struct emit *e, const struct part *p);        /* to xmm0 */
+void x86_vec_reduce(struct emit *e, const struct ir_vec *v);
+void x86_vec_slide_1(struct emit *e, const struct ir_vec *v, ir_ref scalar);
+
+#endif

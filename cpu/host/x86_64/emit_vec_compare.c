@@ -1,0 +1,145 @@
+/* Comparisons of vectors, to a mask: a bit an element.
+ *
+ *   ymm0 = a op b, all ones where true | a bit a lane to eax | those that are no whole bytes wait in ecx | a store,
+ *   or old ^ ((old ^ new) & which), where other bits stay: below 8 elements, and under a mask */
+#include "emit_vec.h"
+
+enum {
+    VPACKSSWB = X86_OP(0x66, 1, 0x63),
+    VPERMQ = X86_OP(0x66, 3, 0x00),
+    VMOVMSKPD = X86_OP(0x66, 1, 0x50),
+    VCMPPD = X86_OP(0x66, 1, 0xc2),
+    EVEN_QUADS = 0x08 /* of VPERMQ: quads 0 and 2 become 0 and 1 */
+};
+
+#define EQUAL {P(0x74), P(0x75), P(0x76), P38(0x29)}
+#define GREATER {P(0x64), P(0x65), P(0x66), P38(0x37)}
+#define MIN_U {P(0xda), P38(0x3a), P38(0x3b), 0}
+#define MAX_U {P(0xde), P38(0x3e), P38(0x3f), 0}
+#define FLOAT {0, 0, VCMPPS, VCMPPD}
+
+/* a op b; or `first` = min(a, b) or max(a, b), then first == a. 0: no such size */
+struct comparison {
+    uint32_t op[4], first[4];
+    bool swapped, inverted, is_float;
+    uint8_t predicate; /* of floating point: ordered, raising a flag for the NaNs that RISC-V raises it for */
+};
+
+static const struct comparison comparisons[] = {
+    [IR_V_EQ - IR_V_EQ] = {.op = EQUAL},
+    [IR_V_NE - IR_V_EQ] = {.op = EQUAL, .inverted = true},
+    [IR_V_LT - IR_V_EQ] = {.op = GREATER, .swapped = true},
+    [IR_V_LE - IR_V_EQ] = {.op = GREATER, .inverted = true},
+    [IR_V_GT - IR_V_EQ] = {.op = GREATER},
+    [IR_V_LTU - IR_V_EQ] = {.op = EQUAL, .first = MAX_U, .inverted = true},
+    [IR_V_LEU - IR_V_EQ] = {.op = EQUAL, .first = MIN_U},
+    [IR_V_GTU - IR_V_EQ] = {.op = EQUAL, .first = MIN_U, .inverted = true},
+    [IR_V_FEQ - IR_V_EQ] = {.op = FLOAT, .is_float = true, .predicate = 0x00},
+    [IR_V_FNE - IR_V_EQ] = {.op = FLOAT, .is_float = true, .predicate = 0x04},
+    [IR_V_FLT - IR_V_EQ] = {.op = FLOAT, .is_float = true, .predicate = 0x01},
+    [IR_V_FLE - IR_V_EQ] = {.op = FLOAT, .is_float = true, .predicate = 0x02},
+    [IR_V_FGT - IR_V_EQ] = {.op = FLOAT, .is_float = true, .predicate = 0x0e},
+    [IR_V_FGE - IR_V_EQ] = {.op = FLOAT, .is_float = true, .predicate = 0x0d},
+};
+
+static const struct comparison *comparison_of(unsigned op)
+{
+    return &comparisons[op - IR_V_EQ];
+}
+
+bool x86_vec_has_compare(enum ir_vop op, unsigned size)
+{
+    const struct comparison *c = comparison_of(op);
+
+    return c->op[size] && (!c->first[1] || c->first[size]);
+}
+
+/* ymm0 = all ones where it holds (but for c->inverted) */
+static void compare(struct emit *e, const struct part *p, const struct comparison *c)
+{
+    const struct ir_vec *v = p->v;
+    uint32_t op = c->op[v->size];
+
+    if (c->swapped) {
+        x86_vec_load_b(e, p, XMM0);
+        x86_yrm(&e->a, op, 0, p->l, XMM0, XMM0, part_of(p, v->a));
+        return;
+    }
+    x86_vec_load(e, p->l, XMM0, part_of(p, v->a));
+    if (c->first[1]) {
+        x86_vec_with_b(e, p, c->first[v->size], 0);
+        x86_yrm(&e->a, op, 0, p->l, XMM0, XMM0, part_of(p, v->a));
+        return;
+    }
+    x86_vec_with_b(e, p, op, 0);
+    if (c->is_float)
+        x86_byte(&e->a, c->predicate);
+}
+
+/* eax = a bit a lane; above them there may be others */
+static void to_bits(struct emit *e, const struct part *p, bool inverted)
+{
+    static const uint32_t move[] = {VPMOVMSKB, VPMOVMSKB, VMOVMSKPS, VMOVMSKPD};
+    unsigned size = p->v->size;
+    int l = p->l;
+
+    if (size == 1) {
+        x86_yrr(&e->a, VPACKSSWB, 0, l, XMM0, XMM0, XMM0);
+        if (l) {
+            x86_yrr(&e->a, VPERMQ, 1, 1, XMM0, 0, XMM0);
+            x86_byte(&e->a, EVEN_QUADS);
+        }
+        l = 0;
+    }
+    x86_yrr(&e->a, move[size], 0, l, RAX, 0, XMM0);
+    if (inverted)
+        x86_ri(&e->a, X86_XOR, 0, RAX, -1);
+}
+
+/* `bits` of eax are those of elements [first, first + bits) */
+static void put_bits(struct emit *e, const struct ir_vec *v, unsigned first, unsigned bits)
+{
+    static const uint32_t load[] = {X86_MOVZX8, X86_MOVZX16, X86_MOV_LOAD};
+    unsigned log2 = bits <= 8 ? 0 : bits == 16 ? 1 : 2;
+    struct x86_mem d = emit_state(v->d + (int32_t)(first / 8));
+
+    if (v->masked || bits < 8) {
+        x86_rm(&e->a, load[log2], 0, RCX, d);
+        x86_rr(&e->a, X86_XOR, 0, RAX, RCX);
+        if (v->masked)
+            x86_rm(&e->a, X86_AND, 0, RAX, emit_state(v->mask + (int32_t)(first / 8)));
+        if (bits < 8)
+            x86_ri(&e->a, X86_AND, 0, RAX, (1 << bits) - 1);
+        x86_rr(&e->a, X86_XOR, 0, RAX, RCX);
+    }
+    if (log2 == 0)
+        x86_rm8(&e->a, X86_MOV_STORE8, RAX, d);
+    else
+        x86_rm(&e->a, log2 == 1 ? X86_MOV_STORE16 : X86_MOV_STORE, 0, RAX, d);
+}
+
+void x86_vec_compare(struct emit *e, const struct ir_vec *v)
+{
+    const struct comparison *c = comparison_of(v->op);
+    unsigned step = x86_piece(v->bytes), bits = step >> v->size;
+
+    for (unsigned at = 0; at < v->bytes; at += step) {
+        struct part p = {v, at, step == 32, MASK_NONE};
+        unsigned element = at >> v->size;
+
+        compare(e, &p, c);
+        to_bits(e, &p, c->inverted);
+        if (bits >= 8 || v->bytes == step) {
+            put_bits(e, v, element, bits);
+        } else if (element % 8 == 0) { /* quads: four and four */
+            x86_mov32(&e->a, RCX, RAX);
+            x86_ri(&e->a, X86_AND, 0, RCX, 15);
+        } else {
+            x86_shift_i(&e->a, X86_SHL_N, 0, RAX, 4);
+            x86_rr(&e->a, X86_OR, 0, RAX, RCX);
+            put_bits(e, v, element - 4, 8);
+        }
+    }
+    if (step == 32)
+        x86_vzeroupper(&e->a);
+}

@@ -1,0 +1,194 @@
+/* Vector operations whose lanes are not all in their places: on elements of two sizes, reductions, slides by one. */
+#include "emit_vec.h"
+
+enum {
+    VPSHUFD = X86_OP(0x66, 1, 0x70),
+    VPSHIFTW_I = X86_OP(0x66, 1, 0x71), /* /2: right */
+    VPSHIFTD_I = X86_OP(0x66, 1, 0x72),
+    VEXTRACTI128 = X86_OP(0x66, 3, 0x39),
+    VPERMQ = X86_OP(0x66, 3, 0x00),
+    VMOVQ_LOAD = X86_OP(0xf3, 1, 0x7e),
+    VMOVD_FROM = X86_OP(0x66, 1, 0x7e),
+    RIGHT = 2,
+    EVEN_QUADS = 0x08,
+    SWAP_QUADS = 0x4e,
+    SWAP_WORDS = 0xb1
+};
+
+/* ---- results of twice the size: v->size is theirs ---- */
+
+enum { BY_SIZE = 4 };
+
+struct wide {
+    uint8_t sum;      /* enum ir_vop: ADD, SUB or MUL */
+    bool is_signed;
+    bool wide_a;      /* vs2 is as wide as the result */
+    bool accumulates;
+};
+
+static const struct wide wides[] = {
+    [IR_V_WADDU - IR_V_WADDU] = {IR_V_ADD, false, false, false},
+    [IR_V_WADD - IR_V_WADDU] = {IR_V_ADD, true, false, false},
+    [IR_V_WSUBU - IR_V_WADDU] = {IR_V_SUB, false, false, false},
+    [IR_V_WSUB - IR_V_WADDU] = {IR_V_SUB, true, false, false},
+    [IR_V_WADDU_W - IR_V_WADDU] = {IR_V_ADD, false, true, false},
+    [IR_V_WADD_W - IR_V_WADDU] = {IR_V_ADD, true, true, false},
+    [IR_V_WSUBU_W - IR_V_WADDU] = {IR_V_SUB, false, true, false},
+    [IR_V_WSUB_W - IR_V_WADDU] = {IR_V_SUB, true, true, false},
+    [IR_V_WMULU - IR_V_WADDU] = {IR_V_MUL, false, false, false},
+    [IR_V_WMUL - IR_V_WADDU] = {IR_V_MUL, true, false, false},
+    [IR_V_WMACCU - IR_V_WADDU] = {IR_V_MUL, false, false, true},
+    [IR_V_WMACC - IR_V_WADDU] = {IR_V_MUL, true, false, true},
+};
+
+static const struct wide *wide_of(unsigned op)
+{
+    return &wides[op - IR_V_WADDU];
+}
+
+bool x86_vec_has_wide(enum ir_vop op, unsigned size)
+{
+    if (x86_vec_is_wide(op))
+        return size >= 1;
+    if (x86_vec_is_narrow(op))
+        return size <= 2 && !(op == IR_V_NSRA && size == 2);
+    return false;
+}
+
+/* ymm = the elements of half the size there, extended */
+static void extended(struct emit *e, const struct part *p, unsigned ymm, int32_t operand, bool is_signed)
+{
+    static const uint32_t op[2][BY_SIZE] = {{0, P38(0x30), P38(0x33), P38(0x35)}, {0, P38(0x20), P38(0x23), P38(0x25)}};
+
+    x86_yrm(&e->a, op[is_signed][p->v->size], 0, p->l, ymm, 0, emit_state(operand + (int32_t)p->at / 2));
+}
+
+/* Products of extended elements: the low half is exact. */
+static uint32_t wide_op(const struct wide *w, unsigned size)
+{
+    if (w->sum == IR_V_MUL && size == 3)
+        return w->is_signed ? P38(0x28) : P(0xf4); /* of the low halves of quads */
+    return x86_vec_packed[w->sum][size];
+}
+
+void x86_vec_widen(struct emit *e, const struct part *p)
+{
+    const struct ir_vec *v = p->v;
+    const struct wide *w = wide_of(v->op);
+
+    if (w->wide_a)
+        x86_vec_load(e, p->l, XMM0, part_of(p, v->a));
+    else
+        extended(e, p, XMM0, v->a, w->is_signed);
+    if (!v->scalar)
+        extended(e, p, XMM1, v->b, w->is_signed);
+    x86_yrr(&e->a, wide_op(w, v->size), 0, p->l, XMM0, XMM0, XMM1);
+    if (w->accumulates)
+        x86_yrm(&e->a, x86_vec_packed[IR_V_ADD][v->size], 0, p->l, XMM0, XMM0, part_of(p, v->d));
+}
+
+/* rax = the scalar; it is cut to half the size and extended. */
+void x86_vec_widen_scalar(struct emit *e, const struct ir_vec *v)
+{
+    static const uint32_t broadcast[] = {0, P38(0x79), P38(0x58), P38(0x59)};
+    bool is_signed = wide_of(v->op)->is_signed;
+
+    if (v->size == 1)
+        x86_rr8(&e->a, is_signed ? X86_MOVSX8 : X86_MOVZX8, RAX, RAX);
+    else if (v->size == 2)
+        x86_rr(&e->a, is_signed ? X86_MOVSX16 : X86_MOVZX16, 0, RAX, RAX);
+    else if (is_signed)
+        x86_rr(&e->a, X86_MOVSXD, 1, RAX, RAX);
+    else
+        x86_mov32(&e->a, RAX, RAX);
+    x86_yrr(&e->a, VMOVD, 1, 0, XMM1, 0, RAX);
+    x86_yrr(&e->a, broadcast[v->size], 0, v->bytes >= 32, XMM1, 0, XMM1);
+}
+
+/* ---- sources of twice the size, shifted by the count in xmm1: v->size is the result's ---- */
+
+void x86_vec_narrow(struct emit *e, const struct part *p)
+{
+    const struct ir_vec *v = p->v;
+    unsigned shift = v->op == IR_V_NSRA ? IR_V_SRA : IR_V_SRL;
+
+    x86_vec_load(e, 1, XMM0, emit_state(v->a + 2 * (int32_t)p->at));
+    x86_yrr(&e->a, x86_vec_packed[shift][v->size + 1], 0, 1, XMM0, XMM0, XMM1);
+    x86_yrm(&e->a, VPSHUFB, 0, 1, XMM0, XMM0, x86_at_rip(e->rt->k_low_halves[v->size]));
+    x86_yrr(&e->a, VPERMQ, 1, 1, XMM0, 0, XMM0);
+    x86_byte(&e->a, EVEN_QUADS);
+}
+
+/* ---- reductions ---- */
+
+static void fold(struct emit *e, uint32_t op)
+{
+    x86_yrr(&e->a, op, 0, 0, XMM0, XMM0, XMM1);
+}
+
+/* xmm0: all its lanes together in the lowest. */
+static void fold_lanes(struct emit *e, uint32_t op, unsigned size)
+{
+    x86_yrr(&e->a, VPSHUFD, 0, 0, XMM1, 0, XMM0);
+    x86_byte(&e->a, SWAP_QUADS);
+    fold(e, op);
+    if (size <= 2) {
+        x86_yrr(&e->a, VPSHUFD, 0, 0, XMM1, 0, XMM0);
+        x86_byte(&e->a, SWAP_WORDS);
+        fold(e, op);
+    }
+    if (size <= 1) {
+        x86_yrr(&e->a, VPSHIFTD_I, 0, 0, RIGHT, XMM1, XMM0);
+        x86_byte(&e->a, 16);
+        fold(e, op);
+    }
+    if (size == 0) {
+        x86_yrr(&e->a, VPSHIFTW_I, 0, 0, RIGHT, XMM1, XMM0);
+        x86_byte(&e->a, 8);
+        fold(e, op);
+    }
+}
+
+void x86_vec_reduce(struct emit *e, const struct ir_vec *v)
+{
+    static const uint32_t store[] = {X86_MOV_STORE8, X86_MOV_STORE16, X86_MOV_STORE, X86_MOV_STORE};
+    uint32_t op = x86_vec_packed[x86_vec_reduced_by(v->op)][v->size];
+    int l = v->bytes >= 32;
+
+    x86_vec_load(e, l, XMM0, emit_state(v->a));
+    for (unsigned at = 32; at < v->bytes; at += 32)
+        x86_yrm(&e->a, op, 0, 1, XMM0, XMM0, emit_state(v->a + (int32_t)at));
+    if (l) {
+        x86_yrr(&e->a, VEXTRACTI128, 0, 1, XMM0, 0, XMM1);
+        x86_byte(&e->a, 1);
+        fold(e, op);
+    }
+    fold_lanes(e, op, v->size);
+    x86_yrm(&e->a, VMOVQ_LOAD, 0, 0, XMM1, 0, emit_state(v->b));
+    fold(e, op);
+    if (l)
+        x86_vzeroupper(&e->a);
+    x86_yrr(&e->a, VMOVD_FROM, 1, 0, XMM0, 0, RAX);
+    if (v->size == 0)
+        x86_rm8(&e->a, store[0], RAX, emit_state(v->d));
+    else
+        x86_rm(&e->a, store[v->size], v->size == 3, RAX, emit_state(v->d));
+}
+
+/* ---- slides by one: an element is read beyond the group, and the scalar overwrites it ---- */
+
+void x86_vec_slide_1(struct emit *e, const struct ir_vec *v, ir_ref scalar)
+{
+    bool up = v->op == IR_V_SLIDE1UP;
+    int32_t one = 1 << v->size;
+
+    for (unsigned at = 0; at < v->bytes; at += x86_piece(v->bytes)) {
+        int l = v->bytes >= 32;
+
+        x86_vec_load(e, l, XMM0, emit_state(v->a + (int32_t)at + (up ? -one : one)));
+        x86_vec_store(e, l, XMM0, emit_state(v->d + (int32_t)at));
+    }
+    if (v->bytes >= 32)
+        x86_vzeroupper(&e->a);
+    x86_vec_put_scalar(e, v->size, up ? v->d : v->d + v->bytes - one, scalar);
+}

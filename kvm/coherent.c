@@ -29,9 +29,11 @@
 enum {
     BATCH = 16,
     NAP_NS = 1000000,
-    /* A thread that has had so much of a CPU since its page came has used it: the page may go. More than a second fault of the
-     * same instruction takes. */
-    USED_NS = 20000,
+    /* A thread that has had so much of a CPU since its page came has used it, and the page may go: twice what a page takes to
+     * come that nobody holds, between these. An instruction needs several (walks of page tables count as writes on many hosts), and whoever has
+     * lost one walks again. */
+    USED_MIN_NS = 20000,
+    USED_MAX_NS = 40000000,
     LOOK_NS = 30000 /* between two looks while another rank waits for a page that is held */
 };
 
@@ -62,6 +64,7 @@ struct hkvm_coherence {
     struct sim_mutex list_lock;
     struct fault fault[HKVM_MAX_VCPUS + 1];
     struct holder holder[HKVM_MAX_VCPUS + 1];
+    uint64_t quick_wait_ns; /* of a page that nobody held, lately; the pages thread's */
     _Atomic uint64_t nr_faults, wait_ns, nr_revoked;
 };
 
@@ -228,14 +231,30 @@ static uint64_t thread_cpu_ns(uint32_t thread)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
+static uint64_t used_ns(const struct hkvm_coherence *c)
+{
+    uint64_t ns = 2 * c->quick_wait_ns;
+
+    return ns < USED_MIN_NS ? USED_MIN_NS : ns > USED_MAX_NS ? USED_MAX_NS : ns;
+}
+
+static void note_wait(struct hkvm_coherence *c, uint64_t ns)
+{
+    uint64_t before = c->quick_wait_ns + c->quick_wait_ns / 64; /* hosts become busy */
+
+    c->quick_wait_ns = before && before < ns ? before : ns;
+    atomic_fetch_add_explicit(&c->wait_ns, ns, memory_order_relaxed);
+}
+
 /* Nobody sees an instruction retire, but a thread that has run has got beyond the one that faulted. */
 static bool let_go_of_used(struct hkvm_coherence *c)
 {
+    const uint64_t used = used_ns(c);
     bool any = false;
 
     for (size_t i = 0; i < SIM_ARRAY_LEN(c->holder); i++) {
         struct holder *h = &c->holder[i];
-        if (!h->thread || thread_cpu_ns(h->thread) - h->cpu_ns < USED_NS)
+        if (!h->thread || thread_cpu_ns(h->thread) - h->cpu_ns < used)
             continue;
         h->thread = 0;
         dsm_retired(c->dsm, (uint32_t)i);
@@ -264,7 +283,7 @@ static bool serve(struct hkvm_coherence *c, size_t i, const struct fault *f)
         sim_mutex_unlock(&c->list_lock);
         c->holder[i] = (struct holder){f->thread, thread_cpu_ns(f->thread)};
         map_page(c, f->page, f->write);
-        atomic_fetch_add_explicit(&c->wait_ns, sim_host_ns() - f->since_ns, memory_order_relaxed);
+        note_wait(c, sim_host_ns() - f->since_ns);
     }
     sim_mutex_unlock(&c->lock);
     return ok;

@@ -2,10 +2,14 @@
  *
  *   kvm_exits [repeats]      needs /dev/kvm; ends with 77 where it cannot be used
  *
- * Each line is the median of the repeats; all but the last-but-one (a handler's thread takes part) by the vCPU thread's CPU time. Guests are the fixture's of the unit tests: 8 MiB, two loops of assembler. */
+ * Each line is the median of the repeats; by the vCPU thread's CPU time, where another thread takes part (notifications, the guard)
+ * by the clock. Guests are the fixture's of the unit tests: 8 MiB, two loops of assembler. */
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "hkvm_priv.h"
 #include "kvm_fixture.h"
 #include "sim-core/guard.h"
 
@@ -79,6 +83,130 @@ static double measure_ports(void) { return measure_exits(guest_ports, guest_port
 static double measure_memory0(void) { return measure_exits(guest_memory0, guest_memory0_end); }
 static double measure_memory3(void) { return measure_exits(guest_memory3, guest_memory3_end); }
 
+/* --- what eventfds would do instead: a write that another thread hears of, a line that a write raises --- */
+
+/* Each write waits until whoever is notified has said so in memory. */
+GUEST_CODE(notify, TO_RING3 "  mov $2000, %ecx\n2: mov %eax, (%rsi)\n4: cmp %ecx, 0x300000; jne 4b; dec %ecx; jnz 2b\n"
+                            "3: movl $1, 8(%rsi); jmp 3b\n");
+
+struct listener {
+    struct fixture *f;
+    int fd;
+};
+
+static void *listen(void *arg)
+{
+    struct listener *l = arg;
+    volatile uint32_t *said = (uint32_t *)(l->f->space->vram + 0x300000);
+
+    for (uint32_t n = ROUNDS; n; n--) {
+        uint64_t count;
+        if (read(l->fd, &count, sizeof count) != sizeof count)
+            break;
+        *said = n;
+    }
+    return NULL;
+}
+
+static int eventfd_at_registers(struct fixture *f)
+{
+    int fd = eventfd(0, EFD_CLOEXEC);
+    struct kvm_ioeventfd k = {.addr = REGISTERS, .len = 4, .fd = fd};
+
+    assert_int_equal(ioctl(f->m->vm, KVM_IOEVENTFD, &k), 0);
+    return fd;
+}
+
+/* By the vCPU's CPU time, as exits. */
+static double measure_ioeventfd(void)
+{
+    struct fixture f;
+
+    fixture_init(&f, 1);
+    int fd = eventfd_at_registers(&f);
+    BOOT(&f, memory0);
+    double us = run_us(&f) / ROUNDS;
+    fixture_fini(&f);
+    close(fd);
+    return us;
+}
+
+/* By the clock, until the listener has said so. */
+static double measure_heard(void)
+{
+    struct sim_thread thread;
+    struct fixture f;
+
+    fixture_init(&f, 1);
+    struct listener l = {&f, eventfd_at_registers(&f)};
+    BOOT(&f, notify);
+    assert_int_equal(sim_thread_start(&thread, "listener", listen, &l), SIM_OK);
+    double us = wait_us(&f) / ROUNDS;
+    sim_thread_join(&thread);
+    fixture_fini(&f);
+    close(l.fd);
+    return us;
+}
+
+/* The device says so in the exit. */
+static bool say_written(void *opaque, uint64_t offset, unsigned size, uint64_t value)
+{
+    struct fixture *f = opaque;
+    volatile uint32_t *said = (uint32_t *)(f->space->vram + 0x300000);
+
+    if (offset == REG_END)
+        return registers_write(&f->memory, offset, size, value);
+    *said = *said ? *said - 1 : ROUNDS;
+    return true;
+}
+
+static double measure_answered(void)
+{
+    static const struct mem_ops ops = {.read = registers_read, .write = say_written};
+    struct fixture f;
+
+    fixture_init(&f, 1);
+    f.memory.region.ops = &ops;
+    f.memory.region.opaque = &f;
+    BOOT(&f, notify);
+    double us = wait_us(&f) / ROUNDS;
+    fixture_fini(&f);
+    return us;
+}
+
+enum { GSI = 20 };
+
+static double measure_line(void)
+{
+    struct fixture f;
+
+    fixture_init(&f, 1);
+    struct irq_line line = hkvm_machine_irq(f.m, GSI);
+    double begin = cpu_us();
+    for (unsigned i = 0; i < ROUNDS; i++)
+        irq_pulse(&line);
+    double us = (cpu_us() - begin) / ROUNDS;
+    fixture_fini(&f);
+    return us;
+}
+
+static double measure_irqfd(void)
+{
+    const uint64_t one = 1;
+    struct fixture f;
+
+    fixture_init(&f, 1);
+    struct kvm_irqfd k = {.fd = (uint32_t)eventfd(0, EFD_CLOEXEC), .gsi = GSI};
+    assert_int_equal(ioctl(f.m->vm, KVM_IRQFD, &k), 0);
+    double begin = cpu_us();
+    for (unsigned i = 0; i < ROUNDS; i++)
+        assert_int_equal(write((int)k.fd, &one, sizeof one), sizeof one);
+    double us = (cpu_us() - begin) / ROUNDS;
+    fixture_fini(&f);
+    close((int)k.fd);
+    return us;
+}
+
 /* --- first writes to pages that are there --- */
 
 static void no_copy(struct sim_guard *g, uint64_t first, uint64_t nr, bool write)
@@ -139,6 +267,11 @@ static const struct {
     {"port exit, ring 0", "us", measure_ports},
     {"MMIO exit, ring 0", "us", measure_memory0},
     {"MMIO exit, ring 3", "us", measure_memory3},
+    {"MMIO write to an ioeventfd, ring 0", "us", measure_ioeventfd},
+    {"notification, ring 3: answered in the exit", "us", measure_answered},
+    {"notification, ring 3: answered by an eventfd's listener", "us", measure_heard},
+    {"a line up and down: KVM_IRQ_LINE", "us", measure_line},
+    {"a line up and down: irqfd", "us", measure_irqfd},
     {"first write to a page, nothing tracked", "us", measure_untracked},
     {"first write to a page, dirty log", "us", measure_logged},
     {"first write to a page, dirty log and checkpoint guard", "us", measure_guarded},

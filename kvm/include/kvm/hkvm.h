@@ -131,7 +131,7 @@ void hkvm_machine_write_protect(struct hkvm_machine *m);
 struct hkvm_coherence;
 /* dsm_config.hold_max_ns: until the vCPU's thread that a page came for has woken up and run, which takes some milliseconds on a
  * host that is busy or itself a guest. */
-enum { HKVM_HOLD_MAX_NS = 20000000 };
+enum { HKVM_HOLD_MAX_NS = 100000000 };
 
 /* What enforces mem/dsm's permissions on vCPUs: the ops, and the opaque, of a dsm over the space. */
 extern const struct dsm_enforce_ops hkvm_enforce_ops;

@@ -66,6 +66,7 @@ enum ir_vop {
     IR_V_ADD, IR_V_SUB, IR_V_RSUB, IR_V_AND, IR_V_OR, IR_V_XOR, IR_V_MUL, IR_V_MIN, IR_V_MAX, IR_V_MINU, IR_V_MAXU,
     IR_V_SLL, IR_V_SRL, IR_V_SRA,                 /* b: a scalar */
     IR_V_MACC, IR_V_NMSAC, IR_V_MADD, IR_V_NMSUB, /* d + a * b, d - a * b, a + d * b, a - d * b */
+    IR_V_SADDU, IR_V_SADD, IR_V_SSUBU, IR_V_SSUB, /* saturating, which the state's vxsat notes */
     IR_V_COPY,                                    /* d = b */
     IR_V_ZEXT2, IR_V_ZEXT4, IR_V_ZEXT8, IR_V_SEXT2, IR_V_SEXT4, IR_V_SEXT8, /* d = a of 1/2, 1/4, 1/8 the size */
     IR_V_FSGNJ, IR_V_FSGNJX, IR_V_FNEG,           /* the sign: b's, both's, a's inverted */
@@ -79,6 +80,7 @@ enum ir_vop {
     IR_V_SLIDE1UP, IR_V_SLIDE1DOWN,               /* b: the scalar that comes in */
     IR_V_FADD, IR_V_FSUB, IR_V_FRSUB, IR_V_FMUL, IR_V_FDIV, IR_V_FRDIV, IR_V_FSQRT,
     IR_V_FMACC, IR_V_FMSAC, IR_V_FNMSAC, IR_V_FNMACC, IR_V_FMADD, IR_V_FMSUB, IR_V_FNMSUB, IR_V_FNMADD,
+    IR_V_CVT_FI, IR_V_CVT_IF, IR_V_CVT_IFZ,       /* float from signed integer; back, rounded or cut */
     IR_V_FIRST, IR_V_COUNT,                       /* of a mask: to a scalar */
     IR_V_TO_SCALAR, IR_V_FROM_SCALAR,             /* element 0 */
     IR_V_NR_OPS

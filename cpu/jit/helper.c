@@ -281,6 +281,7 @@ void jit_fill_target(struct ir_target *t)
     t->vkey = STATE(vkey);
     t->vdirty = STATE(vs_dirty);
     t->von = STATE(vs_on);
+    t->vxsat = STATE(vxsat);
     t->vl = STATE(vl);
     t->vtype = STATE(vtype);
     t->vstart = STATE(vstart);

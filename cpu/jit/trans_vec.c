@@ -165,7 +165,7 @@ static bool mask_ok(const struct trans *t, const struct trans_row *row)
 static bool operands_ok(struct trans *t, const struct trans_row *row, const struct type *y)
 {
     bool is_float = (row->op >= IR_V_FADD && row->op <= IR_V_FNMADD) || (row->op >= IR_V_FSGNJ && row->op <= IR_V_FNEG) ||
-                    (row->op >= IR_V_FEQ && row->op <= IR_V_FGE);
+                    (row->op >= IR_V_FEQ && row->op <= IR_V_FGE) || (row->op >= IR_V_CVT_FI && row->op <= IR_V_CVT_IFZ);
     enum source from = (enum source)row->type;
 
     if (!mask_ok(t, row) || !host_has(t, row->op, y->sew) || !aligned(t->i->rs2, y->lmul - row->aux) ||
@@ -453,6 +453,11 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     VV_VX(vand, AND), VI(vand, AND, elements), VV_VX(vor, OR), VI(vor, OR, elements),
     VV_VX(vxor, XOR), VI(vxor, XOR, elements), VV_VX(vmul, MUL),
     VV_VX(vmin, MIN), VV_VX(vmax, MAX), VV_VX(vminu, MINU), VV_VX(vmaxu, MAXU),
+    VV_VX(vsaddu, SADDU), VI(vsaddu, SADDU, elements), VV_VX(vsadd, SADD), VI(vsadd, SADD, elements),
+    VV_VX(vssubu, SSUBU), VV_VX(vssub, SSUB),
+    [RV_OP_vfcvt_f_x_v] = {elements, IR_V_CVT_FI, FROM_NOWHERE, 0},
+    [RV_OP_vfcvt_x_f_v] = {elements, IR_V_CVT_IF, FROM_NOWHERE, 0},
+    [RV_OP_vfcvt_rtz_x_f_v] = {elements, IR_V_CVT_IFZ, FROM_NOWHERE, 0},
     VX_VI(vsll, SLL), VX_VI(vsrl, SRL), VX_VI(vsra, SRA),
     VV_VX(vmacc, MACC), VV_VX(vnmsac, NMSAC), VV_VX(vmadd, MADD), VV_VX(vnmsub, NMSUB),
     [RV_OP_vmv_v_v] = {elements, IR_V_COPY, FROM_V, 0}, [RV_OP_vmv_v_x] = {elements, IR_V_COPY, FROM_X, 0},

@@ -4,8 +4,9 @@
  * of its elements or wraps. */
 #include "vec.h"
 
-/* sat: a byte an element, 1 where it was clamped. */
-typedef void (*fixed_kernel)(void *out, const void *a, const void *b, uint8_t *sat, unsigned vxrm, unsigned n);
+/* sat: a byte an element, 1 where it was clamped. same: all elements of b are equal. */
+typedef void (*fixed_kernel)(void *out, const void *a, const void *b, uint8_t *sat, unsigned vxrm, bool same,
+                             unsigned n);
 
 enum { RNU, RNE, RDN, ROD };
 
@@ -16,53 +17,70 @@ enum { RNU, RNE, RDN, ROD };
         _type down = v >> shift, lost = v & (((_type)1 << shift) - 1);                             \
         _type half = shift ? (_type)1 << (shift - 1) : 0;                                          \
                                                                                                    \
+        if (vxrm == RNU)                                                                           \
+            return down + (_type)((v >> (shift - (shift != 0))) & (shift != 0));                   \
         switch (lost ? vxrm : (unsigned)RDN) {                                                     \
-        case RNU: return down + (lost >= half);                                                    \
         case RNE: return down + (lost > half || (lost == half && (down & 1)));                     \
         case ROD: return down | 1;                                                                 \
         default: return down;                                                                      \
         }                                                                                          \
     }
+ROUND(round_32, int32_t)
 ROUND(round_64, int64_t)
 ROUND(round_128, __int128)
 
 #define FIXED(_name, _out, _a, _b, _round, E, BITS, _expr, _store)                                 \
     static void _name(void *restrict out, const void *restrict pa, const void *restrict pb,        \
-                      uint8_t *restrict sat, unsigned vxrm, unsigned n)                            \
+                      uint8_t *restrict sat, unsigned mode, bool same, unsigned n)                 \
     {                                                                                              \
-        (void)vxrm;                                                                                \
-        for (unsigned k = 0; k < n; k++) {                                                         \
-            _a a = ((const _a *)pa)[k];                                                            \
-            _b b = ((const _b *)pb)[k];                                                            \
-            E v = _expr(E, _round, BITS);                                                          \
-            _store(_out, BITS)                                                                     \
+        if (same && mode == RNU) {                                                                 \
+            FIXED_LOOP(_out, _a, _b, _round, E, BITS, _expr, _store, RNU, 0)                       \
+        } else {                                                                                   \
+            FIXED_LOOP(_out, _a, _b, _round, E, BITS, _expr, _store, mode, k)                      \
         }                                                                                          \
     }
-#define WRAP(_out, BITS)                                                                           \
+/* What is usual (a shift or another scalar, vxrm as it is after reset) is a loop that the compiler can vectorise. */
+#define FIXED_LOOP(_out, _a, _b, _round, E, BITS, _expr, _store, _mode, _at)                       \
+    for (unsigned k = 0; k < n; k++) {                                                             \
+        SIM_UNUSED const unsigned vxrm = _mode;                                                    \
+        _a a = ((const _a *)pa)[k];                                                                \
+        _b b = ((const _b *)pb)[_at];                                                              \
+        E v = _expr(E, _round, BITS);                                                              \
+        _store(E, _out, BITS)                                                                      \
+    }
+#define WRAP(E, _out, BITS)                                                                           \
     sat[k] = 0;                                                                                    \
     ((_out *)out)[k] = (_out)v;
 #define CLAMP(_out, _lo, _hi)                                                                      \
-    sat[k] = v < (_lo) || v > (_hi);                                                               \
+    sat[k] = (v < (_lo)) | (v > (_hi));                                                               \
     ((_out *)out)[k] = (_out)(v < (_lo) ? (_lo) : v > (_hi) ? (_hi) : v);
-#define CLAMP_U(_out, BITS) CLAMP(_out, 0, UINT64_MAX >> (64 - BITS))
-#define CLAMP_S(_out, BITS) CLAMP(_out, INT64_MIN >> (64 - BITS), INT64_MAX >> (64 - BITS))
-/* the limits fit int64_t, in which 8 to 32 bits are computed */
-#define CLAMP_U_SMALL(_out, BITS) CLAMP(_out, 0, (int64_t)(UINT64_MAX >> (64 - BITS)))
+#define CLAMP_U(E, _out, BITS) CLAMP(_out, 0, UINT64_MAX >> (64 - BITS))
+#define CLAMP_S(E, _out, BITS) CLAMP(_out, (E)(INT64_MIN >> (64 - BITS)), (E)(INT64_MAX >> (64 - BITS)))
+/* the limits fit the signed type in which 8 to 32 bits are computed */
+#define CLAMP_U_SMALL(E, _out, BITS) CLAMP(_out, 0, (E)(UINT64_MAX >> (64 - BITS)))
 
 #define FIXED4(_name, _u, _expr, _small, _store)                                                   \
-    FIXED(_name##_0, vec_##_u##0, vec_##_u##0, vec_##_u##0, round_64, int64_t, 8, _expr, _small)   \
-    FIXED(_name##_1, vec_##_u##1, vec_##_u##1, vec_##_u##1, round_64, int64_t, 16, _expr, _small)  \
+    FIXED(_name##_0, vec_##_u##0, vec_##_u##0, vec_##_u##0, round_32, int32_t, 8, _expr, _small)   \
+    FIXED(_name##_1, vec_##_u##1, vec_##_u##1, vec_##_u##1, round_32, int32_t, 16, _expr, _small)  \
     FIXED(_name##_2, vec_##_u##2, vec_##_u##2, vec_##_u##2, round_64, int64_t, 32, _expr, _small)  \
     FIXED(_name##_3, vec_##_u##3, vec_##_u##3, vec_##_u##3, round_128, __int128, 64, _expr, _store) \
     static const fixed_kernel _name[VEC_SIZES] = {_name##_0, _name##_1, _name##_2, _name##_3};
 #define FIXED_NARROW(_name, _u, _expr, _small, _store)                                             \
-    FIXED(_name##_0, vec_##_u##0, vec_d##_u##0, vec_u0, round_64, int64_t, 8, _expr, _small)       \
+    FIXED(_name##_0, vec_##_u##0, vec_d##_u##0, vec_u0, round_32, int32_t, 8, _expr, _small)       \
     FIXED(_name##_1, vec_##_u##1, vec_d##_u##1, vec_u1, round_64, int64_t, 16, _expr, _small)      \
     FIXED(_name##_2, vec_##_u##2, vec_d##_u##2, vec_u2, round_128, __int128, 32, _expr, _store)    \
     static const fixed_kernel _name[VEC_SIZES] = {_name##_0, _name##_1, _name##_2, NULL};
 
 static void note_saturation(const struct vec *c, const uint8_t *sat)
 {
+    if (c->all && !c->start) {
+        uint8_t any = 0;
+
+        for (unsigned n = 0; n < c->vl; n++)
+            any |= sat[n];
+        c->h->vxsat |= any;
+        return;
+    }
     VEC_FOR (c, n)
         c->h->vxsat |= sat[n];
 }
@@ -72,7 +90,8 @@ static enum rv_exec finish(const struct vec *c, enum vec_form form, const fixed_
     union vec_buf out, operand, sat;
     struct rv_hart *h = c->h;
 
-    kernels[c->sew](&out, vec_reg(h, c->i->rs2), vec_operand(c, form, c->sew, &operand), sat.b, h->vxrm, c->vl);
+    kernels[c->sew](&out, vec_reg(h, c->i->rs2), vec_operand(c, form, c->sew, &operand), sat.b, h->vxrm,
+                    form != VEC_VV, c->vl);
     note_saturation(c, sat.b);
     vec_merge(c, c->i->rd, &out, c->sew);
     return vec_end(h);

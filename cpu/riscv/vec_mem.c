@@ -148,8 +148,70 @@ static bool transfer_segment(struct rv_hart *h, struct vec_access *a, unsigned n
     return true;
 }
 
+/* --- elements whose bytes are all there: no more than two pages that are neighbours in the host, too --- */
+
+/* Host address of element `start`, or NULL. */
+static uint8_t *reachable(const struct vec *c, const struct vec_access *a)
+{
+    if (a->index || a->stride >= GUEST_PAGE_SIZE || c->start >= c->vl)
+        return NULL;
+    gva_t first = element_address(a, c->start);
+    uint64_t last = (c->vl - 1 - c->start) * a->stride + ((uint64_t)a->nr_fields << a->size) - 1;
+    if (last >= GUEST_PAGE_SIZE || first + last < first)
+        return NULL;
+    uint8_t *host = resident(c->h, first, a->store), *end = host ? resident(c->h, first + last, a->store) : NULL;
+    return end && (uint64_t)(end - host) == last ? host : NULL;
+}
+
+/* With constants for the last three: a loop that the compiler knows all about. */
+SIM_INLINE void move_fields(const struct vec *c, const struct vec_access *a, uint8_t *memory, unsigned size,
+                            unsigned nr_fields, bool store)
+{
+    uint64_t stride = a->stride, field_bytes = a->field_bytes, one = 1u << size;
+    uint8_t *reg = a->group + ((size_t)c->start << size);
+    const uint8_t *mask = c->all ? NULL : c->v0;
+
+    for (unsigned n = c->start, end = c->vl; n < end; n++, memory += stride, reg += one) {
+        if (mask && !vec_bit(mask, n))
+            continue;
+        for (unsigned f = 0; f < nr_fields; f++) {
+            uint8_t *r = reg + f * field_bytes, *m = memory + f * one;
+            memcpy(store ? m : r, store ? r : m, one);
+        }
+    }
+}
+
+SIM_INLINE void move_sized(const struct vec *c, const struct vec_access *a, uint8_t *host, unsigned size, bool store)
+{
+    switch (a->nr_fields) {
+    case 1: move_fields(c, a, host, size, 1, store); break;
+    case 2: move_fields(c, a, host, size, 2, store); break;
+    case 3: move_fields(c, a, host, size, 3, store); break;
+    case 4: move_fields(c, a, host, size, 4, store); break;
+    default: move_fields(c, a, host, size, a->nr_fields, store); break;
+    }
+}
+
+static void move_elements(const struct vec *c, const struct vec_access *a, uint8_t *host)
+{
+    sim_guest_races_begin();
+    switch (a->size) {
+    case VEC_8: a->store ? move_sized(c, a, host, VEC_8, true) : move_sized(c, a, host, VEC_8, false); break;
+    case VEC_16: a->store ? move_sized(c, a, host, VEC_16, true) : move_sized(c, a, host, VEC_16, false); break;
+    case VEC_32: a->store ? move_sized(c, a, host, VEC_32, true) : move_sized(c, a, host, VEC_32, false); break;
+    default: a->store ? move_sized(c, a, host, VEC_64, true) : move_sized(c, a, host, VEC_64, false); break;
+    }
+    sim_guest_races_end();
+}
+
 static enum rv_exec elements(const struct vec *c, struct vec_access *a)
 {
+    uint8_t *host = reachable(c, a);
+
+    if (host) {
+        move_elements(c, a, host);
+        return vec_end(c->h);
+    }
     VEC_FOR (c, n)
         if (!transfer_segment(c->h, a, n))
             return trap_at(c->h, n);

@@ -32,7 +32,7 @@ case_memory() { check '^mem_'; }
 case_system() { check '^sys_'; }
 # VLEN 128, as the sums were made; and the longest, of kernels whose sums do not depend on it.
 case_vector() { check '^vec_' -cpu rv64,v=true,vlen=128; }
-case_vector_1024() { check '^vec_(memcpy|axpy|dot|strlen)$' -cpu rv64,v=true,vlen=1024; }
+case_vector_1024() { check '^vec_(memcpy|axpy|dot|strlen|masked|complex|pixel|sums)$' -cpu rv64,v=true,vlen=1024; }
 case_quick() { check '^(sys_(pagefault|codegen|warm)|fp_convert|int_(vm|sort|calls)|mem_copy)$' -accel jit,tier=quick,threshold=1; }
 case_interpreter() { check '^(sys_pagefault|sys_switch|sys_codegen|fp_convert|int_vm)$' -accel interp; }
 

@@ -33,6 +33,13 @@ const uint32_t x86_vec_packed[IR_V_NR_OPS][4] = {
     [IR_V_NMSAC] = {0, P(0xd5), P38(0x40), 0},
     [IR_V_MADD] = {0, P(0xd5), P38(0x40), 0},
     [IR_V_NMSUB] = {0, P(0xd5), P38(0x40), 0},
+    [IR_V_SADDU] = {P(0xdc), P(0xdd), 0, 0},
+    [IR_V_SADD] = {P(0xec), P(0xed), 0, 0},
+    [IR_V_SSUBU] = {P(0xd8), P(0xd9), 0, 0},
+    [IR_V_SSUB] = {P(0xe8), P(0xe9), 0, 0},
+    [IR_V_CVT_FI] = {0, 0, PS(0x5b), 0},
+    [IR_V_CVT_IF] = {0, 0, P(0x5b), 0},
+    [IR_V_CVT_IFZ] = {0, 0, X86_OP(0xf3, 1, 0x5b), 0},
     [IR_V_COPY] = {VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD},
     [IR_V_ZEXT2] = {0, P38(0x30), P38(0x33), P38(0x35)},
     [IR_V_ZEXT4] = {0, 0, P38(0x31), P38(0x34)},
@@ -76,10 +83,20 @@ static bool is_float(unsigned op)
     return op >= IR_V_FADD && op <= IR_V_FNMADD;
 }
 
+static bool is_saturating(unsigned op)
+{
+    return op >= IR_V_SADDU && op <= IR_V_SSUB;
+}
+
+static bool is_conversion(unsigned op)
+{
+    return op >= IR_V_CVT_FI && op <= IR_V_CVT_IFZ;
+}
+
 /* Is the scalar operand read from state.vsplat? */
 static bool wants_splat(unsigned op)
 {
-    return is_float(op) || is_multiply_add(op) || op == IR_V_FSGNJ || op == IR_V_FSGNJX;
+    return is_float(op) || is_multiply_add(op) || is_saturating(op) || op == IR_V_FSGNJ || op == IR_V_FSGNJX;
 }
 
 bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size)
@@ -320,7 +337,7 @@ static void load_lanes(struct emit *e, const struct part *p, unsigned ymm, struc
         x86_vec_load(e, p->l, ymm, m);
 }
 
-static struct x86_mem float_b(struct emit *e, const struct part *p)
+static struct x86_mem memory_b(struct emit *e, const struct part *p)
 {
     return p->v->scalar ? emit_state(e->t->vsplat) : part_of(p, p->v->b);
 }
@@ -333,12 +350,12 @@ static void part_float(struct emit *e, const struct part *p)
     const struct ir_vec *v = p->v;
     bool swapped = v->op == IR_V_FRSUB || v->op == IR_V_FRDIV;
 
-    load_lanes(e, p, XMM0, swapped ? float_b(e, p) : part_of(p, v->a));
+    load_lanes(e, p, XMM0, swapped ? memory_b(e, p) : part_of(p, v->a));
     if (v->op == IR_V_FSQRT) {
         x86_yrr(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM0, 0, XMM0);
         return;
     }
-    struct x86_mem second = swapped ? part_of(p, v->a) : float_b(e, p);
+    struct x86_mem second = swapped ? part_of(p, v->a) : memory_b(e, p);
     if (p->mask) {
         load_lanes(e, p, XMM1, second);
         x86_yrr(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM0, XMM0, XMM1);
@@ -389,10 +406,10 @@ static void part_fma(struct emit *e, const struct part *p)
     load_lanes(e, p, XMM0, part_of(p, d_is_factor ? v->a : v->d));
     load_lanes(e, p, XMM1, part_of(p, d_is_factor ? v->d : v->a));
     if (p->mask) {
-        load_lanes(e, p, XMM3, float_b(e, p));
+        load_lanes(e, p, XMM3, memory_b(e, p));
         x86_yrr(&e->a, op, v->size == 3, p->l, XMM0, XMM1, XMM3);
     } else {
-        x86_yrm(&e->a, op, v->size == 3, p->l, XMM0, XMM1, float_b(e, p));
+        x86_yrm(&e->a, op, v->size == 3, p->l, XMM0, XMM1, memory_b(e, p));
     }
 }
 
@@ -422,6 +439,29 @@ static void part_sign(struct emit *e, const struct part *p)
     x86_yrr(&e->a, P(0xef), 0, p->l, XMM0, XMM0, XMM1);
 }
 
+/* The sum that wraps tells where it was clamped. */
+static void part_saturating(struct emit *e, const struct part *p)
+{
+    const struct ir_vec *v = p->v;
+    unsigned wraps = v->op >= IR_V_SSUBU ? IR_V_SUB : IR_V_ADD;
+
+    x86_vec_load(e, p->l, XMM0, part_of(p, v->a));
+    x86_vec_load(e, p->l, XMM1, part_of(p, v->a));
+    x86_yrm(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM0, XMM0, memory_b(e, p));
+    x86_yrm(&e->a, x86_vec_packed[wraps][v->size], 0, p->l, XMM1, XMM1, memory_b(e, p));
+    x86_yrr(&e->a, x86_vec_packed[IR_V_XOR][v->size], 0, p->l, XMM1, XMM1, XMM0);
+    x86_yrr(&e->a, VPTEST, 0, p->l, XMM1, 0, p->mask ? XMM2 : XMM1);
+    x86_setcc(&e->a, X86_NE, RAX);
+    x86_rm8(&e->a, X86_OP(0, 0, 0x08), RAX, emit_state(e->t->vxsat)); /* or */
+}
+
+/* 0 in the other lanes stays 0. */
+static void part_convert(struct emit *e, const struct part *p)
+{
+    load_lanes(e, p, XMM0, part_of(p, p->v->a));
+    x86_yrr(&e->a, x86_vec_packed[p->v->op][p->v->size], 0, p->l, XMM0, 0, XMM0);
+}
+
 static bool is_extension(unsigned op)
 {
     return op >= IR_V_ZEXT2 && op <= IR_V_SEXT8;
@@ -435,13 +475,18 @@ static void part_extend(struct emit *e, const struct part *p)
     x86_yrm(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM0, 0, emit_state(v->a + (int32_t)(p->at >> shift)));
 }
 
-/* A NaN in ymm0: the interpreter's function goes on from here. */
+/* A NaN in ymm0, or what stands for one and for all that is out of range: the interpreter's function goes on from here. */
 static void look_for_nan(struct emit *e, const struct part *p)
 {
     struct cold *c = emit_cold(e, COLD_VEC_REST);
 
-    x86_yrr(&e->a, p->v->size == 3 ? VCMPPS | X86_OP(0x66, 0, 0) : (uint32_t)VCMPPS, 0, p->l, XMM1, XMM0, XMM0);
-    x86_byte(&e->a, UNORDERED);
+    if (is_conversion(p->v->op)) {
+        x86_yrm(&e->a, VBROADCASTSS, 0, p->l, XMM1, 0, x86_at_rip(e->rt->k_sign32));
+        x86_yrr(&e->a, P(0x76), 0, p->l, XMM1, XMM1, XMM0);
+    } else {
+        x86_yrr(&e->a, p->v->size == 3 ? VCMPPS | X86_OP(0x66, 0, 0) : (uint32_t)VCMPPS, 0, p->l, XMM1, XMM0, XMM0);
+        x86_byte(&e->a, UNORDERED);
+    }
     x86_yrr(&e->a, VMOVMSKPS, 0, p->l, RAX, 0, XMM1);
     x86_rr(&e->a, X86_TEST, 0, RAX, RAX);
     c->from[0] = x86_jcc(&e->a, X86_NE);
@@ -476,6 +521,10 @@ static void emit_part(struct emit *e, struct part *p)
         part_sign(e, p);
     else if (is_extension(p->v->op))
         part_extend(e, p);
+    else if (is_saturating(p->v->op))
+        part_saturating(e, p);
+    else if (is_conversion(p->v->op))
+        part_convert(e, p);
     else if (x86_vec_is_wide(p->v->op))
         x86_vec_widen(e, p);
     else if (x86_vec_is_narrow(p->v->op))
@@ -484,7 +533,7 @@ static void emit_part(struct emit *e, struct part *p)
         part_plain(e, p);
     if (p->mask)
         x86_yrr(&e->a, VPAND, 0, p->l, XMM0, XMM0, XMM2);
-    if (is_float(p->v->op))
+    if (is_float(p->v->op) || (is_conversion(p->v->op) && p->v->op != IR_V_CVT_FI))
         look_for_nan(e, p);
     if (p->mask)
         blend(e, p, p->v->d);

@@ -10,6 +10,7 @@
 #define SIM_LIKELY(x) __builtin_expect(!!(x), 1)
 #define SIM_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define SIM_NOINLINE __attribute__((noinline))
+#define SIM_INLINE static inline __attribute__((always_inline))
 #define SIM_COLD __attribute__((noinline, cold))
 #define SIM_NORETURN __attribute__((noreturn))
 #define SIM_MUST_CHECK __attribute__((warn_unused_result))

@@ -73,6 +73,8 @@ static uint64_t leaf_info(struct rv_tlb *t, gva_t va, const struct rv_leaf *leaf
 {
     uint64_t info = (uint64_t)leaf->shift << 4;
 
+    t->halves |= (uint8_t)(1u << (va >> 63));
+    t->local |= !leaf->global;
     if (leaf->shift > GUEST_PAGE_BITS) {
         note_large(t, va, leaf->shift);
         info |= RV_TLB_LARGE;
@@ -502,11 +504,12 @@ static const uint8_t *walk_fetch(struct rv_hart *h, gva_t va, gpa_t *gpa_page)
         return NULL;
     }
     *gpa_page = leaf.gpa & GUEST_PAGE_MASK;
+    uint64_t info = leaf_info(t, va, &leaf); /* also without an entry: jumps to it may be remembered */
     if (!rv_pmp_uniform(h, leaf.gpa))
         return host;
     if (e->tag != RV_TLB_INVALID)
         rv_tlb_fetch_displaced(t, e->tag);
-    *e = (struct rv_fetch_entry){va & GUEST_PAGE_MASK, *gpa_page, host, leaf_info(t, va, &leaf)};
+    *e = (struct rv_fetch_entry){va & GUEST_PAGE_MASK, *gpa_page, host, info};
     rv_tlb_note_gpa(t, *gpa_page);
     t->used = 1;
     return host;

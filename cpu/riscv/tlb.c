@@ -78,7 +78,7 @@ static void clear_entries(struct rv_tlb *t)
         t->fetch[i].tag = RV_TLB_INVALID;
     clear_large(t);
     memset(t->gpa_filter, 0, sizeof t->gpa_filter);
-    t->used = 0;
+    t->used = t->local = t->halves = 0;
 }
 
 static void clear_context(struct rv_tlb *t)
@@ -198,6 +198,22 @@ static struct rv_tlb *make_context(struct rv_hart *h, const struct rv_tlb_key *k
     return t;
 }
 
+/* Supervisor code that has touched global pages only may go on with its context in another address space (Priv. 4.3.1:
+ * global mappings exist in all of them): a kernel keeps its entries, slots and jumps over its switches of processes. */
+static struct rv_tlb *take_along(struct rv_hart *h, const struct rv_tlb_key *key)
+{
+    if (key->mode != RV_S || !key->satp)
+        return NULL;
+    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
+        struct rv_tlb *t = h->tlb_pool[i];
+        if (!t || h->tlb_key[i].mode != RV_S || t->local || (t->satp ^ key->satp) >> SATP_MODE_SHIFT)
+            continue;
+        h->tlb_key[i].satp = t->satp = key->satp;
+        return t;
+    }
+    return NULL;
+}
+
 static struct rv_tlb *find_context(struct rv_hart *h, const struct rv_tlb_key *key)
 {
     struct rv_tlb *t = NULL;
@@ -205,6 +221,8 @@ static struct rv_tlb *find_context(struct rv_hart *h, const struct rv_tlb_key *k
     for (unsigned i = 0; i < RV_TLB_CONTEXTS && !t; i++)
         if (key_is(h, i, key))
             t = h->tlb_pool[i];
+    if (!t)
+        t = take_along(h, key);
     if (!t)
         t = make_context(h, key);
     t->last_used = ++h->tlb_stamp;
@@ -539,7 +557,10 @@ enum { FEW_PAGES = 64 };
 static void flush_context(struct rv_hart *h, struct rv_tlb *t, const struct fence *f)
 {
     bool everything = f->first == 0 && f->last == UINT64_MAX;
+    unsigned halves = 1u << (f->first >> 63) | 1u << (f->last >> 63);
 
+    if (!(halves & t->halves) || (f->keep_global && !t->local))
+        return; /* nothing of it */
     if (everything && !f->keep_global)
         drop_context(h, t);
     else if ((f->last - f->first) >> GUEST_PAGE_BITS < FEW_PAGES && !large_touched(t, f))

@@ -2,7 +2,7 @@
  *
  * A context (struct rv_tlb) belongs to one translation regime of one hart: privilege, satp (mode,
  * ASID, root), SUM, MXR, MPRV's effective mode. Switching privilege or address space switches the
- * context pointer; nothing is flushed. A hart keeps up to RV_TLB_CONTEXTS, recycled LRU.
+ * context pointer; nothing is flushed. A supervisor's context that has global entries only follows it. A hart keeps up to RV_TLB_CONTEXTS, recycled LRU.
  *
  *   set = (va >> 12) & (SETS - 1); way 0 is compared inline, ways 1..3 by a shared routine.
  *   hit for an aligned access of n bytes:  entry.tag_r == (va & (~0xfff | (n - 1)))
@@ -95,7 +95,9 @@ struct rv_tlb {
     uint8_t sum, mxr;
     uint8_t slot;      /* index in the hart's pool */
     uint8_t jc_used;   /* set by whoever fills jc */
-    uint8_t used;      /* some entry was filled since the last flush */
+    uint8_t used;      /* some entry was filled since the last flush; then: */
+    uint8_t local;     /* one of them was not global */
+    uint8_t halves;    /* of the address space that they lie in: 1 lower, 2 upper */
     /* Hull of the superpages that entries came from, in the lower and the upper half of the
      * address space: a fence for an address outside needs no search. lo > hi: none. */
     struct {

@@ -43,7 +43,7 @@ struct ir_target {
     int32_t tlb_slot_limit, tlb_slot_lo, tlb_slot_addend;
     uint32_t tlb_nr_slots;
     /* Jump cache: inside the structure `code_tlb` points to; entries {pc, code} */
-    int32_t code_tlb, jc;
+    int32_t code_tlb, jc; /* two ways of 1 << jc_bits {address, code} each */
     uint8_t jc_bits;
     /* All get the guest state and a site. Loads return false for a trap, with *result set. */
     bool (*load)(void *state, uint64_t va, const void *site);

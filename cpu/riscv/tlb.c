@@ -22,7 +22,7 @@ static void clear_jumps(struct rv_tlb *t)
     if (!t->jc_used)
         return;
     memset(t->jc, 0, sizeof t->jc);
-    t->jc[0].pc = RV_JC_EMPTY;
+    t->jc[0][0].pc = t->jc[1][0].pc = RV_JC_EMPTY;
     memset(t->jc_filter, 0, sizeof t->jc_filter);
     t->jc_lo = UINT64_MAX;
     t->jc_hi = 0;
@@ -33,12 +33,14 @@ static void clear_jumps(struct rv_tlb *t)
 static void clear_jumps_to(struct rv_tlb *t, uint64_t va)
 {
     enum { RUN = GUEST_PAGE_SIZE / 2 };
-    struct rv_jc_entry *jc = &t->jc[va >> 1 & (RV_JC_SIZE - 1) & ~(RUN - 1u)];
 
     _Static_assert(RV_JC_SIZE % RUN == 0, "a page's jumps are in one run");
-    for (unsigned i = 0; i < RUN; i++)
-        if ((jc[i].pc & GUEST_PAGE_MASK) == va)
-            jc[i] = (struct rv_jc_entry){RV_JC_EMPTY, NULL};
+    for (unsigned way = 0; way < RV_JC_WAYS; way++) {
+        struct rv_jc_entry *jc = &t->jc[way][va >> 1 & (RV_JC_SIZE - 1) & ~(RUN - 1u)];
+        for (unsigned i = 0; i < RUN; i++)
+            if ((jc[i].pc & GUEST_PAGE_MASK) == va)
+                jc[i] = (struct rv_jc_entry){RV_JC_EMPTY, NULL};
+    }
 }
 
 static void clear_large(struct rv_tlb *t)
@@ -118,7 +120,7 @@ static struct rv_tlb *alloc_context(void)
     struct rv_tlb *t = sim_zalloc_pages(sizeof *t);
 
     clear_entries(t);
-    t->jc[0].pc = RV_JC_EMPTY;
+    t->jc[0][0].pc = t->jc[1][0].pc = RV_JC_EMPTY;
     t->jc_lo = UINT64_MAX;
     return t;
 }

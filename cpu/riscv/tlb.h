@@ -54,8 +54,10 @@ struct rv_tlb_slots {
     uint64_t lo[RV_TLB_SLOTS], addend[RV_TLB_SLOTS];
 };
 
-/* Jump cache: guest pc -> translated code, valid in this context only. Index (pc >> 1) & mask. Zeros are an empty
- * one but for the first entry, where pc 0 would look: an unused cache has no memory of the host. */
+/* Jump cache: guest pc -> translated code, valid in this context only. Index (pc >> 1) & mask; two ways, of which the first
+ * is compared inline and has what was used last. Zeros are an empty one but for the first entries, where pc 0 would
+ * look: an unused cache has no memory of the host. */
+#define RV_JC_WAYS 2
 struct rv_jc_entry {
     uint64_t pc; /* RV_JC_EMPTY: odd, matches nothing */
     const void *code;
@@ -87,7 +89,7 @@ struct rv_tlb_key {
 struct rv_tlb {
     struct rv_tlb_entry set[RV_TLB_SETS][RV_TLB_WAYS];
     struct rv_tlb_slots slots;
-    struct rv_jc_entry jc[RV_JC_SIZE];
+    struct rv_jc_entry jc[RV_JC_WAYS][RV_JC_SIZE];
     struct rv_fetch_entry fetch[RV_FETCH_SIZE];
     /* key: the hart has it as well, in tlb_key[slot], which is what lookups read */
     uint64_t satp;     /* 0: bare */

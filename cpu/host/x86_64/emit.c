@@ -253,7 +253,7 @@ static void lookup_rax(struct emit *e)
     x86_mov32(&e->a, RDX, RAX);
     x86_ri(&e->a, X86_AND, 0, RDX, mask);
     x86_rm(&e->a, X86_CMP, 1, RAX, x86_at_index(RCX, RDX, 3, e->t->jc));
-    jcc_to(e, X86_NE, e->rt->leave_lookup);
+    jcc_to(e, X86_NE, e->rt->jump_again);
     x86_jmp_mem(&e->a, x86_at_index(RCX, RDX, 3, e->t->jc + 8));
 }
 

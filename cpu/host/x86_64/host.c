@@ -141,11 +141,31 @@ static void leave_with(struct x86_asm *a, enum ir_leave why, const uint8_t *leav
     x86_patch(x86_jmp(a), leave);
 }
 
+/* rax = pc, rcx = context, rdx = pc masked for the first way of the jump cache, which does not have it: the other way?
+ * They change places then. All registers are free. */
+static void emit_second_way(struct ir_host *h, struct x86_asm *a)
+{
+    int32_t way = 16 << h->target.jc_bits;
+
+    h->rt.jump_again = a->p;
+    x86_rm(a, X86_LEA, 1, RSI, x86_at_index(RCX, RDX, 3, h->target.jc));
+    x86_rm(a, X86_CMP, 1, RAX, x86_at(RSI, way));
+    uint8_t *found = x86_jcc(a, X86_E);
+    x86_patch(x86_jmp(a), h->rt.leave_lookup);
+    x86_patch(found, a->p);
+    x86_rm(a, X86_MOVAPS, 0, XMM0, x86_at(RSI, 0));
+    x86_rm(a, X86_MOVAPS, 0, XMM1, x86_at(RSI, way));
+    x86_rm(a, X86_MOVAPS + 1, 0, XMM0, x86_at(RSI, way)); /* the store form */
+    x86_rm(a, X86_MOVAPS + 1, 0, XMM1, x86_at(RSI, 0));
+    x86_jmp_mem(a, x86_at(RSI, 8));
+}
+
 static void emit_leaves(struct ir_host *h, struct x86_asm *a, const uint8_t *leave)
 {
     h->rt.leave_lookup = a->p; /* rax = pc */
     x86_store(a, state(h, h->target.pc), RAX);
     leave_with(a, IR_LEAVE_LOOKUP, leave);
+    emit_second_way(h, a);
     h->rt.leave_link = a->p; /* rcx = exit */
     x86_store(a, state(h, h->target.note), RCX);
     leave_with(a, IR_LEAVE_LINK, leave);

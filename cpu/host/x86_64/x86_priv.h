@@ -35,7 +35,7 @@ enum { SLOT_WINDOW = 4, NR_SLOT_SIZES, WINDOW_HEADROOM = 63 };
 
 /* Addresses in the RW view; code refers to them relative to itself. */
 struct x86_runtime {
-    uint8_t *enter, *leave_lookup, *leave_link, *leave_budget, *poll, *poll_spin;
+    uint8_t *enter, *leave_lookup, *jump_again, *leave_link, *leave_budget, *poll, *poll_spin;
     uint8_t *probe_r, *probe_w;
     uint8_t *find[2][NR_SLOT_SIZES]; /* [write][slot size] */
     uint8_t *copy_part[2];           /* [to the state]; see emit_copy_part */

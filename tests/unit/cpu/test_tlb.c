@@ -58,13 +58,17 @@ static void use_asid(struct rv_hart *h, unsigned asid)
 /* Fills the jump cache as the JIT does. */
 static void put_jump(struct rv_tlb *t, uint64_t pc)
 {
-    t->jc[pc >> 1 & (RV_JC_SIZE - 1)] = (struct rv_jc_entry){pc, &rig_};
+    for (unsigned way = 0; way < RV_JC_WAYS; way++)
+        t->jc[way][pc >> 1 & (RV_JC_SIZE - 1)] = (struct rv_jc_entry){pc, &rig_};
     t->jc_used = 1;
 }
 
 static bool has_jump(const struct rv_tlb *t, uint64_t pc)
 {
-    return t->jc[pc >> 1 & (RV_JC_SIZE - 1)].pc == pc;
+    bool first = t->jc[0][pc >> 1 & (RV_JC_SIZE - 1)].pc == pc;
+
+    assert_true((t->jc[1][pc >> 1 & (RV_JC_SIZE - 1)].pc == pc) == first);
+    return first;
 }
 
 static void fetch(struct rv_hart *h, uint64_t va)
@@ -118,6 +122,39 @@ static void test_store_upgrades_the_entry_in_place(void **state)
     assert_int_equal(rv_tlb_way0(h, 0x1000)->tag_w, 0x1000);
     assert_int_equal(rv_tlb_way0(h, 0x1000)->tag_r, 0x1000);
     assert_int_equal(rv_tlb_way0(h, 0x1000)[1].tag_r, RV_TLB_INVALID);
+}
+
+/* Entries, and jumps, of a supervisor that has touched global pages only are good in the next address space, and fences
+ * of all address spaces still find them. */
+static void test_global_context_follows_satp(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+    gpa_t slot = pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD | G);
+
+    pt_map(&t_, 0x2000, PAGE_B, 0, RWXAD);
+    use_asid(h, 2);
+    load(h, 0x1000);
+    fetch(h, 0x1000);
+    put_jump(h->code_tlb, 0x1010);
+    const struct rv_tlb *before = h->tlb;
+    use_asid(h, 3);
+    assert_ptr_equal(h->tlb, before);
+    assert_true(has_jump(h->code_tlb, 0x1010));
+    load(h, 0x1000);
+    assert_int_equal(h->count.tlb_fills, 1);
+    fence(h, 0, UINT64_MAX, 3); /* of one address space: not what is global */
+    assert_true(has_jump(h->code_tlb, 0x1010));
+    unmap(slot);
+    load(h, 0x1000);
+    fence(h, 0x1000, 4096, RV_ASID_ANY);
+    assert_false(has_jump(h->code_tlb, 0x1010));
+    assert_true(faults(h, 0x1000));
+    load(h, 0x2000); /* of this address space only */
+    uint64_t fills = h->count.tlb_fills;
+    use_asid(h, 4);
+    assert_ptr_not_equal(h->tlb, before);
+    load(h, 0x2000);
+    assert_int_equal(h->count.tlb_fills, fills + 1);
 }
 
 static void test_switching_back_keeps_entries(void **state)
@@ -537,6 +574,7 @@ int main(void)
         TEST(test_entry_lives_until_the_fence),
         TEST(test_ways_keep_four_pages_of_a_set),
         TEST(test_store_upgrades_the_entry_in_place),
+        TEST(test_global_context_follows_satp),
         TEST(test_switching_back_keeps_entries),
         TEST(test_more_address_spaces_than_contexts),
         TEST(test_asid_fence_spares_others_and_global),

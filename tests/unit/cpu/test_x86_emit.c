@@ -27,8 +27,8 @@ struct guest {
 struct jump_cache {
     struct {
         uint64_t pc, code;
-    } entry[1 << 4];
-};
+    } entry[2][1 << 4];
+} __attribute__((aligned(16)));
 
 static struct ir_cache cache;
 static struct ir_target target;
@@ -472,6 +472,47 @@ static void test_a_chained_exit_is_linked_and_unlinked(void **state)
     ir_host_destroy(host);
 }
 
+/* A jump that leaves the page, to what the second way of the jump cache has: it is there at once, and in the first way then. */
+static void test_jumps_look_into_the_second_way(void **state)
+{
+    (void)state;
+    struct ir_host *host = ir_host_create(&cache, &target, 0);
+    static struct jump_cache jc;
+    struct guest g = {.budget = 100, .mxcsr = 0x1f80, .pc = CODE_BASE + 0x100,
+                      .code_tlb = (uint64_t)(uintptr_t)&jc};
+    struct ir_code code[2];
+    uint64_t to = CODE_BASE + 0x1010, other = to + (1 << 12), last = CODE_BASE + 0x3020;
+
+    for (unsigned n = 0; n < 2; n++) {
+        ir_reset(r);
+        r->entry_pc = n ? 0x10 : 0x100;
+        ir_block_begin(r);
+        r->nr_origins = 1;
+        ir_emit(r, IR_ADD, IR_I64, (ir_ref)(5 + n), (ir_ref)(5 + n), ir_const(r, 1));
+        ir_emit(r, IR_JMP_IND, IR_I64, IR_NONE, ir_const(r, (int64_t)(n ? last : to)), IR_NONE);
+        ir_block_end(r);
+        ir_allocate(r, ir_host_regfile(host), al);
+        ir_analyse(r, al->in_registers);
+        assert_true(ir_host_emit(host, r, al, NULL, &code[n]));
+    }
+    unsigned at = to >> 1 & 15;
+    jc.entry[0][at].pc = other;
+    jc.entry[0][at].code = 1;
+    jc.entry[1][at].pc = to;
+    jc.entry[1][at].code = (uint64_t)(uintptr_t)(cache.rx + code[1].entry);
+    for (unsigned n = 1; n <= 2; n++) {
+        g.pc = CODE_BASE + 0x100;
+        assert_int_equal(ir_host_enter(host, &g, cache.rx + code[0].entry), IR_LEAVE_LOOKUP);
+        assert_int_equal(g.pc, last);
+        assert_int_equal(g.x[5], n);
+        assert_int_equal(g.x[6], n);
+        assert_int_equal(jc.entry[0][at].pc, to);
+        assert_int_equal(jc.entry[1][at].pc, other);
+        assert_int_equal(jc.entry[1][at].code, 1);
+    }
+    ir_host_destroy(host);
+}
+
 static void test_a_full_cache_is_refused(void **state)
 {
     (void)state;
@@ -498,6 +539,7 @@ int main(void)
         TEST(test_integer_operations_mostly_in_memory),
         TEST(test_integer_operations_on_an_old_host),
         TEST(test_budget_ends_a_loop),
+        TEST(test_jumps_look_into_the_second_way),
         TEST(test_a_chained_exit_is_linked_and_unlinked),
         TEST(test_a_full_cache_is_refused),
     };

@@ -206,27 +206,30 @@ enum sim_status machine_objects_load(const struct machine_objects *o, const stru
 
 /* --- RAM --- */
 
+static struct mem_space *space_of(void *machine)
+{
+    return ((struct machine *)machine)->space;
+}
+
 static bool take_dirty(void *opaque, uint64_t local)
 {
-    return mem_take_dirty(opaque, local << GUEST_PAGE_BITS);
+    return mem_take_dirty(space_of(opaque), local << GUEST_PAGE_BITS);
 }
 
 static bool is_dirty(void *opaque, uint64_t local)
 {
-    return mem_is_dirty(opaque, local << GUEST_PAGE_BITS);
+    return mem_is_dirty(space_of(opaque), local << GUEST_PAGE_BITS);
 }
 
 static void set_guard(void *opaque, struct sim_guard *guard)
 {
-    mem_set_guard(opaque, guard);
+    mem_set_guard(space_of(opaque), guard);
 }
 
 /* Exactly one rank saves a page: who was exclusive last. */
 static bool keeps_page(void *opaque, uint64_t local)
 {
-    const struct mem_space *space = opaque;
-
-    return dsm_keeps(space->dsm, local);
+    return dsm_keeps(space_of(opaque)->dsm, local);
 }
 
 unsigned machine_ram_ranges(const struct machine *m)
@@ -239,7 +242,7 @@ unsigned machine_ram_ranges(const struct machine *m)
     return n;
 }
 
-void machine_ram_source(const struct machine *m, struct ckpt_range *range, struct ckpt_source *out)
+void machine_ram_source(struct machine *m, struct ckpt_range *range, struct ckpt_source *out)
 {
     const struct mem_region *r;
     unsigned n = 0;
@@ -255,7 +258,7 @@ void machine_ram_source(const struct machine *m, struct ckpt_range *range, struc
                                 .range = range,
                                 .nr_ranges = n,
                                 .sparse = true,
-                                .opaque = m->space,
+                                .opaque = m,
                                 .take_dirty = take_dirty,
                                 .is_dirty = is_dirty,
                                 .set_guard = set_guard,

@@ -6,7 +6,6 @@
 #include "checkpoint/pager.h"
 #include "checkpoint_state.h"
 #include "image_config.h"
-#include "mem/dsm.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 #include "sim-core/timer.h"
@@ -173,12 +172,14 @@ static enum sim_status start_pager(struct restore *r, const struct ckpt_source *
     return SIM_OK;
 }
 
-/* Each rank brings the pages whose home it is; from there others get them. */
+/* Each rank brings the pages whose home it is; from there others get them. Asked of the plan, because pages still come when the run
+ * ends and the ranks have parted. */
 static bool is_home(void *opaque, uint64_t local)
 {
-    const struct mem_space *space = opaque;
+    const struct machine *m = opaque;
+    uint64_t page = mem_page_gpa(m->space, local) >> GUEST_PAGE_BITS;
 
-    return dsm_is_home(space->dsm, local);
+    return part_plan_home(ranks_get_plan(m->ranks), page) == m->sim->rank;
 }
 
 static enum sim_status load_ram(struct restore *r)

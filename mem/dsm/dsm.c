@@ -182,11 +182,6 @@ bool dsm_keeps(const struct dsm *d, uint64_t page)
     return state == DSM_EXCLUSIVE || (state == DSM_SHARED && word & DSM_WORD_KEEPER);
 }
 
-bool dsm_is_home(const struct dsm *d, uint64_t page)
-{
-    return dsm_home(d, page) == d->me;
-}
-
 bool dsm_is_settled(struct dsm *d)
 {
     sim_mutex_lock(&d->lock);

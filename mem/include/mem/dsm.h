@@ -89,8 +89,6 @@ enum dsm_state dsm_page_state(const struct dsm *d, uint64_t page);
 /* Is this the rank that answers for the page's contents? It is who was exclusive last. Exactly one rank while all are
  * settled and none starts anything. Context: any. */
 bool dsm_keeps(const struct dsm *d, uint64_t page);
-/* Does the page's directory entry live here, and did the page itself at the start? Context: any. */
-bool dsm_is_home(const struct dsm *d, uint64_t page);
 /* Nothing that this rank asked for is under way. Context: any. */
 bool dsm_is_settled(struct dsm *d);
 

@@ -10,11 +10,12 @@
 #include "sim-core/log.h"
 #include "sim-core/timer.h"
 
-enum { PREFETCHERS = 2 };
+enum { PREFETCHERS = 2 /* of a machine on one rank; of ranks one each */ };
 
 /* Owner: the launch thread. */
 struct restore {
-    struct ckpt_image *image;
+    struct ckpt_image *image;  /* does not change, so that the ranks of a process have it together: */
+    _Atomic unsigned *users;   /* who closes it last */
     struct machine *m;
     struct ranks *ranks; /* NULL: the only rank */
     struct machine_state state;
@@ -45,24 +46,23 @@ static enum sim_status take_tree(struct restore *r, struct config *c)
     return SIM_OK;
 }
 
-enum sim_status restore_open_again(const struct restore *first, struct restore **out)
+struct restore *restore_open_again(const struct restore *first)
 {
     struct restore *r = sim_new(struct restore);
-    enum sim_status status = ckpt_image_open(ckpt_image_path(first->image), &r->image);
 
-    if (status != SIM_OK) {
-        restore_close(r);
-        return status;
-    }
-    *out = r;
-    return SIM_OK;
+    r->image = first->image;
+    r->users = first->users;
+    atomic_fetch_add_explicit(r->users, 1, memory_order_relaxed);
+    return r;
 }
 
 enum sim_status restore_open(const char *path, struct config *c, struct restore **out)
 {
     struct restore *r = sim_new(struct restore);
-    enum sim_status status = ckpt_image_open(path, &r->image);
 
+    r->users = sim_zalloc(sizeof *r->users);
+    atomic_init(r->users, 1);
+    enum sim_status status = ckpt_image_open(path, &r->image);
     if (status == SIM_OK)
         status = image_config_parse(ckpt_image_manifest(r->image, 0)->machine,
                                     ckpt_image_path(r->image), c);
@@ -163,7 +163,7 @@ static enum sim_status start_pager(struct restore *r, const struct ckpt_source *
 {
     const struct ckpt_pager_config config = {.image = r->image,
                                              .target = *target,
-                                             .nr_threads = PREFETCHERS,
+                                             .nr_threads = r->ranks ? 1 : PREFETCHERS,
                                              .failed = r->failed,
                                              .opaque = r->opaque};
 
@@ -279,7 +279,10 @@ void restore_close(struct restore *r)
         return;
     for (unsigned i = 0; i < r->nr_pagers; i++)
         ckpt_pager_destroy(r->pager[i]);
-    ckpt_image_close(r->image);
+    if (atomic_fetch_sub_explicit(r->users, 1, memory_order_acq_rel) == 1) {
+        ckpt_image_close(r->image);
+        sim_free((void *)r->users);
+    }
     sim_free(r->range);
     sim_free(r);
 }

@@ -17,7 +17,7 @@ struct restore;
 /* On SIM_OK the caller owns *c (config_fini) and *out. */
 enum sim_status restore_open(const char *path, struct config *c, struct restore **out) SIM_MUST_CHECK;
 /* The same image for another rank of this process. */
-enum sim_status restore_open_again(const struct restore *first, struct restore **out) SIM_MUST_CHECK;
+struct restore *restore_open_again(const struct restore *first);
 void restore_close(struct restore *r); /* NULL is allowed. Context: executors stopped */
 const struct ckpt_image *restore_image(const struct restore *r);
 

@@ -759,10 +759,7 @@ static enum sim_status set_up_logical_rank(struct logical_rank *l, unsigned i, s
                           .first = i == 0,
                           .signals_are_ours = i == 0 && (!from.peers || from.peers->signal),
                           .peers = i == 0 ? from.peers : NULL};
-    if (from.restore && i)
-        SIM_TRY(restore_open_again(from.restore, &l->run.restore));
-    else
-        l->run.restore = from.restore;
+    l->run.restore = from.restore && i ? restore_open_again(from.restore) : from.restore;
     l->run.incoming = from.incoming && i ? incoming_open_beside(from.incoming) : from.incoming;
     return ic_inproc_join(net, (rank_t)i, &(struct ic_config){0}, &l->run.ic);
 }

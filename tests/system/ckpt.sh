@@ -199,6 +199,18 @@ case_boot() {
   healthy
 }
 
+# A restored machine that ends while its memory is still coming.
+case_ends_early() {
+  local n
+  ring 4 4000
+  begin "$partita" run "${machine[@]}" --checkpoint-dir "$store" --ranks 2
+  piece TERM
+  for n in 2 4 2 4; do
+    begin "$partita" restore "$store" --ranks $n --timeout 0.000001s
+    finish 124
+  done
+}
+
 # All ranks are killed at once, at instants that nobody chose, while one image after the other is made: the last complete one goes on, on
 # another number of ranks, and so on. KILLS=200: more than 20 instants; SEED: those of another run.
 case_killed_all() {

@@ -77,7 +77,10 @@ def du(path):
 
 def whole_run(command):
     begin = time.monotonic()
-    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          check=False).returncode
+    if code != 124: # --timeout
+        sys.exit(f"images: {' '.join(command)} ended with {code}")
     return time.monotonic() - begin
 
 

@@ -207,7 +207,7 @@ def run_boot(found, args):
     return good
 
 
-MANY_LOADS = ["many_hackbench", "many_make"]
+MANY_LOADS = ["many_hackbench", "many_make", "many_threads"]
 
 
 def many_boots(found, args):
@@ -291,15 +291,20 @@ def boot_ranks(partita, how, args):
 
 
 def threads_ranks(partita, how, args):
-    """Kernels inside Linux, 2 harts: over 2 ranks against 1 rank with 2 executors."""
-    names = ["os_thread", "os_pipe", "os_fork", "os_mmap"]
-    command = linux_command(linux_initramfs(), 2, f"quiet act=run perf={','.join(names)}")
-    one = measure({"partita": partita}, command + ["-threads", "2"], args.repeats)["partita"]
-    two = measure({"partita": over_ranks(partita, 2, how)}, command, args.repeats)["partita"]
-    for name in names:
+    """Kernels inside Linux, 2 and 4 harts: over 2 ranks against 1 rank with 2 executors, in turn; also the CPU time."""
+    names = [n for n in ["os_thread", "os_pipe", "os_fork", "os_mmap"] + MANY_LOADS if args.only.search(n)]
+    initrd = linux_initramfs()
+    for name, harts in [(n, h) for h in (2, 4) for n in names]:
+        command = linux_command(initrd, harts, f"quiet nomods act=run perf={name}")
+        one, two = [], []
+        for _ in range(args.repeats):
+            one.append(run(partita + command + ["-threads", "2"]))
+            two.append(run(over_ranks(partita, 2, how) + command))
         single, spread = (median(s, lambda x: x.ns.get((name, 0))) for s in (one, two))
-        print(f"{name + ', 2 harts':28}{how:10}{text(ratio(single, spread), '.2f'):>8}  times the speed of 1 rank",
-              flush=True)
+        cpu, cpu_spread = (median(s, lambda x: x.cpu) for s in (one, two))
+        good = {x.sums.get((name, 0)) for x in one + two}
+        print(f"{f'{name}, {harts} harts':28}{how:10}{text(ratio(single, spread), '.2f'):>8}  times the speed of 1 rank, "
+              f"{text(ratio(cpu, cpu_spread), '.2f')} by CPU time ({'ok' if len(good) == 1 else 'DIFFERENT'})", flush=True)
 
 
 RANKS_SECONDS = 0.3  # RANKS_TICKS in ranks/ranks.h

@@ -5,8 +5,12 @@
  *                   full, to where most harts work: there is more to gain from one cache than from another executor
  *   spread:         a rank has no core left, several busy harts, and another rank is idle: one hart goes there
  *
- * A hart that was spread and then waited is brought back by the first rule; the second then keeps away for twice as long as
- * the last time. */
+ * A hart that was spread must fetch what it works on before it can be judged: it is left alone for a while, counted in
+ * intervals in which it was seen there (on a busy host a move itself may take longer than all of them). When it
+ * then waits for a quarter of its time, in the mean and still, it goes back, room or not: who shares that much loses more while it
+ * runs than while it waits (its pages and TLB entries come and go). The second rule then keeps away for twice as long
+ * as the last time, and gives the next hart longer to settle, by a thirty-second of that. So harts that share nothing come apart on any host, and those that share everything
+ * lose 3 % by the attempts. After two seconds without a crowd all that is forgotten: what runs then is another program. */
 #ifndef LAUNCH_RANKS_BALANCE_H
 #define LAUNCH_RANKS_BALANCE_H
 
@@ -31,9 +35,12 @@ struct balance_input {
 
 /* All zero at first. */
 struct balance {
-    uint32_t spread_hart;
+    uint32_t spread_hart, spread_from, spread_to;
     uint64_t spread_at_ns; /* 0: nothing to learn from */
+    uint64_t seen_there_ns; /* so much was measured of it since */
+    uint64_t mean_busy_ns, mean_wait_ns; /* of its intervals since, the last ones weighing most */
     uint64_t spread_not_before_ns, backoff_ns;
+    uint64_t crowd_at_ns; /* the last one */
 };
 
 struct balance_move {

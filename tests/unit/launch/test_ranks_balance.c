@@ -186,10 +186,12 @@ static void test_a_spread_hart_has_time_to_settle(void **state)
     add(&w, 0, 50, 0);
     add(&w, 0, 50, 0);
     assert_int_equal(decide(&w), 1);
-    w.hart[w.move[0].hart] = hart(1, 10, 90);
-    w.in.now_ns += 50 * MS;
-    assert_int_equal(decide(&w), 0);
-    w.in.now_ns += 50 * MS;
+    /* The move itself takes long: that is not the hart's time. */
+    w.in.now_ns += 900 * MS;
+    w.in.interval_ns = 25 * MS;
+    w.hart[w.move[0].hart] = hart(1, 2, 23);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(decide(&w), 0);
     assert_int_equal(decide(&w), 1);
 }
 
@@ -213,11 +215,143 @@ static void test_mistakes_are_not_repeated_soon(void **state)
         uint32_t moved = w.move[0].hart;
         w.hart[moved] = hart(1, 5, 90);
         w.hart[!moved] = hart(0, 5, 90);
-        w.in.now_ns += INTERVAL_MS * MS;
-        assert_int_equal(decide(&w), 1);
+        uint64_t settling = 0;
+        do {
+            w.in.now_ns += INTERVAL_MS * MS;
+            settling += INTERVAL_MS * MS;
+        } while (!decide(&w));
         assert_move(w, 0, moved, 0);
+        assert_in_range(settling, pause / 32, pause / 32 + 300 * MS);
     }
     assert_in_range(pause, 60000 * MS, 64000 * MS);
+}
+
+/* --- a machine that obeys: two harts, two ranks with an executor each --- */
+
+enum { STEP_MS = 25 };
+
+/* What two harts do: those that share nothing run at full speed on a rank of their own once both have fetched what the
+ * move took away; those that share everything wait for each other whenever they are apart. */
+struct program {
+    bool shares;
+    unsigned fetch_ms; /* it takes so long after each move */
+    unsigned hiccup_ms; /* each second all wait for so long: another program begins, or the host is busy */
+};
+
+struct run {
+    struct world w;
+    unsigned fetches_ms; /* still */
+    unsigned apart_ms, ms;
+};
+
+static void measure(struct run *r, const struct program *p)
+{
+    bool apart = r->w.hart[0].rank != r->w.hart[1].rank;
+
+    for (unsigned h = 0; h < 2; h++) {
+        struct balance_hart *hart = &r->w.hart[h];
+        bool waits = apart && (p->shares || r->fetches_ms || r->ms % 1000 < p->hiccup_ms);
+        hart->busy_ns = STEP_MS * MS * (waits ? 20 : apart ? 100 : 50) / 100;
+        hart->wait_ns = waits ? STEP_MS * MS * 80 / 100 : 0;
+    }
+    r->fetches_ms -= r->fetches_ms < STEP_MS ? r->fetches_ms : STEP_MS;
+    r->ms += STEP_MS;
+    r->apart_ms += apart ? STEP_MS : 0;
+}
+
+static void run_program(struct run *r, const struct program *p, unsigned ms)
+{
+    r->apart_ms = 0;
+    for (unsigned t = 0; t < ms; t += STEP_MS) {
+        measure(r, p);
+        r->w.in.now_ns += STEP_MS * MS;
+        unsigned nr = decide(&r->w);
+        for (unsigned i = 0; i < nr; i++) {
+            r->w.hart[r->w.move[i].hart].rank = r->w.move[i].to;
+            r->fetches_ms = p->fetch_ms;
+        }
+    }
+}
+
+static void run_init(struct run *r)
+{
+    memset(r, 0, sizeof *r);
+    world_init(&r->w, 2);
+    r->w.in.interval_ns = STEP_MS * MS;
+    add(&r->w, 0, 0, 0);
+    add(&r->w, 1, 0, 0);
+}
+
+/* Whatever brought them together: a boot before, or the time their first pages took. */
+static void test_harts_that_share_nothing_end_apart(void **state)
+{
+    static const unsigned fetch_ms[] = {0, 50, 90, 200, 400};
+    const struct program boot = {.shares = true};
+
+    (void)state;
+    for (unsigned i = 0; i < SIM_ARRAY_LEN(fetch_ms); i++) {
+        const struct program p = {.fetch_ms = fetch_ms[i], .hiccup_ms = 100};
+        struct run r;
+        run_init(&r);
+        r.fetches_ms = fetch_ms[i];
+        run_program(&r, &boot, 2000);
+        run_program(&r, &p, fetch_ms[i] < 100 ? 10000 : 150000); /* ends apart */
+        run_program(&r, &p, 10000);
+        assert_int_equal(r.apart_ms, 10000);
+    }
+}
+
+/* Both harts are busy with what the other has made of their pages: that there is no room is no reason to stay apart. */
+static void test_who_shares_goes_back_to_a_full_rank(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w, 2);
+    add(&w, 0, 50, 0);
+    add(&w, 0, 50, 0);
+    assert_int_equal(decide(&w), 1);
+    uint32_t moved = w.move[0].hart;
+    w.hart[moved] = hart(1, 65, 35);
+    w.hart[!moved] = hart(0, 70, 30);
+    do
+        w.in.now_ns += INTERVAL_MS * MS;
+    while (!decide(&w) && w.in.now_ns < 2000 * MS);
+    assert_in_range(w.in.now_ns, 1100 * MS, 1300 * MS);
+    assert_move(w, 0, moved, 0);
+}
+
+static void test_attempts_cost_little(void **state)
+{
+    const struct program p = {.shares = true};
+    struct run r;
+
+    (void)state;
+    run_init(&r);
+    run_program(&r, &p, 1000);
+    run_program(&r, &p, 10000);
+    assert_in_range(r.apart_ms, 1, 10000 * 7 / 100);
+    run_program(&r, &p, 200000);
+    assert_in_range(r.apart_ms, 1, 200000 * 4 / 100);
+}
+
+/* An hour of make, and then something else: it does not wait for the attempts of before. */
+static void test_another_program_is_not_judged_by_the_last(void **state)
+{
+    const struct program make = {.shares = true}, other = {.fetch_ms = 30};
+    struct run r;
+
+    (void)state;
+    run_init(&r);
+    run_program(&r, &make, 300000);
+    for (unsigned t = 0; t < 3000; t += STEP_MS) { /* the machine is idle */
+        r.w.hart[0].busy_ns = r.w.hart[1].busy_ns = 0;
+        r.w.hart[0].wait_ns = r.w.hart[1].wait_ns = 0;
+        r.w.in.now_ns += STEP_MS * MS;
+        assert_int_equal(decide(&r.w), 0);
+    }
+    run_program(&r, &other, 1000);
+    assert_in_range(r.apart_ms, 900, 1000);
 }
 
 /* Another hart that comes over says nothing of the spread one. */
@@ -254,6 +388,10 @@ int main(void)
         cmocka_unit_test(test_a_spread_hart_has_time_to_settle),
         cmocka_unit_test(test_mistakes_are_not_repeated_soon),
         cmocka_unit_test(test_others_are_no_mistake),
+        cmocka_unit_test(test_harts_that_share_nothing_end_apart),
+        cmocka_unit_test(test_who_shares_goes_back_to_a_full_rank),
+        cmocka_unit_test(test_attempts_cost_little),
+        cmocka_unit_test(test_another_program_is_not_judged_by_the_last),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,6 +60,7 @@ struct hkvm_coherence {
     struct sim_thread pages, faults;
     bool has_pages, has_faults;
     atomic_bool ending, failed, given_up;
+    atomic_bool reading; /* the faults thread may have a message that is not in the list */
     struct sim_mutex lock;
     struct sim_mutex list_lock;
     struct fault fault[HKVM_MAX_VCPUS + 1];
@@ -120,6 +121,28 @@ static void unmap_page(struct hkvm_coherence *c, uint64_t page)
 {
     if (madvise(at_page(c, page), GUEST_PAGE_SIZE, MADV_DONTNEED) < 0)
         give_up(c, "MADV_DONTNEED");
+}
+
+/* Before a page is mapped whoever saves or brings memory is asked, and a write is remembered: the page's next write after a
+ * cut faults again (hkvm_coherence_protect). */
+static void before_use(struct hkvm_coherence *c, uint64_t page, bool write)
+{
+    const uint64_t offset = page << GUEST_PAGE_BITS;
+
+    sim_guard_before(&c->space->guard, offset, GUEST_PAGE_SIZE, write);
+    if (write)
+        mem_put_dirty(c->space, offset);
+}
+
+void hkvm_coherence_protect(struct hkvm_coherence *c)
+{
+    struct uffdio_writeprotect w = {.range = {(uintptr_t)c->space->vram, c->space->ram_size},
+                                    .mode = UFFDIO_WRITEPROTECT_MODE_WP};
+
+    sim_mutex_lock(&c->lock);
+    if (again(c->uffd, UFFDIO_WRITEPROTECT, &w) < 0)
+        give_up(c, "UFFDIO_WRITEPROTECT of all memory");
+    sim_mutex_unlock(&c->lock);
 }
 
 /* --- the seam of mem/dsm --- */
@@ -213,8 +236,11 @@ static void *faults_main(void *arg)
     while (poll(fds, SIM_ARRAY_LEN(fds), -1) >= 0 || errno == EINTR) {
         if (fds[1].revents)
             break;
-        if (fds[0].revents)
-            read_faults(c);
+        if (!fds[0].revents)
+            continue;
+        atomic_store_explicit(&c->reading, true, memory_order_seq_cst); /* before the message is taken */
+        read_faults(c);
+        atomic_store_explicit(&c->reading, false, memory_order_seq_cst);
     }
     return NULL;
 }
@@ -282,6 +308,7 @@ static bool serve(struct hkvm_coherence *c, size_t i, const struct fault *f)
         c->fault[i].waits = false;
         sim_mutex_unlock(&c->list_lock);
         c->holder[i] = (struct holder){f->thread, thread_cpu_ns(f->thread)};
+        before_use(c, f->page, f->write);
         map_page(c, f->page, f->write);
         note_wait(c, sim_host_ns() - f->since_ns);
     }
@@ -299,6 +326,19 @@ static bool serve_all(struct hkvm_coherence *c)
                                      atomic_load_explicit(&c->given_up, memory_order_relaxed)))
             any |= serve(c, i, &f);
     return any;
+}
+
+bool hkvm_coherence_is_settled(struct hkvm_coherence *c)
+{
+    bool settled = !atomic_load_explicit(&c->reading, memory_order_seq_cst);
+
+    sim_mutex_lock(&c->lock); /* nobody is between the list and the map */
+    sim_mutex_lock(&c->list_lock);
+    for (size_t i = 0; i < SIM_ARRAY_LEN(c->fault); i++)
+        settled &= !c->fault[i].waits;
+    sim_mutex_unlock(&c->list_lock);
+    sim_mutex_unlock(&c->lock);
+    return settled;
 }
 
 static void *pages_main(void *arg)

@@ -71,6 +71,7 @@ struct hkvm_machine {
     void *is_remote_opaque;
     int kvm, vm;
     struct hkvm_protect *protect; /* NULL before the first checkpoint */
+    struct hkvm_coherence *coherence; /* does its work over ranks; NULL: on one */
     bool logs_dirty;
     uint32_t nr_msrs; /* of the host's list of MSRs that are state */
     uint32_t msr[HKVM_MAX_MSRS];
@@ -96,6 +97,8 @@ void hkvm_vcpu_destroy(struct hkvm_vcpu *h);
 
 /* protect.c: one that reports faults of the kernel's, too; -1: errno says why not. */
 int hkvm_open_userfaultfd(void);
+/* coherent.c: each page's next write faults, asks the guard and is marked. Frozen world. */
+void hkvm_coherence_protect(struct hkvm_coherence *c);
 /* KVM forgets what it has made of the guest's page tables: without two-dimensional paging it keeps copies of them, and sees no
  * writes but the vCPUs' own. Executors stopped. */
 void hkvm_machine_renew_slots(struct hkvm_machine *m);
@@ -114,6 +117,8 @@ void hkvm_interrupts_destroy(struct hkvm_machine *m);
 void hkvm_interrupts_add(struct hkvm_vcpu *h);
 /* What has come for the vCPU is taken; does it enter guest code? Context: its executor. */
 enum hkvm_readiness hkvm_interrupts_take(struct hkvm_vcpu *h);
+/* The other ranks are told of its logical address. */
+void hkvm_interrupts_tell(struct hkvm_vcpu *h);
 /* It has executed HLT. */
 void hkvm_interrupts_halt(struct hkvm_vcpu *h);
 /* Of the page of registers. */

@@ -64,9 +64,8 @@ void hkvm_interrupts_deliver(struct vcpu *v, uint32_t from_rank, const void *msg
     wake(h);
 }
 
-static void on_addressed(void *opaque)
+void hkvm_interrupts_tell(struct hkvm_vcpu *h)
 {
-    struct hkvm_vcpu *h = opaque;
     struct sim *sim = h->vcpu.sim;
     const struct news n = {.kind = NEWS_ADDRESS,
                            .ldr = atomic_load_explicit(&h->apic.ldr, memory_order_seq_cst),
@@ -75,6 +74,11 @@ static void on_addressed(void *opaque)
     for (uint32_t rank = 0; sim->ranks && rank < sim->nr_ranks; rank++)
         if (rank != sim->rank)
             sim->ranks->tell(sim->ranks_opaque, rank, &h->vcpu, &n, sizeof n);
+}
+
+static void on_addressed(void *opaque)
+{
+    hkvm_interrupts_tell(opaque);
 }
 
 /* --- who gets a message --- */
@@ -202,7 +206,7 @@ static bool take_init(struct hkvm_vcpu *h)
         return false;
     sregs.apic_base = now.apic_base;
     apic_init(&h->apic);
-    on_addressed(h);
+    hkvm_interrupts_tell(h);
     h->run->ready_for_interrupt_injection = 0;
     return ioctl(h->fd, KVM_SET_SREGS, &sregs) == 0 && ioctl(h->fd, KVM_SET_REGS, init->regs) == 0 &&
            ioctl(h->fd, KVM_SET_DEBUGREGS, init->debugregs) == 0 && ioctl(h->fd, KVM_SET_VCPU_EVENTS, &events) == 0;

@@ -88,6 +88,11 @@ static void start_log(struct hkvm_machine *m, uint32_t slot, const struct mem_re
         sim_warn("KVM records no written pages (%m): incremental images will be as large as full ones");
 }
 
+void hkvm_machine_set_coherence(struct hkvm_machine *m, struct hkvm_coherence *c)
+{
+    m->coherence = c;
+}
+
 static void renew_slot(struct hkvm_machine *m, uint32_t slot, const struct mem_region *r)
 {
     struct kvm_userspace_memory_region none = {.slot = slot};
@@ -108,6 +113,8 @@ static void wait_for_handler(struct hkvm_machine *m);
 /* The first image is a full one, or the machine has come from it: the log begins there. */
 void hkvm_machine_collect_dirty(struct hkvm_machine *m)
 {
+    if (m->coherence)
+        return; /* marked as they faulted */
     wait_for_handler(m);
     each_slot(m, m->logs_dirty ? collect_slot : start_log);
     m->logs_dirty = true;
@@ -239,6 +246,10 @@ void hkvm_machine_write_protect(struct hkvm_machine *m)
 {
     struct mem_space *s = m->space;
 
+    if (m->coherence) {
+        hkvm_coherence_protect(m->coherence);
+        return;
+    }
     if (!m->protect)
         m->protect = protect_create(m);
     if (m->protect->copies_all || !protect(m->protect, 0, s->ram_size, true))

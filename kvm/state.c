@@ -204,6 +204,8 @@ static enum sim_status vcpu_post_load(void *object)
                   h->state.nr_cpuid);
         return SIM_ERR_FORMAT;
     }
+    if (h->m->own_apics)
+        hkvm_interrupts_tell(h);
     return hkvm_vcpu_set(h, &h->state);
 }
 

@@ -161,10 +161,6 @@ static enum sim_status order_followers(struct checkpointer *c)
 
 static enum sim_status prepare(struct checkpointer *c)
 {
-    if (c->ranks && !c->m->cpus) {
-        sim_error("checkpoint: a machine of KVM vCPUs is saved on one rank only");
-        return SIM_ERR_UNSUPPORTED;
-    }
     SIM_TRY(c->ops->ready(c->opaque));
     SIM_TRY(ckpt_store_open(c->dir, &c->store));
     c->incremental = c->request.incremental && can_build_on_last(c);

@@ -73,12 +73,17 @@ static void add_harts(struct machine *m, struct machine_objects *o)
     }
 }
 
-/* Interrupt controllers and clock before the vCPUs. */
-static void add_kvm(struct machine *m, struct machine_objects *o)
+/* Interrupt controllers and clock before the vCPUs, with the devices. vCPUs of other ranks are saved there. */
+static void add_kvm(struct machine *m, bool has_devices, struct machine_objects *o)
 {
-    add(o, sim_strdup("vm"), hkvm_machine_state_desc(), m->kvm);
+    if (has_devices)
+        add(o, sim_strdup("vm"), hkvm_machine_state_desc(), m->kvm);
+    o->first_hart = o->nr;
+    o->nr_kvm = m->sim->nr_vcpus;
     for (uint32_t i = 0; i < m->sim->nr_vcpus; i++) {
         struct vcpu *v = m->sim->vcpus[i];
+        if (v->remote)
+            continue;
         add(o, sim_asprintf("cpu/%u", i), v->ops->state, hkvm_vcpu_state_object(v));
     }
 }
@@ -97,7 +102,7 @@ void machine_objects_list(struct machine *m, struct machine_state *state,
         add(&o, unique_name(&o, "device", d->label), d->ops->state, d);
     }
     if (m->kvm)
-        add_kvm(m, &o);
+        add_kvm(m, state != NULL, &o);
     else
         add_harts(m, &o);
     *out = o;
@@ -161,6 +166,8 @@ static bool is_hart(const struct machine_objects *o, const char *name)
 {
     char *end;
 
+    if (o->nr_kvm && strncmp(name, "cpu/", 4) == 0)
+        return strtoull(name + 4, &end, 10) < o->nr_kvm && end > name + 4 && !*end;
     if (!o->cpus || strncmp(name, "hart/", 5) != 0)
         return false;
     uint64_t id = strtoull(name + 5, &end, 10);

@@ -36,6 +36,7 @@ struct machine_objects {
     struct machine_object *list;
     unsigned nr, first_hart; /* harts come last */
     struct rv_machine *cpus; /* of all ranks; NULL: not RISC-V */
+    uint32_t nr_kvm;         /* vCPUs of all ranks; 0: not KVM's */
 };
 /* Lists the objects of this rank; `state` is the machine's own, NULL where the devices are elsewhere. The list is the
  * caller's (fini). */

@@ -549,6 +549,8 @@ static enum sim_status create_dsm(struct ranks *r)
 
     if (r->machine->kvm)
         SIM_TRY(hkvm_coherence_create(r->space, r->ic, &r->coherence));
+    if (r->coherence)
+        hkvm_machine_set_coherence(r->machine->kvm, r->coherence);
     SIM_TRY(dsm_create(&config, &r->dsm));
     mem_set_dsm(r->space, r->dsm);
     if (!ranks_has_devices(r))
@@ -690,6 +692,7 @@ static enum sim_status follow_clock(struct ranks *r)
         ranks_wait(r, &spins);
     }
     go_with(r, base);
+    machine_clock_follow(r->machine);
     return SIM_OK;
 }
 
@@ -699,6 +702,7 @@ enum sim_status ranks_start_clocks(struct ranks *r)
         return follow_clock(r);
     sim_clock_go(&r->sim->clock);
     tell_clock(r, CLOCK_STARTS);
+    machine_clock_follow(r->machine);
     return SIM_OK;
 }
 

@@ -11,6 +11,7 @@
  * tell harts is held. Pages move on demand: a hart that moves takes none along. */
 #include <string.h>
 
+#include "kvm/hkvm.h"
 #include "ranks_priv.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
@@ -187,13 +188,18 @@ static void freeze_here(void *opaque)
     end_round(r);
 }
 
+static bool pages_are_settled(struct ranks *r)
+{
+    return (!r->coherence || hkvm_coherence_is_settled(r->coherence)) && dsm_is_settled(r->dsm);
+}
+
 /* What was held goes to its harts, which do not run, and pages that were asked for come. */
 static void settle_here(void *opaque)
 {
     struct ranks *r = opaque;
 
     let_go(r);
-    while (!dsm_is_settled(r->dsm) && !ranks_failed(r) && !sim_ending(r->sim))
+    while (!pages_are_settled(r) && !ranks_failed(r) && !sim_ending(r->sim))
         ranks_nap(r, SETTLE_NAP_NS);
     end_round(r);
 }

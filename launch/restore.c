@@ -120,7 +120,8 @@ static enum sim_status load_over_ranks(struct restore *r, const struct machine_o
     SIM_TRY(ranks_barrier(r->ranks));
     if (ranks_has_devices(r->ranks))
         SIM_TRY(load_objects(r, o, machine_objects_load_devices));
-    rv_machine_tell_states(r->m->cpus);
+    if (r->m->cpus)
+        rv_machine_tell_states(r->m->cpus);
     return ranks_barrier(r->ranks);
 }
 
@@ -234,17 +235,13 @@ static enum sim_status load_drive(struct restore *r, unsigned n)
 enum sim_status restore_load(struct restore *r, struct machine *m, struct ranks *ranks,
                              void (*failed)(void *opaque), void *opaque)
 {
-    if (ranks && !m->cpus) {
-        sim_error("restore: a machine of KVM vCPUs comes to one rank only");
-        return SIM_ERR_UNSUPPORTED;
-    }
     r->m = m;
     r->ranks = ranks;
     r->failed = failed;
     r->opaque = opaque;
     /* Memory first: devices look at their rings when they are loaded. */
     SIM_TRY(load_ram(r));
-    if (m->kvm) { /* KVM takes pages without asking: all of them first */
+    if (m->kvm && !ranks) { /* KVM takes pages without asking: all of them first */
         SIM_TRY(restore_finish(r));
         machine_collect_dirty(m); /* the next image may build on this one */
     }

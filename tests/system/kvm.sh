@@ -155,6 +155,41 @@ case_checkpoint() {
   done
 }
 
+# Over two ranks under load: full and incremental images, killed, back on two ranks, which make images and are killed, too, and
+# then on one. The sum is that of a machine on one rank with KVM's interrupt controllers which nobody interrupted.
+case_checkpoint_ranks() {
+  need_kvm
+  guest 80
+  begin "${command[@]}"
+  finish 0
+  local whole gap want=0 step
+  whole=$(value CHECKSUM)
+  : >"$work/out"
+  rm "$work/disk"
+  guest 80 --ranks 2 --checkpoint-dir "$store" --checkpoint-incremental
+  begin "${command[@]}"
+  await_guest
+  for step in "--ranks 2" ""; do
+    sleep 0.2
+    kill -USR1 "$pid"
+    images $((++want))
+    kill -USR1 "$pid"
+    images $((++want))
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null
+    sleep 2
+    # shellcheck disable=SC2086 # words
+    begin restore "$store" --checkpoint-dir "$store" --checkpoint-incremental $step
+  done
+  finish 0
+  err_has '\(incremental\)'
+  out_lacks GUEST-FAILED
+  [ "$(value CHECKSUM)" = "$whole" ] || fail "another checksum: $(value CHECKSUM), $whole"
+  for gap in $(value LONGEST-GAP); do
+    [ $((16#$gap)) -lt $((3579545 * 3 / 2)) ] || fail "the guest's time jumped: $((16#$gap)) ticks"
+  done
+}
+
 # The guest resets itself by ACPI, twice: both CPUs begin anew. The disk is what it was left as, so sums differ.
 case_reset() {
   need_kvm

@@ -131,7 +131,7 @@ void hkvm_machine_write_protect(struct hkvm_machine *m);
 struct hkvm_coherence;
 /* dsm_config.hold_max_ns: until the vCPU's thread that a page came for has woken up and run, which takes some milliseconds on a
  * host that is busy or itself a guest. */
-enum { HKVM_HOLD_MAX_NS = 100000000 };
+enum { HKVM_HOLD_MAX_NS = 20000000 };
 
 /* What enforces mem/dsm's permissions on vCPUs: the ops, and the opaque, of a dsm over the space. */
 extern const struct dsm_enforce_ops hkvm_enforce_ops;
@@ -140,6 +140,10 @@ enum sim_status hkvm_coherence_create(struct mem_space *space, struct ic *ic,
                                       struct hkvm_coherence **out) SIM_MUST_CHECK;
 /* Pages come from here on; polls the interconnect. Before vCPUs run. */
 enum sim_status hkvm_coherence_start(struct hkvm_coherence *c, struct dsm *dsm) SIM_MUST_CHECK;
+/* The machine's writes are watched by `c` from here on, also for checkpoints (below): before vCPUs run. */
+void hkvm_machine_set_coherence(struct hkvm_machine *m, struct hkvm_coherence *c);
+/* While no vCPU runs: every page that one had asked for has come and is mapped. Context: any. */
+bool hkvm_coherence_is_settled(struct hkvm_coherence *c);
 /* A rank is lost or the protocol broken, and the run ends: who waits for a page goes on with what is here. Context: any. */
 void hkvm_coherence_give_up(struct hkvm_coherence *c);
 /* vCPUs stand, and so do those of other ranks that want our pages. */

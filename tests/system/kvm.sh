@@ -53,6 +53,16 @@ await_guest() {
   done
 }
 
+# Until SIGUSR1 is taken for a wish, and no longer the process' end.
+await_signals() {
+  local tries=0
+  until grep -qs '^SigBlk:.*[2367abef]..$' "/proc/$pid/status"; do
+    tries=$((tries + 1))
+    [ $tries -lt 600 ] || fail "the machine does not come up"
+    sleep 0.1
+  done
+}
+
 # What the guest and the same work on the host come to.
 value() { sed -n "s/^$1 //p" "$work/out" | tr -d '\r'; }
 
@@ -136,6 +146,7 @@ case_checkpoint() {
   begin "${command[@]}"
   await_guest
   for round in 1 2; do
+    await_signals
     sleep 0.3
     kill -USR1 "$pid"
     images $((++want))
@@ -170,6 +181,7 @@ case_checkpoint_ranks() {
   begin "${command[@]}"
   await_guest
   for step in "--ranks 2" ""; do
+    await_signals
     sleep 0.2
     kill -USR1 "$pid"
     images $((++want))

@@ -22,7 +22,7 @@ static uint64_t differences(const uint8_t *a, const uint8_t *b, size_t n)
                          "vwaddu.wv v8, v8, v6\n"
                          "bnez %3, 1b\n"
                          "vsetvli zero, %5, e16, m4, ta, ma\n"
-                         "vmv.s.x v4, zero\n"
+                         "vmv.v.i v4, 0\n"
                          "vwredsumu.vs v4, v8, v4\n"
                          "vsetivli zero, 1, e32, m1, ta, ma\n"
                          "vmv.x.s %0, v4")

@@ -47,7 +47,8 @@ enum sim_status accel_parse(const char *option, const char *list, struct config 
     return status;
 }
 
-static const char *const tier_names[RV_JIT_NR_TIERS] = {[RV_JIT_OPT] = "opt", [RV_JIT_QUICK] = "quick"};
+static const char *const tier_names[RV_JIT_NR_TIERS] = {
+    [RV_JIT_OPT] = "opt", [RV_JIT_QUICK] = "quick", [RV_JIT_AUTO] = "auto"};
 
 const char *accel_tier_name(enum rv_jit_tier tier)
 {
@@ -66,7 +67,7 @@ static enum sim_status take_tier(struct keyvals *kv, struct config *c)
             return SIM_OK;
         }
     }
-    return option_reject(kv->option, name, "is not a tier of the translator (quick or opt)");
+    return option_reject(kv->option, name, "is not a tier of the translator (auto, quick or opt)");
 }
 
 enum sim_status accel_take_settings(struct keyvals *kv, struct config *c)

@@ -424,8 +424,9 @@ static const struct cli_option options[] = {
     GROUP("How it runs"),
     {"accel", "jit|interp|kvm[,SETTING...]", "translate guest code (default), interpret it, or the host's\n"
      "KVM; kvm:jit takes the first that can be had. Of the translator:\n"
-     "tier=opt|quick (how well), threshold=N (executions of a block\n"
-     "before it is translated, default 20)", CALL(apply_accel), RESTORE},
+     "tier=opt|quick|auto (how well; auto: quick, and what is hot again\n"
+     "in the background), threshold=N (executions of a block before\n"
+     "it is translated, default 20)", CALL(apply_accel), RESTORE},
     {"threads", "N", "host threads that run the harts (default: host CPUs)", CALL(apply_threads),
      RESTORE},
     {"ranks", "N[,seed=S]", "spread the machine over N ranks inside this process\n"

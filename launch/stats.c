@@ -85,6 +85,8 @@ static void print_cpu(const struct rv_machine *cpus, FILE *out)
     fprintf(out, "  translations   %" PRIu64 " of %" PRIu64 " instructions, %" PRIu64
                  " bytes of code, %" PRIu64 " flushes, %" PRIu64 " invalidations\n",
             s.translations, s.translated_insns, s.code_bytes, s.flushes, s.invalidations);
+    if (s.promotions)
+        fprintf(out, "  second tier    %" PRIu64 " regions translated again\n", s.promotions);
     fprintf(out, "  TLB            %" PRIu64 " fills, %" PRIu64 " flushes\n", s.tlb_fills,
             s.tlb_flushes);
     fprintf(out, "  traps          %" PRIu64 " exceptions, %" PRIu64 " interrupts\n", s.traps,

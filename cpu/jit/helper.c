@@ -77,8 +77,9 @@ static void observed_end(uint32_t control)
     ir_host_fp_set(control);
 }
 
-static bool leave(struct rv_hart *h, enum rv_exec result)
+static bool leave(struct rv_hart *h, const struct ir_site *s, enum rv_exec result)
 {
+    h->jit->left_at = s;
     h->jit->result = result;
     return false;
 }
@@ -109,7 +110,7 @@ static bool help_load(void *state, uint64_t va, const void *site)
         observed_end(control);
     if (!done) {
         restore_registers(h, s);
-        return leave(h, RV_TRAP);
+        return leave(h, s, RV_TRAP);
     }
     h->jit_scratch[SCRATCH_RESULT] = extend(origin_of(s)->mem, v);
     budget_out(h, s);
@@ -129,7 +130,7 @@ static bool help_store(void *state, uint64_t va, const void *site)
         observed_end(control);
     if (!done) {
         restore_registers(h, s);
-        return leave(h, RV_TRAP);
+        return leave(h, s, RV_TRAP);
     }
     budget_out(h, s);
     return true;
@@ -214,7 +215,7 @@ static bool help_exec(void *state, const void *site)
         return true;
     }
     retire(h, &o.insn, result);
-    return leave(h, result);
+    return leave(h, s, result);
 }
 
 /* What reads and writes vectors and memory, and the registers that IR_VCALL has put into the state. A trap is found

@@ -35,6 +35,8 @@ enum sim_status jit_create(struct rv_machine *m, uint64_t cache_bytes, struct ji
     sim_mutex_init(&jit->registry, SIM_RANK_LEAF);
     jit_translator_init(&jit->translator, &jit->cache);
     jit->quick = sim_zalloc_aligned(64, QUICK_SETS * sizeof *jit->quick);
+    if (jit->options.tier == RV_JIT_AUTO)
+        jit_tier_create(jit);
     mem_set_code_ops(m->space, &jit_code_ops, jit);
     *out = jit;
     return SIM_OK;
@@ -45,6 +47,7 @@ void jit_destroy(struct jit *jit)
     if (!jit)
         return;
     mem_set_code_ops(jit->space, NULL, NULL);
+    jit_tier_destroy(jit);
     jit_registry_clear(jit);
     for (uint32_t n = 0; n < jit->machine->nr_harts; n++) {
         sim_free(jit->machine->harts[n]->jit);
@@ -63,6 +66,7 @@ void jit_set_options(struct jit *jit, const struct jit_options *options)
 {
     struct ir_target target;
 
+    jit_tier_destroy(jit);
     jit->options = *options;
     if (options->threshold)
         jit->threshold = options->threshold < 255 ? options->threshold : 255;
@@ -70,10 +74,14 @@ void jit_set_options(struct jit *jit, const struct jit_options *options)
     ir_host_destroy(jit->host);
     jit_fill_target(&target);
     jit->host = ir_host_create(&jit->cache, &target, options->host_mask);
+    if (options->tier == RV_JIT_AUTO)
+        jit_tier_create(jit);
 }
 
 void jit_flush(struct jit *jit)
 {
+    if (jit->tier)
+        jit_tier_flush(jit->tier);
     jit_registry_clear(jit);
     for (uint32_t n = 0; n < jit->machine->nr_harts; n++)
         rv_tlb_flush_jumps(jit->machine->harts[n]);
@@ -87,6 +95,7 @@ void jit_get_stats(const struct jit *jit, struct rv_machine_stats *out)
     out->translated_insns += atomic_load_explicit(&jit->count.insns, memory_order_relaxed);
     out->code_bytes += atomic_load_explicit(&jit->count.bytes, memory_order_relaxed);
     out->flushes += atomic_load_explicit(&jit->count.flushes, memory_order_relaxed);
+    out->promotions += atomic_load_explicit(&jit->count.promotions, memory_order_relaxed);
     out->invalidations += atomic_load_explicit(&jit->count.invalidations, memory_order_relaxed);
 }
 
@@ -116,7 +125,7 @@ static void empty_cache(struct jit *jit, struct rv_hart *h)
     vcpu_leave(&h->vcpu);
     sim_exclusive_begin(jit->sim, &h->vcpu);
     /* Another hart may have done it while we waited. */
-    if (jit->cache.used > jit->cache.size / 2)
+    if (jit->cache.used > jit->cache.size / 2 || (jit->tier && jit_tier_is_full(jit->tier)))
         jit_flush(jit);
     sim_exclusive_end(jit->sim);
     vcpu_enter(&h->vcpu);
@@ -214,6 +223,12 @@ static const void *remembered(const struct rv_hart *h)
     return e->pc == h->pc && !h->observe ? e->code : NULL;
 }
 
+/* After IR_LEAVE_BUDGET. */
+static const struct ir_site *noted_site(const struct rv_hart *h)
+{
+    return (const struct ir_site *)h->jit_scratch[5];
+}
+
 static enum ir_leave run_code(struct jit *jit, struct rv_hart *h, const void *code)
 {
     int64_t before = h->budget;
@@ -222,7 +237,7 @@ static enum ir_leave run_code(struct jit *jit, struct rv_hart *h, const void *co
     enum ir_leave why = ir_host_enter(jit->host, h, code);
     take_fp_flags(h);
     if (why == IR_LEAVE_BUDGET)
-        jit_restore(h, (const struct ir_site *)h->jit_scratch[5]);
+        jit_restore(h, noted_site(h));
     h->count.jit_insns += (uint64_t)(before - h->budget);
     return why;
 }
@@ -266,6 +281,23 @@ static enum next look_at_spinning(struct rv_hart *h, enum rv_stop_reason *why)
     return spins ? STOP : GO_ON;
 }
 
+/* Better code has come from the background, or it has no more room: then the hart leaves. */
+static SIM_NOINLINE enum next take_news(struct jit *jit, struct rv_hart *h)
+{
+    jit_tier_install(jit);
+    if (!jit_tier_is_full(jit->tier))
+        return GO_ON;
+    empty_cache(jit, h);
+    return STOP;
+}
+
+/* The turn is over, in the region of the site. */
+static void sample(struct jit *jit, struct rv_hart *h, const struct ir_site *site)
+{
+    if (SIM_UNLIKELY(jit->tier))
+        jit_tier_sample(jit, h, site);
+}
+
 static enum rv_stop_reason run(struct jit *jit, struct rv_hart *h)
 {
     enum rv_stop_reason why = RV_STOP_NONE;
@@ -275,6 +307,8 @@ static enum rv_stop_reason run(struct jit *jit, struct rv_hart *h)
     while (!should_leave(h)) {
         struct jit_region *r;
 
+        if (SIM_UNLIKELY(jit->tier) && jit_tier_has_news(jit->tier) && take_news(jit, h) == STOP)
+            return RV_STOP_NONE;
         if (!code) {
             if (find_code(jit, h, &r, &code) == STOP)
                 return RV_STOP_NONE;
@@ -298,12 +332,16 @@ static enum rv_stop_reason run(struct jit *jit, struct rv_hart *h)
             h->pc = h->code_base + (uint64_t)from->pc;
             break;
         case IR_LEAVE_HELPER:
+            if (h->budget < 0)
+                sample(jit, h, h->jit->left_at);
             if (after(h, h->jit->result, &why) == STOP)
                 return why;
             code = remembered(h);
             break;
         case IR_LEAVE_BUDGET:
-            if (!should_leave(h) && look_at_spinning(h, &why) == STOP)
+            if (should_leave(h))
+                sample(jit, h, noted_site(h));
+            else if (look_at_spinning(h, &why) == STOP)
                 return why;
             break;
         default: break;

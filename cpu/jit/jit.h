@@ -18,6 +18,7 @@ struct jit_options {
     uint32_t threshold;   /* executions of a block before it is translated */
     uint32_t max_insns;   /* longest region */
     enum rv_jit_tier tier;
+    uint32_t hot_insns;   /* RV_JIT_AUTO: instructions in a region before it is translated again */
     FILE *dump;           /* IR and host code of each region are written here */
 };
 
@@ -30,6 +31,9 @@ void jit_destroy(struct jit *jit); /* NULL allowed; executors stopped */
 
 /* Context: launch thread, before harts run. */
 void jit_set_options(struct jit *jit, const struct jit_options *options);
+
+/* Waits until the background has nothing to do; its results may still be to be installed. For tests. Context: any. */
+void jit_settle(struct jit *jit);
 
 /* Forgets every translation. Context: executors stopped, or inside sim_exclusive_begin/end. */
 void jit_flush(struct jit *jit);

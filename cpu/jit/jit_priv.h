@@ -4,6 +4,7 @@
  *   helper.c    what translated code calls, and rebuilding guest registers from a site
  *   targets.c   the profile of indirect jumps
  *   registry.c  regions and pages: look-up, linking, invalidation
+ *   tier.c      hot regions again, better, in the background
  *   translate.c scan -> IR -> passes -> allocation -> code
  *   cache.c     code memory
  *
@@ -55,7 +56,9 @@ struct jit_region {
     gva_t va_page;                /* where it was when it was translated, for listeners; */
     uint32_t hart;                /* who asked for it, and in what privilege */
     uint8_t priv;
-    bool quick;                   /* could be better (enum rv_jit_tier) */
+    bool loops_at_entry;          /* so that turns may end there that were in it */
+    bool quick;                   /* could be better (enum rv_jit_tier); */
+    _Atomic uint32_t heat;        /* instructions, by samples, that ran in it since it is so */
     struct ir_code_exit *incoming; /* RW addresses */
     uint8_t loc[IR_NR_GLOBALS];    /* host register of each global */
     uint8_t global[32];            /* the global in each host register (FP: + 16) */
@@ -103,7 +106,9 @@ enum {
 
 /* Per hart: what a helper left. */
 struct jit_hart {
-    enum rv_exec result; /* after IR_LEAVE_HELPER */
+    enum rv_exec result; /* after IR_LEAVE_HELPER; and where */
+    const struct ir_site *left_at;
+    uint64_t sampled;    /* rv_insns at the last sample of what is hot */
     int32_t patience;    /* polls of loops that may only wait until the next is looked at */
 };
 
@@ -159,8 +164,9 @@ struct jit {
     uint64_t epochs; /* used by pages; registry */
     struct jit_region *graves; /* in no bucket any more; look-ups may still stand on them */
     struct jit_translator translator; /* of the hart that holds `lock` */
+    struct jit_tier *tier;            /* NULL: no background */
     struct {
-        _Atomic uint64_t translations, insns, bytes, flushes, invalidations;
+        _Atomic uint64_t translations, insns, bytes, flushes, invalidations, promotions;
     } count;
 };
 
@@ -189,6 +195,8 @@ void jit_page_stops(const struct jit_page *page, const struct rv_hart *h, gpa_t 
                     uint64_t *stop);
 void jit_publish(struct jit *jit, struct jit_region *r);
 void jit_link(struct jit *jit, struct ir_code_exit *exit_rw, struct jit_region *target);
+/* `better` takes the place of `old`, which it is a translation of. False: that is dead. Context: registry lock held. */
+bool jit_replace(struct jit *jit, struct jit_region *old, struct jit_region *better);
 void jit_registry_clear(struct jit *jit);
 extern const struct mem_code_ops jit_code_ops;
 void jit_add_listener(struct jit *jit, struct jit_listener *l);
@@ -203,6 +211,18 @@ unsigned jit_targets_of(struct jit *jit, gpa_t site, uint16_t offset[SCAN_TARGET
 /* --- spin.c --- Does the block that begins with instruction `head` of the scan begin a loop which only waits? */
 enum { SPIN_MAX_LOOP = 16 }; /* instructions */
 bool jit_loop_spins(const struct scan *s, unsigned head);
+
+/* --- tier.c: jit->tier is there --- */
+void jit_tier_create(struct jit *jit);
+void jit_tier_destroy(struct jit *jit); /* nothing to do without one */
+/* A turn ended at the site; its region may have become hot. Context: the hart's thread. */
+void jit_tier_sample(struct jit *jit, struct rv_hart *h, const struct ir_site *site);
+/* Is there something to install, or to be emptied? Cheap. */
+bool jit_tier_has_news(const struct jit_tier *t);
+void jit_tier_install(struct jit *jit); /* Context: a running hart's thread */
+bool jit_tier_is_full(const struct jit_tier *t);
+/* Forgets all there is to do, and what has been done. Context: as jit_flush. */
+void jit_tier_flush(struct jit_tier *t);
 
 /* --- translate.c --- */
 void jit_translator_init(struct jit_translator *t, struct ir_cache *part);

@@ -385,13 +385,18 @@ static unsigned at_most(unsigned n, unsigned limit)
 
 static void choose(struct allocator *a)
 {
+    enum { QUICK_KEEP = 2 }; /* mostly the best of those below */
     static const uint8_t keep[] = {0, 2, 1, 3, 5, 7};
-    unsigned tries = a->r->quick ? 1 : has_loops(a->r) ? SIM_ARRAY_LEN(keep) : 2; /* more are not worth the time */
+    unsigned tries = has_loops(a->r) ? SIM_ARRAY_LEN(keep) : 2; /* more are not worth the time */
     unsigned keep_fp = 0, best = 0, last = 0;
     uint64_t best_cost = UINT64_MAX;
 
     for (unsigned t = 0; t < a->r->nr_temps && keep_fp < at_most(3, a->class[1].nr); t++)
         keep_fp += ir_type_is_fp((enum ir_type)a->r->temp_type[t]);
+    if (a->r->quick) {
+        attempt(a, at_most(QUICK_KEEP, a->class[0].nr), keep_fp);
+        return;
+    }
     for (unsigned n = 0; n < tries; n++) {
         last = at_most(keep[n], a->class[0].nr);
         uint64_t cost = attempt(a, last, keep_fp);

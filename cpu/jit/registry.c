@@ -273,6 +273,35 @@ static void bury(struct jit *jit, struct jit_region *r)
     jit->graves = r;
 }
 
+/* Who is linked to it goes to the new one from now on. */
+static void move_links(struct jit *jit, struct jit_region *from, struct jit_region *to)
+{
+    struct ir_code_exit **last = &to->incoming;
+
+    while (*last)
+        last = &(*last)->next;
+    *last = from->incoming;
+    from->incoming = NULL;
+    for (struct ir_code_exit *x = *last; x; x = x->next) {
+        x->linked = to;
+        ir_host_link(jit->host, x, to->code.inner);
+    }
+}
+
+bool jit_replace(struct jit *jit, struct jit_region *old, struct jit_region *better)
+{
+    if (atomic_load_explicit(&old->dead, memory_order_relaxed))
+        return false;
+    better->page = old->page;
+    jit_publish(jit, better);
+    better->tries = old->tries; /* this was none */
+    move_links(jit, old, better);
+    kill_region(jit, old);
+    take_off_page(old);
+    bury(jit, old);
+    return true;
+}
+
 static uint64_t lines_of(gpa_t gpa, uint64_t len)
 {
     unsigned first = (unsigned)(gpa & ~GUEST_PAGE_MASK) / 64;

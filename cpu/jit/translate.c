@@ -421,6 +421,7 @@ static struct jit_region *new_region(const struct builder *b, const struct ir_al
     r->hart = source->hart;
     r->priv = source->priv;
     r->quick = source->quick;
+    r->loops_at_entry = ir->block[0].loop_head;
     r->uses_fp = b->t.uses_fp;
     r->uses_priv = b->t.uses_priv;
     r->fp_on = source->fp_on;
@@ -476,6 +477,7 @@ static void optimise_quickly(struct ir_region *r)
     ir_pass_rename(r);
     ir_pass_fold(r);
     ir_pass_dce(r);
+    ir_pass_windows(r);
 }
 
 static void dump(struct jit *jit, const struct jit_region *r)

@@ -8,7 +8,7 @@
  * loops, calls, loads and stores through pointers near page ends, device accesses, code that writes
  * code (then fence.i), page-table changes (then sfence.vma), changes of rounding mode and FP state.
  * Interrupts come between chunks. Usage: lockstep [SEED [CHUNKS [OPTIONS]]]; OPTIONS: b = host
- * without its newer instructions, q = the quick tier, d = dump translations to stderr, v = progress, f = the
+ * without its newer instructions, q = the quick tier, a = both tiers, d = dump translations to stderr, v = progress, f = the
  * last chunk in small steps, s = nothing but vector instructions, each of them in turn, n5 = five seeds from SEED on. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -974,6 +974,9 @@ static void grant(struct rv_hart *h, uint64_t budget)
     h->slice = h->budget = (int64_t)budget;
 }
 
+/* Mostly what the background has made is there for the next chunk. */
+static unsigned chunks_run;
+
 static bool run_chunk(struct side *a, struct side *b, uint64_t budget)
 {
     struct rv_hart *h = a->h, *i = b->h;
@@ -985,6 +988,8 @@ static bool run_chunk(struct side *a, struct side *b, uint64_t budget)
     atomic_store(&h->vcpu.kick, 0);
     atomic_store(&i->vcpu.kick, 0);
     jit_run(h);
+    if (chunks_run++ % 4)
+        jit_settle(h->machine->jit);
     int64_t used = h->slice - h->budget;
     while (i->slice - i->budget < used) {
         trail[trail_n++ % TRAIL] = i->pc;
@@ -1063,8 +1068,12 @@ static int run(uint64_t seed, uint64_t chunks, const struct jit_options *options
     rv_machine_get_stats(a.machine, &st);
     if (verbose || code)
         fprintf(stderr, "seed %" PRIu64 ": %" PRIu64 " translated, %" PRIu64 " interpreted, %" PRIu64
-                " regions, %" PRIu64 " traps, %" PRIu64 " invalidations\n", seed, st.jit_insns,
-                st.interp_insns, st.translations, st.traps, st.invalidations);
+                " regions, %" PRIu64 " again, %" PRIu64 " traps, %" PRIu64 " invalidations\n", seed, st.jit_insns,
+                st.interp_insns, st.translations, st.promotions, st.traps, st.invalidations);
+    if (!code && chunks >= 1000 && options->tier == RV_JIT_AUTO && !st.promotions) {
+        fprintf(stderr, "lockstep: seed %" PRIu64 ": nothing was translated again\n", seed);
+        code = 1;
+    }
     if (!code && chunks >= 1000 && st.jit_insns < st.interp_insns) {
         fprintf(stderr, "lockstep: seed %" PRIu64 ": most instructions were interpreted\n", seed);
         code = 1;
@@ -1081,7 +1090,8 @@ int main(int argc, char **argv)
     const char *opts = argc > 3 ? argv[3] : "";
     struct jit_options options = {.threshold = 2,
                                   .host_mask = strchr(opts, 'b') ? UINT64_MAX : 0,
-                                  .tier = strchr(opts, 'q') ? RV_JIT_QUICK : RV_JIT_OPT,
+                                  .tier = strchr(opts, 'q') ? RV_JIT_QUICK : strchr(opts, 'a') ? RV_JIT_AUTO : RV_JIT_OPT,
+                                  .hot_insns = 1,
                                   .dump = strchr(opts, 'd') ? stderr : NULL};
     uint64_t rounds = strchr(opts, 'n') ? strtoull(strchr(opts, 'n') + 1, NULL, 0) : 1;
 

@@ -13,11 +13,13 @@ build_hostile() {
     "$dir/common.c" "$dir/$1.c" -o "$work/$1.elf" || fail "cannot build guest/hostile/$1.c"
 }
 
-# every_engine BIOS NAME OPTION... : four harts on one and more threads, interpreted and translated
+# every_engine BIOS NAME OPTION... : four harts on one and more threads, interpreted and translated; $tiers: in the
+# background, too
 every_engine() {
   local bios=$1 name=$2 engine
   shift 2
-  for engine in "-accel interp -threads 1" "-accel interp -threads 2" "-accel jit -threads 1" "-accel jit -threads 4"; do
+  for engine in "-accel interp -threads 1" "-accel interp -threads 2" "-accel jit -threads 1" "-accel jit -threads 4"\
+    ${tiers:+"-accel jit,tier=auto,threshold=1 -threads 4"}; do
     # shellcheck disable=SC2086 # words
     limit=100 partita_run 0 -m 16M -smp 4 -bios "$bios" -kernel "$work/$name.elf" $engine "$@"
   done
@@ -34,7 +36,7 @@ all_devices() {
 
 case_tables() { m_mode tables; }
 case_jumps() { m_mode jumps; }
-case_smc() { m_mode smc; }
+case_smc() { [ -n "$ranks" ] || tiers=1; m_mode smc; }
 case_ipis() { m_mode ipis; }
 case_counters() { m_mode counters; }
 # shellcheck disable=SC2046 # words

@@ -34,6 +34,23 @@ case_system() { check '^sys_'; }
 case_vector() { check '^vec_' -cpu rv64,v=true,vlen=128; }
 case_vector_1024() { check '^vec_(memcpy|axpy|dot|strlen|masked|complex|pixel|sums)$' -cpu rv64,v=true,vlen=1024; }
 case_quick() { check '^(sys_(pagefault|codegen|warm)|fp_convert|int_(vm|sort|calls)|mem_copy)$' -accel jit,tier=quick,threshold=1; }
+case_tiers() {
+  check '^(sys_(pagefault|codegen|syscall)|fp_convert|int_(vm|calls)|mem_copy)$' -accel jit,tier=auto,threshold=1 --stats
+  err_has '^  second tier +[1-9]' # the last one's
+}
+# With counted time all is the same whatever is translated, and when.
+case_counted() {
+  local tier=
+  built_kernels
+  for tier in opt quick auto; do
+    partita_run 0 -smp 2 -m 64M -bios none -kernel "$kernels/bare-int_calls.elf" -accel "jit,tier=$tier" --clock virtual \
+      --state-hash --stats
+    # Of the statistics one line is the guest's.
+    grep -aE 'state hash|^  hart [01]  ' "$work/err" | sed 's/instructions,.*/instructions/' >"$work/$tier"
+    cmp "$work/opt" "$work/$tier" || fail "tier=$tier ends in another state"
+  done
+  err_has '^  second tier +[1-9]'
+}
 case_interpreter() { check '^(sys_pagefault|sys_switch|sys_codegen|fp_convert|int_vm)$' -accel interp; }
 
 # Two harts at once, each in its own part of memory: both compute what one does alone.

@@ -387,7 +387,7 @@ static uint8_t *emit_find(struct ir_host *h, struct x86_asm *a, bool write, unsi
     return at;
 }
 
-/* Calls fn(state, rax = address, rcx = site) or fn(state, site); rcx is kept in state.note. */
+/* Calls fn(state, rax = address, rcx = site) or fn(state, site). */
 static uint8_t *emit_helper(struct ir_host *h, struct x86_asm *a, const void *fn, bool memory,
                             bool fp, const uint8_t *leave)
 {

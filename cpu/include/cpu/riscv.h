@@ -88,6 +88,7 @@ struct rv_sbi_ops {
 enum rv_jit_tier {
     RV_JIT_OPT,   /* with all optimisations, by the hart that needs it */
     RV_JIT_QUICK, /* with few of them: sooner, to slower code */
+    RV_JIT_AUTO,  /* quickly; what proves hot again with all of them, by a thread in the background */
     RV_JIT_NR_TIERS
 };
 
@@ -159,7 +160,7 @@ vtime_t rv_machine_tick_to_ns(const struct rv_machine *m, uint64_t tick);
 
 /* Prints translation and TLB counters of all harts for --stats. Context: executors stopped. */
 struct rv_machine_stats {
-    uint64_t translations, translated_insns, code_bytes, flushes, invalidations;
+    uint64_t translations, translated_insns, code_bytes, flushes, invalidations, promotions;
     uint64_t tlb_fills, tlb_flushes, interp_insns, jit_insns, traps, interrupts, mmio;
 };
 void rv_machine_get_stats(const struct rv_machine *m, struct rv_machine_stats *out);

@@ -11,7 +11,7 @@
  * soft TLB, ends all windows. */
 #include "ir.h"
 
-enum { MAX_OPEN = 8, MAX_SPAN = 1024, MIN_ACCESSES = 2, MAX_ACCESSES = 64, MAX_DISTANCE = 1 << 20 };
+enum { MAX_OPEN = 8, MAX_SPAN = 1024, MIN_ACCESSES = 2, QUICK_MIN_ACCESSES = 4, MAX_ACCESSES = 64, MAX_DISTANCE = 1 << 20 };
 
 struct value {
     uint16_t root;
@@ -37,11 +37,19 @@ struct collector {
     unsigned next_victim;
 };
 
+/* A window brings a cold copy of its block, which is as long to make: outside loops it must pay in a quick translation. */
+static unsigned worth_while(const struct ir_region *r, const struct group *g)
+{
+    const struct ir_origin *o = &r->origin[r->insn[g->access[0]].origin];
+
+    return r->quick && !r->block[o->block].depth ? QUICK_MIN_ACCESSES : MIN_ACCESSES;
+}
+
 static void turn_into_window(struct collector *c, const struct group *g)
 {
     struct ir_region *r = c->r;
 
-    if (g->nr < MIN_ACCESSES || r->nr_windows == IR_MAX_WINDOWS - 1)
+    if (!g->nr || g->nr < worth_while(r, g) || r->nr_windows == IR_MAX_WINDOWS - 1)
         return;
     int32_t base = g->base.distance;
     struct ir_window *w = &r->window[r->nr_windows++];

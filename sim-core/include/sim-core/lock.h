@@ -69,6 +69,9 @@ void sim_thread_join(struct sim_thread *t);
 /* Restricts the calling thread to these CPUs (Linux's numbers). False, with errno set, when the host refuses. */
 bool sim_thread_bind(const uint32_t *cpu, uint32_t nr);
 
+/* The calling thread gets less of a busy core than others do. */
+void sim_thread_give_way(void);
+
 /* Sleeps while *word is `expected`, at most until CLOCK_MONOTONIC reaches `deadline_ns`; may return
  * early. The word may lie in memory that several processes share. */
 void sim_word_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline_ns);

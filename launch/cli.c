@@ -167,13 +167,15 @@ static enum sim_status apply_machine(struct cli *cli, const char *option, const 
 
 static enum sim_status apply_accel(struct cli *cli, const char *option, const char *value)
 {
-    static const char *const ignored[] = {"thread", "tb-size", "split-wx", "one-insn-per-tb", "kernel-irqchip", NULL};
+    static const char *const ignored[] = {"thread", "tb-size", "split-wx", "one-insn-per-tb", NULL};
     struct keyvals kv;
 
     SIM_TRY(keyvals_parse(option, value, "accel", &kv));
     keyvals_ignore(&kv, ignored);
-    const char *list = keyvals_take(&kv, "accel");
+    const char *list = keyvals_take(&kv, "accel"), *irqchip = keyvals_take(&kv, "kernel-irqchip");
     enum sim_status status = accel_take_settings(&kv, cli->config);
+    if (status == SIM_OK && irqchip)
+        status = set_irqchip(cli->config, option, irqchip);
     if (status == SIM_OK)
         status = keyvals_check(&kv);
     if (status == SIM_OK)

@@ -37,12 +37,13 @@ JOB
   truncate -s 8192 "$work/job"
 }
 
+# system HARTS OPTION...
 system() {
   need e2fsck
   need_guest
   write_job
   append='systemd.run="/bin/sh /dev/vdb" systemd.run_success_action=poweroff' \
-    boot_root "$1" -drive "file=$work/job,format=raw,readonly=on"
+    boot_root "$1" -drive "file=$work/job,format=raw,readonly=on" "${@:2}"
   out_has "^JOB nproc=$1 failed=0"
   out_has '^STRESS code=0'
   out_has '^APT-OK'
@@ -54,6 +55,8 @@ system() {
 case_smp1() { system 1; }
 case_smp2() { system 2; }
 case_smp4() { system 4; }
+case_ranks2() { system 2 -ranks 2; }
+case_ranks3() { system 4 -ranks 3; }
 
 case_login() {
   need_guest

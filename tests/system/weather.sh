@@ -70,6 +70,18 @@ case_no_memory() {
     : -n 1 bash -c "ulimit -v 400000; exec $partita run -smp 2 -m 512M --demo"
   messages | grep -qE '^partita: rank 1 \(host .*, pid [0-9]+\): error: ' || fail "the rank is not named"
 }
+# /dev/shm is too small for what MPI wants to share: it says so, and messages take another way.
+case_small_shared_memory() {
+  need_mpi
+  unshare -m true 2>/dev/null || skip "no mount namespace can be made here"
+  local code=0
+  # shellcheck disable=SC2086 # words
+  timeout -k 5 100 unshare -m sh -c 'mount -t tmpfs -o size=64k shm /dev/shm && exec "$@"' sh \
+    $mpirun -n 2 "$partita" run --demo -smp 2 </dev/null >"$work/out" 2>"$work/err" || code=$?
+  [ "$code" = 0 ] || fail "exit code $code"
+  out_has 'primes below 1,000,000: right'
+  err_has '/dev/shm'
+}
 case_options() {
   need_mpi
   refused_by_all 2 '--clock virtual' -smp 2 --demo --clock virtual
@@ -174,17 +186,20 @@ case_killed_unnoticed() {
   message "rank 1 \(host .*, pid ${pids[1]}\) is lost: its process ended"
 }
 
-case_stopped() {
+# stopped RANK : for five seconds, in the middle of a boot
+stopped() {
   start 2 '' 'Linux version'
-  kill -STOP "${pids[1]}"
+  kill -STOP "${pids[$1]}"
   sleep 5
-  kill -CONT "${pids[1]}"
+  kill -CONT "${pids[$1]}"
   all_gone 150
   [ "$code" = 0 ] || fail "exit code $code"
   out_has '^BOOT-OK nproc=2 '
-  [ "$(messages | grep -cE "warning: nothing was heard of rank 1 \(host .*, pid ${pids[1]}\)")" = 1 ] || fail "not one warning"
-  messages | grep -qE "rank 1 \(host .*, pid ${pids[1]}\) is back" || fail "it is not said to be back"
+  [ "$(messages | grep -cE "warning: nothing was heard of rank $1 \(host .*, pid ${pids[$1]}\)")" = 1 ] || fail "not one warning"
+  messages | grep -qE "rank $1 \(host .*, pid ${pids[$1]}\) is back" || fail "it is not said to be back"
 }
+case_stopped() { stopped 1; }
+case_stopped_first() { stopped 0; } # with the devices
 
 # ended SIGNAL RANK : one rank is told to end, all do, with its code
 ended() {

@@ -213,32 +213,45 @@ PY
 }
 
 # wire FRAME [hold] : a connection in between, from $work/front to $work/back, which is cut right after a frame of that type
-# (FORMAT.md), or which holds back that frame and all that follows
+# (FORMAT.md), or which holds back that frame and all that follows; connections of other ranks live as long
 wire() {
+  rm -f "$work/front"
   python3 - "$work/front" "$work/back" "$1" "${2:-}" <<'PY' &
 import os, socket, struct, sys, threading, time
-front = socket.socket(socket.AF_UNIX); front.bind(sys.argv[1]); front.listen(1)
-source, _ = front.accept()
-os.unlink(sys.argv[1])
-target = socket.socket(socket.AF_UNIX); target.connect(sys.argv[2])
+front = socket.socket(socket.AF_UNIX); front.bind(sys.argv[1]); front.listen(9)
+ends = []
 def cut():
-    for s in source, target:
+    for s in ends:
         try: s.shutdown(socket.SHUT_RDWR)
         except OSError: pass
-def pump(a, b):
+def pump(a, b, counts):
     f = a.makefile("rb")
     try:
         while True:
             head = f.read(32)
             if len(head) < 32: break
-            if sys.argv[4] and struct.unpack_from("<H", head, 4)[0] == int(sys.argv[3]): time.sleep(100)
+            last = counts and struct.unpack_from("<H", head, 4)[0] == int(sys.argv[3])
+            if last and sys.argv[4]: time.sleep(100)
             b.sendall(head + f.read(struct.unpack_from("<I", head, 20)[0]))
-            if struct.unpack_from("<H", head, 4)[0] == int(sys.argv[3]): break
+            if last: break
     except OSError: pass
     cut()
-threads = [threading.Thread(target=pump, args=p) for p in ((source, target), (target, source))]
-for t in threads: t.start()
+def accept(counts):
+    source, _ = front.accept()
+    target = socket.socket(socket.AF_UNIX); target.connect(sys.argv[2])
+    ends.extend((source, target))
+    threads = [threading.Thread(target=pump, args=(*p, counts)) for p in ((source, target), (target, source))]
+    for t in threads: t.start()
+    return threads
+def others(): # of other ranks; what they say does not count
+    try:
+        while True: accept(False)
+    except OSError: pass
+threads = accept(True)
+threading.Thread(target=others, daemon=True).start()
 for t in threads: t.join()
+os.unlink(sys.argv[1])
+os._exit(0)
 PY
   wire=$!
   until [ -S "$work/front" ]; do sleep 0.05; done
@@ -426,7 +439,7 @@ case_ranks_weather() {
     begin "b$frame" restore --incoming "unix:$work/back" --ranks 2
     until [ -S "$work/back" ]; do sleep 0.05; done
     wire $frame
-    stays "unix:$work/front" 'the connection has ended|cannot reach'
+    stays "unix:$work/front" 'the connection has ended|cannot reach|reset by peer|the other side refuses'
     finish "b$frame" 2
     [ "$(grep -c . "$work/b$frame.err")" -le 2 ] || failed "more than who it was and one message of target b$frame"
     wait $wire
@@ -479,6 +492,37 @@ RUN
   wait $wire
   lines=$(grep -c 'error' "$work/c.err")
   [ "$lines" = 1 ] || failed "$lines messages of the target"
+}
+
+# The first connection of two ranks to two breaks around GO: it stands still on both until somebody lets it go on, and moves later.
+case_ranks_undecided() {
+  local frame
+  need python3
+  ring 4 4
+  begin a run "${machine[@]}" --ranks 2
+  until [ -S "$work/a.socket" ]; do sleep 0.05; done
+  for frame in 9 10 11; do
+    sleep 0.3
+    begin "b$frame" restore --incoming "unix:$work/back" --ranks 2
+    until [ -S "$work/back" ]; do sleep 0.05; done
+    wire $frame
+    "$partita" migrate "$work/a.socket" "unix:$work/front" >"$work/out" 2>"$work/err" && failed "moved over a cut wire"
+    finish "b$frame" 2
+    wait $wire
+    [ "$(grep -c error "$work/b$frame.err")" = 1 ] || failed "not one message of target b$frame"
+    if [ $frame = 9 ]; then
+      err_has 'stays where it is'
+    else
+      err_has 'it stands still'
+      "$partita" control "$work/a.socket" query-status | grep -q paused || failed "it does not stand still"
+      "$partita" control "$work/a.socket" cont >/dev/null
+    fi
+  done
+  ring_ends z
+  more=([z]="--ranks 3")
+  move a z "unix:$work/m"
+  finish z 0
+  grep -qa RING-OK "$work/z.out" || failed "the ring is broken"
 }
 
 main "$@"

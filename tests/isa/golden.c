@@ -7,7 +7,7 @@
  * FILE: "[name]", then instruction words (what follows a word is a comment, rewritten by --update), then a line for each
  * set of host features: instructions and bytes of the code that runs (entry, blocks, the exit at the end), and the
  * bytes of all. Host features are fixed, so that the numbers are the same on every x86-64 host: `baseline` does without
- * all that is optional, `v3` has BMI, LZCNT, POPCNT, AVX and FMA and nothing newer. objdump counts the instructions. */
+ * all that is optional, `v3` has BMI, LZCNT, POPCNT, AVX2 and FMA and nothing newer. objdump counts the instructions. */
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,7 +22,8 @@
 
 #define RAM_BASE 0x80000000ull
 #define RAM_SIZE (1ull << 20)
-#define V3 (X86_HAS_BMI1 | X86_HAS_BMI2 | X86_HAS_LZCNT | X86_HAS_POPCNT | X86_HAS_AVX | X86_HAS_FMA)
+#define V3                                                                                         \
+    (X86_HAS_BMI1 | X86_HAS_BMI2 | X86_HAS_LZCNT | X86_HAS_POPCNT | X86_HAS_AVX | X86_HAS_AVX2 | X86_HAS_FMA)
 
 enum { MAX_SEQUENCES = 128, MAX_WORDS = 32, MAX_CODE = 4096, SKIPPED = 77 };
 static const uint32_t end_of_sequence = 0x4000006f; /* j .+0x400: leaves for code nobody has seen */
@@ -133,10 +134,14 @@ static bool start(struct machine *x, uint64_t features)
     if (!x->m->jit)
         return false;
     rv_isa_default(&isa);
+    isa.ext |= 1ull << RV_EXT_V | 1ull << RV_EXT_ZVE32X | 1ull << RV_EXT_ZVE32F | 1ull << RV_EXT_ZVE64X |
+               1ull << RV_EXT_ZVE64F | 1ull << RV_EXT_ZVE64D;
+    isa.vlen = RV_VLEN_MIN;
     must(rv_machine_add_hart(x->m, 1, &isa, &v) == SIM_OK && rv_machine_add_hart(x->m, 0, &isa, &v) == SIM_OK, "a hart");
     x->h = rv_hart_of(v);
-    x->h->mstatus |= MSTATUS_FS;
+    x->h->mstatus |= MSTATUS_FS | MSTATUS_VS;
     rv_fp_sync(x->h);
+    rv_vec_sync(x->h);
     jit_set_options(x->m->jit, &options);
     vcpu_enter(&x->h->vcpu);
     return true;

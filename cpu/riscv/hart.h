@@ -145,6 +145,7 @@ struct rv_hart {
     uint8_t nr_pmp;
     struct rv_tlb *tlb_pool[RV_TLB_CONTEXTS];
     struct rv_tlb_key tlb_key[RV_TLB_CONTEXTS]; /* of tlb_pool; kept together: searched on each trap */
+    uint8_t tlb_holds[RV_TLB_CONTEXTS]; /* RV_TLB_HOLDS_* */
     uint64_t tlb_stamp;
     uint64_t waits; /* how often it had nothing to do: rv_tlb_trim */
     struct { /* the RAM region the last page walk read from; RAM regions never go away */

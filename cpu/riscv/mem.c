@@ -69,12 +69,11 @@ static void note_large(struct rv_tlb *t, gva_t va, unsigned shift)
         t->large[half].hi = last;
 }
 
-static uint64_t leaf_info(struct rv_tlb *t, gva_t va, const struct rv_leaf *leaf)
+static uint64_t leaf_info(struct rv_hart *h, struct rv_tlb *t, gva_t va, const struct rv_leaf *leaf)
 {
     uint64_t info = (uint64_t)leaf->shift << 4;
 
-    t->halves |= (uint8_t)(1u << (va >> 63));
-    t->local |= !leaf->global;
+    h->tlb_holds[t->slot] |= (va >> 63 ? RV_TLB_HOLDS_UPPER : RV_TLB_HOLDS_LOWER) | (leaf->global ? 0 : RV_TLB_HOLDS_LOCAL);
     if (leaf->shift > GUEST_PAGE_BITS) {
         note_large(t, va, leaf->shift);
         info |= RV_TLB_LARGE;
@@ -119,7 +118,7 @@ static void fill_data(struct rv_hart *h, gva_t va, const struct rv_leaf *leaf, u
         .tag_r = readable ? page : RV_TLB_INVALID,
         .tag_w = writable ? page : RV_TLB_INVALID,
         .addend = (uint64_t)(uintptr_t)page_host - (va & GUEST_PAGE_MASK),
-        .info = (leaf->gpa & GUEST_PAGE_MASK) | leaf_info(t, va, leaf),
+        .info = (leaf->gpa & GUEST_PAGE_MASK) | leaf_info(h, t, va, leaf),
     };
 
     unsigned way = victim_way(set, page);
@@ -504,7 +503,7 @@ static const uint8_t *walk_fetch(struct rv_hart *h, gva_t va, gpa_t *gpa_page)
         return NULL;
     }
     *gpa_page = leaf.gpa & GUEST_PAGE_MASK;
-    uint64_t info = leaf_info(t, va, &leaf); /* also without an entry: jumps to it may be remembered */
+    uint64_t info = leaf_info(h, t, va, &leaf); /* also without an entry: jumps to it may be remembered */
     if (!rv_pmp_uniform(h, leaf.gpa))
         return host;
     if (e->tag != RV_TLB_INVALID)

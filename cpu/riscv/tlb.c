@@ -80,7 +80,7 @@ static void clear_entries(struct rv_tlb *t)
         t->fetch[i].tag = RV_TLB_INVALID;
     clear_large(t);
     memset(t->gpa_filter, 0, sizeof t->gpa_filter);
-    t->used = t->local = t->halves = 0;
+    t->used = 0;
 }
 
 static void clear_context(struct rv_tlb *t)
@@ -109,6 +109,7 @@ static void give_spare(struct rv_hart *h, unsigned slot)
 
     h->tlb_pool[slot] = NULL;
     h->tlb_key[slot].mode = RV_TLB_NO_MODE;
+    h->tlb_holds[slot] = 0;
     sim_mutex_lock(&m->spare_lock);
     t->next_spare = m->spare_tlb;
     m->spare_tlb = t;
@@ -192,6 +193,7 @@ static struct rv_tlb *make_context(struct rv_hart *h, const struct rv_tlb_key *k
     struct rv_tlb *t = recycle(h);
 
     clear_context(t);
+    h->tlb_holds[t->slot] = 0;
     h->tlb_key[t->slot] = *key;
     t->satp = key->satp;
     t->priv = (uint8_t)key->mode;
@@ -207,11 +209,11 @@ static struct rv_tlb *take_along(struct rv_hart *h, const struct rv_tlb_key *key
     if (key->mode != RV_S || !key->satp)
         return NULL;
     for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
-        struct rv_tlb *t = h->tlb_pool[i];
-        if (!t || h->tlb_key[i].mode != RV_S || t->local || (t->satp ^ key->satp) >> SATP_MODE_SHIFT)
+        struct rv_tlb_key *old = &h->tlb_key[i];
+        if (old->mode != RV_S || !old->satp || (old->satp ^ key->satp) >> SATP_MODE_SHIFT || (h->tlb_holds[i] & RV_TLB_HOLDS_LOCAL))
             continue;
-        h->tlb_key[i].satp = t->satp = key->satp;
-        return t;
+        h->tlb_pool[i]->satp = old->satp = key->satp;
+        return h->tlb_pool[i];
     }
     return NULL;
 }
@@ -278,6 +280,7 @@ void rv_tlb_select(struct rv_hart *h)
 /* A context in use is emptied; another one only loses its key and is emptied when reused. */
 static void drop_context(struct rv_hart *h, struct rv_tlb *t)
 {
+    h->tlb_holds[t->slot] = 0;
     if (in_use(h, t))
         clear_context(t);
     else
@@ -559,10 +562,7 @@ enum { FEW_PAGES = 64 };
 static void flush_context(struct rv_hart *h, struct rv_tlb *t, const struct fence *f)
 {
     bool everything = f->first == 0 && f->last == UINT64_MAX;
-    unsigned halves = 1u << (f->first >> 63) | 1u << (f->last >> 63);
 
-    if (!(halves & t->halves) || (f->keep_global && !t->local))
-        return; /* nothing of it */
     if (everything && !f->keep_global)
         drop_context(h, t);
     else if ((f->last - f->first) >> GUEST_PAGE_BITS < FEW_PAGES && !large_touched(t, f))
@@ -582,11 +582,12 @@ void rv_tlb_flush_range(struct rv_hart *h, const struct rv_fence_range *r)
         return;
     else if (r->va + (r->size - 1) >= r->va)
         f.last = r->va + (r->size - 1);
+    unsigned held = (f.first >> 63 ? 0 : RV_TLB_HOLDS_LOWER) | (f.last >> 63 ? RV_TLB_HOLDS_UPPER : 0);
     for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
-        struct rv_tlb *t = h->tlb_pool[i];
+        uint64_t satp = h->tlb_key[i].satp;
+        bool concerned = (h->tlb_holds[i] & held) && (!f.keep_global || (h->tlb_holds[i] & RV_TLB_HOLDS_LOCAL));
         /* Bare contexts translate nothing. */
-        if (valid(h, i) && (t->used || t->jc_used) && t->satp &&
-            (r->asid == RV_ASID_ANY || r->asid == satp_asid(t->satp)))
-            flush_context(h, t, &f);
+        if (concerned && satp && (r->asid == RV_ASID_ANY || r->asid == satp_asid(satp)))
+            flush_context(h, h->tlb_pool[i], &f);
     }
 }

@@ -85,6 +85,9 @@ struct rv_tlb_key {
     uint64_t mode; /* priv | sum << 8 | mxr << 9 */
 };
 #define RV_TLB_NO_MODE UINT64_MAX
+/* What was filled into a context since it was emptied: pages of the lower and the upper half of the address space; pages
+ * that are not global. Fences look here first: contexts are large and mostly in no cache. */
+enum { RV_TLB_HOLDS_LOWER = 1, RV_TLB_HOLDS_UPPER = 2, RV_TLB_HOLDS_LOCAL = 4 };
 
 struct rv_tlb {
     struct rv_tlb_entry set[RV_TLB_SETS][RV_TLB_WAYS];
@@ -97,9 +100,7 @@ struct rv_tlb {
     uint8_t sum, mxr;
     uint8_t slot;      /* index in the hart's pool */
     uint8_t jc_used;   /* set by whoever fills jc */
-    uint8_t used;      /* some entry was filled since the last flush; then: */
-    uint8_t local;     /* one of them was not global */
-    uint8_t halves;    /* of the address space that they lie in: 1 lower, 2 upper */
+    uint8_t used;      /* some entry was filled since the last flush */
     /* Hull of the superpages that entries came from, in the lower and the upper half of the
      * address space: a fence for an address outside needs no search. lo > hi: none. */
     struct {

@@ -563,7 +563,7 @@ static void flush_context(struct rv_hart *h, struct rv_tlb *t, const struct fenc
 {
     bool everything = f->first == 0 && f->last == UINT64_MAX;
 
-    if (everything && !f->keep_global)
+    if (everything && !(f->keep_global && (h->tlb_holds[t->slot] & RV_TLB_HOLDS_GLOBAL)))
         drop_context(h, t);
     else if ((f->last - f->first) >> GUEST_PAGE_BITS < FEW_PAGES && !large_touched(t, f))
         flush_pages(t, f);

@@ -86,8 +86,8 @@ struct rv_tlb_key {
 };
 #define RV_TLB_NO_MODE UINT64_MAX
 /* What was filled into a context since it was emptied: pages of the lower and the upper half of the address space; pages
- * that are not global. Fences look here first: contexts are large and mostly in no cache. */
-enum { RV_TLB_HOLDS_LOWER = 1, RV_TLB_HOLDS_UPPER = 2, RV_TLB_HOLDS_LOCAL = 4 };
+ * that are not global, and that are. Fences look here first: contexts are large and mostly in no cache. */
+enum { RV_TLB_HOLDS_LOWER = 1, RV_TLB_HOLDS_UPPER = 2, RV_TLB_HOLDS_LOCAL = 4, RV_TLB_HOLDS_GLOBAL = 8 };
 
 struct rv_tlb {
     struct rv_tlb_entry set[RV_TLB_SETS][RV_TLB_WAYS];

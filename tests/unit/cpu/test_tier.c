@@ -120,32 +120,63 @@ static void test_hot_code_becomes_better(void **state)
     assert_int_equal(stats(r).promotions, 1); /* once */
 }
 
+/* Jumps into the loop at +0x80. */
+static void call(struct rig *r)
+{
+    r->h->pc = RAM_BASE;
+    r->h->x[A0] = r->h->x[A1] = 0;
+    r->h->insns = rv_insns(r->h);
+    r->h->slice = r->h->budget = 30;
+    vcpu_enter(&r->h->vcpu);
+    jit_run(r->h);
+    vcpu_leave(&r->h->vcpu);
+    assert_int_equal(r->h->x[A0], 1 + 2 * (r->h->x[A1] + (r->h->pc == RAM_BASE + 0x84)));
+}
+
 /* Exits that were linked to the old code go to the new, and from there to nowhere when it dies. */
 static void test_links_move(void **state)
 {
     struct rig *r = *state;
     uint32_t caller[] = {addi(A0, A0, 1), 0x07c0006f /* j 0x80 */};
 
+    jit_set_options(r->m->jit, &(struct jit_options){.tier = RV_JIT_AUTO, .threshold = 2, .hot_insns = 2000});
     put_count_loop(r, RAM_BASE + 0x80, 2);
     rig_put_code(r, RAM_BASE, caller, 2);
-    for (unsigned n = 0; n < 8; n++) {
-        count(r, RAM_BASE + 0x80, 2, 300);
-        jit_settle(r->m->jit);
-        r->h->pc = RAM_BASE;
-        r->h->x[A0] = r->h->x[A1] = 0;
-        r->h->budget = 30;
-        vcpu_enter(&r->h->vcpu);
-        jit_run(r->h);
-        vcpu_leave(&r->h->vcpu);
-        assert_int_equal(r->h->x[A0], 1 + 2 * (r->h->x[A1] + (r->h->pc == RAM_BASE + 0x84)));
-    }
+    for (unsigned n = 0; n < 8; n++)
+        call(r);
+    struct jit_region *old = region_at(r, RAM_BASE + 0x80);
+    assert_true(old->quick);
+    assert_non_null(old->incoming);
+    count(r, RAM_BASE + 0x80, 2, 3000);
+    jit_settle(r->m->jit);
+    count(r, RAM_BASE + 0x80, 2, 30); /* not by the link */
     struct jit_region *better = region_at(r, RAM_BASE + 0x80);
     assert_false(better->quick);
+    assert_null(old->incoming);
     assert_non_null(better->incoming);
     assert_ptr_equal(better->incoming->linked, better);
+    call(r);
     put_count_loop(r, RAM_BASE + 0x80, 3);
+    assert_null(better->incoming);
     assert_null(region_at(r, RAM_BASE + 0x80));
     count(r, RAM_BASE + 0x80, 3, 300);
+}
+
+static void test_only_what_lives_is_replaced(void **state)
+{
+    struct rig *r = *state;
+
+    put_count_loop(r, RAM_BASE, 1);
+    count(r, RAM_BASE, 1, 300);
+    struct jit_region *old = region_at(r, RAM_BASE);
+    jit_settle(r->m->jit);
+    count(r, RAM_BASE, 1, 300);
+    struct jit_region *better = region_at(r, RAM_BASE);
+    assert_ptr_not_equal(better, old);
+    sim_mutex_lock(&r->m->jit->registry);
+    assert_false(jit_replace(r->m->jit, old, better));
+    sim_mutex_unlock(&r->m->jit->registry);
+    assert_ptr_equal(region_at(r, RAM_BASE), better);
 }
 
 static void test_code_written_meanwhile_is_not_replaced(void **state)
@@ -268,6 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_hot_code_becomes_better),
         TEST(test_links_move),
+        TEST(test_only_what_lives_is_replaced),
         TEST(test_code_written_meanwhile_is_not_replaced),
         TEST(test_a_page_written_meanwhile),
         TEST(test_everything_is_forgotten_meanwhile),

@@ -98,7 +98,7 @@ case $mode in
     expect_error "what is given along is not remembered" "$(row X GIVE)s/OWN,/NOP,/" "${along[@]}"
     expect_error "what is given along does not wait for DONE" "$(row X GIVE)s/BX,/X, /" "${along[@]}"
     expect_error "who waits for a refused page is not woken" "$(row IR NO_GIFT)s/WAKE/NOP/" "${along[@]}"
-    expect_error "what may come along is asked for again" "$(row IR WRITE)s/IR, +WAIT, NOP/IE, GET_E, WAIT/" "${along[@]}"
+    expect_error "what may come along is asked for again" "$(row IR WRITE)s/IR, +WAIT, +NOP/IE, GET_E, WAIT/" "${along[@]}"
     ;;
   full)
     expect_none "3 ranks, 2 pages, safety" 3 2 "" "-O2 -DSAFETY -DHC4" "-m11000000 -w25"

@@ -20,7 +20,7 @@ struct ir_target {
     int32_t zero_on;   /* a byte: ZERO64 is permitted; else its operation is left to exec */
     struct {           /* MASK: bits that let interrupts through are set or cleared in a word of the state */
         int32_t word;
-        int32_t pending[3], enabled; /* words: nothing may be waiting when bits are set, that is in any of these and enabled */
+        int32_t pending[3], enabled; /* words: by exec when something waits, that is in any of these and enabled */
         int32_t bits;  /* other bits are left to exec */
         uint64_t view; /* what is seen of the word when it is read */
     } mask;

@@ -269,6 +269,7 @@ static enum next look_at_spinning(struct rv_hart *h, enum rv_stop_reason *why)
         return GO_ON;
     }
     memcpy(x, h->x, sizeof x);
+    h->spun = -h->jit->patience; /* also when the round is not finished */
     do
         if (after(h, rv_interp_step(h), why) == STOP)
             return STOP;

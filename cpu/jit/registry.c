@@ -290,7 +290,7 @@ static void move_links(struct jit *jit, struct jit_region *from, struct jit_regi
 
 bool jit_replace(struct jit *jit, struct jit_region *old, struct jit_region *better)
 {
-    if (atomic_load_explicit(&old->dead, memory_order_relaxed))
+    if (atomic_load_explicit(&old->dead, memory_order_relaxed) || old->observed != better->observed)
         return false;
     better->page = old->page;
     jit_publish(jit, better);

@@ -230,7 +230,7 @@ static void heat_callers(struct jit_tier *t, struct rv_hart *h, struct jit_regio
     sim_mutex_lock(&t->jit->registry);
     for (const struct ir_code_exit *x = r->incoming; x && nr < MOST; x = x->next) {
         struct jit_region *from = x->region;
-        if (from->quick && !atomic_load_explicit(&from->dead, memory_order_relaxed))
+        if (from->quick && !from->observed && !atomic_load_explicit(&from->dead, memory_order_relaxed))
             caller[nr++] = from;
     }
     sim_mutex_unlock(&t->jit->registry);
@@ -308,6 +308,7 @@ static void drop_jobs(struct jit_tier *t)
     t->nr_wanted = 0;
     if (t->work)
         t->work->dropped = true;
+    sim_cond_broadcast(&t->changed);
     sim_mutex_unlock(&t->lock);
 }
 

@@ -59,7 +59,7 @@ static bool csrrwi(struct trans *t, const struct trans_row *row)
  * shows it. */
 static bool status_is_plain(struct trans *t)
 {
-    if (t->fp_on || rv_isa_has(t->isa, RV_EXT_ZVE32X))
+    if (t->fp_on || !rv_isa_has(t->isa, RV_EXT_S) || rv_isa_has(t->isa, RV_EXT_ZVE32X))
         return false;
     t->uses_fp = true;
     return true;
@@ -98,7 +98,9 @@ static bool change(struct trans *t, ir_ref bits, bool set_bits)
     if (ir_is_const(bits) && (ir_const_value(t->r, bits) & ~(int64_t)MSTATUS_SIE))
         return false;
     t->uses_priv = true;
-    ir_emit(t->r, IR_MASK, IR_I64, t->i->rd, bits, IR_NONE)->aux = set_bits;
+    struct ir_insn *mask = ir_emit(t->r, IR_MASK, IR_I64, t->i->rd, bits, IR_NONE);
+    mask->aux = set_bits;
+    mask->imm = ir_is_const(bits); /* these bits only: what is mapped stays */
     t->fs_dirty = false; /* as after EXEC, which it may be */
     return true;
 }

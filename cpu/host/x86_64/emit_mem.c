@@ -781,13 +781,12 @@ void emit_mask(struct emit *e, const struct ir_insn *i)
         x86_test_ri(&e->a, 1, emit_in_reg(e, i->src[0], RAX), ~e->t->mask.bits);
         c->from[nr++] = x86_jcc(&e->a, X86_NE);
     }
-    if (i->aux) {
-        x86_load(&e->a, RAX, emit_state(e->t->mask.pending[0]));
-        x86_rm(&e->a, X86_OR, 1, RAX, emit_state(e->t->mask.pending[1]));
-        x86_rm(&e->a, X86_OR, 1, RAX, emit_state(e->t->mask.pending[2]));
-        x86_rm(&e->a, X86_AND, 1, RAX, emit_state(e->t->mask.enabled));
-        c->from[nr] = x86_jcc(&e->a, X86_NE);
-    }
+    /* Also when bits are cleared: others may let it through, and every write is a place to take it. */
+    x86_load(&e->a, RAX, emit_state(e->t->mask.pending[0]));
+    x86_rm(&e->a, X86_OR, 1, RAX, emit_state(e->t->mask.pending[1]));
+    x86_rm(&e->a, X86_OR, 1, RAX, emit_state(e->t->mask.pending[2]));
+    x86_rm(&e->a, X86_AND, 1, RAX, emit_state(e->t->mask.enabled));
+    c->from[nr] = x86_jcc(&e->a, X86_NE);
     emit_move_to(e, RCX, i->src[0]);
     if (i->dst != IR_NONE)
         x86_load(&e->a, RAX, emit_state(e->t->mask.word));

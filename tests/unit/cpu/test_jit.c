@@ -520,6 +520,41 @@ static void test_csrs_in_translated_code(void **state)
     assert_true(stats(r).translations >= SIM_ARRAY_LEN(rows));
 }
 
+/* Accesses off one base are checked once, but not over a write of sstatus that takes a user's page
+ * away. */
+static void test_sum_ends_what_was_checked(void **state)
+{
+    enum {
+        LUI_T0_SUM = 0x40 << 12 | T0 << 7 | 0x37,
+        LD_T1_A0 = A0 << 15 | 3 << 12 | T1 << 7 | 3,
+        LD_T2_8_A0 = 8 << 20 | A0 << 15 | 3 << 12 | T2 << 7 | 3,
+        LD_A1_16_A0 = 16 << 20 | A0 << 15 | 3 << 12 | A1 << 7 | 3,
+    };
+    const uint32_t code[] = {csr(RS, A0, SSCRATCH, 0),
+                             LUI_T0_SUM,
+                             csr(RS, 0, SSTATUS, T0),
+                             LD_T1_A0,
+                             LD_T2_8_A0,
+                             csr(RC, 0, SSTATUS, T0),
+                             LD_A1_16_A0,
+                             J_SELF};
+    struct rig *r = *state;
+    static struct tables t;
+
+    pt_init(&t, r, SATP_SV39);
+    pt_map(&t, 0x5000, RAM_BASE + 0x30000, 0, RWXAD | U); /* where sscratch points */
+    pt_map(&t, RAM_BASE, RAM_BASE, 0, RWXAD);
+    pt_map(&t, RAM_BASE + 0x8000, RAM_BASE + 0x8000, 0, RWXAD);
+    put_code(r, RAM_BASE, code, SIM_ARRAY_LEN(code));
+    put_code(r, RAM_BASE + 0x8000, (const uint32_t[]){J_SELF}, 1);
+    rig_open_pmp(r->h);
+    pt_enter(r, SATP_SV39, 1, RV_S);
+    check_engines_agree(r, "SUM", RAM_BASE, false);
+    assert_int_equal(r->h->pc, RAM_BASE + 0x8000);
+    assert_int_equal(r->h->sepc, RAM_BASE + 24);
+    assert_true(stats(r).translations > 1);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -528,6 +563,7 @@ int main(void)
         TEST(test_a_kick_ends_a_loop),
         TEST(test_loops_that_only_wait_give_way),
         TEST(test_csrs_in_translated_code),
+        TEST(test_sum_ends_what_was_checked),
         TEST(test_one_translation_serves_all_mappings),
         TEST(test_blocks_are_zeroed_where_that_is_enabled),
         TEST(test_code_written_by_the_guest),

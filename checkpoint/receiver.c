@@ -351,21 +351,33 @@ static void cancel_streams(struct ckpt_receiver *r)
         ckpt_stream_cancel(r->config.stream[i]);
 }
 
+static bool has_gone(struct ckpt_receiver *r)
+{
+    sim_mutex_lock(&r->lock);
+    bool go = r->go;
+    sim_mutex_unlock(&r->lock);
+    return go;
+}
+
 static void *receiver_main(void *arg)
 {
     struct ckpt_receiver *r = arg;
     enum sim_status status = receive_rest(r);
+    bool told = false;
 
     if (status != SIM_OK) {
-        atomic_store_explicit(&r->status, status, memory_order_release);
         cancel_streams(r);
+        told = has_gone(r);
+        if (told && r->config.failed)
+            r->config.failed(r->config.opaque); /* first the guest ends: then those that wait for blocks may go on */
+        atomic_store_explicit(&r->status, status, memory_order_release);
     }
     sim_mutex_lock(&r->lock);
     r->over = true;
-    bool go = r->go;
+    bool late = status != SIM_OK && r->go && !told;
     sim_cond_broadcast(&r->changed);
     sim_mutex_unlock(&r->lock);
-    if (status != SIM_OK && go && r->config.failed)
+    if (late && r->config.failed)
         r->config.failed(r->config.opaque);
     return NULL;
 }

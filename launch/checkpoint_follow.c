@@ -11,7 +11,7 @@
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
 
-enum { LOST_NS = 100 * 1000 * 1000, TELL_NS = 250 * 1000 * 1000 };
+enum { LOST_NS = 100 * 1000 * 1000, TELL_NS = 250 * 1000 * 1000, BUSY_NS = 2 * 1000 * 1000 };
 
 enum phase { IDLE, PREPARING, TAKEN, ENDED };
 
@@ -20,6 +20,7 @@ struct follower {
     struct machine *m;
     struct ranks *ranks;
     enum sim_status (*ready)(void *opaque);
+    bool (*busy)(void *opaque);
     void *opaque;
     struct share *share;
     struct ranks_image_order order;
@@ -55,8 +56,23 @@ static enum sim_status open_folder(struct follower *f)
     return SIM_ERR_NOTFOUND;
 }
 
+/* A migration of this rank that is still ending. */
+static enum sim_status await_others(struct follower *f)
+{
+    bool ended = false;
+
+    while (!ended && f->busy(f->opaque)) {
+        sim_thread_sleep(BUSY_NS);
+        sim_mutex_lock(&f->lock);
+        ended = f->phase != PREPARING || ranks_are_lost(f->ranks);
+        sim_mutex_unlock(&f->lock);
+    }
+    return ended ? SIM_ERR_IO : SIM_OK;
+}
+
 static enum sim_status prepare(struct follower *f)
 {
+    SIM_TRY(await_others(f));
     SIM_TRY(f->ready(f->opaque));
     SIM_TRY(open_folder(f));
     struct share_order order = {.path = f->order.path,
@@ -194,19 +210,30 @@ static const struct ranks_image_ops image_ops = {.prepare = on_prepare, .take = 
 /* --- life --- */
 
 struct follower *follower_create(struct machine *m, struct ranks *ranks,
-                                 enum sim_status (*ready)(void *opaque), void *opaque)
+                                 enum sim_status (*ready)(void *opaque), bool (*busy)(void *opaque), void *opaque)
 {
     struct follower *f = sim_new(struct follower);
 
     f->m = m;
     f->ranks = ranks;
     f->ready = ready;
+    f->busy = busy;
     f->opaque = opaque;
     f->share = share_create(m, false);
     sim_mutex_init(&f->lock, SIM_RANK_LEAF);
     sim_cond_init(&f->changed);
     ranks_image_attach(ranks, &image_ops, f);
     return f;
+}
+
+bool follower_is_busy(struct follower *f)
+{
+    if (!f)
+        return false;
+    sim_mutex_lock(&f->lock);
+    bool busy = f->phase != IDLE;
+    sim_mutex_unlock(&f->lock);
+    return busy;
 }
 
 void follower_close(struct follower *f)

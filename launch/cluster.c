@@ -16,6 +16,7 @@
 #include "interconnect/interconnect.h"
 #include "machine.h"
 #include "run.h"
+#include "signals.h"
 #include "sim-core/alloc.h"
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
@@ -179,6 +180,11 @@ static bool on_ready(void *opaque, struct run *run, struct machine *machine)
     bool go = !c->ending;
     if (go)
         m->run = run;
+    else
+        m->state = STOPPED;
+    sim_cond_broadcast(&c->changed);
+    while (!go && !all_are(c, STOPPED)) /* others may still send to this one's network cards */
+        sim_cond_wait(&c->changed, &c->lock);
     sim_mutex_unlock(&c->lock);
     return go;
 }
@@ -203,6 +209,8 @@ static void on_signal(void *opaque, int sig)
 {
     struct member *m = opaque;
 
+    if (sig == SIGUSR1)
+        return; /* an image, of which a cluster has none */
     sim_mutex_lock(&m->c->lock);
     end_others_locked(m->c, NULL, EXIT_CODE_SIGNAL + sig);
     sim_mutex_unlock(&m->c->lock);
@@ -313,7 +321,9 @@ static void say_end(const struct cluster *c)
 static int run_all(struct cluster *c)
 {
     unsigned started = 0;
+    sigset_t previous;
 
+    signals_block(&previous); /* the first machine's thread waits for them */
     sim_mutex_init(&c->lock, SIM_RANK_LAUNCH);
     sim_cond_init(&c->changed);
     sim_mutex_init(&c->out_lock, SIM_RANK_LEAF);
@@ -327,6 +337,7 @@ static int run_all(struct cluster *c)
     sim_mutex_unlock(&c->lock);
     for (unsigned i = 0; i < started; i++)
         sim_thread_join(&c->m[i].thread);
+    signals_unblock(&previous);
     say_end(c);
     sim_mutex_fini(&c->out_lock);
     sim_cond_fini(&c->changed);

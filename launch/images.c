@@ -232,10 +232,24 @@ static void lead(struct images *im)
         start_timer(im);
 }
 
+static bool image_is_busy(void *opaque)
+{
+    struct images *im = opaque;
+
+    return follower_is_busy(im->follower);
+}
+
+static bool migration_is_busy(void *opaque)
+{
+    struct images *im = opaque;
+
+    return migrate_follower_is_busy(im->migrate_follower);
+}
+
 static void follow(struct images *im)
 {
-    im->follower = follower_create(im->c.machine, im->c.ranks, memory_is_there, im);
-    im->migrate_follower = migrate_follower_create(im->c.machine, im->c.ranks, memory_is_there, im);
+    im->follower = follower_create(im->c.machine, im->c.ranks, memory_is_there, migration_is_busy, im);
+    im->migrate_follower = migrate_follower_create(im->c.machine, im->c.ranks, memory_is_there, image_is_busy, im);
 }
 
 struct images *images_create(const struct images_config *config)

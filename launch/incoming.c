@@ -712,6 +712,7 @@ enum sim_status incoming_go(struct incoming *in)
     if (is_first(in))
         SIM_TRY(ckpt_stream_send(in->stream[0], &(struct ckpt_frame){.type = CKPT_FRAME_LOADED}));
     SIM_TRY(await_go(in));
+    SIM_TRY(barrier(in)); /* nobody runs unless all have been told to */
     in->ours = true;
     if (in->ranks)
         SIM_TRY(ranks_start_clocks(in->ranks));

@@ -7,7 +7,7 @@
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
 
-enum { LOOK_NS = 100 * 1000 * 1000, SERVE_MS = 10 };
+enum { LOOK_NS = 100 * 1000 * 1000, SERVE_MS = 10, BUSY_NS = 2 * 1000 * 1000 };
 
 /* RUNNING: carries out orders; ENDING: its thread is about to end. */
 enum phase { IDLE, RUNNING, ENDING };
@@ -17,6 +17,7 @@ struct migrate_follower {
     struct machine *m;
     struct ranks *ranks;
     enum sim_status (*ready)(void *opaque);
+    bool (*busy)(void *opaque);
     void *opaque;
     struct migrate_share *share;
     struct migrate_target target; /* of the migration under way */
@@ -43,8 +44,23 @@ static void report(struct migrate_follower *f, enum sim_status status)
 
 /* --- orders, on the follower's thread --- */
 
+/* An image of this rank that is still ending. */
+static enum sim_status await_others(struct migrate_follower *f)
+{
+    bool ended = false;
+
+    while (!ended && f->busy(f->opaque)) {
+        sim_thread_sleep(BUSY_NS);
+        sim_mutex_lock(&f->lock);
+        ended = f->over || ranks_are_lost(f->ranks);
+        sim_mutex_unlock(&f->lock);
+    }
+    return ended ? SIM_ERR_IO : SIM_OK;
+}
+
 static enum sim_status connect_share(struct migrate_follower *f)
 {
+    SIM_TRY(await_others(f));
     f->target.token = f->argument;
     SIM_TRY(f->ready(f->opaque));
     SIM_TRY(migrate_share_begin(f->share));
@@ -214,19 +230,30 @@ static const struct ranks_migrate_ops ops = {.place = on_place, .order = on_orde
 /* --- life --- */
 
 struct migrate_follower *migrate_follower_create(struct machine *m, struct ranks *ranks,
-                                                 enum sim_status (*ready)(void *opaque), void *opaque)
+                                                 enum sim_status (*ready)(void *opaque), bool (*busy)(void *opaque), void *opaque)
 {
     struct migrate_follower *f = sim_new(struct migrate_follower);
 
     f->m = m;
     f->ranks = ranks;
     f->ready = ready;
+    f->busy = busy;
     f->opaque = opaque;
     f->share = migrate_share_create(m);
     sim_mutex_init(&f->lock, SIM_RANK_WORLD);
     sim_cond_init(&f->changed);
     ranks_migrate_attach(ranks, &ops, f);
     return f;
+}
+
+bool migrate_follower_is_busy(struct migrate_follower *f)
+{
+    if (!f)
+        return false;
+    sim_mutex_lock(&f->lock);
+    bool busy = f->phase != IDLE;
+    sim_mutex_unlock(&f->lock);
+    return busy;
 }
 
 void migrate_follower_close(struct migrate_follower *f)

@@ -311,7 +311,8 @@ static enum sim_status take_frame(struct migrate_share *s, unsigned stream, enum
     if (*came)
         return SIM_OK;
     /* The guest has ended there before all of it had come. */
-    if (f.type == CKPT_FRAME_DONE && until != CKPT_FRAME_LOADED) {
+    bool started = until != CKPT_FRAME_LOADED && !(until == CKPT_FRAME_STARTED && stream == 0);
+    if (f.type == CKPT_FRAME_DONE && started) {
         s->done[stream] = true;
         return SIM_OK;
     }

@@ -65,8 +65,8 @@ void ranks_migrate_order(struct ranks *r, enum ranks_migrate_step step, uint64_t
     ic_broadcast(r->ic, MSG_MIGRATE_ORDER, &order, sizeof order);
 }
 
-/* *failed: the first that cannot go on. */
-static bool all_told_locked(const struct ranks *r, uint32_t *failed)
+/* *failed: the first that cannot go on; then the others are waited for if `every`. */
+static bool all_told_locked(const struct ranks *r, bool every, uint32_t *failed)
 {
     bool all = true;
 
@@ -76,7 +76,7 @@ static bool all_told_locked(const struct ranks *r, uint32_t *failed)
         if (r->migrate->told[i] && !*failed && r->migrate->report[i].status != SIM_OK)
             *failed = i;
     }
-    return all || *failed;
+    return all || (*failed && !every);
 }
 
 static void wait_locked(struct ranks *r, bool poll)
@@ -99,7 +99,7 @@ enum sim_status ranks_migrate_await(struct ranks *r, bool poll, bool (*give_up)(
     uint32_t failed;
 
     sim_mutex_lock(&m->lock);
-    while (!all_told_locked(r, &failed) && status == SIM_OK) {
+    while (!all_told_locked(r, poll, &failed) && status == SIM_OK) {
         wait_locked(r, poll);
         if (ranks_failed(r) || (give_up && give_up(opaque)))
             status = SIM_ERR_IO;

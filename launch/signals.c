@@ -82,6 +82,27 @@ static bool is_ignored(int sig)
            sa.sa_handler == SIG_IGN;
 }
 
+static void fill_set(sigset_t *set)
+{
+    sigemptyset(set);
+    for (size_t i = 0; i < SIM_ARRAY_LEN(handled); i++)
+        if (!is_ignored(handled[i]))
+            sigaddset(set, handled[i]);
+}
+
+void signals_block(sigset_t *previous)
+{
+    sigset_t set;
+
+    fill_set(&set);
+    sigprocmask(SIG_BLOCK, &set, previous);
+}
+
+void signals_unblock(const sigset_t *previous)
+{
+    sigprocmask(SIG_SETMASK, previous, NULL);
+}
+
 enum sim_status signals_start(void (*end)(void *opaque, int sig), void *opaque,
                               struct signals **out)
 {
@@ -90,10 +111,7 @@ enum sim_status signals_start(void (*end)(void *opaque, int sig), void *opaque,
 
     s->end = end;
     s->opaque = opaque;
-    sigemptyset(&s->set);
-    for (size_t i = 0; i < SIM_ARRAY_LEN(handled); i++)
-        if (!is_ignored(handled[i]))
-            sigaddset(&s->set, handled[i]);
+    fill_set(&s->set);
     sigprocmask(SIG_BLOCK, &s->set, &s->previous);
     s->signals = signalfd(-1, &s->set, SFD_CLOEXEC | SFD_NONBLOCK);
     s->stop = eventfd(0, EFD_CLOEXEC);

@@ -3,6 +3,8 @@
 #ifndef LAUNCH_SIGNALS_H
 #define LAUNCH_SIGNALS_H
 
+#include <signal.h>
+
 #include "sim-core/status.h"
 
 struct signals;
@@ -14,5 +16,10 @@ enum sim_status signals_start(void (*end)(void *opaque, int sig), void *opaque,
                               struct signals **out) SIM_MUST_CHECK;
 /* Stops the thread; the signals have their default effect again. NULL is allowed. */
 void signals_stop(struct signals *s);
+
+/* For a thread that waits while another one calls signals_start: what that waits for is blocked here too, or it would have its
+ * default effect. *previous: for signals_unblock. */
+void signals_block(sigset_t *previous);
+void signals_unblock(const sigset_t *previous);
 
 #endif

@@ -66,6 +66,30 @@ YAML
   out_lacks '^pc: CHAIN'
 }
 
+# A signal ends all of them in order: each still says what it did.
+case_signal() {
+  # prints OK, then loops
+  printf '\267\002\000\020\023\003\360\004\043\200\142\000\023\003\260\004\043\200\142\000\023\003\240\000\043\200\142\000\001\240' >"$work/hello"
+  cat >"$work/two.yaml" <<YAML
+machines:
+  a: -bios none -m 32M -kernel $work/hello --stats
+  b: -bios none -m 32M -kernel $work/hello --stats
+YAML
+  local pid got=0
+  "$partita" cluster "$work/two.yaml" </dev/null >"$work/out" 2>"$work/err" &
+  pid=$!
+  for _ in $(seq 200); do
+    ! grep -q '^a: OK' "$work/out" || ! grep -q '^b: OK' "$work/out" || break
+    sleep 0.1
+  done
+  kill -TERM "$pid"
+  (sleep "$limit"; kill -KILL "$pid" 2>/dev/null) &
+  wait "$pid" || got=$?
+  kill "$!" 2>/dev/null
+  [ "$got" = 143 ] || fail "exit code $got instead of 143"
+  [ "$(grep -c 'statistics' "$work/err")" = 2 ] || fail "not two machines that say what they did"
+}
+
 # What is wrong is one message, and nothing runs.
 refused() { # YAML PATTERN
   printf '%b' "$1" >"$work/bad.yaml"

@@ -25,10 +25,9 @@ static uint32_t sw(unsigned rs2, unsigned rs1, int imm)
 #define J_SELF 0x0000006fu /* j . */
 #define FENCE_I 0x0000100fu
 
-static int set_up_with(void **state, uint64_t cache)
+static int set_up_with(void **state, uint64_t cache, struct rv_isa isa)
 {
     static struct rig rig;
-    struct rv_isa isa = rig_isa();
 
     memset(&rig, 0, sizeof rig);
     assert_int_equal(sim_create(&rig.sim), SIM_OK);
@@ -49,12 +48,17 @@ static int set_up_with(void **state, uint64_t cache)
 
 static int set_up(void **state)
 {
-    return set_up_with(state, 0);
+    return set_up_with(state, 0, rig_isa());
 }
 
 static int set_up_small_cache(void **state)
 {
-    return set_up_with(state, 96 << 10);
+    return set_up_with(state, 96 << 10, rig_isa());
+}
+
+static int set_up_without_s(void **state)
+{
+    return set_up_with(state, 0, rig_isa_without(RV_EXT_S));
 }
 
 static int tear_down(void **state)
@@ -520,6 +524,27 @@ static void test_csrs_in_translated_code(void **state)
     assert_true(stats(r).translations >= SIM_ARRAY_LEN(rows));
 }
 
+/* In M mode of a hart without S there is no sstatus, however often it is asked for. */
+static void test_sstatus_needs_supervisor_mode(void **state)
+{
+    const uint32_t code[][2] = {{csr(RS, A0, SSTATUS, 0), J_SELF}, {csr(RSI, 0, SSTATUS, 2), J_SELF}};
+    struct rig *r = *state;
+    struct rv_hart *h = r->h;
+
+    put_code(r, RAM_BASE + 0x8000, (const uint32_t[]){J_SELF}, 1);
+    h->mtvec = RAM_BASE + 0x8000;
+    for (unsigned n = 0; n < SIM_ARRAY_LEN(code); n++) {
+        put_code(r, RAM_BASE + 0x1000 * n, code[n], 2);
+        for (unsigned round = 0; round < 100; round++) {
+            h->pc = RAM_BASE + 0x1000 * n;
+            h->mcause = 0;
+            (void)run(r, 10);
+            assert_int_equal(h->pc, h->mtvec);
+            assert_int_equal(h->mcause, RV_EXC_ILLEGAL);
+        }
+    }
+}
+
 /* Accesses off one base are checked once, but not over a write of sstatus that takes a user's page
  * away. */
 static void test_sum_ends_what_was_checked(void **state)
@@ -564,6 +589,7 @@ int main(void)
         TEST(test_loops_that_only_wait_give_way),
         TEST(test_csrs_in_translated_code),
         TEST(test_sum_ends_what_was_checked),
+        cmocka_unit_test_setup_teardown(test_sstatus_needs_supervisor_mode, set_up_without_s, tear_down),
         TEST(test_one_translation_serves_all_mappings),
         TEST(test_blocks_are_zeroed_where_that_is_enabled),
         TEST(test_code_written_by_the_guest),

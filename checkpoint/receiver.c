@@ -363,22 +363,17 @@ static void *receiver_main(void *arg)
 {
     struct ckpt_receiver *r = arg;
     enum sim_status status = receive_rest(r);
-    bool told = false;
 
     if (status != SIM_OK) {
         cancel_streams(r);
-        told = has_gone(r);
-        if (told && r->config.failed)
+        if (has_gone(r) && r->config.failed)
             r->config.failed(r->config.opaque); /* first the guest ends: then those that wait for blocks may go on */
         atomic_store_explicit(&r->status, status, memory_order_release);
     }
     sim_mutex_lock(&r->lock);
     r->over = true;
-    bool late = status != SIM_OK && r->go && !told;
     sim_cond_broadcast(&r->changed);
     sim_mutex_unlock(&r->lock);
-    if (late && r->config.failed)
-        r->config.failed(r->config.opaque);
     return NULL;
 }
 
@@ -400,11 +395,6 @@ enum sim_status ckpt_receiver_await_go(struct ckpt_receiver *r, unsigned timeout
     enum sim_status status = r->go ? SIM_OK : r->over ? SIM_ERR_IO : SIM_INPROGRESS;
     sim_mutex_unlock(&r->lock);
     return status;
-}
-
-void ckpt_receiver_go(struct ckpt_receiver *r)
-{
-    announce_go(r);
 }
 
 enum sim_status ckpt_receiver_finish(struct ckpt_receiver *r)

@@ -311,8 +311,8 @@ static enum sim_status take_frame(struct migrate_share *s, unsigned stream, enum
     if (*came)
         return SIM_OK;
     /* The guest has ended there before all of it had come. */
-    bool started = until != CKPT_FRAME_LOADED && !(until == CKPT_FRAME_STARTED && stream == 0);
-    if (f.type == CKPT_FRAME_DONE && started) {
+    bool may_be_done = until != CKPT_FRAME_LOADED && !(until == CKPT_FRAME_STARTED && stream == 0);
+    if (f.type == CKPT_FRAME_DONE && may_be_done) {
         s->done[stream] = true;
         return SIM_OK;
     }

@@ -41,8 +41,8 @@ void ranks_migrate_report(struct ranks *r, const struct ranks_migrate_report *re
 /* All hear of the target. SIM_ERR_UNSUPPORTED, logged: it is too large for a message. */
 enum sim_status ranks_migrate_begin(struct ranks *r, const struct migrate_target *target) SIM_MUST_CHECK;
 void ranks_migrate_order(struct ranks *r, enum ranks_migrate_step step, uint64_t argument);
-/* Waits until all have done the last order; the first that failed is named. `poll`: this is the I/O thread, which must serve
- * others meanwhile. give_up(), asked now and then: SIM_ERR_IO without a message. */
+/* Waits until all have done the last order, or one has failed; the first that failed is named. `poll`: this is the I/O thread
+ * while the world stands still: it serves others meanwhile, and waits for all whoever fails. give_up(), asked now and then: SIM_ERR_IO without a message. */
 enum sim_status ranks_migrate_await(struct ranks *r, bool poll, bool (*give_up)(void *opaque),
                                     void *opaque) SIM_MUST_CHECK;
 /* What the followers have done altogether. */

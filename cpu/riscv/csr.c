@@ -690,23 +690,29 @@ static void csr_write(struct rv_hart *h, const struct csr *c, unsigned csr, uint
     *field = (*field & ~c->mask) | (value & c->mask);
 }
 
+/* The CSR if there is one and its number lets this privilege access it so, else NULL: gates are not asked. */
+static const struct csr *at_number(unsigned priv, unsigned csr, bool write)
+{
+    unsigned index = csr_index[csr & 0xfff];
+
+    if (!index || (csr >> 8 & 3) > priv || (write && csr >> 10 == 3))
+        return NULL;
+    return &csrs[index - 1];
+}
+
 /* The CSR if the hart may access it so, else NULL. */
 static const struct csr *find(const struct rv_hart *h, unsigned csr, bool write)
 {
-    unsigned index = csr_index[csr & 0xfff];
-    const struct csr *c = index ? &csrs[index - 1] : NULL;
+    const struct csr *c = at_number(h->priv, csr, write);
 
-    if (!c || (csr >> 8 & 3) > h->priv || (write && csr >> 10 == 3) || !c->open(h, csr))
-        return NULL;
-    return c;
+    return c && c->open(h, csr) ? c : NULL;
 }
 
 bool rv_csr_is_word(const struct rv_isa *isa, unsigned priv, unsigned csr, bool write, size_t *offset, uint64_t *mask)
 {
-    unsigned index = csr_index[csr & 0xfff];
-    const struct csr *c = index ? &csrs[index - 1] : NULL;
+    const struct csr *c = at_number(priv, csr, write);
 
-    if (!c || (csr >> 8 & 3) > priv || (write && csr >> 10 == 3))
+    if (!c)
         return false;
     if (c->open != open_always && !(c->open == open_s && rv_isa_has(isa, RV_EXT_S)))
         return false;

@@ -38,8 +38,6 @@ enum sim_status ckpt_receiver_serve(struct ckpt_receiver *r) SIM_MUST_CHECK;
 /* Waits for GO, which comes through the first stream: the guest is ours. SIM_INPROGRESS: not within that time. Context: any
  * thread. */
 enum sim_status ckpt_receiver_await_go(struct ckpt_receiver *r, unsigned timeout_ms) SIM_MUST_CHECK;
-/* Another rank of this side got the GO. Context: any thread. */
-void ckpt_receiver_go(struct ckpt_receiver *r);
 /* Waits until everything has come; the error, if there was one. Context: any thread. */
 enum sim_status ckpt_receiver_finish(struct ckpt_receiver *r) SIM_MUST_CHECK;
 /* When something is missing tells the source that it is not needed any more; frees. Context: nobody uses the blocks any more, or all have come and

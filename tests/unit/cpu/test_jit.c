@@ -1,45 +1,22 @@
 /* The JIT as an engine: what becomes hot is translated, budgets and kicks are kept, written code
  * and a full cache are forgotten, FP modes are told apart. (Semantics: tests/isa/lockstep.c.) */
-#include "hart_fixture.h"
+#include "jit_fixture.h"
 
 #include "jit.h"
 #include "page_tables.h"
 
-enum { RA = 1, T0 = 5, T1 = 6, T2 = 7, A0 = 10, A1 = 11 };
-
-static uint32_t addi(unsigned rd, unsigned rs1, int imm)
-{
-    return (uint32_t)imm << 20 | rs1 << 15 | rd << 7 | 0x13;
-}
-static uint32_t bne(unsigned rs1, unsigned rs2, int off)
-{
-    uint32_t u = (uint32_t)off;
-    return (u >> 12 & 1) << 31 | (u >> 5 & 0x3f) << 25 | rs2 << 20 | rs1 << 15 | 1u << 12 |
-           (u >> 1 & 15) << 8 | (u >> 11 & 1) << 7 | 0x63;
-}
 static uint32_t sw(unsigned rs2, unsigned rs1, int imm)
 {
     uint32_t u = (uint32_t)imm;
     return (u >> 5 & 0x7f) << 25 | rs2 << 20 | rs1 << 15 | 2u << 12 | (u & 31) << 7 | 0x23;
 }
-#define J_SELF 0x0000006fu /* j . */
 #define FENCE_I 0x0000100fu
 
 static int set_up_with(void **state, uint64_t cache, struct rv_isa isa)
 {
     static struct rig rig;
 
-    memset(&rig, 0, sizeof rig);
-    assert_int_equal(sim_create(&rig.sim), SIM_OK);
-    assert_int_equal(mem_space_create(rig.sim, &rig.space), SIM_OK);
-    assert_int_equal(mem_add_ram(rig.space, "ram", RAM_BASE, RAM_SIZE), SIM_OK);
-    assert_int_equal(mem_seal_ram(rig.space), SIM_OK);
-    struct rv_machine_config config = {
-        .sim = rig.sim, .space = rig.space, .jit = true, .jit_cache = cache};
-    assert_int_equal(rv_machine_create(&config, &rig.m), SIM_OK);
-    if (!rig.m->jit)
-        skip(); /* this host gives no executable memory */
-    rig.h = rig_add_hart(&rig, &isa);
+    jit_rig_init(&rig, isa, RV_JIT_OPT, cache);
     rig.h->pc = RAM_BASE;
     vcpu_enter(&rig.h->vcpu);
     *state = &rig;
@@ -59,12 +36,6 @@ static int set_up_small_cache(void **state)
 static int set_up_without_s(void **state)
 {
     return set_up_with(state, 0, rig_isa_without(RV_EXT_S));
-}
-
-static int tear_down(void **state)
-{
-    rig_fini(*state);
-    return 0;
 }
 
 static void put_code(struct rig *r, gpa_t gpa, const uint32_t *code, unsigned n)
@@ -582,21 +553,21 @@ static void test_sum_ends_what_was_checked(void **state)
 
 int main(void)
 {
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, jit_rig_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_hot_code_is_translated_and_charged_exactly),
         TEST(test_a_kick_ends_a_loop),
         TEST(test_loops_that_only_wait_give_way),
         TEST(test_csrs_in_translated_code),
         TEST(test_sum_ends_what_was_checked),
-        cmocka_unit_test_setup_teardown(test_sstatus_needs_supervisor_mode, set_up_without_s, tear_down),
+        cmocka_unit_test_setup_teardown(test_sstatus_needs_supervisor_mode, set_up_without_s, jit_rig_tear_down),
         TEST(test_one_translation_serves_all_mappings),
         TEST(test_blocks_are_zeroed_where_that_is_enabled),
         TEST(test_code_written_by_the_guest),
         TEST(test_code_written_by_a_device),
         TEST(test_data_beside_code),
         cmocka_unit_test_setup_teardown(test_a_full_cache_is_emptied, set_up_small_cache,
-                                        tear_down),
+                                        jit_rig_tear_down),
         TEST(test_rounding_modes_are_told_apart),
         TEST(test_a_trap_in_translated_code_is_precise),
     };

@@ -1,42 +1,19 @@
 /* The second tier of the JIT: hot code is replaced in the background, what was written or forgotten meanwhile is not,
  * and nobody computes anything else for it. (Semantics of the code: isa.lockstep.tiers.) */
-#include "hart_fixture.h"
+#include "jit_fixture.h"
 
 #include "jit.h"
 #include "jit_priv.h"
 #include "sim-core/lock.h"
 
-enum { T0 = 5, A0 = 10, A1 = 11, MANY = 1 << 30 };
-
-static uint32_t addi(unsigned rd, unsigned rs1, int imm)
-{
-    return (uint32_t)imm << 20 | rs1 << 15 | rd << 7 | 0x13;
-}
-static uint32_t bne(unsigned rs1, unsigned rs2, int off)
-{
-    uint32_t u = (uint32_t)off;
-    return (u >> 12 & 1) << 31 | (u >> 5 & 0x3f) << 25 | rs2 << 20 | rs1 << 15 | 1u << 12 |
-           (u >> 1 & 15) << 8 | (u >> 11 & 1) << 7 | 0x63;
-}
-#define J_SELF 0x0000006fu /* j . */
+enum { MANY = 1 << 30 };
 
 static int set_up_with(void **state, uint64_t cache)
 {
     static struct rig rig;
-    struct rv_isa isa = rig_isa();
 
-    memset(&rig, 0, sizeof rig);
-    assert_int_equal(sim_create(&rig.sim), SIM_OK);
-    assert_int_equal(mem_space_create(rig.sim, &rig.space), SIM_OK);
-    assert_int_equal(mem_add_ram(rig.space, "ram", RAM_BASE, RAM_SIZE), SIM_OK);
-    assert_int_equal(mem_seal_ram(rig.space), SIM_OK);
-    struct rv_machine_config config = {
-        .sim = rig.sim, .space = rig.space, .jit = true, .jit_tier = RV_JIT_AUTO, .jit_cache = cache};
-    assert_int_equal(rv_machine_create(&config, &rig.m), SIM_OK);
-    if (!rig.m->jit)
-        skip(); /* this host gives no executable memory */
+    jit_rig_init(&rig, rig_isa(), RV_JIT_AUTO, cache);
     jit_set_options(rig.m->jit, &(struct jit_options){.tier = RV_JIT_AUTO, .threshold = 2, .hot_insns = 1});
-    rig.h = rig_add_hart(&rig, &isa);
     *state = &rig;
     return 0;
 }
@@ -49,12 +26,6 @@ static int set_up(void **state)
 static int set_up_small_cache(void **state)
 {
     return set_up_with(state, 1 << 20);
-}
-
-static int tear_down(void **state)
-{
-    rig_fini(*state);
-    return 0;
 }
 
 /* a0 counts by `step`, a1 by 1. */
@@ -295,7 +266,7 @@ static void test_two_harts_and_a_writer(void **state)
 
 int main(void)
 {
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, jit_rig_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_hot_code_becomes_better),
         TEST(test_links_move),
@@ -303,7 +274,7 @@ int main(void)
         TEST(test_code_written_meanwhile_is_not_replaced),
         TEST(test_a_page_written_meanwhile),
         TEST(test_everything_is_forgotten_meanwhile),
-        cmocka_unit_test_setup_teardown(test_its_part_of_the_cache_fills_up, set_up_small_cache, tear_down),
+        cmocka_unit_test_setup_teardown(test_its_part_of_the_cache_fills_up, set_up_small_cache, jit_rig_tear_down),
         TEST(test_two_harts_and_a_writer),
     };
 #undef TEST

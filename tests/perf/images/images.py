@@ -1,6 +1,6 @@
 """Saves a booted guest that works to disk and restores it, with Partita on 1, 2 and 4 ranks and with QEMU, in turn.
 
-    tests/perf/run.sh images [-n REPEATS]
+    tests/perf/run.sh images [-n REPEATS] [--data MIB]
 
 For each: how long the guest stands still (QEMU's savevm: all the time), how long until the image is on the disk, its size, and
 for a new process that restores it: how long until the guest runs (a process that then ends at once, as a whole), and until it
@@ -27,15 +27,17 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.ab
 RANKS = (1, 2, 4)
 
 
-def build():
-    """An initramfs whose /run fills some memory and then prints without an end."""
+def build(mib):
+    """A machine whose /run fills mib MiB of its memory with random bytes and then prints without an end."""
     overlay = os.path.join(PERF_DIR, "images")
     os.makedirs(overlay, exist_ok=True)
     with open(f"{overlay}/run", "w", encoding="ascii") as f:
-        f.write("dd if=/dev/urandom of=/tmp/a bs=1M count=48 2>/dev/null; echo READY; while :; do echo TICK; done\n")
+        f.write(f"mount -t tmpfs -o size={mib + 1}m none /tmp; dd if=/dev/urandom of=/tmp/a bs=1M count={mib} 2>/dev/null\n"
+                "echo READY; while :; do echo TICK; done\n")
     image = os.path.join(PERF_DIR, "images.cpio.gz")
     subprocess.check_call([f"{TOP}/launch/guest/initramfs.sh", GUEST, image, overlay], stdout=subprocess.DEVNULL)
-    return ["-smp", "4", "-m", "1G", "-kernel", f"{GUEST}/Image", "-initrd", image, "-append", "console=ttyS0 quiet act=run"]
+    memory = f"{max(1024, mib + 512)}M"
+    return ["-smp", "4", "-m", memory, "-kernel", f"{GUEST}/Image", "-initrd", image, "-append", "console=ttyS0 quiet act=run"]
 
 
 class Process:
@@ -117,9 +119,9 @@ def partita(guest, ranks, repeats, folder):
     shutil.rmtree(store)
 
 
-def qemu(guest, repeats, folder):
+def qemu(guest, repeats, folder, size):
     path, disk, stream = f"{folder}/qmp", f"{folder}/disk.qcow2", f"{folder}/stream"
-    subprocess.check_call([QEMU_IMG, "create", "-q", "-f", "qcow2", disk, "64M"])
+    subprocess.check_call([QEMU_IMG, "create", "-q", "-f", "qcow2", disk, f"{size}M"])
     base = [QEMU, "-M", "virt", "-nographic", "-serial", "stdio", "-monitor", "none", *guest]
     drive = ["-drive", f"file={disk},if=virtio,format=qcow2"]
     p = Process([*base, *drive, "-qmp", f"unix:{path},server,nowait"])
@@ -156,13 +158,15 @@ def qemu(guest, repeats, folder):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("-n", type=int, default=3)
-    repeats = parser.parse_args().n
-    guest = build()
+    parser.add_argument("--data", type=int, default=48, metavar="MIB", help="random bytes in the guest's memory")
+    arguments = parser.parse_args()
+    repeats = arguments.n
+    guest = build(arguments.data)
     print(f"{'':22} {'stands still':>12} {'until saved':>11} {'size':>11}   restore on N ranks: until it runs / prints, ms")
     with tempfile.TemporaryDirectory() as folder:
         for ranks in RANKS:
             partita(guest, ranks, repeats, folder)
-        qemu(guest, repeats, folder)
+        qemu(guest, repeats, folder, 64 + (repeats + 1) * arguments.data)
 
 
 main()

@@ -11,11 +11,13 @@
  * MPI_Init and MPI_Finalize wait for all ranks without a bound: they run on a thread that is given up when they
  * take too long. No other collective of MPI's is used, not even for a communicator of our own. */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <mpi.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "core_priv.h"
@@ -33,6 +35,10 @@ enum {
 };
 
 #define FINALIZE_NS 10000000000u
+
+/* Through which the ranks of one host share memory, and what Open MPI takes of it for each. */
+static const char shared_folder[] = "/dev/shm";
+#define SHARED_BYTES (UINT64_C(4) << 20)
 
 static const uint32_t slot_bytes[SLOT_CLASSES] = {320, 4096 + 512, WIRE_MAX};
 static const unsigned slot_count[SLOT_CLASSES] = {256, 256, 32};
@@ -70,6 +76,7 @@ struct mpi {
     struct identity self;
     struct bell_page *bell_page; /* ours; peer[rank].bell */
     int pipe[2];                 /* ours: who rings writes to it; bell_in and peer[rank].bell_out */
+    uint64_t shared_room;        /* bytes free in shared_folder before MPI started */
 };
 
 static struct mpi *mpi_of(struct ic_transport *t)
@@ -410,6 +417,24 @@ static enum sim_status meet_all(struct ic *ic)
     return status;
 }
 
+/* Open MPI says so as well, but its messages are gathered by its launcher and now and then lost. */
+static void warn_of_shared_memory(const struct ic *ic)
+{
+    const struct mpi *m = mpi_of(ic->transport);
+    uint32_t together = 0;
+
+    for (rank_t r = 0; r < ic->nr; r++) {
+        bool here = !strcmp(ic->peer[r].host, m->self.host);
+        if (here && r < ic->rank)
+            return; /* that one warns */
+        together += here;
+    }
+    if (together > 1 && m->shared_room < together * SHARED_BYTES)
+        sim_warn("%s of host %s has only %" PRIu64 " KiB free: %u ranks want %" PRIu64 " MiB there, their messages go another way or "
+                 "are slow (a container's --shm-size sets it)",
+                 shared_folder, m->self.host, m->shared_room >> 10, together, (together * SHARED_BYTES) >> 20);
+}
+
 /* How long may we sleep? */
 static void set_nap_cap(struct ic *ic)
 {
@@ -461,6 +486,13 @@ static long launched(const char *by_mpirun, const char *by_srun)
 static const struct {
     const char *name, *value;
 } mpi_defaults[] = {{"OMPI_MCA_btl_vader_eager_limit", "16384"}, {"OMPI_MCA_mpi_yield_when_idle", "0"}};
+
+static uint64_t room_to_share(void)
+{
+    struct statvfs v;
+
+    return statvfs(shared_folder, &v) < 0 ? 0 : (uint64_t)v.f_bavail * v.f_frsize;
+}
 
 static enum sim_status start_mpi(uint64_t limit_ns)
 {
@@ -534,8 +566,11 @@ enum sim_status ic_mpi_create(const struct ic_config *config, struct ic **out)
     uint64_t limit = config && config->start_timeout_ns ? config->start_timeout_ns : 30000000000u;
     int rank, nr;
 
+    uint64_t room = room_to_share();
+
     SIM_TRY(start_mpi(limit));
     struct mpi *m = make_transport();
+    m->shared_room = room;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &nr);
     struct ic *ic = ic_create(&m->transport, rank, nr, config);
@@ -551,6 +586,7 @@ enum sim_status ic_mpi_create(const struct ic_config *config, struct ic **out)
         ic_destroy(ic);
         return status;
     }
+    warn_of_shared_memory(ic);
     set_nap_cap(ic);
     ic->poll_interval_ns = poll_interval(); /* not before TCP is connected */
     *out = ic;

@@ -7,7 +7,8 @@
  *   0x00 which register is at 0x10    0x10 it: 0 id, 1 version, 0x10 + 2n and 0x11 + 2n the two halves of entry n
  *   0x40 the vector of a level-triggered interrupt that has ended (local APICs tell)
  *
- * A message is a write to 0xfee00000 + destination * 4096, as of any device: where local APICs listen. */
+ * A message is a write to 0xfee00000 + destination * 4096, as of any device: where local APICs listen. One that none of them takes
+ * is refused there: then a level is not under way, and is sent again when its line or its entry next changes. */
 #include <string.h>
 
 #include "dev_priv.h"
@@ -48,9 +49,8 @@ static void send(struct ioapic *d, unsigned pin)
     gpa_t at = MESSAGE_BASE | e >> 56 << MESSAGE_DEST_SHIFT | (e & ENTRY_LOGICAL ? MESSAGE_LOGICAL : 0);
     uint64_t data = (e & (ENTRY_VECTOR | ENTRY_MODE)) | MESSAGE_ASSERT | (e & ENTRY_LEVEL ? MESSAGE_LEVEL : 0);
 
-    if (e & ENTRY_LEVEL)
+    if (mem_mmio_write(d->space, at, 4, data) == MEM_OK && e & ENTRY_LEVEL)
         d->entry[pin] |= ENTRY_REMOTE_IRR;
-    (void)mem_mmio_write(d->space, at, 4, data);
 }
 
 /* The pin may interrupt again, or its line has changed. */

@@ -10,6 +10,7 @@ enum {
     R_INITIAL = 0x380, R_CURRENT = 0x390, R_DIVIDE = 0x3e0
 };
 enum { VERSION = 0x14 | (APIC_NR_LVT - 1) << 16 };
+enum { VECTOR_MIN = 16 }; /* those below are exceptions */
 enum { SVR_ENABLED = 1 << 8, SVR_BITS = 0x1ff, LVT_MASKED = 1 << 16, TIMER_PERIODIC = 1 << 17 };
 enum { ICR_BITS = 0xccfff, ICR_LOGICAL = 1 << 11, ICR_ASSERT = 1 << 14, ICR_LEVEL = 1 << 15 };
 #define DFR_FLAT 0xffffffffu
@@ -140,6 +141,33 @@ bool apic_matches(const struct apic *a, const struct apic_message *m)
     return m->logical ? matches_logical(a, m->dest) : m->dest == a->id;
 }
 
+bool apic_is_on(const struct apic *a)
+{
+    return load(&a->svr) & SVR_ENABLED;
+}
+
+bool apic_accepts(const struct apic *a, const struct apic_message *m)
+{
+    switch (m->mode) {
+    case APIC_FIXED:
+    case APIC_LOWEST:
+        return m->vector >= VECTOR_MIN && apic_is_on(a);
+    case APIC_NMI:
+    case APIC_INIT:
+    case APIC_STARTUP:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void apic_set_remote(struct apic *a, uint32_t ldr, uint32_t dfr, bool is_on)
+{
+    store(&a->ldr, ldr);
+    store(&a->dfr, dfr);
+    store(&a->svr, is_on ? SVR_ENABLED : 0);
+}
+
 static void accept_event(struct apic *a, uint32_t off, uint32_t on)
 {
     uint32_t old = load(&a->events);
@@ -151,7 +179,7 @@ static void accept_event(struct apic *a, uint32_t off, uint32_t on)
 
 static void accept_vector(struct apic *a, uint8_t vector, bool level)
 {
-    if (vector < 16 || !(load(&a->svr) & SVR_ENABLED))
+    if (vector < VECTOR_MIN || !apic_is_on(a))
         return;
     put(a->tmr, vector, level);
     put(a->irr, vector, true);
@@ -237,22 +265,28 @@ void apic_expire(struct apic *a, vtime_t now)
 
 static void set_svr(struct apic *a, uint32_t value)
 {
+    bool was_on = apic_is_on(a);
+
     store(&a->svr, value & SVR_BITS);
+    if (was_on != apic_is_on(a))
+        a->ops->addressed(a->opaque);
     for (unsigned i = 0; !(value & SVR_ENABLED) && i < APIC_NR_LVT; i++)
         a->lvt[i] |= LVT_MASKED;
 }
 
 static void set_lvt(struct apic *a, unsigned n, uint32_t value)
 {
-    a->lvt[n] = (value & lvt_bits[n]) | (load(&a->svr) & SVR_ENABLED ? 0 : LVT_MASKED);
+    a->lvt[n] = (value & lvt_bits[n]) | (apic_is_on(a) ? 0 : LVT_MASKED);
 }
 
+/* What is left of the count goes on at the new pace, also the last part of it. */
 static void set_divide(struct apic *a, uint32_t value, vtime_t now)
 {
-    uint32_t count = current_count(a, now);
+    uint64_t before = divisor(a);
 
     a->divide = value & 0xb;
-    start_timer(a, count, now);
+    if (a->due != VTIME_NEVER && a->due > now)
+        a->due = now + (a->due - now) * divisor(a) / before;
 }
 
 static void set_address(struct apic *a, _Atomic uint32_t *reg, uint32_t value)

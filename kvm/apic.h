@@ -33,7 +33,7 @@ struct apic_message {
 struct apic_ops {
     void (*send)(void *opaque, const struct apic_message *m);
     void (*eoi)(void *opaque, uint8_t vector); /* of a level-triggered interrupt */
-    void (*addressed)(void *opaque);           /* ldr or dfr is another one now */
+    void (*addressed)(void *opaque);           /* what others know of it has changed: apic_set_remote */
 };
 
 enum apic_halted { APIC_RUNS, APIC_HALTED, APIC_HALTED_DEAF /* interrupts off: for NMI and INIT only */ };
@@ -70,6 +70,11 @@ void apic_write(struct apic *a, uint32_t offset, uint32_t value, vtime_t now);
 
 /* Is `a` one of whom the message is for? Not of shorthands. */
 bool apic_matches(const struct apic *a, const struct apic_message *m);
+/* Would it take the message, which is for it? Not one with a vector while it is off. */
+bool apic_accepts(const struct apic *a, const struct apic_message *m);
+bool apic_is_on(const struct apic *a);
+/* Of a vCPU of another rank: its news. */
+void apic_set_remote(struct apic *a, uint32_t ldr, uint32_t dfr, bool is_on);
 /* Something has come; the vCPU is to be kicked afterwards. */
 void apic_accept(struct apic *a, const struct apic_message *m);
 /* Would a vCPU that waits go on? */

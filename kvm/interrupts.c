@@ -22,7 +22,7 @@ enum news_kind { NEWS_MESSAGE, NEWS_ADDRESS };
 
 struct news {
     uint32_t kind;
-    uint8_t mode, vector, level, reserved;
+    uint8_t mode, vector, level, is_on; /* the last: of NEWS_ADDRESS */
     uint32_t ldr, dfr;
 };
 
@@ -55,8 +55,7 @@ void hkvm_interrupts_deliver(struct vcpu *v, uint32_t from_rank, const void *msg
     }
     memcpy(&n, msg, sizeof n);
     if (n.kind == NEWS_ADDRESS) {
-        atomic_store_explicit(&h->apic.ldr, n.ldr, memory_order_seq_cst);
-        atomic_store_explicit(&h->apic.dfr, n.dfr, memory_order_seq_cst);
+        apic_set_remote(&h->apic, n.ldr, n.dfr, n.is_on);
         return;
     }
     const struct apic_message m = {.mode = n.mode, .vector = n.vector, .level = n.level};
@@ -68,6 +67,7 @@ void hkvm_interrupts_tell(struct hkvm_vcpu *h)
 {
     struct sim *sim = h->vcpu.sim;
     const struct news n = {.kind = NEWS_ADDRESS,
+                           .is_on = apic_is_on(&h->apic),
                            .ldr = atomic_load_explicit(&h->apic.ldr, memory_order_seq_cst),
                            .dfr = atomic_load_explicit(&h->apic.dfr, memory_order_seq_cst)};
 
@@ -97,23 +97,39 @@ static bool is_for(const struct hkvm_vcpu *h, const struct hkvm_vcpu *from, cons
     }
 }
 
-/* `from` is NULL when a device sends. Of several that a lowest-priority interrupt is for, the first gets it. */
-static void send(struct hkvm_machine *m, const struct hkvm_vcpu *from, const struct apic_message *msg)
+/* Of several that a lowest-priority interrupt is for the first gets it that takes it. */
+static bool send_to_one(struct hkvm_machine *m, const struct hkvm_vcpu *from, const struct apic_message *msg)
 {
+    for (uint32_t i = 0; i < m->nr_added; i++) {
+        if (is_for(m->vcpu[i], from, msg) && apic_accepts(&m->vcpu[i]->apic, msg)) {
+            give(m->vcpu[i], msg);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* `from` is NULL when a device sends. False: nobody takes it, as far as is known here. */
+static bool send(struct hkvm_machine *m, const struct hkvm_vcpu *from, const struct apic_message *msg)
+{
+    bool taken = false;
+
+    if (msg->mode == APIC_LOWEST)
+        return send_to_one(m, from, msg);
     for (uint32_t i = 0; i < m->nr_added; i++) {
         if (!is_for(m->vcpu[i], from, msg))
             continue;
-        give(m->vcpu[i], msg);
-        if (msg->mode == APIC_LOWEST)
-            return;
+        taken |= apic_accepts(&m->vcpu[i]->apic, msg);
+        give(m->vcpu[i], msg); /* whose is elsewhere may have been turned on just now */
     }
+    return taken;
 }
 
 static void on_send(void *opaque, const struct apic_message *m)
 {
     struct hkvm_vcpu *h = opaque;
 
-    send(h->m, h, m);
+    (void)send(h->m, h, m);
 }
 
 static void on_eoi(void *opaque, uint8_t vector)
@@ -134,6 +150,7 @@ static bool msi_read(void *opaque, uint64_t offset, unsigned size, uint64_t *val
     return true;
 }
 
+/* Refused when no APIC takes it: whoever has sent it then knows that no end of interrupt will come. */
 static bool msi_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
 {
     const struct apic_message m = {.mode = value >> 8 & 7,
@@ -143,8 +160,7 @@ static bool msi_write(void *opaque, uint64_t offset, unsigned size, uint64_t val
                                    .level = value & MSI_LEVEL};
 
     (void)size;
-    send(opaque, NULL, &m);
-    return true;
+    return send(opaque, NULL, &m);
 }
 
 static const struct mem_ops msi_ops = {.read = msi_read, .write = msi_write, .min_size = 4, .max_size = 4};

@@ -12,6 +12,7 @@ struct bus {
         uint64_t offset, data;
     } message[NR];
     unsigned nr;
+    bool deaf; /* no APIC takes what comes */
 };
 
 static bool bus_read(void *opaque, uint64_t offset, unsigned size, uint64_t *value)
@@ -28,7 +29,7 @@ static bool bus_write(void *opaque, uint64_t offset, unsigned size, uint64_t val
     assert_true(b->nr < NR);
     b->message[b->nr].offset = offset;
     b->message[b->nr++].data = value;
-    return true;
+    return !b->deaf;
 }
 
 static const struct mem_ops bus_ops = {.read = bus_read, .write = bus_write};
@@ -152,6 +153,23 @@ static void test_a_level_waits_for_its_mask(void **state)
     assert_int_equal(b->nr, 1);
 }
 
+/* A level that no CPU has taken is not under way: no end of interrupt will come, and its next rise is sent. */
+static void regress_6_nobody_takes_a_level(void **state)
+{
+    struct bus *b = *state;
+
+    b->deaf = true;
+    route(b, 16, 0x50 | LEVEL, 0);
+    line(b, 16, true);
+    assert_int_equal(b->nr, 1);
+    assert_false(get(b, 0x30) & REMOTE_IRR);
+    line(b, 16, false);
+    b->deaf = false;
+    line(b, 16, true);
+    assert_int_equal(b->nr, 2);
+    assert_true(get(b, 0x30) & REMOTE_IRR);
+}
+
 static void test_state(void **state)
 {
     struct bus *b = *state;
@@ -174,6 +192,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_edge_while_masked_is_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_level_interrupts_until_it_falls, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_level_waits_for_its_mask, setup, teardown),
+        cmocka_unit_test_setup_teardown(regress_6_nobody_takes_a_level, setup, teardown),
         cmocka_unit_test_setup_teardown(test_state, setup, teardown),
     };
 

@@ -49,6 +49,7 @@ static void bench_init(struct bench *b)
     b->a = (struct apic){.id = 5, .ops = &ops, .opaque = b};
     apic_reset(&b->a, true);
     apic_write(&b->a, SVR, ENABLED | 0xff, 0);
+    b->nr_addressed = 0;
 }
 
 static void come(struct bench *b, uint8_t vector, bool level)
@@ -241,6 +242,52 @@ static void test_one_shot(void **state)
     assert_int_equal(apic_read(&b.a, CURRENT, 17000), 0);
 }
 
+/* What is left of a count goes on at another pace, also where it is less than one at the pace before. */
+static void regress_6_a_divisor_in_the_last_count(void **state)
+{
+    struct bench b;
+
+    (void)state;
+    bench_init(&b);
+    apic_write(&b.a, LVT_TIMER, PERIODIC | 0x40, 0);
+    apic_write(&b.a, DIVIDE, 0xa, 0); /* by 128 */
+    apic_write(&b.a, INITIAL, 10000, 0);
+    apic_write(&b.a, DIVIDE, 0xb, 10000 * 128 - 64); /* by 1 */
+    assert_true(apic_deadline(&b.a) != VTIME_NEVER);
+    apic_expire(&b.a, 10000 * 128 + 1);
+    assert_int_equal(apic_pending(&b.a), 0x40);
+    apic_write(&b.a, INITIAL, 1000000, 2000000);
+    apic_write(&b.a, DIVIDE, 0, 2500000); /* by 2 */
+    assert_int_equal(apic_deadline(&b.a), 3500000);
+    assert_int_equal(apic_read(&b.a, CURRENT, 2500000), 500000);
+    apic_write(&b.a, INITIAL, 0, 2500000);
+    apic_write(&b.a, DIVIDE, 0xb, 2500000);
+    assert_true(apic_deadline(&b.a) == VTIME_NEVER);
+}
+
+/* Who would not take a message is known to its sender: of itself, and of APICs elsewhere by their news. */
+static void test_what_it_would_take(void **state)
+{
+    const struct apic_message vector = {.vector = 0x40}, exception = {.vector = 15}, init = {.mode = APIC_INIT},
+                              smi = {.mode = 2};
+    struct bench b;
+
+    (void)state;
+    bench_init(&b);
+    assert_true(apic_accepts(&b.a, &vector));
+    assert_false(apic_accepts(&b.a, &exception));
+    assert_false(apic_accepts(&b.a, &smi));
+    apic_write(&b.a, SVR, 0xff, 0);
+    apic_write(&b.a, SVR, 0xfe, 0); /* still off */
+    assert_int_equal(b.nr_addressed, 1);
+    assert_false(apic_accepts(&b.a, &vector));
+    assert_true(apic_accepts(&b.a, &init));
+    apic_set_remote(&b.a, 1u << 24, UINT32_MAX, true);
+    assert_true(apic_accepts(&b.a, &vector) && apic_is_on(&b.a));
+    apic_set_remote(&b.a, 1u << 24, UINT32_MAX, false);
+    assert_false(apic_accepts(&b.a, &vector));
+}
+
 static void test_periods(void **state)
 {
     struct bench b;
@@ -297,6 +344,8 @@ int main(void)
         cmocka_unit_test(test_the_end_of_a_level_is_told), cmocka_unit_test(test_one_that_is_off_takes_no_vectors),
         cmocka_unit_test(test_init_and_startup), cmocka_unit_test(test_who_halted_with_interrupts_off_sleeps_on),
         cmocka_unit_test(test_destinations), cmocka_unit_test(test_what_it_sends), cmocka_unit_test(test_one_shot),
+        cmocka_unit_test(regress_6_a_divisor_in_the_last_count),
+        cmocka_unit_test(test_what_it_would_take),
         cmocka_unit_test(test_periods), cmocka_unit_test(test_state),
     };
 

@@ -3,6 +3,7 @@
  *
  *   kvmclock := guest time        TSC := guest time at the TSC's rate, by an offset to the host's (exact on one host)
  *
+ * So they are made anew whenever the simulation's clock goes on: what one adjusts about the other (NTP) is made up for then.
  * Some hosts give every guest their own TSC (hkvm_has_fixed_tsc): there it is in step on one host, and nobody can set it. */
 #include <string.h>
 #include <x86intrin.h>
@@ -24,10 +25,15 @@ void hkvm_machine_clock_stop(struct hkvm_machine *m)
             m->vcpu[i]->stopped_tsc = 0;
 }
 
+/* On several ranks each heard of the stop at a moment of its own, and hears of this at another. */
 void hkvm_machine_clock_go(struct hkvm_machine *m)
 {
     struct kvm_clock_data clock = {.clock = m->stopped_clock_ns};
 
+    if (m->is_remote) {
+        hkvm_machine_clock_follow(m);
+        return;
+    }
     for (uint32_t i = 0; i < m->nr_added; i++)
         if (m->vcpu[i]->stopped_tsc && !hkvm_msr_write(m->vcpu[i], MSR_TSC, m->vcpu[i]->stopped_tsc))
             sim_warn("KVM: vCPU %u: its TSC ran on while the machine stood still", m->vcpu[i]->apic_id);

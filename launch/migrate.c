@@ -306,10 +306,11 @@ static enum sim_status make_rounds(struct migrator *g)
 
 static void stop_clocks(struct migrator *g)
 {
-    if (g->ranks)
+    if (g->ranks) {
         ranks_stop_clocks(g->ranks);
-    else
-        sim_clock_stop(&g->m->sim->clock);
+        return;
+    }
+    sim_clock_stop(&g->m->sim->clock);
     machine_clock_stop(g->m);
 }
 
@@ -338,11 +339,11 @@ static void stand_still(struct migrator *g)
 /* The target has not taken the guest: it goes on here. */
 static void go_on(struct migrator *g)
 {
-    machine_clock_go(g->m);
     if (g->ranks) {
         ranks_cont(g->ranks);
         return;
     }
+    machine_clock_go(g->m);
     sim_clock_go(&g->m->sim->clock);
     sim_timers_shifted(g->m->sim);
     g->ops->thaw(g->opaque);

@@ -722,6 +722,7 @@ void ranks_stop_clocks(struct ranks *r)
 {
     sim_clock_stop(&r->sim->clock);
     tell_clock(r, CLOCK_STOPS);
+    machine_clock_stop(r->machine);
 }
 
 /* Their clocks go before their harts: messages keep their order. */
@@ -730,6 +731,7 @@ void ranks_cont(struct ranks *r)
     sim_clock_go(&r->sim->clock);
     sim_timers_shifted(r->sim);
     tell_clock(r, CLOCK_GOES_ON);
+    machine_clock_go(r->machine);
     ranks_thaw(r);
 }
 

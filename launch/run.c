@@ -146,8 +146,8 @@ static void control_stop(void *opaque)
     if (!r->ranks) {
         world_pause(&r->world);
         sim_clock_stop(&r->sim->clock);
+        machine_clock_stop(r->machine);
     }
-    machine_clock_stop(r->machine);
 }
 
 static void control_cont(void *opaque)
@@ -157,11 +157,11 @@ static void control_cont(void *opaque)
     if (!r->stopped)
         return;
     r->stopped = false;
-    machine_clock_go(r->machine);
     if (r->ranks) {
         ranks_cont(r->ranks);
         return;
     }
+    machine_clock_go(r->machine);
     sim_clock_go(&r->sim->clock);
     sim_timers_shifted(r->sim);
     world_resume(&r->world);

@@ -208,6 +208,47 @@ static void test_kvmclock_stands(void **state)
     fixture_fini(&f);
 }
 
+static bool nowhere_else(void *opaque, uint32_t index)
+{
+    (void)opaque, (void)index;
+    return false;
+}
+
+static uint64_t kvmclock(struct fixture *f)
+{
+    struct hkvm_vm_state vm;
+
+    assert_int_equal(hkvm_vm_get(f->m, &vm), SIM_OK);
+    return vm.clock_ns;
+}
+
+/* Two ranks stop a quarter of a second apart, since the message took that long, and go on together. */
+static void regress_6_kvmclocks_of_ranks_stay_in_step(void **state)
+{
+    struct fixture f[2];
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        fixture_init(&f[i], 1);
+        f[i].m->is_remote = nowhere_else;
+        sim_clock_go_with(&f[i].sim->clock, atomic_load(&f[0].sim->clock.host_base_ns));
+        hkvm_machine_clock_follow(f[i].m);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        sim_clock_stop(&f[i].sim->clock);
+        hkvm_machine_clock_stop(f[i].m);
+        sim_thread_sleep(250000000);
+    }
+    sim_clock_go(&f[0].sim->clock);
+    hkvm_machine_clock_go(f[0].m);
+    sim_clock_go_with(&f[1].sim->clock, atomic_load(&f[0].sim->clock.host_base_ns));
+    hkvm_machine_clock_go(f[1].m);
+    uint64_t before = kvmclock(&f[0]), other = kvmclock(&f[1]), after = kvmclock(&f[0]);
+    assert_true(other + 50000000 > before && other < after + 50000000);
+    for (unsigned i = 0; i < 2; i++)
+        fixture_fini(&f[i]);
+}
+
 static void test_tsc_goes_on(void **state)
 {
     enum { MSR_TSC = 0x10 };
@@ -240,6 +281,7 @@ static int run(void)
         cmocka_unit_test(test_unknown_msrs),
         cmocka_unit_test(test_kvmclock_goes_on),
         cmocka_unit_test(test_kvmclock_stands),
+        cmocka_unit_test(regress_6_kvmclocks_of_ranks_stay_in_step),
         cmocka_unit_test(test_tsc_goes_on),
     };
 

@@ -111,6 +111,13 @@ static void default_mac(unsigned n, uint8_t mac[6])
     memcpy(mac, base, sizeof base);
 }
 
+/* NULL: none is given, the default one stays. */
+static enum sim_status take_mac(const char *option, const char *mac, struct config_net *n)
+{
+    n->mac_given = mac;
+    return mac ? parse_mac(option, mac, n->mac) : SIM_OK;
+}
+
 /* What is left in kv after `type` is the back end's own. */
 static enum sim_status add_net(struct cli_devices *d, struct keyvals *kv, const char *type,
                                const char *id)
@@ -155,7 +162,7 @@ static enum sim_status set_nic(struct cli_devices *d, const char *mac, const cha
 
     SIM_TRY(choose("-nic model=", model, models, &which));
     d->net[n].net.bus = which == 2 ? CONFIG_BUS_MMIO : CONFIG_BUS_PCI;
-    return mac ? parse_mac("-nic mac=", mac, d->net[n].net.mac) : SIM_OK;
+    return take_mac("-nic mac=", mac, &d->net[n].net);
 }
 
 enum sim_status cli_add_nic(struct cli_devices *d, const char *text)
@@ -290,8 +297,7 @@ static enum sim_status plug_net(struct cli_devices *d, struct config *c, struct 
             continue;
         if (!d->net[i].net.backend)
             return option_reject("-device netdev=", id, "is used twice");
-        if (mac)
-            SIM_TRY(parse_mac("-device mac=", mac, d->net[i].net.mac));
+        SIM_TRY(take_mac("-device mac=", mac, &d->net[i].net));
         d->net[i].net.bus = bus;
         c->net[c->nr_nets++] = d->net[i].net;
         d->net[i].net.backend = NULL; /* moved */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "cluster_addresses.h"
 #include "cluster_file.h"
 #include "interconnect/interconnect.h"
 #include "machine.h"
@@ -127,16 +128,6 @@ static void join_segments(struct cluster *c, const struct machine *m)
         if (name)
             netdev_segment_join(segment_of(c, name), m->net[i]);
     }
-}
-
-/* QEMU's first address is every machine's default: the fourth byte tells machines apart. */
-static void tell_apart(struct config *config, unsigned n)
-{
-    static const uint8_t dflt[] = {0x52, 0x54, 0x00, 0x12, 0x34};
-
-    for (unsigned i = 0; i < config->nr_nets; i++)
-        if (memcmp(config->net[i].mac, dflt, sizeof dflt) == 0)
-            config->net[i].mac[3] = (uint8_t)(dflt[3] + n);
 }
 
 /* --- together --- */
@@ -291,7 +282,6 @@ static enum sim_status read_member(struct cluster *c, unsigned n)
                          .peers = {on_ready, on_stopped, n == 0 ? on_signal : NULL, m}};
     SIM_TRY(parse(m, words));
     c->nr++;
-    tell_apart(&m->config, n);
     for (unsigned i = 0; i < m->config.nr_serials; i++)
         take_console(&m->config.serial[i]);
     take_console(&m->config.virtconsole);
@@ -303,6 +293,11 @@ static enum sim_status read_members(struct cluster *c)
     c->m = sim_new_array(struct member, c->file.nr_machines);
     for (unsigned i = 0; i < c->file.nr_machines; i++)
         SIM_TRY(read_member(c, i));
+    struct config **configs = sim_new_array(struct config *, c->nr);
+    for (unsigned i = 0; i < c->nr; i++)
+        configs[i] = &c->m[i].config;
+    cluster_addresses_choose(configs, c->nr);
+    sim_free(configs);
     return SIM_OK;
 }
 

@@ -36,6 +36,7 @@ struct config_drive {
 struct config_net {
     char *backend; /* netdev_create spec: "user,...", "socket,..." */
     uint8_t mac[6];
+    bool mac_given; /* by the user, not chosen here */
     enum config_bus bus;
 };
 

@@ -83,7 +83,7 @@ YAML
     sleep 0.1
   done
   kill -TERM "$pid"
-  (sleep "$limit"; kill -KILL "$pid" 2>/dev/null) &
+  (sleep "$limit"; kill -KILL "$pid") >/dev/null 2>&1 & # holds no pipe of the test open
   wait "$pid" || got=$?
   kill "$!" 2>/dev/null
   [ "$got" = 143 ] || fail "exit code $got instead of 143"

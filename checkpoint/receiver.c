@@ -46,15 +46,10 @@ static bool has_failed(const struct ckpt_receiver *r)
     return atomic_load_explicit(&r->status, memory_order_acquire) != SIM_OK;
 }
 
-/* Of all streams; they have one other side. */
-static const char *peer(const struct ckpt_receiver *r)
-{
-    return ckpt_stream_peer(r->config.stream[0]);
-}
-
+/* All streams have one other side. */
 static enum sim_status senseless(struct ckpt_receiver *r, const char *what)
 {
-    sim_error("migration: %s: %s", peer(r), what);
+    ckpt_stream_break(r->config.stream[0], what);
     return SIM_ERR_FORMAT;
 }
 

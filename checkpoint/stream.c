@@ -38,7 +38,10 @@ struct ckpt_stream {
     struct sim_mutex lock;
     _Atomic uint64_t sent;
     atomic_bool over; /* said why, or cancelled */
-    bool quiet;
+    ckpt_stream_broke_fn *broke;
+    void *opaque;
+    struct head head; /* of the frame that comes; `got`: what has come of it and of its payload */
+    size_t got_head, got;
     uint8_t *payload;
     size_t room;
 };
@@ -52,12 +55,23 @@ static const char *const type_name[CKPT_FRAME_NR] = {
     [CKPT_FRAME_REFUSED] = "REFUSED", [CKPT_FRAME_RANKS] = "RANKS",     [CKPT_FRAME_PLACE] = "PLACE",
     [CKPT_FRAME_JOIN] = "JOIN",       [CKPT_FRAME_ROUND] = "ROUND",     [CKPT_FRAME_SEEN] = "SEEN"};
 
-/* One message per connection: whoever sees the end first says why. */
+static void log_broken(void *opaque, const char *peer, const char *why)
+{
+    (void)opaque;
+    sim_error("migration: %s: %s", peer, why);
+}
+
+/* Whoever sees the end first says why, and nobody else. */
+void ckpt_stream_break(struct ckpt_stream *s, const char *why)
+{
+    if (!atomic_exchange_explicit(&s->over, true, memory_order_acq_rel) && s->broke)
+        s->broke(s->opaque, s->peer, why);
+    shutdown(s->fd, SHUT_RDWR);
+}
+
 static enum sim_status lost(struct ckpt_stream *s, const char *why)
 {
-    if (!atomic_exchange_explicit(&s->over, true, memory_order_acq_rel) && !s->quiet)
-        sim_error("migration: %s: %s", s->peer, why);
-    shutdown(s->fd, SHUT_RDWR);
+    ckpt_stream_break(s, why);
     return SIM_ERR_IO;
 }
 
@@ -73,7 +87,8 @@ static void skip(struct iovec *iov, size_t n)
     }
 }
 
-static enum sim_status send_all(struct ckpt_stream *s, struct iovec *iov)
+/* NULL, or why it broke. */
+static const char *send_all(struct ckpt_stream *s, struct iovec *iov)
 {
     struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
 
@@ -82,12 +97,12 @@ static enum sim_status send_all(struct ckpt_stream *s, struct iovec *iov)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return lost(s, errno == EPIPE    ? "the connection has ended"
-                           : errno == EAGAIN ? "it takes nothing any more"
-                                             : strerror(errno));
+            return errno == EPIPE    ? "the connection has ended"
+                   : errno == EAGAIN ? "it takes nothing any more"
+                                     : strerror(errno);
         skip(iov, (size_t)n);
     }
-    return SIM_OK;
+    return NULL;
 }
 
 enum sim_status ckpt_stream_send(struct ckpt_stream *s, const struct ckpt_frame *f)
@@ -98,43 +113,44 @@ enum sim_status ckpt_stream_send(struct ckpt_stream *s, const struct ckpt_frame 
 
     SIM_BUG_ON(f->len > CKPT_FRAME_MAX, "a frame of %u bytes", f->len);
     sim_mutex_lock(&s->lock);
-    enum sim_status status = send_all(s, iov);
+    const char *why = send_all(s, iov);
     sim_mutex_unlock(&s->lock);
     atomic_fetch_add_explicit(&s->sent, sizeof h + f->len, memory_order_relaxed);
-    return status;
+    return why ? lost(s, why) : SIM_OK;
 }
 
 /* --- receiving --- */
 
-static enum sim_status receive_all(struct ckpt_stream *s, void *to, size_t len)
+/* Up to `want` bytes; SIM_INPROGRESS: they are not all there, and the flags are not to wait for them. */
+static enum sim_status fill(struct ckpt_stream *s, void *to, size_t *got, size_t want, int flags)
 {
-    uint8_t *p = to;
-
-    while (len) {
-        ssize_t n = recv(s->fd, p, len, 0);
+    while (*got < want) {
+        ssize_t n = recv(s->fd, (uint8_t *)to + *got, want - *got, flags);
         if (n < 0 && errno == EINTR)
             continue;
+        if (n < 0 && errno == EAGAIN && flags & MSG_DONTWAIT)
+            return SIM_INPROGRESS;
         if (n <= 0)
-            return lost(s, n ? strerror(errno) : "the connection has ended");
-        p += n;
-        len -= (size_t)n;
+            return lost(s, !n                 ? "the connection has ended"
+                           : errno == EAGAIN ? "it says nothing any more"
+                                             : strerror(errno));
+        *got += (size_t)n;
     }
     return SIM_OK;
 }
 
 /* Room grows with what has come, so that a head alone costs nothing. */
-static enum sim_status receive_payload(struct ckpt_stream *s, size_t len)
+static enum sim_status fill_payload(struct ckpt_stream *s, size_t len, int flags)
 {
     enum { STEP = 1 << 20 };
 
-    for (size_t got = 0; got < len;) {
-        size_t part = len - got < STEP ? len - got : STEP;
-        if (s->room < got + part + 1) {
-            s->room = got + part + 1;
+    while (s->got < len) {
+        size_t upto = len - s->got < STEP ? len : s->got + STEP;
+        if (s->room < upto + 1) {
+            s->room = upto + 1;
             s->payload = sim_realloc(s->payload, s->room);
         }
-        SIM_TRY(receive_all(s, s->payload + got, part));
-        got += part;
+        SIM_TRY(fill(s, s->payload, &s->got, upto, flags));
     }
     if (!s->payload)
         s->payload = sim_zalloc(s->room = 1);
@@ -154,29 +170,45 @@ static enum sim_status refused(struct ckpt_stream *s, const struct ckpt_frame *f
     return lost(s, why);
 }
 
+static enum sim_status receive(struct ckpt_stream *s, int flags, struct ckpt_frame *out)
+{
+    const struct head *h = &s->head;
+
+    SIM_TRY(fill(s, &s->head, &s->got_head, sizeof s->head, flags));
+    if (h->magic != MAGIC || !h->type || h->type >= CKPT_FRAME_NR || h->len > CKPT_FRAME_MAX)
+        return lost(s, "no frame of a migration comes from there");
+    SIM_TRY(fill_payload(s, h->len, flags));
+    s->got_head = s->got = 0;
+    if (h->xxh3 != (h->len ? file_hash(s->payload, h->len) : 0))
+        return lost(s, "a frame has come damaged (checksum)");
+    *out = (struct ckpt_frame){.type = h->type, .space = h->space, .block = h->block, .nr = h->nr,
+                               .len = h->len, .payload = s->payload};
+    return h->type == CKPT_FRAME_REFUSED ? refused(s, out) : SIM_OK;
+}
+
 enum sim_status ckpt_stream_receive(struct ckpt_stream *s, struct ckpt_frame *out)
 {
-    struct head h;
+    return receive(s, 0, out);
+}
 
-    SIM_TRY(receive_all(s, &h, sizeof h));
-    if (h.magic != MAGIC || !h.type || h.type >= CKPT_FRAME_NR || h.len > CKPT_FRAME_MAX)
-        return lost(s, "no frame of a migration comes from there");
-    SIM_TRY(receive_payload(s, h.len));
-    if (h.xxh3 != (h.len ? file_hash(s->payload, h.len) : 0))
-        return lost(s, "a frame has come damaged (checksum)");
-    *out = (struct ckpt_frame){.type = h.type, .space = h.space, .block = h.block, .nr = h.nr,
-                               .len = h.len, .payload = s->payload};
-    return h.type == CKPT_FRAME_REFUSED ? refused(s, out) : SIM_OK;
+enum sim_status ckpt_stream_try_receive(struct ckpt_stream *s, struct ckpt_frame *out)
+{
+    return receive(s, MSG_DONTWAIT, out);
 }
 
 enum sim_status ckpt_stream_expect(struct ckpt_stream *s, enum ckpt_frame_type type, struct ckpt_frame *out)
 {
+    SIM_TRY(ckpt_stream_receive(s, out));
+    return ckpt_stream_check_type(s, out, type);
+}
+
+enum sim_status ckpt_stream_check_type(struct ckpt_stream *s, const struct ckpt_frame *f, enum ckpt_frame_type type)
+{
     char why[80];
 
-    SIM_TRY(ckpt_stream_receive(s, out));
-    if (out->type == type)
+    if (f->type == type)
         return SIM_OK;
-    snprintf(why, sizeof why, "a frame %s came instead of %s", type_name[out->type], type_name[type]);
+    snprintf(why, sizeof why, "a frame %s came instead of %s", type_name[f->type], type_name[type]);
     return lost(s, why);
 }
 
@@ -202,19 +234,23 @@ int ckpt_stream_poll(struct ckpt_stream *const *s, unsigned nr, unsigned last, i
     return found;
 }
 
-enum sim_status ckpt_stream_greet(struct ckpt_stream *s)
+static const struct hello ours = {VERSION, FORMAT_BLOCK};
+
+enum sim_status ckpt_stream_say_hello(struct ckpt_stream *s)
 {
-    const struct hello ours = {VERSION, FORMAT_BLOCK};
+    return ckpt_stream_send(s, &(struct ckpt_frame){.type = CKPT_FRAME_HELLO, .len = sizeof ours,
+                                                    .payload = (const uint8_t *)&ours});
+}
+
+enum sim_status ckpt_stream_take_hello(struct ckpt_stream *s, const struct ckpt_frame *f)
+{
     struct hello theirs;
-    struct ckpt_frame f;
     char why[120];
 
-    SIM_TRY(ckpt_stream_send(s, &(struct ckpt_frame){.type = CKPT_FRAME_HELLO, .len = sizeof ours,
-                                                     .payload = (const uint8_t *)&ours}));
-    SIM_TRY(ckpt_stream_expect(s, CKPT_FRAME_HELLO, &f));
-    if (f.len < sizeof theirs)
+    SIM_TRY(ckpt_stream_check_type(s, f, CKPT_FRAME_HELLO));
+    if (f->len < sizeof theirs)
         return lost(s, "its greeting is too short");
-    memcpy(&theirs, f.payload, sizeof theirs);
+    memcpy(&theirs, f->payload, sizeof theirs);
     if (theirs.version == ours.version && theirs.block == ours.block)
         return SIM_OK;
     snprintf(why, sizeof why, "it speaks version %u with blocks of %u bytes, this program version %u with %u",
@@ -222,18 +258,38 @@ enum sim_status ckpt_stream_greet(struct ckpt_stream *s)
     return lost(s, why);
 }
 
+enum sim_status ckpt_stream_greet(struct ckpt_stream *s)
+{
+    struct ckpt_frame f;
+
+    SIM_TRY(ckpt_stream_say_hello(s));
+    SIM_TRY(ckpt_stream_receive(s, &f));
+    return ckpt_stream_take_hello(s, &f);
+}
+
 /* --- the end --- */
 
-void ckpt_stream_patience(struct ckpt_stream *s, unsigned seconds)
+static void limit_waiting(const struct ckpt_stream *s, int option, unsigned seconds)
 {
     const struct timeval t = {.tv_sec = seconds};
 
-    setsockopt(s->fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
+    setsockopt(s->fd, SOL_SOCKET, option, &t, sizeof t);
 }
 
-void ckpt_stream_quiet(struct ckpt_stream *s)
+void ckpt_stream_patience(struct ckpt_stream *s, unsigned seconds)
 {
-    s->quiet = true;
+    limit_waiting(s, SO_SNDTIMEO, seconds);
+}
+
+void ckpt_stream_listen_for(struct ckpt_stream *s, unsigned seconds)
+{
+    limit_waiting(s, SO_RCVTIMEO, seconds);
+}
+
+void ckpt_stream_on_broken(struct ckpt_stream *s, ckpt_stream_broke_fn *broke, void *opaque)
+{
+    s->broke = broke;
+    s->opaque = opaque;
 }
 
 void ckpt_stream_refuse(struct ckpt_stream *s, const char *why)
@@ -248,10 +304,8 @@ void ckpt_stream_refuse(struct ckpt_stream *s, const char *why)
 
 void ckpt_stream_finish(struct ckpt_stream *s)
 {
-    const struct timeval t = {.tv_sec = LAST_WORDS_S};
-
     atomic_store_explicit(&s->over, true, memory_order_release);
-    setsockopt(s->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
+    ckpt_stream_listen_for(s, LAST_WORDS_S);
     ckpt_stream_patience(s, LAST_WORDS_S);
 }
 
@@ -266,6 +320,11 @@ const char *ckpt_stream_peer(const struct ckpt_stream *s)
     return s->peer;
 }
 
+int ckpt_stream_fd(const struct ckpt_stream *s)
+{
+    return s->fd;
+}
+
 uint64_t ckpt_stream_sent(const struct ckpt_stream *s)
 {
     return atomic_load_explicit(&s->sent, memory_order_relaxed);
@@ -277,6 +336,7 @@ struct ckpt_stream *ckpt_stream_create(int fd, const char *peer)
 
     s->fd = fd;
     s->peer = sim_strdup(peer);
+    s->broke = log_broken;
     sim_mutex_init(&s->lock, SIM_RANK_LEAF);
     return s;
 }

@@ -6,12 +6,14 @@
 #include <unistd.h>
 
 #include "checkpoint/receiver.h"
+#include "checkpoint/visitors.h"
 #include "checkpoint_state.h"
 #include "image_config.h"
 #include "mem/dsm.h"
 #include "migrate_target.h"
 #include "partition/plan.h"
 #include "ranks.h"
+#include "ranks_migrate.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 #include "sim-core/timer.h"
@@ -21,6 +23,7 @@ enum {
     NAME_MAX_BYTES = 256,
     LOOK_MS = 100,    /* between two looks at the other ranks */
     JOIN_MS = 20000,  /* in which all ranks of the source come */
+    INTRODUCE_S = 5,  /* in which it goes on with what it says of the machine */
     HOST_BYTES = 256
 };
 
@@ -39,7 +42,8 @@ struct announced {
 /* Owner: the launch thread. */
 struct incoming {
     char *uri;               /* that the source was told */
-    struct ckpt_listener *listener;
+    struct visitors *visitors;
+    atomic_bool said;        /* why it cannot go on: once, whatever breaks, and on whichever rank (the first's counts) */
     uint64_t token;
     struct ckpt_stream **stream; /* by rank of the source; NULL: has not come yet */
     unsigned nr_streams;
@@ -61,9 +65,39 @@ struct incoming {
     void *opaque;
 };
 
+/* --- what breaks: one message of all ranks, by the first --- */
+
+static bool is_first(const struct incoming *in)
+{
+    return !in->ranks || in->m->sim->rank == 0;
+}
+
+static void say_once(struct incoming *in, const char *peer, const char *why)
+{
+    if (!atomic_exchange_explicit(&in->said, true, memory_order_relaxed))
+        sim_error("migration: %s: %s", peer, why);
+}
+
+/* Any thread. */
+static void has_broken(void *opaque, const char *peer, const char *why)
+{
+    struct incoming *in = opaque;
+
+    if (is_first(in))
+        say_once(in, peer, why);
+    else if (!sim_ending(in->m->sim))
+        ranks_incoming_tell(in->ranks, peer, why);
+}
+
+/* Another rank's. A handler. */
+static void other_has_broken(void *opaque, const char *peer, const char *why)
+{
+    say_once(opaque, peer, why);
+}
+
 static enum sim_status senseless(struct incoming *in, const char *what)
 {
-    sim_error("migration: %s: %s", in->uri, what);
+    ckpt_stream_break(in->stream[0], what);
     return SIM_ERR_FORMAT;
 }
 
@@ -135,13 +169,13 @@ static enum sim_status take_tree(struct incoming *in, struct config *c)
     for (;;) {
         struct ckpt_frame f;
         SIM_TRY(ckpt_stream_receive(in->stream[0], &f));
-        if (f.type == CKPT_FRAME_SPACE)
+        if (f.type == CKPT_FRAME_SPACE) {
             SIM_TRY(keep_space(in, &f));
-        else if (f.type == CKPT_FRAME_SECTION) {
-            SIM_TRY(keep_section(in, &f));
-            break;
-        } else
-            return senseless(in, "a frame that does not belong here");
+            continue;
+        }
+        SIM_TRY(ckpt_stream_check_type(in->stream[0], &f, CKPT_FRAME_SECTION));
+        SIM_TRY(keep_section(in, &f));
+        break;
     }
     if (!find_section(in, "tree", &tree, &len))
         return senseless(in, "it has sent no tree");
@@ -172,13 +206,9 @@ static enum sim_status take_ranks(struct incoming *in)
     return SIM_OK;
 }
 
-static enum sim_status take_machine(struct incoming *in, struct config *c)
+static enum sim_status take_machine(struct incoming *in, const struct ckpt_frame *first, struct config *c)
 {
-    struct ckpt_frame f;
-
-    SIM_TRY(ckpt_stream_greet(in->stream[0]));
-    SIM_TRY(ckpt_stream_expect(in->stream[0], CKPT_FRAME_CONFIG, &f));
-    SIM_TRY(image_config_parse((const char *)f.payload, in->uri, c));
+    SIM_TRY(image_config_parse((const char *)first->payload, ckpt_stream_peer(in->stream[0]), c));
     enum sim_status status = take_ranks(in);
     if (status == SIM_OK)
         status = take_tree(in, c);
@@ -187,16 +217,52 @@ static enum sim_status take_machine(struct incoming *in, struct config *c)
     return status;
 }
 
-static enum sim_status accept_first(struct incoming *in)
+static void forget_sections(struct incoming *in)
 {
-    enum sim_status status;
+    for (uint32_t i = 0; i < in->nr_sections; i++) {
+        sim_free(in->section[i].name);
+        sim_free(in->section[i].data);
+    }
+    in->nr_sections = 0;
+    in->nr_spaces = 0;
+}
 
+/* Somebody who has greeted and begun to tell of a machine: CONFIG. */
+static enum sim_status hear_source(struct incoming *in, struct ckpt_stream *visitor, const struct ckpt_frame *first,
+                                   struct config *c)
+{
     in->stream = sim_new_array(struct ckpt_stream *, 1);
     in->nr_streams = 1;
-    do {
-        status = ckpt_listener_accept(in->listener, -1, &in->stream[0]);
-    } while (status == SIM_INPROGRESS);
+    in->stream[0] = visitor;
+    ckpt_stream_listen_for(visitor, INTRODUCE_S);
+    enum sim_status status = take_machine(in, first, c);
+    if (status == SIM_OK) {
+        ckpt_stream_listen_for(visitor, 0);
+        ckpt_stream_on_broken(visitor, has_broken, in);
+        return SIM_OK;
+    }
+    forget_sections(in);
+    sim_free(in->stream);
+    in->stream = NULL;
+    in->nr_streams = 0;
+    ckpt_stream_refuse(visitor, "what it says of its machine cannot be understood; the target's own messages say why");
+    ckpt_stream_destroy(visitor);
     return status;
+}
+
+/* Until somebody comes who has a machine. */
+static enum sim_status accept_source(struct incoming *in, struct config *c)
+{
+    struct ckpt_stream *visitor;
+    struct ckpt_frame first;
+
+    for (;;) {
+        enum sim_status status = visitors_next(in->visitors, CKPT_FRAME_CONFIG, -1, &visitor, &first);
+        if (status != SIM_OK && status != SIM_INPROGRESS)
+            return status;
+        if (status == SIM_OK && hear_source(in, visitor, &first, c) == SIM_OK)
+            return SIM_OK;
+    }
 }
 
 enum sim_status incoming_open(const char *uri, struct config *c, struct incoming **out)
@@ -204,11 +270,9 @@ enum sim_status incoming_open(const char *uri, struct config *c, struct incoming
     struct incoming *in = sim_new(struct incoming);
 
     in->uri = sim_strdup(uri);
-    enum sim_status status = ckpt_listen(uri, &in->listener);
+    enum sim_status status = visitors_open(uri, &in->visitors);
     if (status == SIM_OK)
-        status = accept_first(in);
-    if (status == SIM_OK)
-        status = take_machine(in, c);
+        status = accept_source(in, c);
     if (status != SIM_OK) {
         incoming_close(in);
         return status;
@@ -317,32 +381,33 @@ enum sim_status incoming_open_over(const char *uri, struct ic *ic, struct config
 
 /* --- joining: every rank of the source comes to every rank here --- */
 
-static bool is_first(const struct incoming *in)
-{
-    return !in->ranks || in->m->sim->rank == 0;
-}
-
 static bool are_lost(const struct incoming *in)
 {
     return in->ranks && ranks_are_lost(in->ranks);
 }
 
-static enum sim_status take_join(struct incoming *in, struct ckpt_stream *stream)
+/* Why this is no rank of the source; NULL: it is. */
+static const char *objection(const struct incoming *in, const struct ckpt_frame *f, uint64_t join[2])
 {
-    struct ckpt_frame f;
-    uint64_t join[2];
+    if (f->len != 2 * sizeof join[0])
+        return "its JOIN makes no sense";
+    memcpy(join, f->payload, 2 * sizeof join[0]);
+    return join[0] != in->token || join[1] >= in->nr_streams || in->stream[join[1]]
+               ? "it does not belong to this migration"
+               : NULL;
+}
 
-    if (!ckpt_stream_readable(stream, JOIN_MS))
-        return senseless(in, "somebody comes who says nothing");
-    SIM_TRY(ckpt_stream_greet(stream));
-    SIM_TRY(ckpt_stream_expect(stream, CKPT_FRAME_JOIN, &f));
-    if (f.len != sizeof join)
-        return senseless(in, "somebody comes whose JOIN makes no sense");
-    memcpy(join, f.payload, sizeof join);
-    if (join[0] != in->token || join[1] >= in->nr_streams || in->stream[join[1]])
-        return senseless(in, "somebody comes who does not belong to this migration");
-    in->stream[join[1]] = stream;
-    return SIM_OK;
+static void take_join(struct incoming *in, struct ckpt_stream *visitor, const struct ckpt_frame *f)
+{
+    uint64_t join[2];
+    const char *why = objection(in, f, join);
+
+    if (why) {
+        visitors_turn_away(visitor, why);
+        return;
+    }
+    ckpt_stream_on_broken(visitor, has_broken, in);
+    in->stream[join[1]] = visitor;
 }
 
 static unsigned nr_missing(const struct incoming *in)
@@ -369,17 +434,15 @@ static enum sim_status look_after_source(struct incoming *in)
 
 static enum sim_status accept_one(struct incoming *in)
 {
-    struct ckpt_stream *stream;
-    enum sim_status status = ckpt_listener_accept(in->listener, LOOK_MS, &stream);
+    struct ckpt_stream *visitor;
+    struct ckpt_frame join;
+    enum sim_status status = visitors_next(in->visitors, CKPT_FRAME_JOIN, LOOK_MS, &visitor, &join);
 
-    if (status != SIM_OK)
-        return status == SIM_INPROGRESS ? look_after_source(in) : status;
-    if (!is_first(in)) /* the first rank says what is wrong with the source */
-        ckpt_stream_quiet(stream);
-    status = take_join(in, stream);
-    if (status != SIM_OK)
-        ckpt_stream_destroy(stream);
-    return status;
+    if (status == SIM_OK)
+        take_join(in, visitor, &join);
+    else if (status != SIM_INPROGRESS)
+        return status;
+    return look_after_source(in);
 }
 
 static enum sim_status accept_all(struct incoming *in)
@@ -388,13 +451,15 @@ static enum sim_status accept_all(struct incoming *in)
 
     while (nr_missing(in)) {
         SIM_TRY(accept_one(in));
-        if (sim_host_ns() <= until || !nr_missing(in))
-            continue;
-        sim_error("migration: %s: %u ranks of the source have not come", in->uri, nr_missing(in));
-        return SIM_ERR_IO;
+        if (sim_host_ns() > until && nr_missing(in)) {
+            char *why = sim_asprintf("%u ranks of the source have not come", nr_missing(in));
+            has_broken(in, in->uri, why);
+            sim_free(why);
+            return SIM_ERR_IO;
+        }
     }
-    ckpt_listener_close(in->listener);
-    in->listener = NULL;
+    visitors_close(in->visitors);
+    in->visitors = NULL;
     return SIM_OK;
 }
 
@@ -451,13 +516,7 @@ static void has_block(void *opaque, unsigned space, uint64_t local)
 static void receiving_failed(void *opaque)
 {
     struct incoming *in = opaque;
-    enum { TRIES = 10, NAP_NS = 50 * 1000 * 1000 };
 
-    /* The first rank says so, if it has lost its connection too. */
-    for (unsigned i = 0; !is_first(in) && i < TRIES && !sim_ending(in->m->sim); i++)
-        sim_thread_sleep(NAP_NS);
-    if (!is_first(in) && !sim_ending(in->m->sim))
-        sim_error("migration: %s: rank %u lost its connection to the source", in->uri, in->m->sim->rank);
     in->failed(in->opaque);
 }
 
@@ -501,28 +560,40 @@ static enum sim_status send_place(struct incoming *in, const struct migrate_targ
     return status;
 }
 
-/* The first rank listens where it was told to. Others beside it: another path, or another port. */
-static char *own_address(struct incoming *in)
+/* Where another rank than the first listens: beside it, at another path, or another port of the interface that leads there. */
+static char *uri_beside(struct incoming *in)
 {
-    bool is_tcp = strncmp(in->uri, "tcp:", 4) == 0;
-    char host[HOST_BYTES] = "";
+    if (strncmp(in->uri, "tcp:", 4) == 0)
+        return ckpt_address_beside(in->uri);
+    if (ranks_is_beside_first(in->ranks))
+        return sim_asprintf("%s.%u", in->uri, in->m->sim->rank);
+    sim_error("migration: rank %u is on another host than rank 0: the address must be tcp:HOST:PORT",
+              in->m->sim->rank);
+    return NULL;
+}
 
-    if (!is_tcp && !ranks_is_beside_first(in->ranks)) {
-        sim_error("migration: rank %u is on another host than rank 0: the address must be tcp:HOST:PORT",
-                  in->m->sim->rank);
-        return NULL;
-    }
-    char *uri = is_tcp ? sim_strdup("tcp::0") : sim_asprintf("%s.%u", in->uri, in->m->sim->rank);
-    enum sim_status status = ckpt_listen(uri, &in->listener);
-    if (status != SIM_OK || !is_tcp) {
-        char *address = status == SIM_OK ? sim_strdup(uri) : NULL;
-        sim_free(uri);
-        return address;
-    }
-    sim_free(uri);
+/* What the source is told: a port that the kernel chose; "tcp::PORT" is completed by the source (migrate_target_add). */
+static char *told_address(const struct incoming *in, const char *uri)
+{
+    char host[HOST_BYTES] = "";
+    size_t len = strlen(uri) - 1; /* without the port 0 */
+
+    if (strncmp(uri, "tcp:", 4) != 0)
+        return sim_strdup(uri);
+    if (strcmp(uri, "tcp::0") != 0)
+        return sim_asprintf("%.*s%u", (int)len, uri, visitors_port(in->visitors));
     if (!ranks_is_beside_first(in->ranks))
         gethostname(host, sizeof host - 1);
-    return sim_asprintf("tcp:%s:%u", host, ckpt_listener_port(in->listener));
+    return sim_asprintf("tcp:%s:%u", host, visitors_port(in->visitors));
+}
+
+static char *own_address(struct incoming *in)
+{
+    char *uri = uri_beside(in);
+    char *address = uri && visitors_open(uri, &in->visitors) == SIM_OK ? told_address(in, uri) : NULL;
+
+    sim_free(uri);
+    return address;
 }
 
 /* Homes as the plan of this machine has them. */
@@ -684,6 +755,8 @@ enum sim_status incoming_load(struct incoming *in, struct machine *m, struct ran
     in->ranks = ranks;
     in->failed = failed;
     in->opaque = opaque;
+    if (ranks)
+        ranks_incoming_attach(ranks, other_has_broken, in);
     SIM_TRY(join_all(in));
     SIM_TRY(receive_guest(in));
     /* Memory on demand first: devices look at their rings when they are loaded. */
@@ -750,12 +823,11 @@ void incoming_close(struct incoming *in)
 {
     if (!in)
         return;
-    ckpt_listener_close(in->listener);
+    if (in->ranks)
+        ranks_incoming_attach(in->ranks, NULL, NULL);
+    visitors_close(in->visitors);
     close_streams(in);
-    for (uint32_t i = 0; i < in->nr_sections; i++) {
-        sim_free(in->section[i].name);
-        sim_free(in->section[i].data);
-    }
+    forget_sections(in);
     sim_free(in->section);
     sim_free(in->range);
     sim_free(in->uri);

@@ -74,6 +74,16 @@ enum sim_status migrate_share_begin(struct migrate_share *s)
 
 /* --- connections --- */
 
+static bool is_cancelled(void *opaque)
+{
+    struct migrate_share *s = opaque;
+
+    sim_mutex_lock(&s->lock);
+    bool cancelled = s->cancelled;
+    sim_mutex_unlock(&s->lock);
+    return cancelled;
+}
+
 /* False: cancelled meanwhile, and the stream is gone. */
 static bool keep_stream(struct migrate_share *s, unsigned i, struct ckpt_stream *stream)
 {
@@ -105,9 +115,9 @@ static enum sim_status dial(struct migrate_share *s, unsigned i, const char *add
 {
     struct ckpt_stream *stream;
 
-    SIM_TRY(ckpt_stream_dial(address, &stream));
+    SIM_TRY(ckpt_stream_dial(address, is_cancelled, s, &stream));
     if (s->m->sim->rank) /* the first rank says which one lost its connection, unless it lost its own */
-        ckpt_stream_quiet(stream);
+        ckpt_stream_on_broken(stream, NULL, NULL);
     return keep_stream(s, i, stream) ? SIM_OK : SIM_ERR_IO;
 }
 

@@ -1,6 +1,7 @@
 /* Messages by which all ranks of a machine leave together; the picture is in ranks_migrate.h. */
 #include "ranks_migrate.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "ranks_priv.h"
@@ -22,12 +23,18 @@ struct end_message {
     uint32_t serial, good;
 };
 
+struct broken_message {
+    char peer[128], why[256];
+};
+
 /* Owner: `lock`. */
 struct ranks_migrate {
     struct sim_mutex lock;
     struct sim_cond changed;
     const struct ranks_migrate_ops *ops; /* follower */
     void *opaque;
+    ranks_incoming_fn *broke; /* target's first rank */
+    void *broke_opaque;
     uint32_t serial;  /* of the last order; reports of others come late. Follower: of the order being carried out */
     bool *told;       /* leader, by rank: done with it */
     struct ranks_migrate_report *report;
@@ -223,6 +230,45 @@ static void on_end(void *opaque, rank_t from, const void *data, uint32_t len)
     ops->end(opaque, m.good);
 }
 
+/* --- target --- */
+
+void ranks_incoming_attach(struct ranks *r, ranks_incoming_fn *broke, void *opaque)
+{
+    struct ranks_migrate *m = r->migrate;
+
+    sim_mutex_lock(&m->lock);
+    m->broke = broke;
+    m->broke_opaque = opaque;
+    sim_mutex_unlock(&m->lock);
+}
+
+void ranks_incoming_tell(struct ranks *r, const char *peer, const char *why)
+{
+    struct broken_message m = {0};
+
+    snprintf(m.peer, sizeof m.peer, "%s: rank %u", peer, r->sim->rank);
+    snprintf(m.why, sizeof m.why, "%s", why);
+    ic_send(r->ic, 0, MSG_MIGRATE_BROKEN, &m, sizeof m, NULL, 0);
+}
+
+static void on_broken(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+    struct broken_message m;
+
+    (void)from;
+    if (len != sizeof m || r->sim->rank != 0)
+        return;
+    memcpy(&m, data, sizeof m);
+    m.peer[sizeof m.peer - 1] = m.why[sizeof m.why - 1] = 0;
+    sim_mutex_lock(&r->migrate->lock);
+    ranks_incoming_fn *broke = r->migrate->broke;
+    opaque = r->migrate->broke_opaque;
+    sim_mutex_unlock(&r->migrate->lock);
+    if (broke)
+        broke(opaque, m.peer, m.why);
+}
+
 /* --- life --- */
 
 void ranks_migrate_register(struct ranks *r)
@@ -236,6 +282,7 @@ void ranks_migrate_register(struct ranks *r)
         {MSG_MIGRATE_ORDER, "migrate-order", on_order},
         {MSG_MIGRATE_REPORT, "migrate-report", on_report},
         {MSG_MIGRATE_END, "migrate-end", on_end},
+        {MSG_MIGRATE_BROKEN, "migrate-broken", on_broken},
     };
     size_t nr = (size_t)ic_nr_ranks(r->ic);
     struct ranks_migrate *m = sim_new(struct ranks_migrate);

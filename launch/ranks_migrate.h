@@ -1,5 +1,7 @@
 /* A machine on several ranks that leaves: what its ranks say to each other. Rank 0 leads, the others follow.
  *
+ * (At the target they say only, to the first, what broke.)
+ *
  *   leader: target -> all: PLACEs; then one ORDER after the other, each of which every follower carries out and REPORTs
  *           -> at the end, however it went: END */
 #ifndef LAUNCH_RANKS_MIGRATE_H
@@ -35,6 +37,14 @@ struct ranks_migrate_ops {
 /* A follower from now on; NULL: no more. Context: launch thread. */
 void ranks_migrate_attach(struct ranks *r, const struct ranks_migrate_ops *ops, void *opaque);
 void ranks_migrate_report(struct ranks *r, const struct ranks_migrate_report *report);
+
+/* --- target --- */
+
+/* Another rank tells the first that its connection broke, and how. A handler, until NULL. Context: launch thread. */
+typedef void ranks_incoming_fn(void *opaque, const char *peer, const char *why);
+void ranks_incoming_attach(struct ranks *r, ranks_incoming_fn *broke, void *opaque);
+/* Not the first. Context: any thread. */
+void ranks_incoming_tell(struct ranks *r, const char *peer, const char *why);
 
 /* --- leader --- */
 

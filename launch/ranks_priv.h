@@ -35,7 +35,8 @@ enum message_type {
     MSG_MIGRATE_PLACE,
     MSG_MIGRATE_ORDER,
     MSG_MIGRATE_REPORT,
-    MSG_MIGRATE_END
+    MSG_MIGRATE_END,
+    MSG_MIGRATE_BROKEN
 };
 
 /* A message to a vCPU that waits for the end of a freeze. */

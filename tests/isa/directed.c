@@ -34,6 +34,7 @@ struct row {
 static const struct row rows[] = {
 #define ROW(word, text, before, after) {word, text, before, after},
 #include "directed.def"
+#include "skip.h"
 #undef ROW
 };
 
@@ -420,7 +421,7 @@ static void test_rows_translated(void **state)
     engine_init(&e, true);
     if (!e.jit) {
         rig_fini(&e.r);
-        skip(); /* this host gives no executable memory */
+        skip_because(SKIP_NO_JIT);
     }
     for (unsigned n = 0; n < SIM_ARRAY_LEN(rows); n++)
         check_row(&e, n, 6);

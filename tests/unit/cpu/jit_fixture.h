@@ -3,6 +3,7 @@
 #define JIT_FIXTURE_H
 
 #include "hart_fixture.h"
+#include "skip.h"
 
 enum { RA = 1, T0 = 5, T1 = 6, T2 = 7, A0 = 10, A1 = 11 };
 
@@ -32,7 +33,7 @@ static inline void jit_rig_init(struct rig *r, struct rv_isa isa, enum rv_jit_ti
     struct rv_machine_config config = {.sim = r->sim, .space = r->space, .jit = true, .jit_tier = tier, .jit_cache = cache};
     assert_int_equal(rv_machine_create(&config, &r->m), SIM_OK);
     if (!r->m->jit)
-        skip();
+        skip_because(SKIP_NO_JIT);
     r->h = rig_add_hart(r, &isa);
 }
 

@@ -7,6 +7,7 @@
 
 #include "cpu/code_log.h"
 #include "jit_priv.h"
+#include "skip.h"
 
 enum { A0 = 10, T0 = 5 };
 /* addi a0,a0,1; bne a0,t0,-4; j . */
@@ -62,7 +63,7 @@ static void start(struct rig *r, const struct symbols *symbols)
     struct rv_machine_config config = {.sim = r->sim, .space = r->space, .jit = true};
     assert_int_equal(rv_machine_create(&config, &r->m), SIM_OK);
     if (!r->m->jit)
-        skip(); /* this host gives no executable memory */
+        skip_because(SKIP_NO_JIT);
     assert_int_equal(rv_code_log_prepare(&log), SIM_OK);
     assert_int_equal(rv_machine_log_code(r->m, &log), SIM_OK);
     r->h = rig_add_hart(r, &isa);

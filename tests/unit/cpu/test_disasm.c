@@ -11,6 +11,7 @@
 #include "cpu/riscv.h"
 #include "decode.h"
 #include "sim-core/compiler.h"
+#include "skip.h"
 
 #define AS "riscv64-linux-gnu-as"
 #define OBJDUMP "riscv64-linux-gnu-objdump"
@@ -163,8 +164,7 @@ static void test_disasm_agrees_with_objdump(void **state)
 
     (void)state;
     if (!have_tools()) {
-        print_message("skipped: " AS " and " OBJDUMP " (binutils-riscv64-linux-gnu) not found\n");
-        skip();
+        skip_because(AS " and " OBJDUMP " (binutils-riscv64-linux-gnu) not found");
     }
     w.seed = 20240501;
     add_random_words(&w, &rv_decode_table32);

@@ -3,6 +3,7 @@
 
 #include "jit.h"
 #include "observe.h"
+#include "skip.h"
 
 enum { RA = 1, T0 = 5, T1 = 6, A0 = 10, A1 = 11, A2 = 12 };
 
@@ -110,7 +111,7 @@ static void start_rig(struct rig *r, bool jit)
     struct rv_machine_config config = {.sim = r->sim, .space = r->space, .jit = jit};
     assert_int_equal(rv_machine_create(&config, &r->m), SIM_OK);
     if (jit && !r->m->jit)
-        skip(); /* this host gives no executable memory */
+        skip_because(SKIP_NO_JIT);
     r->h = rig_add_hart(r, &isa);
     r->h->pc = RAM_BASE;
     r->h->mtvec = RAM_BASE + 0x1000;

@@ -17,6 +17,7 @@
 
 #include "backend/netdev_priv.h"
 #include "sim-core/lock.h"
+#include "skip.h"
 
 enum { KEEP = 1024 };
 
@@ -505,7 +506,7 @@ static struct netdev *create_user(const char *spec)
     enum sim_status status = netdev_create(sim, spec, mac, &n);
 
     if (status == SIM_ERR_UNSUPPORTED)
-        skip();
+        skip_because("built without libslirp");
     assert_int_equal(status, SIM_OK);
     netdev_attach(n, &(struct netdev_client){sink_receive, &sink_a});
     return n;

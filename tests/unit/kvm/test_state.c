@@ -2,6 +2,7 @@
 #include "kvm_fixture.h"
 
 #include "hkvm_priv.h"
+#include "skip.h"
 
 /* --- the moves --- */
 
@@ -265,10 +266,8 @@ static void test_tsc_goes_on(void **state)
     assert_int_equal(hkvm_vcpu_get(h, &h->state), SIM_OK);
     uint64_t now = *msr(&h->state, MSR_TSC);
     fixture_fini(&f);
-    if (now < then) {
-        printf("SKIP: this host's KVM takes no TSC from us: guests see the host's\n");
-        skip();
-    }
+    if (now < then)
+        skip_because("this host's KVM takes no TSC from us: guests see the host's");
     assert_true(now - then < second / 5);
 }
 

@@ -13,6 +13,7 @@
 #include "checkpoint_state.h"
 #include "image_config.h"
 #include "sim-core/alloc.h"
+#include "skip.h"
 
 struct fixture {
     char disk[64];
@@ -121,7 +122,7 @@ static void test_every_member_is_saved_or_derived(void **state)
     unsigned holes = 0;
 
 #if defined(__clang__)
-    skip(); /* knows no padding */
+    skip_because("clang knows no padding");
 #endif
     machine_objects_list(f->machine, &own, &o);
     for (unsigned i = 0; i < o.nr; i++)

@@ -80,6 +80,8 @@ static enum sim_status list_msrs(struct hkvm_machine *m)
     return SIM_OK;
 }
 
+static void offer_doorbells(struct hkvm_machine *m);
+
 static enum sim_status set_up(struct hkvm_machine *m)
 {
     m->vm = ioctl(m->kvm, KVM_CREATE_VM, 0);
@@ -88,6 +90,7 @@ static enum sim_status set_up(struct hkvm_machine *m)
     SIM_TRY(add_irqchips(m));
     SIM_TRY(add_slots(m));
     SIM_TRY(list_msrs(m));
+    offer_doorbells(m);
     return hkvm_vm_get(m, &m->initial);
 }
 
@@ -137,6 +140,7 @@ void hkvm_machine_destroy(struct hkvm_machine *m)
 {
     if (!m)
         return;
+    mem_set_doorbells(m->space, NULL, NULL);
     hkvm_protect_destroy(m->protect);
     for (uint32_t i = 0; i < m->nr_added; i++)
         hkvm_vcpu_destroy(m->vcpu[i]);
@@ -180,6 +184,29 @@ enum sim_status hkvm_machine_reset(struct hkvm_machine *m)
     for (uint32_t i = 0; i < m->nr_added; i++)
         SIM_TRY(reset_vcpu(m->vcpu[i]));
     return SIM_OK;
+}
+
+/* --- writes that become events --- */
+
+static bool set_doorbell(void *opaque, gpa_t gpa, unsigned size, uint64_t value, int eventfd, bool on)
+{
+    struct hkvm_machine *m = opaque;
+    struct kvm_ioeventfd k = {.datamatch = value,
+                              .addr = gpa,
+                              .len = size,
+                              .fd = eventfd,
+                              .flags = KVM_IOEVENTFD_FLAG_DATAMATCH | (on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN)};
+
+    return ioctl(m->vm, KVM_IOEVENTFD, &k) == 0;
+}
+
+static const struct mem_doorbell_ops doorbells = {.set = set_doorbell};
+
+/* Over ranks a device serves vCPUs of several VMs: their notifications are messages. */
+static void offer_doorbells(struct hkvm_machine *m)
+{
+    if (!m->is_remote && ioctl(m->vm, KVM_CHECK_EXTENSION, KVM_CAP_IOEVENTFD) > 0)
+        mem_set_doorbells(m->space, &doorbells, m);
 }
 
 /* --- interrupt lines --- */

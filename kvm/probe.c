@@ -28,7 +28,7 @@ static const struct {
     {KVM_CAP_SYNC_MMU, "SYNC_MMU", "guest RAM may be moved and taken away", true},
     {KVM_CAP_SET_TSS_ADDR, "SET_TSS_ADDR", "real mode on some hosts", false},
     {KVM_CAP_TSC_DEADLINE_TIMER, "TSC_DEADLINE_TIMER", "the guest's fastest timer", false},
-    {KVM_CAP_IOEVENTFD, "IOEVENTFD", "virtio notifications without an exit (not used)", false},
+    {KVM_CAP_IOEVENTFD, "IOEVENTFD", "virtio notifications without an exit (ioeventfd=on)", false},
     {KVM_CAP_IRQFD, "IRQFD", "virtio interrupts without a system call (not used)", false},
     {KVM_CAP_SYNC_REGS, "SYNC_REGS", "registers without system calls (not used)", false},
     {KVM_CAP_TSC_CONTROL, "TSC_CONTROL", "hosts of other clock rates take a restored guest (not used yet)", false},

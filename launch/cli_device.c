@@ -259,7 +259,18 @@ static const char *const ignored_device_keys[] = {
     "id", "bus", "addr", "bootindex", "romfile", "disable-legacy", "disable-modern", "num-queues",
     "config-wce", "write-cache", "iommu_platform", "packed", "mq", "vectors", "rng", "max-bytes",
     "period", "max_ports", "name", "nr", "scsi", "physical_block_size", "logical_block_size",
-    "host_mtu", "ioeventfd", "event_idx", "queue-size", NULL};
+    "host_mtu", "event_idx", "queue-size", NULL};
+
+static enum sim_status take_eventfd(struct keyvals *kv, enum config_eventfd *out)
+{
+    static const char *const words[] = {
+        [CONFIG_EVENTFD_AUTO] = "auto", [CONFIG_EVENTFD_OFF] = "off", [CONFIG_EVENTFD_ON] = "on", NULL};
+    unsigned which = *out;
+
+    SIM_TRY(choose("-device ioeventfd=", keyvals_take(kv, "ioeventfd"), words, &which));
+    *out = which;
+    return SIM_OK;
+}
 
 static enum sim_status plug_blk(struct cli_devices *d, struct config *c, struct keyvals *kv,
                                 enum config_bus bus)
@@ -279,7 +290,7 @@ static enum sim_status plug_blk(struct cli_devices *d, struct config *c, struct 
         d->drive[i].drive.bus = bus;
         if (serial)
             config_set_string(&d->drive[i].drive.serial, serial);
-        return SIM_OK;
+        return take_eventfd(kv, &d->drive[i].drive.eventfd);
     }
     return option_reject("-device drive=", id, "is no -drive's id");
 }
@@ -298,6 +309,7 @@ static enum sim_status plug_net(struct cli_devices *d, struct config *c, struct 
         if (!d->net[i].net.backend)
             return option_reject("-device netdev=", id, "is used twice");
         SIM_TRY(take_mac("-device mac=", mac, &d->net[i].net));
+        SIM_TRY(take_eventfd(kv, &d->net[i].net.eventfd));
         d->net[i].net.bus = bus;
         c->net[c->nr_nets++] = d->net[i].net;
         d->net[i].net.backend = NULL; /* moved */
@@ -314,15 +326,17 @@ static enum sim_status plug_rng(struct cli_devices *d, struct config *c, struct 
         return option_reject("-device", kv->item[0].value, "is there already (one is enough)");
     c->rng = true;
     c->rng_bus = bus;
-    return SIM_OK;
+    return take_eventfd(kv, &c->rng_eventfd);
 }
 
 static enum sim_status plug_serial_bus(struct cli_devices *d, struct config *c, struct keyvals *kv,
                                        enum config_bus bus)
 {
     (void)d;
+    static const char *const ignored[] = {"ioeventfd", NULL};
+
     (void)c;
-    (void)kv;
+    keyvals_ignore(kv, ignored);
     (void)bus; /* virtconsole makes the device */
     return SIM_OK;
 }

@@ -25,12 +25,15 @@ enum config_bind { CONFIG_BIND_AUTO, CONFIG_BIND_OFF, CONFIG_BIND_ON };
 /* What runs the vCPUs: accel.h. */
 enum config_accel { CONFIG_ACCEL_JIT, CONFIG_ACCEL_INTERP, CONFIG_ACCEL_KVM };
 enum config_bus { CONFIG_BUS_PCI, CONFIG_BUS_MMIO };
+/* A virtio device's notifications by eventfd. */
+enum config_eventfd { CONFIG_EVENTFD_AUTO, CONFIG_EVENTFD_OFF, CONFIG_EVENTFD_ON };
 
 struct config_drive {
     char *file;
     bool readonly;
     char *serial;
     enum config_bus bus;
+    enum config_eventfd eventfd;
 };
 
 struct config_net {
@@ -38,6 +41,7 @@ struct config_net {
     uint8_t mac[6];
     bool mac_given; /* by the user, not chosen here */
     enum config_bus bus;
+    enum config_eventfd eventfd;
 };
 
 /* What -numa (or the plan of many ranks) makes of the guest's memory and harts: numa.h. */
@@ -108,6 +112,7 @@ struct config {
     char *virtconsole;                /* chardev spec; NULL: no virtio console */
     bool rng;                         /* virtio-rng */
     enum config_bus rng_bus;
+    enum config_eventfd rng_eventfd;
     enum config_accel accel[4]; /* as wished, in order */
     unsigned nr_accels;         /* 0: the machine's default */
     bool jit, kvm;              /* what it came to */

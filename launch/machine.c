@@ -622,14 +622,32 @@ static struct device *find_device(struct machine *m, const char *ops_name,
     return NULL;
 }
 
+/* Whether a device's notifications come by eventfd when nobody has said so: README.md of kvm. */
+enum { EVENTFD_BY_DEFAULT = true };
+
+static enum sim_status choose_doorbells(struct machine *m, struct device *slot, enum config_eventfd wish, const char *what)
+{
+    bool on = wish == CONFIG_EVENTFD_ON || (wish == CONFIG_EVENTFD_AUTO && EVENTFD_BY_DEFAULT);
+
+    if (on && m->space->doorbells)
+        return virtio_mmio_use_doorbells(slot);
+    if (wish == CONFIG_EVENTFD_ON)
+        sim_warn("%s: ioeventfd=on has no effect: it is for vCPUs of KVM on one rank", what);
+    return SIM_OK;
+}
+
+struct place {
+    enum config_bus bus;
+    enum config_eventfd eventfd;
+};
+
 /* On the bus the user asked for, else on the other one. */
-static enum sim_status find_place(struct machine *m, enum config_bus bus, struct virtio_device *v,
-                                  const char *what)
+static enum sim_status find_place(struct machine *m, struct place want, struct virtio_device *v, const char *what)
 {
     struct device *pcie = find_device(m, "pcie-host", NULL);
     struct device *slot = find_device(m, "virtio-mmio", virtio_mmio_is_free);
 
-    if (pcie && (bus == CONFIG_BUS_PCI || !slot))
+    if (pcie && (want.bus == CONFIG_BUS_PCI || !slot))
         return pcie_host_plug_virtio(pcie, v);
     if (slot)
         return virtio_mmio_plug(slot, v);
@@ -638,14 +656,17 @@ static enum sim_status find_place(struct machine *m, enum config_bus bus, struct
 }
 
 /* The device belongs to its transport from here on, or is gone. */
-static enum sim_status plug(struct machine *m, enum config_bus bus, struct virtio_device *v,
-                            const char *what)
+static enum sim_status plug(struct machine *m, struct place want, struct virtio_device *v, const char *what)
 {
-    enum sim_status status = find_place(m, bus, v, what);
+    struct device *slot = find_device(m, "virtio-mmio", virtio_mmio_is_free);
+    enum sim_status status = find_place(m, want, v, what);
 
-    if (status != SIM_OK)
+    if (status != SIM_OK) {
         virtio_destroy(v);
-    return status;
+        return status;
+    }
+    bool in_slot = slot && !virtio_mmio_is_free(slot);
+    return in_slot ? choose_doorbells(m, slot, want.eventfd, what) : SIM_OK;
 }
 
 static enum sim_status plug_drives(struct machine *m)
@@ -656,7 +677,7 @@ static enum sim_status plug_drives(struct machine *m)
         struct virtio_device *v;
         SIM_TRY(blockdev_open(m->sim, &options, &m->block[i]));
         SIM_TRY(virtio_blk_create(m->sim, m->block[i], &v));
-        SIM_TRY(plug(m, d->bus, v, d->file));
+        SIM_TRY(plug(m, (struct place){d->bus, d->eventfd}, v, d->file));
     }
     return SIM_OK;
 }
@@ -668,7 +689,7 @@ static enum sim_status plug_nets(struct machine *m)
         struct virtio_device *v;
         SIM_TRY(netdev_create(m->sim, n->backend, n->mac, &m->net[i]));
         SIM_TRY(virtio_net_create(m->sim, m->net[i], &v));
-        SIM_TRY(plug(m, n->bus, v, n->backend));
+        SIM_TRY(plug(m, (struct place){n->bus, n->eventfd}, v, n->backend));
     }
     return SIM_OK;
 }
@@ -680,11 +701,11 @@ static enum sim_status plug_extras(struct machine *m)
     if (m->config->virtconsole) {
         SIM_TRY(chardev_create(m->sim, m->config->virtconsole, &m->virtconsole));
         SIM_TRY(virtio_console_create(m->sim, m->virtconsole, &v));
-        SIM_TRY(plug(m, CONFIG_BUS_PCI, v, "virtio console"));
+        SIM_TRY(plug(m, (struct place){CONFIG_BUS_PCI, CONFIG_EVENTFD_OFF}, v, "virtio console"));
     }
     if (m->config->rng) {
         SIM_TRY(virtio_rng_create(m->sim, &v));
-        SIM_TRY(plug(m, m->config->rng_bus, v, "virtio rng"));
+        SIM_TRY(plug(m, (struct place){m->config->rng_bus, m->config->rng_eventfd}, v, "virtio rng"));
     }
     return SIM_OK;
 }

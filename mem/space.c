@@ -390,6 +390,12 @@ void mem_set_remote(struct mem_space *s, const struct mem_remote_ops *ops, void 
     s->remote_opaque = opaque;
 }
 
+void mem_set_doorbells(struct mem_space *s, const struct mem_doorbell_ops *ops, void *opaque)
+{
+    s->doorbells = ops;
+    s->doorbells_opaque = opaque;
+}
+
 enum { PIN_AT_MOST = 1 << 20 }; /* bytes of one mapping on several ranks */
 
 static void unpin(struct mem_space *s, uint64_t first, uint64_t last)

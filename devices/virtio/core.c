@@ -42,6 +42,7 @@ void virtio_destroy(struct virtio_device *v)
 {
     if (!v)
         return;
+    virtio_doorbells_take_down(v);
     virtio_reset(v);
     v->ops->destroy(v);
 }
@@ -293,6 +294,7 @@ STATE_LAYOUT(core, struct virtio_device,
               STATE_DERIVED(struct virtio_device, nr_queues)
               STATE_DERIVED(struct virtio_device, pins) STATE_DERIVED(struct virtio_device, again)
               STATE_DERIVED(struct virtio_device, again_timer)
+              STATE_DERIVED(struct virtio_device, doorbell)
               STATE_PADDING(struct virtio_device, again));
 const struct state_desc virtio_core_state = {
     .name = "virtio", .version = 1, .fields = core_fields,

@@ -240,7 +240,10 @@ static void mmio_pre_save(void *object)
 {
     struct virtio_mmio *m = object;
 
-    if (m->v && m->v->ops->quiesce)
+    if (!m->v)
+        return;
+    virtio_doorbells_serve(m->v);
+    if (m->v->ops->quiesce)
         m->v->ops->quiesce(m->v, false);
 }
 
@@ -312,6 +315,13 @@ enum sim_status virtio_mmio_plug(struct device *slot, struct virtio_device *v)
     m->plugged = (struct state_object){v->ops->state, v};
     virtio_plug(v, m->space, m->dev.label, &mmio_transport, m);
     return SIM_OK;
+}
+
+enum sim_status virtio_mmio_use_doorbells(struct device *slot)
+{
+    struct virtio_mmio *m = (struct virtio_mmio *)slot;
+
+    return virtio_doorbells_hang(m->v, m->region.base + R_QUEUE_NOTIFY);
 }
 
 static const char *const mmio_compatible[] = {"virtio,mmio", NULL};

@@ -138,6 +138,7 @@ struct virtio_device {
     struct virtio_pins pins; /* of rings and indirect tables, until virtio_unlock */
     uint32_t again; /* queues to look at again, from again_timer */
     struct sim_timer *again_timer;
+    struct virtio_doorbell *doorbell; /* by queue; NULL: notifications are register writes */
 };
 
 /* --- core.c: for device types --- */
@@ -184,6 +185,16 @@ uint32_t virtio_driver_features(const struct virtio_device *v, unsigned word);
 uint32_t virtio_config_read(const struct virtio_device *v, uint64_t offset, unsigned size);
 void virtio_config_write(struct virtio_device *v, uint64_t offset, unsigned size, uint32_t value);
 extern const struct state_desc virtio_core_state; /* of struct virtio_device */
+
+/* --- doorbell.c --- */
+
+/* Writes of a queue's number (4 bytes) at `notify` come by eventfd from here on, and no more to the transport's registers. Of a plugged
+ * device. SIM_ERR_UNSUPPORTED (logged): not on this machine. Context: launch. */
+enum sim_status virtio_doorbells_hang(struct virtio_device *v, gpa_t notify) SIM_MUST_CHECK;
+/* What has rung is served. Context: the I/O thread, vCPUs stand. */
+void virtio_doorbells_serve(struct virtio_device *v);
+/* Context: launch, the I/O thread has stopped, or v never ran. Idempotent. */
+void virtio_doorbells_take_down(struct virtio_device *v);
 
 /* --- queue.c --- */
 

@@ -84,6 +84,24 @@ case_guest() {
   [ "$(value CHECKSUM)" = "$first" ] || fail "another checksum on one thread: $(value CHECKSUM), $first"
 }
 
+# Notifications that are exits, and such that are eventfds (the default, which all other cases have): the same sum.
+case_eventfds() {
+  need_kvm
+  local first='' on
+  for on in on off; do
+    : >"$work/out"
+    rm -f "$work/disk"
+    guest 12
+    command=("${command[@]/virtio-rng-device/virtio-rng-device,ioeventfd=$on}")
+    command=("${command[@]/format=raw/format=raw,if=none,id=d}" -device "virtio-blk-device,drive=d,ioeventfd=$on")
+    begin "${command[@]}"
+    finish 0
+    first=${first:-$(value CHECKSUM)}
+    [ "$(value CHECKSUM)" = "$first" ] || fail "another checksum with ioeventfd=$on: $(value CHECKSUM), $first"
+  done
+  [ -n "$first" ] || fail "no checksum"
+}
+
 # Interrupt controllers that are Partita's, not KVM's, on one rank and over two: the same sum. A machine over ranks resets
 # itself as one does that is on one.
 case_own_apics() {

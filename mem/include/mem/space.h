@@ -75,6 +75,13 @@ struct mem_remote_ops {
     enum mem_result (*write)(void *opaque, gpa_t gpa, unsigned size, uint64_t value);
 };
 
+/* vCPUs whose writes can become events, without their leaving guest code. */
+struct mem_doorbell_ops {
+    /* on: a write of `value` in `size` bytes at gpa makes the eventfd readable, and reaches no region. Off: as before. False: it cannot
+     * (errno says why). Context: launch; no vCPU runs. */
+    bool (*set)(void *opaque, gpa_t gpa, unsigned size, uint64_t value, int eventfd, bool on);
+};
+
 struct dsm;
 
 struct mem_space {
@@ -92,6 +99,8 @@ struct mem_space {
     struct dsm *dsm; /* NULL: one rank */
     const struct mem_remote_ops *remote;
     void *remote_opaque;
+    const struct mem_doorbell_ops *doorbells; /* NULL: there are none */
+    void *doorbells_opaque;
 };
 
 enum sim_status mem_space_create(struct sim *sim, struct mem_space **out) SIM_MUST_CHECK;
@@ -108,6 +117,8 @@ enum sim_status mem_seal_ram(struct mem_space *s) SIM_MUST_CHECK;
  * takes them away (NULL) before they go. Context: launch, executors not running. */
 void mem_set_dsm(struct mem_space *s, struct dsm *dsm);
 void mem_set_remote(struct mem_space *s, const struct mem_remote_ops *ops, void *opaque);
+/* Set and taken away (NULL) by whoever makes the vCPUs. */
+void mem_set_doorbells(struct mem_space *s, const struct mem_doorbell_ops *ops, void *opaque);
 static inline bool mem_is_distributed(const struct mem_space *s)
 {
     return s->dsm != NULL;

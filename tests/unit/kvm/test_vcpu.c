@@ -1,4 +1,7 @@
 /* Running: accesses, budgets, kicks, interrupt lines, ends. */
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include "kvm_fixture.h"
 
 /* --- accesses --- */
@@ -130,6 +133,33 @@ static void test_kicks_get_a_vcpu_out_of_guest_code(void **state)
     fixture_fini(&f);
 }
 
+/* Three notifications, of which one is not the eventfd's: another value. */
+GUEST_CODE(bells, "  movl $5, (%rsi); movl $6, (%rsi); movl $5, (%rsi); movl $1, 8(%rsi)\n");
+
+static void test_writes_become_events(void **state)
+{
+    struct fixture f;
+    uint64_t times = 0;
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+    (void)state;
+    fixture_init(&f, 1);
+    if (!f.space->doorbells) {
+        fixture_fini(&f);
+        skip();
+    }
+    assert_true(f.space->doorbells->set(f.space->doorbells_opaque, REGISTERS, 4, 5, fd, true));
+    BOOT(&f, bells);
+    run_to_end(&f);
+    assert_int_equal(read(fd, &times, sizeof times), sizeof times);
+    assert_int_equal(times, 2);
+    assert_int_equal(f.memory.nr_writes, 2);
+    assert_int_equal(f.memory.write[0].value, 6);
+    assert_true(f.space->doorbells->set(f.space->doorbells_opaque, REGISTERS, 4, 5, fd, false));
+    close(fd);
+    fixture_fini(&f);
+}
+
 GUEST_CODE(triple_fault, "  ud2\n");
 
 static void test_triple_fault_is_a_reset(void **state)
@@ -194,6 +224,7 @@ static int run(void)
         cmocka_unit_test(test_string_accesses_come_one_by_one),
         cmocka_unit_test(test_run_comes_back_when_the_budget_is_used),
         cmocka_unit_test(test_kicks_get_a_vcpu_out_of_guest_code),
+        cmocka_unit_test(test_writes_become_events),
         cmocka_unit_test(test_triple_fault_is_a_reset),
         cmocka_unit_test(test_lines_wake_a_halted_vcpu),
     };

@@ -702,7 +702,8 @@ static enum sim_status load_over_ranks(struct incoming *in, const struct machine
     SIM_TRY(barrier(in));
     if (is_first(in))
         SIM_TRY(machine_objects_load_devices(o, source));
-    rv_machine_tell_states(in->m->cpus);
+    if (in->m->cpus)
+        rv_machine_tell_states(in->m->cpus);
     return barrier(in);
 }
 
@@ -747,10 +748,6 @@ static enum sim_status join_all(struct incoming *in)
 enum sim_status incoming_load(struct incoming *in, struct machine *m, struct ranks *ranks, void (*failed)(void *opaque),
                               void *opaque)
 {
-    if (ranks && !m->cpus) {
-        sim_error("restore --incoming: a machine of KVM vCPUs comes to one rank only");
-        return SIM_ERR_UNSUPPORTED;
-    }
     in->m = m;
     in->ranks = ranks;
     in->failed = failed;

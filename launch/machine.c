@@ -841,12 +841,13 @@ void machine_clock_follow(struct machine *m)
         hkvm_machine_clock_follow(m->kvm);
 }
 
+/* KVM's log of written pages begins anew when it is read; over ranks there is none, and pages are marked as they fault. */
 void machine_mark_anew(struct machine *m)
 {
-    if (m->kvm)
+    if (m->kvm && !m->ranks)
         hkvm_machine_collect_dirty(m->kvm);
     else
-        rv_machine_write_protect(m->cpus);
+        machine_write_protect(m);
 }
 
 static void destroy_backends(struct machine *m)

@@ -362,7 +362,8 @@ static enum sim_status await_loaded(struct migrator *g)
 
 static enum sim_status hand_over(struct migrator *g)
 {
-    bool postcopy = g->request.postcopy && !g->m->kvm; /* KVM takes pages without asking whether they have come */
+    /* On one rank KVM takes pages without asking whether they have come; on several what maps them asks. */
+    bool postcopy = g->request.postcopy && (!g->m->kvm || g->target.nr_ranks > 1);
 
     set_phase(g, HANDING_OVER);
     g->cut = (struct errand){.g = g, .run = stand_still, .stay = true};
@@ -411,10 +412,6 @@ static enum sim_status give_away(struct migrator *g)
 
 static enum sim_status migrate(struct migrator *g)
 {
-    if (g->ranks && !g->m->cpus) {
-        sim_error("migrate: a machine of KVM vCPUs leaves one rank only");
-        return SIM_ERR_UNSUPPORTED;
-    }
     SIM_TRY(g->ops->ready(g->opaque));
     SIM_TRY(connect_to_target(g));
     SIM_TRY(make_rounds(g));

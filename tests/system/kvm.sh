@@ -5,14 +5,6 @@
 
 store=$work/store
 
-need_kvm() {
-  [ "$(uname -m)" = x86_64 ] || skip "the host is no x86-64"
-  local why
-  why=$("$partita" doctor --kvm 2>&1) || skip "no KVM here: $why"
-  need gcc
-  bash "$here/guest_x86/build.sh" "$work" || fail "the guest cannot be built"
-}
-
 # guest ROUNDS WORD...: the command line of a run.
 guest() {
   truncate -s 64K "$work/disk"

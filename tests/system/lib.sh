@@ -34,6 +34,15 @@ need_guest() {
   if [ ! -s "$guest/Image" ] || [ ! -s "$guest/initramfs.cpio.gz" ]; then skip "no Debian guest in $guest"; fi
 }
 
+# A KVM that runs guests, and ours for it: $work/guest_x86.elf.
+need_kvm() {
+  [ "$(uname -m)" = x86_64 ] || skip "the host is no x86-64"
+  local why
+  why=$("$partita" doctor --kvm 2>&1) || skip "no KVM here: $why"
+  need gcc
+  bash "$here/guest_x86/build.sh" "$work" || fail "the guest cannot be built"
+}
+
 # partita_run CODE ARGUMENT... : runs the program without input and expects the exit code CODE; stdout and stderr are in
 # $work/out and $work/err.
 partita_run() {

@@ -673,4 +673,42 @@ case_ranks_undecided() {
   grep -qa RING-OK "$work/z.out" || failed "the ring is broken"
 }
 
+# A machine on KVM, with interrupt controllers of ours: one rank to two, to two, and back to one, pages on demand where ranks ask
+# for them. The sum is that of a machine that stayed, and no clock has seen the 3 s for which the first move is held up.
+case_ranks_kvm() {
+  need_kvm
+  need python3
+  local kvm=(-M virt-x86 -accel kvm -smp 2 -m 64M -kernel "$work/guest_x86.elf" -append rounds=100 -device virtio-rng-device)
+  local name gap
+  truncate -s 64K "$work/disk"
+  begin whole run "${kvm[@]}" -drive "file=$work/disk,format=raw"
+  finish whole 0
+  rm "$work/disk"
+  truncate -s 64K "$work/disk"
+  begin a run "${kvm[@]}" -machine virt-x86,kernel-irqchip=off -drive "file=$work/disk,format=raw"
+  until_out a GUEST-UP
+  begin b restore --incoming "unix:$work/back" --ranks 2
+  until [ -S "$work/back" ] && [ -S "$work/a.socket" ]; do sleep 0.05; done
+  wire 10 hold # LOADED: it stands still
+  "$partita" migrate "$work/a.socket" "unix:$work/front" >>"$work/moves" 2>"$work/err" &
+  local move=$!
+  until [ -e "$work/front.held" ]; do kill -0 $move 2>/dev/null || failed "it did not come so far"; sleep 0.05; done
+  sleep 3
+  : >"$work/go"
+  wait $move || failed "migrate a to b"
+  finish a 86
+  more=([c]="--ranks 2")
+  move b c "$(any_port)"
+  move c d "unix:$work/m"
+  finish d 0
+  for name in a b c; do grep -qa CHECKSUM "$work/$name.out" && failed "it ended at $name"; done
+  grep -qa GUEST-FAILED "$work"/*.out && failed "the guest failed"
+  [ "$(sum whole)" = "$(sum d)" ] || failed "another checksum: $(sum d), $(sum whole)"
+  for gap in $(sed -n 's/^LONGEST-GAP //p' "$work/d.out" | tr -d '\r'); do # between two ticks, by the PM timer at 3.58 MHz
+    [ $((16#$gap)) -lt $((3579545 * 5 / 2)) ] || failed "the guest's time jumped: $((16#$gap)) ticks"
+  done
+  cat "$work/moves"
+}
+sum() { sed -n 's/^CHECKSUM //p' "$work/$1.out" | tr -d '\r'; }
+
 main "$@"

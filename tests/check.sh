@@ -21,7 +21,7 @@ packages_model="spin"
 packages_guest="cpio kmod xz-utils gzip debian-archive-keyring device-tree-compiler e2fsprogs gcc-riscv64-linux-gnu"
 packages_clang="clang libclang-rt-14-dev"
 packages_nested="cpio kmod xz-utils zstd binutils debian-archive-keyring"
-packages_perf="python3 libc6-dev-riscv64-cross"
+packages_perf="python3 zstd libc6-dev-riscv64-cross"
 
 # step TITLE COMMAND... : runs it with its output in a log; counts and shows a failure. For builds.
 step() {

@@ -1,15 +1,13 @@
 /* One run: composes simulation, machine and terminal, waits for the end, and tells how it was.
  *
  * Several ranks: each does all this with its part of the machine; the first has devices, terminal and
- * messages. `--ranks N` runs N of them in threads of this process, under mpirun each is a process.
+ * messages (run_start.c).
  *
  *   sim -> expect -> machine -> loader -> signals, terminal -> I/O -> executors -> wait
  *       guest reset: machine_reset -> loader -> executors again
  *   end: executors, I/O, terminal -> --stats -> machine -> sim -> exit code */
-#include "run.h"
+#include "run_priv.h"
 
-#include <libfdt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,47 +25,15 @@
 #include "ranks.h"
 #include "restore.h"
 #include "signals.h"
-#include "sim-core/alloc.h"
 #include "sim-core/log.h"
 #include "stats.h"
 #include "terminal.h"
 #include "tools.h"
-#include "sim-core/timer.h"
 #include "virt_x86.h"
-#include "world.h"
-
-/* Owner: the launch thread; `wanted` is written by any. */
-struct run {
-    const struct config *config;
-    struct ic *ic; /* NULL: the only rank */
-    struct ranks *ranks;
-    bool first;    /* this rank has the terminal and speaks */
-    bool signals_are_ours;
-    const struct run_peers *peers; /* NULL: the only machine of the process */
-    struct sim *sim;
-    struct machine *machine;
-    struct executor_group *group;
-    struct expect *expect;
-    struct progress *progress;
-    struct signals *signals;
-    struct terminal *terminal;
-    struct sim_io_timer *timeout;
-    struct world world;
-    struct restore *restore; /* the machine came from an image; NULL: it did not */
-    struct incoming *incoming; /* ... or from another process */
-    struct images *images;   /* NULL: not started yet */
-    struct sim_mutex images_lock; /* the signal thread uses them to the end */
-    struct control *control;
-    struct tools *tools;
-    bool stopped;            /* by the control socket; I/O thread */
-    uint64_t start_ns, cpu_ns;
-    unsigned threads;
-    _Atomic uint64_t wanted; /* 0, or enum sim_end << 32 | code: the host side wants the end */
-};
 
 /* --- the host side's wishes: they survive a guest reset, which clears the sim's end --- */
 
-static void want_end(struct run *r, enum sim_end why, int code)
+void run_want_end(struct run *r, enum sim_end why, int code)
 {
     uint64_t none = 0;
 
@@ -89,175 +55,17 @@ static void on_signal(void *opaque, int sig)
     if (r->peers)
         r->peers->signal(r->peers->opaque, sig);
     else
-        want_end(r, SIM_END_USER, EXIT_CODE_SIGNAL + sig);
+        run_want_end(r, SIM_END_USER, EXIT_CODE_SIGNAL + sig);
 }
 
 static void on_timeout(void *opaque)
 {
-    want_end(opaque, SIM_END_TIMEOUT, EXIT_CODE_TIMEOUT);
+    run_want_end(opaque, SIM_END_TIMEOUT, EXIT_CODE_TIMEOUT);
 }
 
 static void on_match(void *opaque)
 {
-    want_end(opaque, SIM_END_EXPECT, 0);
-}
-
-/* --- checkpoints --- */
-
-static enum sim_status memory_is_there(void *opaque)
-{
-    struct run *r = opaque;
-
-    SIM_TRY(r->restore ? restore_finish(r->restore) : SIM_OK);
-    return r->incoming ? incoming_finish(r->incoming) : SIM_OK;
-}
-
-/* A machine whose image cannot be read to its end. */
-static void memory_is_lost(void *opaque)
-{
-    want_end(opaque, SIM_END_ERROR, EXIT_CODE_USAGE);
-}
-
-static void end_after_image(void *opaque, enum sim_end why, int code)
-{
-    want_end(opaque, why, code);
-}
-
-/* --- the control socket --- */
-
-static void control_status(void *opaque, struct control_status *out)
-{
-    struct run *r = opaque;
-
-    *out = (struct control_status){.paused = world_is_paused(&r->world),
-                                   .guest_ns = sim_clock_now(&r->sim->clock),
-                                   .insns = progress_insns(r->sim)};
-    out->migrating = images_migration(r->images, &out->migration);
-    out->checkpointing = images_progress(r->images, &out->percent, &out->given, &out->stored);
-}
-
-static void control_stop(void *opaque)
-{
-    struct run *r = opaque;
-
-    if (r->stopped || (r->ranks && ranks_stop(r->ranks) != SIM_OK))
-        return;
-    r->stopped = true;
-    if (!r->ranks) {
-        world_pause(&r->world);
-        sim_clock_stop(&r->sim->clock);
-        machine_clock_stop(r->machine);
-    }
-}
-
-static void control_cont(void *opaque)
-{
-    struct run *r = opaque;
-
-    if (!r->stopped)
-        return;
-    r->stopped = false;
-    if (r->ranks) {
-        ranks_cont(r->ranks);
-        return;
-    }
-    machine_clock_go(r->machine);
-    sim_clock_go(&r->sim->clock);
-    sim_timers_shifted(r->sim);
-    world_resume(&r->world);
-}
-
-static void control_quit(void *opaque)
-{
-    want_end(opaque, SIM_END_USER, 0);
-}
-
-static enum sim_status control_checkpoint(void *opaque, const struct checkpoint_request *request)
-{
-    struct run *r = opaque;
-
-    return images_request(r->images, request);
-}
-
-static enum sim_status control_migrate(void *opaque, const struct migrate_request *request)
-{
-    struct run *r = opaque;
-
-    if (!r->stopped)
-        return images_migrate(r->images, request);
-    sim_error("migrate: the machine is stopped (cont lets it go on)");
-    return SIM_ERR_UNSUPPORTED;
-}
-
-static void control_migrate_cancel(void *opaque)
-{
-    images_migrate_cancel(((struct run *)opaque)->images);
-}
-
-static void machine_is_gone(void *opaque, bool good)
-{
-    want_end(opaque, good ? SIM_END_USER : SIM_END_ERROR, good ? EXIT_CODE_MIGRATED : EXIT_CODE_RANK_LOST);
-}
-
-static void machine_waits(void *opaque)
-{
-    struct run *r = opaque;
-
-    r->stopped = true;
-}
-
-static enum sim_status control_move_hart(void *opaque, uint32_t hart, uint32_t rank, uint64_t *pause_ns)
-{
-    struct run *r = opaque;
-
-    if (r->ranks)
-        return ranks_move_harts(r->ranks, &(struct ranks_move){hart, rank}, 1, pause_ns);
-    sim_error("move-hart: the machine is on one rank only");
-    return SIM_ERR_UNSUPPORTED;
-}
-
-static enum sim_status control_trace(void *opaque, const char *spec)
-{
-    struct run *r = opaque;
-
-    world_pause(&r->world);
-    enum sim_status status = tools_trace(r->tools, "trace", spec);
-    world_resume(&r->world);
-    return status;
-}
-
-static void control_stopped(void *opaque)
-{
-    want_end(opaque, SIM_END_USER, EXIT_CODE_CHECKPOINTED);
-}
-
-static const struct control_ops control_ops = {.status = control_status,
-                                               .stop = control_stop,
-                                               .cont = control_cont,
-                                               .quit = control_quit,
-                                               .checkpoint = control_checkpoint,
-                                               .migrate = control_migrate,
-                                               .migrate_cancel = control_migrate_cancel,
-                                               .move_hart = control_move_hart,
-                                               .trace = control_trace,
-                                               .stopped = control_stopped};
-
-/* What makes images and takes commands. */
-static enum sim_status start_checkpoints(struct run *r)
-{
-    const struct images_config images = {.config = r->config,
-                                         .machine = r->machine,
-                                         .ranks = r->ranks,
-                                         .world = &r->world,
-                                         .restore = r->restore,
-                                         .memory_is_there = memory_is_there,
-                                         .want_end = end_after_image,
-                                         .migrator_ops = {.gone = machine_is_gone, .undecided = machine_waits},
-                                         .opaque = r};
-    const char *path = r->config->control;
-
-    r->images = images_create(&images);
-    return path && r->first ? control_create(r->sim, path, &control_ops, r, &r->control) : SIM_OK;
+    run_want_end(opaque, SIM_END_EXPECT, 0);
 }
 
 /* --- the terminal --- */
@@ -291,7 +99,7 @@ static void terminal_quit(void *opaque)
 
     progress_end(r->progress);
     sim_info("ended by Ctrl-A x");
-    want_end(r, SIM_END_USER, 0);
+    run_want_end(r, SIM_END_USER, 0);
 }
 
 static void terminal_stats(void *opaque)
@@ -326,6 +134,12 @@ static void tap_outputs(struct run *r)
     for (unsigned i = 0; i < r->machine->nr_serials; i++)
         tap_output(r, r->machine->serial[i]);
     tap_output(r, r->machine->virtconsole);
+}
+
+/* A machine whose image cannot be read to its end. */
+static void memory_is_lost(void *opaque)
+{
+    run_want_end(opaque, SIM_END_ERROR, EXIT_CODE_USAGE);
 }
 
 static enum sim_status load(struct run *r)
@@ -408,7 +222,7 @@ static enum sim_status start(struct run *r)
         r->progress = progress_create(r->sim, STDERR_FILENO);
         tap_outputs(r);
     }
-    SIM_TRY(start_checkpoints(r));
+    SIM_TRY(run_start_control(r));
     if (r->signals_are_ours)
         SIM_TRY(signals_start(on_signal, r, &r->signals));
     if (stdio_chardev(r))
@@ -436,7 +250,7 @@ static enum sim_status start(struct run *r)
 /* The guest's reset: the machine as after power-on, loaded again. */
 static enum sim_status reset_and_load(struct run *r)
 {
-    SIM_TRY(memory_is_there(r)); /* it is written next, and all of it is the guest's own from here on */
+    SIM_TRY(run_memory_is_there(r)); /* it is written next, and all of it is the guest's own from here on */
     if (r->ranks)
         SIM_TRY(ranks_settle(r->ranks));
     sim_clear_end(r->sim); /* another rank may run and ask for the next one before we do */
@@ -605,7 +419,7 @@ static void settle_drives(struct run *r, enum sim_end why, int code)
 {
     bool guest_ended = why == SIM_END_POWEROFF || why == SIM_END_RESET;
 
-    if (code == EXIT_CODE_MIGRATED || (guest_ended && memory_is_there(r) != SIM_OK))
+    if (code == EXIT_CODE_MIGRATED || (guest_ended && run_memory_is_there(r) != SIM_OK))
         return;
 
     for (unsigned i = 0; i < r->config->nr_drives; i++) {
@@ -626,12 +440,12 @@ static void print_state_hash(struct run *r)
     struct machine_state state = {.guest_ns = sim_clock_now(&r->sim->clock),
                                   .carry_ps = r->sim->clock.carry_ps};
 
-    if (memory_is_there(r) == SIM_OK)
+    if (run_memory_is_there(r) == SIM_OK)
         fprintf(stderr, "state hash: %016llx\n",
                 (unsigned long long)machine_state_hash(r->machine, &state));
 }
 
-static int run_machine(struct run *r)
+int run_machine(struct run *r)
 {
     int code = EXIT_CODE_INTERNAL;
 
@@ -669,286 +483,4 @@ static int run_machine(struct run *r)
         r->peers->stopped(r->peers->opaque, code);
     tear_down(r);
     return code;
-}
-
-/* --- several ranks --- */
-
-/* Where the machine comes from (nothing: it is a new one), and whom it runs beside. */
-struct origin {
-    struct restore *restore;
-    struct incoming *incoming;
-    const struct run_peers *peers;
-};
-
-static void close_origin(struct origin from)
-{
-    restore_close(from.restore);
-    incoming_close(from.incoming);
-}
-
-static int run_one_rank(const struct config *config, struct origin from)
-{
-    struct run r = {.config = config,
-                    .restore = from.restore,
-                    .incoming = from.incoming,
-                    .first = true,
-                    .signals_are_ours = !from.peers || from.peers->signal,
-                    .peers = from.peers};
-
-    return run_machine(&r);
-}
-
-/* NULL: MPI does not start, which was said, or ranks have failed at their command lines. */
-static struct ic *meet_ranks(const struct ic_config *config, enum sim_status status, const struct sim_log_kept *said)
-{
-    struct ic *ic;
-
-    if (ic_mpi_create(config, &ic) != SIM_OK) {
-        sim_log_write_kept(said);
-        return NULL;
-    }
-    if (ranks_meet(ic, status, said) == SIM_OK)
-        return ic;
-    ic_destroy(ic);
-    return NULL;
-}
-
-static int run_mpi_rank(const struct config *config, struct origin from, struct ic *ic)
-{
-    struct run r = {.config = config,
-                    .restore = from.restore,
-                    .incoming = from.incoming,
-                    .first = ic_rank(ic) == 0,
-                    .signals_are_ours = true,
-                    .ic = ic};
-    int code = run_machine(&r);
-
-    ic_destroy(ic);
-    return code;
-}
-
-struct logical_rank {
-    struct run run;
-    struct sim_thread thread;
-    int code;
-};
-
-static void *logical_rank_main(void *arg)
-{
-    struct logical_rank *l = arg;
-
-    l->code = run_machine(&l->run);
-    ic_destroy(l->run.ic); /* at once: a rank that failed is lost to the others */
-    return NULL;
-}
-
-/* The first speaks for all, unless it only heard of another's trouble. */
-static int joint_code(const struct logical_rank *l, unsigned nr)
-{
-    for (unsigned i = 1; i < nr; i++)
-        if (l[0].code == EXIT_CODE_RANK_LOST && l[i].code && l[i].code != EXIT_CODE_RANK_LOST)
-            return l[i].code;
-    return l[0].code;
-}
-
-/* Each rank has a machine of its own, also one that was restored or comes from another process. */
-static enum sim_status set_up_logical_rank(struct logical_rank *l, unsigned i, struct ic_inproc *net,
-                                           const struct config *config, struct origin from)
-{
-    l->run = (struct run){.config = config,
-                          .first = i == 0,
-                          .signals_are_ours = i == 0 && (!from.peers || from.peers->signal),
-                          .peers = i == 0 ? from.peers : NULL};
-    l->run.restore = from.restore && i ? restore_open_again(from.restore) : from.restore;
-    l->run.incoming = from.incoming && i ? incoming_open_beside(from.incoming) : from.incoming;
-    return ic_inproc_join(net, (rank_t)i, &(struct ic_config){0}, &l->run.ic);
-}
-
-/* What did not come to run. */
-static void drop_logical_rank(struct logical_rank *l)
-{
-    if (l->run.ic)
-        ic_destroy(l->run.ic);
-    close_origin((struct origin){.restore = l->run.restore, .incoming = l->run.incoming});
-}
-
-static int run_logical_ranks(const struct config *config, struct origin from)
-{
-    unsigned nr = config->ranks, running = 0;
-    struct logical_rank *l = sim_new_array(struct logical_rank, nr);
-    enum sim_status status = SIM_OK;
-    const struct ic_chaos chaos = {.seed = config->message_seed, .max_delay_ns = config->message_delay_ns};
-    struct ic_inproc *net;
-
-    if (ic_inproc_create(nr, &chaos, &net) != SIM_OK) {
-        close_origin(from);
-        sim_free(l);
-        return EXIT_CODE_INTERNAL;
-    }
-    for (unsigned i = 0; i < nr && status == SIM_OK; i++)
-        status = set_up_logical_rank(&l[i], i, net, config, from);
-    for (unsigned i = 1; i < nr && status == SIM_OK; i++) {
-        status = sim_thread_start(&l[i].thread, "rank", logical_rank_main, &l[i]);
-        running = status == SIM_OK ? i : running;
-    }
-    if (status == SIM_OK)
-        logical_rank_main(&l[0]);
-    else
-        drop_logical_rank(&l[0]);
-    for (unsigned i = 1; i <= running; i++)
-        sim_thread_join(&l[i].thread);
-    for (unsigned i = running + 1; i < nr; i++)
-        drop_logical_rank(&l[i]);
-    int code = status == SIM_OK ? joint_code(l, nr) : EXIT_CODE_INTERNAL;
-    ic_inproc_destroy(net);
-    sim_free(l);
-    return code;
-}
-
-/* Takes `restore` over. */
-static int run_ranks(const struct config *config, struct restore *restore, const struct sim_log_kept *said)
-{
-    const struct origin from = {.restore = restore};
-
-    if (tools_prepare(config) != SIM_OK) {
-        restore_close(restore);
-        return EXIT_CODE_USAGE;
-    }
-    if (ic_mpi_wanted() && config->ranks <= 1) {
-        struct ic *ic = meet_ranks(&(struct ic_config){0}, SIM_OK, said);
-        if (ic)
-            return run_mpi_rank(config, from, ic);
-        restore_close(restore);
-        return EXIT_CODE_USAGE;
-    }
-    sim_log_write_kept(said);
-    return config->ranks > 1 ? run_logical_ranks(config, from) : run_one_rank(config, from);
-}
-
-/* --- several machines --- */
-
-int run_peer(const struct config *config, const struct run_peers *peers)
-{
-    const struct origin from = {.peers = peers};
-
-    if (tools_prepare(config) != SIM_OK)
-        return EXIT_CODE_USAGE;
-    return config->ranks > 1 ? run_logical_ranks(config, from) : run_one_rank(config, from);
-}
-
-void run_end_peer(struct run *run, int code)
-{
-    want_end(run, SIM_END_USER, code);
-}
-
-/* --- -dumpdtb --- */
-
-static enum sim_status write_file(const char *path, const void *data, size_t len)
-{
-    FILE *f = fopen(path, "wb");
-    bool ok = f && fwrite(data, 1, len, f) == len;
-
-    ok = f && fclose(f) == 0 && ok;
-    if (!ok) {
-        sim_error("-dumpdtb: cannot write '%s': %m", path);
-        return SIM_ERR_IO;
-    }
-    return SIM_OK;
-}
-
-static int dump_dtb(const struct config *c)
-{
-    void *fdt = NULL;
-    enum sim_status status =
-        c->dtb   ? machine_read_fdt(c->dtb, &fdt)
-        : c->x86 ? virt_x86_build_fdt(c, &fdt)
-                 : virt_build_fdt(c, &fdt);
-
-    if (status == SIM_OK)
-        status = loader_set_bootargs(&fdt, c->append);
-    if (status == SIM_OK) {
-        fdt_pack(fdt);
-        status = write_file(c->dump_dtb, fdt, fdt_totalsize(fdt));
-    }
-    sim_free(fdt);
-    return status == SIM_OK ? 0 : EXIT_CODE_USAGE;
-}
-
-int run_restored(const struct config *config, struct restore *restore, const struct sim_log_kept *said)
-{
-    sim_log_keep_end();
-    return run_ranks(config, restore, said);
-}
-
-/* The first rank waits for a source as long as it takes, and the others for the first. */
-enum sim_status run_meet_incoming(struct ic **out)
-{
-    const struct ic_config config = {.start_timeout_ns = UINT64_MAX / 4};
-    static const struct sim_log_kept nothing;
-
-    *out = NULL;
-    if (!ic_mpi_wanted())
-        return SIM_OK;
-    *out = meet_ranks(&config, SIM_OK, &nothing);
-    return *out ? SIM_OK : SIM_ERR_IO;
-}
-
-int run_incoming_refused(struct ic *ic, const struct sim_log_kept *said)
-{
-    sim_log_keep_end();
-    if (!ic)
-        return EXIT_CODE_USAGE;
-    if (ranks_meet(ic, SIM_ERR_INVALID, said) == SIM_OK) /* the other ranks liked it */
-        sim_error("restore --incoming: this rank cannot go on");
-    ic_destroy(ic);
-    return EXIT_CODE_USAGE;
-}
-
-int run_incoming(const struct config *config, struct incoming *incoming, struct ic *ic, const struct sim_log_kept *said)
-{
-    const struct origin from = {.incoming = incoming};
-    bool good = !(ic && config->ranks > 1);
-
-    if (!good)
-        sim_error("restore --incoming: --ranks is for one process, and these are several");
-    good = good && tools_prepare(config) == SIM_OK;
-    sim_log_keep_end();
-    if (ic && ranks_meet(ic, good ? SIM_OK : SIM_ERR_INVALID, said) != SIM_OK)
-        good = false;
-    if (!good) {
-        close_origin(from);
-        if (ic)
-            ic_destroy(ic);
-        return EXIT_CODE_USAGE;
-    }
-    if (ic)
-        return run_mpi_rank(config, from, ic);
-    return config->ranks > 1 ? run_logical_ranks(config, from) : run_one_rank(config, from);
-}
-
-void run_reads_command_line(struct sim_log_kept *said)
-{
-    *said = (struct sim_log_kept){0};
-    if (ic_mpi_wanted())
-        sim_log_keep(said);
-}
-
-int run_refused(const struct sim_log_kept *said)
-{
-    struct ic *ic;
-
-    sim_log_keep_end();
-    if (ic_mpi_wanted() && (ic = meet_ranks(&(struct ic_config){0}, SIM_ERR_INVALID, said)))
-        ic_destroy(ic);
-    return EXIT_CODE_USAGE;
-}
-
-int run_config(const struct config *config, const struct sim_log_kept *said)
-{
-    sim_log_keep_end();
-    if (config->dump_config) {
-        config_dump(config, stdout);
-        return 0;
-    }
-    return config->dump_dtb ? dump_dtb(config) : run_ranks(config, NULL, said);
 }

@@ -61,7 +61,7 @@ static enum sim_status take_tier(struct keyvals *kv, struct config *c)
 
     if (!name)
         return SIM_OK;
-    for (unsigned i = 0; i < RV_JIT_NR_TIERS; i++) {
+    for (unsigned i = RV_JIT_OPT; i < RV_JIT_NR_TIERS; i++) {
         if (strcmp(tier_names[i], name) == 0) {
             c->jit_tier = (enum rv_jit_tier)i;
             return SIM_OK;
@@ -77,6 +77,7 @@ enum sim_status accel_take_settings(struct keyvals *kv, struct config *c)
 
     SIM_TRY(take_tier(kv, c));
     SIM_TRY(keyvals_take_u32(kv, "threshold", &threshold));
+    SIM_TRY(keyvals_take_u32(kv, "hot", &c->jit_hot));
     if (threshold > MAX_THRESHOLD) {
         sim_error("%s: threshold=%u: 0 (the default) to %d executions before a block is translated", kv->option, threshold, MAX_THRESHOLD);
         return SIM_ERR_INVALID;

@@ -1,4 +1,4 @@
-/* -accel ENGINE[:ENGINE...][,tier=T][,threshold=N]: which engine runs the vCPUs, and why not one named before it. */
+/* -accel ENGINE[:ENGINE...][,tier=T][,threshold=N][,hot=N]: which engine runs the vCPUs, and why not one named before it. */
 #ifndef LAUNCH_ACCEL_H
 #define LAUNCH_ACCEL_H
 
@@ -7,7 +7,7 @@
 
 /* Takes the list's words; logs an unknown one. */
 enum sim_status accel_parse(const char *option, const char *list, struct config *c) SIM_MUST_CHECK;
-/* The settings "tier" and "threshold" of the list, where given; logs a value that is none. */
+/* The settings "tier", "threshold" and "hot" of the list, where given; logs a value that is none. */
 enum sim_status accel_take_settings(struct keyvals *kv, struct config *c) SIM_MUST_CHECK;
 const char *accel_tier_name(enum rv_jit_tier tier);
 /* Sets c->jit and c->kvm: the first engine of the list (or the machine's default) that can run this machine on this

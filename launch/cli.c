@@ -428,7 +428,8 @@ static const struct cli_option options[] = {
      "KVM; kvm:jit takes the first that can be had. Of the translator:\n"
      "tier=opt|quick|auto (how well; auto: quick, and what is hot again\n"
      "in the background), threshold=N (executions of a block before\n"
-     "it is translated, default 20)", CALL(apply_accel), RESTORE},
+     "it is translated), hot=N (instructions in a region before it is\n"
+     "translated again)", CALL(apply_accel), RESTORE},
     {"threads", "N", "host threads that run the harts (default: host CPUs)", CALL(apply_threads),
      RESTORE},
     {"ranks", "N[,seed=S]", "spread the machine over N ranks inside this process\n"

@@ -252,6 +252,8 @@ void config_dump(const struct config *c, FILE *out)
         fprintf(out, "tier: %s\n", accel_tier_name(c->jit_tier));
     if (c->jit_threshold)
         fprintf(out, "threshold: %" PRIu32 "\n", c->jit_threshold);
+    if (c->jit_hot)
+        fprintf(out, "hot: %" PRIu32 "\n", c->jit_hot);
     fprintf(out, "clock: %s\n", c->virtual_clock ? "virtual" : "host");
     fprintf(out, "threads: %u\n", c->threads);
     fprintf(out, "ranks: %u\n", c->ranks ? c->ranks : 1);

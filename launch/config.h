@@ -118,6 +118,7 @@ struct config {
     bool jit, kvm;              /* what it came to */
     enum rv_jit_tier jit_tier;
     uint32_t jit_threshold;     /* executions of a block before it is translated; 0: the default */
+    uint32_t jit_hot;           /* tier=auto: instructions in a region before it is translated again; 0: the default */
     bool virtual_clock;
     unsigned threads;                 /* executors (of each rank), 0 = by the host */
     unsigned ranks;                   /* logical ranks in this process, 0 or 1: one, or as started by mpirun */

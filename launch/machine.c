@@ -355,6 +355,7 @@ static enum sim_status create_harts(struct builder *b)
         .jit = m->config->jit,
         .jit_tier = m->config->jit_tier,
         .jit_threshold = m->config->jit_threshold,
+        .jit_hot = m->config->jit_hot,
         .sbi = m->builtin_sbi,
         .sbi_ops = &sbi_ops,
         .sbi_opaque = m,

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# check.sh [quick|san|fuzz|perf|rootfs|kvm-nested] : builds Partita and tests it. Without an argument: all that CI does.
+# check.sh [quick|san|tiers|fuzz|perf|rootfs|kvm-nested] : builds Partita and tests it. Without an argument: all that CI does.
 #   quick  gcc build, unit and isa tests (under 2 minutes)
 #   san    AddressSanitizer + UBSan and ThreadSanitizer builds: unit and isa tests and the demo on both
+#   tiers  unit, isa and system tests translated by the quick tier only, and each hot region again at once
 #   fuzz   each fuzzer for FUZZ_SECONDS (30)
 #   perf   benchmarks beside QEMU (tests/perf/README.md); QEMU= names the program
 #   rootfs a whole Debian with systemd, stress-ng and apt in the guest (root only: it makes the image)
@@ -98,6 +99,19 @@ check_sanitizers() {
     run_ctest build-tsan -R '^(unit|isa)\.|^system\.(machine\.demo_interpreted|tools\.demo_plugins)$' -E lockstep
 }
 
+# check_tier TIER THRESHOLD HOT : all that runs guest code, translated otherwise than a release does.
+check_tier() {
+  local dir=build-$1
+  step "$1 tier build" configure_build "$dir" -DCMAKE_C_COMPILER=gcc -DPARTITA_DEFAULT_TIER="$1" \
+    -DPARTITA_DEFAULT_THRESHOLD="$2" -DPARTITA_DEFAULT_HOT="$3" && run_ctest "$dir" -L 'unit|isa|system'
+}
+
+# The optimising tier never, and from the first turn on that ends in a region.
+check_tiers() {
+  check_tier quick 20 1
+  check_tier auto 1 1
+}
+
 build_fuzzers() {
   # shellcheck disable=SC2046
   cmake -B build-fuzz $(cmake_generator build-fuzz) -DCMAKE_C_COMPILER=clang -DPARTITA_FUZZ=ON \
@@ -142,6 +156,10 @@ case $level in
     packages_install $packages_build $packages_mpi || exit $?
     check_sanitizers
     ;;
+  tiers)
+    packages_install $packages_build $packages_mpi $packages_guest || exit $?
+    check_tiers
+    ;;
   fuzz)
     packages_install $packages_build $packages_mpi $packages_clang || exit $?
     check_fuzzers "${FUZZ_SECONDS:-30}"
@@ -160,7 +178,7 @@ case $level in
       { tests/perf/run.sh && passed=1 || failed=1; }
     ;;
   *)
-    sed -n '2,9s/^# //p' "$0"
+    sed -n '2,10s/^# //p' "$0"
     exit 2
     ;;
 esac

@@ -13,6 +13,11 @@
 
 /* --- creation --- */
 
+static enum rv_jit_tier known_tier(enum rv_jit_tier tier)
+{
+    return tier == RV_JIT_DEFAULT ? PARTITA_DEFAULT_TIER : tier;
+}
+
 enum sim_status jit_create(struct rv_machine *m, uint64_t cache_bytes, struct jit **out)
 {
     struct jit *jit = sim_new(struct jit);
@@ -21,8 +26,9 @@ enum sim_status jit_create(struct rv_machine *m, uint64_t cache_bytes, struct ji
     jit->machine = m;
     jit->sim = m->sim;
     jit->space = m->space;
-    jit->threshold = m->config.jit_threshold ? m->config.jit_threshold : DEFAULT_THRESHOLD;
-    jit->options.tier = m->config.jit_tier;
+    jit->threshold = m->config.jit_threshold ? m->config.jit_threshold : PARTITA_DEFAULT_THRESHOLD;
+    jit->hot = m->config.jit_hot ? m->config.jit_hot : PARTITA_DEFAULT_HOT;
+    jit->options.tier = known_tier(m->config.jit_tier);
     enum sim_status status =
         jit_cache_create(&jit->cache, cache_bytes ? cache_bytes : DEFAULT_CACHE_BYTES);
     if (status != SIM_OK) {
@@ -68,13 +74,16 @@ void jit_set_options(struct jit *jit, const struct jit_options *options)
 
     jit_tier_destroy(jit);
     jit->options = *options;
+    jit->options.tier = known_tier(options->tier);
     if (options->threshold)
         jit->threshold = options->threshold < 255 ? options->threshold : 255;
+    if (options->hot_insns)
+        jit->hot = options->hot_insns;
     jit_registry_clear(jit);
     ir_host_destroy(jit->host);
     jit_fill_target(&target);
     jit->host = ir_host_create(&jit->cache, &target, options->host_mask);
-    if (options->tier == RV_JIT_AUTO)
+    if (jit->options.tier == RV_JIT_AUTO)
         jit_tier_create(jit);
 }
 

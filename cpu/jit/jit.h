@@ -12,7 +12,7 @@
 #include "hart.h"
 #include "sim-core/status.h"
 
-/* What tests and developers may change; all zero is the default. */
+/* What tests and developers may change; all zero is the default, but threshold and hot_insns as they were. */
 struct jit_options {
     uint64_t host_mask;   /* host features (enum x86_feature bits) to do without */
     uint32_t threshold;   /* executions of a block before it is translated */

@@ -97,7 +97,6 @@ enum {
     REGION_BUCKETS = 1 << 18,
     PAGE_BUCKETS = 1 << 12,
     COUNTERS = 1 << 18,
-    DEFAULT_THRESHOLD = 20,
     DEFAULT_MAX_INSNS = 400,
     SHORT_RETURN = 16, /* instructions of a region with a return that others rather repeat than stop at */
     MAX_TRIES = 4 /* translations of one entry as its profile grows */
@@ -149,7 +148,8 @@ struct jit {
     struct sim *sim;
     struct mem_space *space;
     struct jit_options options;
-    uint32_t threshold;
+    uint32_t threshold; /* executions of a block before it is translated */
+    uint32_t hot;       /* with `tier`: instructions in a region before it is translated again */
     struct ir_cache cache;
     struct ir_host *host;
     struct sim_mutex lock;

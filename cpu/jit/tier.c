@@ -19,7 +19,6 @@ enum {
     MAX_WANTED = 64,             /* a page's bytes each */
     FULL_BYTES = 128 << 10,      /* less room than that is none */
     PART_OF_CACHE = 4,           /* one in so many bytes of the cache is ours */
-    DEFAULT_HOT = 400000,        /* instructions */
     MAX_WEIGHT = 1 << 16
 };
 
@@ -37,7 +36,6 @@ struct jit_job {
 
 struct jit_tier {
     struct jit *jit;
-    uint32_t hot; /* the heat at which a region is wanted */
     struct sim_thread thread;
     struct sim_mutex lock; /* of the lists, `work` and `stop` */
     struct sim_cond changed;
@@ -215,7 +213,7 @@ static void heat(struct jit_tier *t, struct rv_hart *h, struct jit_region *r, ui
 {
     uint32_t before = atomic_fetch_add_explicit(&r->heat, insns, memory_order_relaxed);
 
-    if (before < t->hot && before + insns >= t->hot)
+    if (before < t->jit->hot && before + insns >= t->jit->hot)
         want(t, h, r);
 }
 
@@ -331,7 +329,6 @@ bool jit_tier_is_full(const struct jit_tier *t)
 static void init(struct jit_tier *t, struct jit *jit)
 {
     t->jit = jit;
-    t->hot = jit->options.hot_insns ? jit->options.hot_insns : DEFAULT_HOT;
     t->wanted_end = &t->wanted;
     sim_mutex_init(&t->lock, SIM_RANK_LEAF);
     sim_mutex_init(&t->filling, SIM_RANK_JIT);

@@ -120,7 +120,7 @@ static void must(bool ok, const char *what)
 /* Two harts: atomics are those of several. False: no JIT here. */
 static bool start(struct machine *x, uint64_t features)
 {
-    const struct jit_options options = {.host_mask = ~features};
+    const struct jit_options options = {.host_mask = ~features, .tier = RV_JIT_OPT};
     struct rv_machine_config config = {.jit = true};
     struct rv_isa isa;
     struct vcpu *v;
@@ -162,7 +162,7 @@ static void put_code(struct machine *x, const struct sequence *s)
     for (unsigned n = 0; n <= s->nr_words; n++) {
         uint32_t word = n < s->nr_words ? s->word[n] : end_of_sequence;
         must(mem_write(x->space, at, &word, rv_insn_len(word)) == MEM_OK, "writing code");
-        atomic_store(jit_counter(x->m->jit, at), DEFAULT_THRESHOLD);
+        atomic_store(jit_counter(x->m->jit, at), (uint8_t)x->m->jit->threshold);
         at += rv_insn_len(word);
     }
 }

@@ -1090,7 +1090,7 @@ int main(int argc, char **argv)
     const char *opts = argc > 3 ? argv[3] : "";
     struct jit_options options = {.threshold = 2,
                                   .host_mask = strchr(opts, 'b') ? UINT64_MAX : 0,
-                                  .tier = strchr(opts, 'q') ? RV_JIT_QUICK : strchr(opts, 'a') ? RV_JIT_AUTO : RV_JIT_OPT,
+                                  .tier = strchr(opts, 'q') ? RV_JIT_QUICK : strchr(opts, 'a') ? RV_JIT_AUTO : RV_JIT_DEFAULT,
                                   .hot_insns = 1,
                                   .dump = strchr(opts, 'd') ? stderr : NULL};
     uint64_t rounds = strchr(opts, 'n') ? strtoull(strchr(opts, 'n') + 1, NULL, 0) : 1;

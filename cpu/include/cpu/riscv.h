@@ -86,9 +86,10 @@ struct rv_sbi_ops {
 
 /* How guest code is translated. */
 enum rv_jit_tier {
-    RV_JIT_OPT,   /* with all optimisations, by the hart that needs it */
-    RV_JIT_QUICK, /* with few of them: sooner, to slower code */
-    RV_JIT_AUTO,  /* quickly; what proves hot again with all of them, by a thread in the background */
+    RV_JIT_DEFAULT, /* as the build says: PARTITA_DEFAULT_TIER, opt where nothing is said */
+    RV_JIT_OPT,     /* with all optimisations, by the hart that needs it */
+    RV_JIT_QUICK,   /* with few of them: sooner, to slower code */
+    RV_JIT_AUTO,    /* quickly; what proves hot again with all of them, by a thread in the background */
     RV_JIT_NR_TIERS
 };
 
@@ -99,6 +100,7 @@ struct rv_machine_config {
     uint64_t jit_cache;    /* bytes of code cache, 0 = default */
     enum rv_jit_tier jit_tier;
     uint32_t jit_threshold; /* executions of a block before it is translated, at most 255; 0 = default */
+    uint32_t jit_hot;       /* RV_JIT_AUTO: instructions in a region before it is translated again; 0 = default */
     bool sbi;              /* built-in SBI: harts start in S mode and ECALL from S is served here */
     const struct rv_sbi_ops *sbi_ops;
     void *sbi_opaque;

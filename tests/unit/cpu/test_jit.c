@@ -16,7 +16,7 @@ static int set_up_with(void **state, uint64_t cache, struct rv_isa isa)
 {
     static struct rig rig;
 
-    jit_rig_init(&rig, isa, RV_JIT_OPT, cache);
+    jit_rig_init(&rig, isa, RV_JIT_DEFAULT, cache);
     rig.h->pc = RAM_BASE;
     vcpu_enter(&rig.h->vcpu);
     *state = &rig;

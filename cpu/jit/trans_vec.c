@@ -2,10 +2,10 @@
  *
  * The type is only foreseen: each operation compares the hart's vkey, which says type, vl = VLMAX, vstart = 0 and
  * VS on at once, and leaves everything else to the interpreter's function (IR_VSET and so on, ir/ops.def).
- * Without segments, 16 bytes to MAX_BYTES; the rest is EXEC. */
+ * Without segments, MIN_BYTES to MAX_BYTES; the rest is EXEC. */
 #include "trans.h"
 
-enum { MIN_BYTES = 16, MAX_BYTES = 8 * RV_VLENB_MAX, MXCSR_MODES = 4 };
+enum { MIN_BYTES = 4, PIECE = 16, MAX_BYTES = 8 * RV_VLENB_MAX, MXCSR_MODES = 4 };
 enum { CSR_VL = 0xc20, CSR_VTYPE = 0xc21, CSR_VLENB = 0xc22 };
 
 /* What the next vector instruction will probably find. */
@@ -26,6 +26,13 @@ static bool type_of(uint64_t vtype, unsigned vlenb, struct type *y)
 static bool foresee(const struct trans *t, struct type *y)
 {
     return type_of(t->vtype, t->vlenb, y) && y->bytes >= MIN_BYTES && y->bytes <= MAX_BYTES;
+}
+
+/* The size of operands: of less than a piece only the lower part counts. */
+static void set_bytes(struct ir_vec *v, unsigned bytes)
+{
+    v->bytes = (uint16_t)(bytes < PIECE ? PIECE : bytes);
+    v->used = (uint16_t)(bytes < PIECE ? bytes : 0);
 }
 
 static bool aligned(unsigned reg, int lmul)
@@ -110,15 +117,30 @@ static bool unit_stride(struct trans *t, const struct trans_row *row)
         return false;
     int emul = (int)row->type - (int)y.sew + y.lmul;
     unsigned bytes = y.bytes >> y.sew << row->type;
-    if (emul < -3 || emul > 3 || !aligned(t->i->rd, emul) || bytes < MIN_BYTES || bytes > MAX_BYTES || bytes % MIN_BYTES)
+    if (emul < -3 || emul > 3 || !aligned(t->i->rd, emul) || bytes > MAX_BYTES || (!t->i->rm && bytes < PIECE))
         return false;
     struct ir_vec *v = ir_emit_vec(t->r, (enum ir_op)row->op, IR_I64, IR_NONE, trans_x(t, t->i->rs1));
     v->size = row->type;
     v->key = rv_vkey(t->vtype);
     v->bytes = (uint16_t)bytes;
     v->a = v->d = place(t, t->i->rd);
+    v->elements = true;
     v->masked = !t->i->rm;
     v->mask = place(t, 0);
+    return true;
+}
+
+/* vlm, vsm: a bit an element */
+static bool mask_bytes(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!type_of(t->vtype, t->vlenb, &y) || !ir_host_has(t->host, IR_VLOAD, IR_I64, 0))
+        return false;
+    struct ir_vec *v = ir_emit_vec(t->r, (enum ir_op)row->op, IR_I64, IR_NONE, trans_x(t, t->i->rs1));
+    v->key = rv_vkey(t->vtype);
+    v->bytes = (uint16_t)(((y.bytes >> y.sew) + 7) / 8);
+    v->a = v->d = place(t, t->i->rd);
     return true;
 }
 
@@ -171,7 +193,7 @@ static bool operands_ok(struct trans *t, const struct trans_row *row, const stru
     if (!mask_ok(t, row) || !host_has(t, row->op, y->sew) || !aligned(t->i->rs2, y->lmul - row->aux) ||
         (from == FROM_V && !aligned(t->i->rs1, y->lmul)))
         return false;
-    if (!t->i->rm && (row->op == IR_V_FDIV || row->op == IR_V_FRDIV))
+    if ((!t->i->rm || y->bytes < PIECE) && (row->op == IR_V_FDIV || row->op == IR_V_FRDIV))
         return false; /* 0 / 0 in the other lanes */
     return !(is_float || from == FROM_F) || float_ok(t, y->sew);
 }
@@ -182,9 +204,10 @@ static struct ir_vec *emit_elements(struct trans *t, const struct trans_row *row
     struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, IR_NONE, scalar(t, from, y->sew));
 
     *v = (struct ir_vec){.op = row->op, .size = (uint8_t)y->sew, .key = rv_vkey(t->vtype),
-                         .bytes = (uint16_t)y->bytes, .scalar = from != FROM_V && from != FROM_NOWHERE,
+                         .scalar = from != FROM_V && from != FROM_NOWHERE,
                          .masked = !t->i->rm, .d = place(t, t->i->rd), .a = place(t, t->i->rs2),
                          .b = place(t, t->i->rs1), .mask = place(t, 0)};
+    set_bytes(v, y->bytes);
     return v;
 }
 
@@ -215,7 +238,7 @@ static bool move_registers(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    if (!foresee(t, &y) || (t->i->rd | t->i->rs2) & (row->aux - 1u) || !host_has(t, IR_V_COPY, y.sew))
+    if (!type_of(t->vtype, t->vlenb, &y) || (t->i->rd | t->i->rs2) & (row->aux - 1u) || !host_has(t, IR_V_COPY, y.sew))
         return false;
     struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, IR_NONE, ir_const(t->r, 0));
     *v = (struct ir_vec){.op = IR_V_COPY, .size = (uint8_t)y.sew, .key = rv_vkey(t->vtype),
@@ -304,7 +327,7 @@ static bool widen(struct trans *t, const struct trans_row *row)
         return false;
     struct ir_vec *v = emit_elements(t, row, &y);
     v->size++;
-    v->bytes = (uint16_t)(2 * y.bytes);
+    set_bytes(v, 2 * y.bytes);
     v->elements = true;
     return true;
 }
@@ -351,7 +374,7 @@ static bool mask_to_x(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    if (!t->i->rm || !foresee(t, &y) || !host_has(t, row->op, y.sew) || y.bytes >> y.sew < 8)
+    if (!t->i->rm || !type_of(t->vtype, t->vlenb, &y) || !host_has(t, row->op, y.sew))
         return false;
     struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, t->i->rd, ir_const(t->r, 0));
     *v = (struct ir_vec){.op = row->op, .key = rv_vkey(t->vtype), .bytes = (uint16_t)(y.bytes >> y.sew),
@@ -364,7 +387,7 @@ static bool to_scalar(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    if (!foresee(t, &y) || !host_has(t, row->op, y.sew) || (row->type && !float_ok(t, y.sew)))
+    if (!type_of(t->vtype, t->vlenb, &y) || !host_has(t, row->op, y.sew) || (row->type && !float_ok(t, y.sew)))
         return false;
     struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, row->type ? trans_f(t->i->rd) : t->i->rd,
                                    ir_const(t->r, 0));
@@ -381,7 +404,7 @@ static bool from_scalar(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    if (!foresee(t, &y) || !host_has(t, row->op, y.sew) || (row->type == FROM_F && !float_ok(t, y.sew)))
+    if (!type_of(t->vtype, t->vlenb, &y) || !host_has(t, row->op, y.sew) || (row->type == FROM_F && !float_ok(t, y.sew)))
         return false;
     ir_ref s = scalar(t, (enum source)row->type, y.sew);
     struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, IR_NONE, s);
@@ -448,6 +471,7 @@ bool trans_vec_call(struct trans *t)
 const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     [RV_OP_vsetvli] = {vsetvli, 0, 0, 0}, [RV_OP_vsetivli] = {vsetivli, 0, 0, 0},
     MEMORY(8, 0), MEMORY(16, 1), MEMORY(32, 2), MEMORY(64, 3),
+    [RV_OP_vlm_v] = {mask_bytes, IR_VLOAD, 0, 0}, [RV_OP_vsm_v] = {mask_bytes, IR_VSTORE, 0, 0},
     WHOLE(1), WHOLE(2), WHOLE(4), WHOLE(8), EXTEND(2, 1), EXTEND(4, 2), EXTEND(8, 3),
     VV_VX(vadd, ADD), VI(vadd, ADD, elements), VV_VX(vsub, SUB), VX_VI(vrsub, RSUB),
     VV_VX(vand, AND), VI(vand, AND, elements), VV_VX(vor, OR), VI(vor, OR, elements),

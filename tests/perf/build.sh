@@ -18,10 +18,10 @@ mkdir -p "$out/obj"
 "$CC" "${common[@]}" "${bare[@]}" -c "$here/bare/runtime.c" -o "$out/obj/runtime.o"
 
 # one ELF per kernel
-for source in "$here"/kernels/*.c "$here"/bare/*_*.c "$here"/ranks/*.c; do
+for source in "$here"/kernels/*.c "$here"/bare/{*_*,vops}.c "$here"/ranks/*.c; do
   name=$(basename "$source" .c)
   kind=bare
-  case $source in */ranks/*) kind=ranks ;; esac
+  case $source in */ranks/*) kind=ranks ;; */vops.c) kind=micro ;; esac
   printf '#include "perf.h"\nperf_fn run_%s;\nconst struct perf_kernel perf_kernel = {"%s", run_%s};\n' \
     "$name" "$name" "$name" >"$out/obj/$name.table.c"
   "$CC" "${common[@]}" "${bare[@]}" "${link[@]}" -DPERF_NAME="run_$name" -include "$here/perf.h" \

@@ -180,9 +180,28 @@ void emit_vget(struct emit *e, const struct ir_insn *i)
 
 /* ---- loads and stores ---- */
 
+/* 1, 2, 4 or 8 bytes: once, as another hart may look */
+static void copy_word(struct emit *e, const struct ir_vec *v, bool to_state)
+{
+    static const uint32_t load[] = {X86_MOVZX8, X86_MOVZX16, X86_MOV_LOAD, X86_MOV_LOAD};
+    static const uint32_t store[] = {X86_MOV_STORE8, X86_MOV_STORE16, X86_MOV_STORE, X86_MOV_STORE};
+    unsigned log2 = (unsigned)__builtin_ctz(v->bytes);
+    struct x86_mem memory = x86_at(RCX, 0), home = emit_state(v->d);
+
+    x86_rm(&e->a, load[log2], log2 == 3, RAX, to_state ? memory : home);
+    if (log2 == 0)
+        x86_rm8(&e->a, store[0], RAX, to_state ? home : memory);
+    else
+        x86_rm(&e->a, store[log2], log2 == 3, RAX, to_state ? home : memory);
+}
+
 /* Two pieces at a time: their loads need not wait for stores. */
 static void copy(struct emit *e, const struct ir_vec *v, bool to_state)
 {
+    if (v->bytes < 16) {
+        copy_word(e, v, to_state);
+        return;
+    }
     for (unsigned at = 0, n[2]; at < v->bytes; at += n[0] + n[1]) {
         n[0] = x86_piece(v->bytes - at);
         n[1] = at + n[0] < v->bytes ? x86_piece(v->bytes - at - n[0]) : 0;
@@ -247,6 +266,22 @@ static void prepare_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar
     splat(e, v, scalar);
     if (wants_splat(v->op))
         x86_vec_store(e, v->bytes >= 32, XMM1, emit_state(e->t->vsplat));
+}
+
+void x86_vec_store_part(struct emit *e, const struct part *p, int32_t operand)
+{
+    if (p->v->used)
+        x86_yrm(&e->a, VMOVD_STORE, p->v->used == 8, 0, XMM0, 0, part_of(p, operand));
+    else
+        x86_vec_store(e, p->l, XMM0, part_of(p, operand));
+}
+
+void x86_vec_load_part(struct emit *e, const struct part *p, unsigned xmm, int32_t operand)
+{
+    if (p->v->used)
+        x86_yrm(&e->a, VMOVD, p->v->used == 8, 0, xmm, 0, part_of(p, operand));
+    else
+        x86_vec_load(e, p->l, xmm, part_of(p, operand));
 }
 
 /* op ymm0, ymm0, b */
@@ -537,7 +572,7 @@ static void emit_part(struct emit *e, struct part *p)
         look_for_nan(e, p);
     if (p->mask)
         blend(e, p, p->v->d);
-    x86_vec_store(e, p->l, XMM0, part_of(p, p->v->d));
+    x86_vec_store_part(e, p, p->v->d);
 }
 
 /* ---- loads and stores as a whole ---- */
@@ -571,7 +606,7 @@ static void transfer(struct emit *e, const struct ir_insn *i, bool to_state)
     struct cold *c = emit_cold(e, COLD_VEC);
 
     emit_vec_address(e, i, c);
-    struct cold *off = emit_cold(e, v->any_type || v->masked ? COLD_EXEC : COLD_VEC_PART);
+    struct cold *off = emit_cold(e, v->elements && !v->masked ? COLD_VEC_PART : COLD_EXEC);
     check_key(e, v, off);
     if (v->masked)
         copy_masked(e, v, to_state);
@@ -617,13 +652,15 @@ void emit_cold_vec_part(struct emit *e, const struct cold *c)
 
 /* ---- masks and element 0 ---- */
 
-/* rax = the next bits of the mask, 64 or (8, 16, 32) what is left */
+/* rax = the next bits of the mask, 64 or what is left */
 static void load_bits(struct emit *e, const struct ir_vec *v, unsigned at)
 {
     static const uint32_t op[] = {X86_MOVZX8, X86_MOVZX16, X86_MOV_LOAD, X86_MOV_LOAD};
-    unsigned left = v->bytes - at, log2 = left >= 64 ? 3 : (unsigned)__builtin_ctz(left) - 3;
+    unsigned left = v->bytes - at, log2 = left >= 64 ? 3 : left < 8 ? 0 : (unsigned)__builtin_ctz(left) - 3;
 
     x86_rm(&e->a, op[log2], log2 == 3, RAX, emit_state(v->a + (int32_t)at / 8));
+    if (left < 8)
+        x86_ri(&e->a, X86_AND, 0, RAX, (1 << left) - 1);
 }
 
 static void first_bit(struct emit *e, const struct ir_vec *v)
@@ -686,8 +723,18 @@ void x86_vec_put_scalar(struct emit *e, unsigned size, int32_t element, ir_ref s
 
 /* ---- the operation ---- */
 
+/* Does it matter what is in lanes that are not written? */
+static bool is_felt(unsigned op)
+{
+    return is_float(op) || is_conversion(op) || is_saturating(op);
+}
+
 static void emit_parts(struct emit *e, const struct ir_vec *v, unsigned mask)
 {
+    if (v->used && is_felt(v->op) && !(mask & MASK_LENGTH)) {
+        x86_rm(&e->a, X86_LEA, 1, RCX, x86_at_rip(e->rt->k_tail - v->used));
+        mask |= MASK_LENGTH;
+    }
     borrow(e, borrowed(v, mask));
     unsigned most = x86_vec_is_narrow(v->op) ? 16 : 32;
 

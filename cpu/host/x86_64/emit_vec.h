@@ -14,6 +14,7 @@ enum {
     VBROADCASTSS = X86_OP(0x66, 2, 0x18),
     VBROADCASTSD = X86_OP(0x66, 2, 0x19),
     VMOVD = X86_OP(0x66, 1, 0x6e),
+    VMOVD_STORE = X86_OP(0x66, 1, 0x7e), /* W: quads */
     VPAND = X86_OP(0x66, 1, 0xdb),
     VPANDN = X86_OP(0x66, 1, 0xdf),
     VPOR = X86_OP(0x66, 1, 0xeb),
@@ -65,6 +66,10 @@ static inline void x86_vec_store(struct emit *e, int l, unsigned ymm, struct x86
     x86_yrm(&e->a, VMOVDQU_STORE, 0, l, ymm, 0, m);
 }
 
+/* xmm0 to the piece, or what of it is used. */
+void x86_vec_store_part(struct emit *e, const struct part *p, int32_t operand);
+/* Of the operand what is used, 0 above that. */
+void x86_vec_load_part(struct emit *e, const struct part *p, unsigned xmm, int32_t operand);
 /* The operand in the place of vs1, in ymm (a scalar is in ymm1, unless state.vsplat has it). */
 void x86_vec_load_b(struct emit *e, const struct part *p, unsigned ymm);
 /* op ymm0, ymm0, b */

@@ -65,6 +65,14 @@ static void compare(struct emit *e, const struct part *p, const struct compariso
         x86_yrm(&e->a, op, 0, p->l, XMM0, XMM0, part_of(p, v->a));
         return;
     }
+    if (c->is_float && v->used) { /* the rest raises no flags */
+        if (!v->scalar)
+            x86_vec_load_part(e, p, XMM1, v->b);
+        x86_vec_load_part(e, p, XMM0, v->a);
+        x86_yrr(&e->a, op, 0, 0, XMM0, XMM0, XMM1);
+        x86_byte(&e->a, c->predicate);
+        return;
+    }
     x86_vec_load(e, p->l, XMM0, part_of(p, v->a));
     if (c->first[1]) {
         x86_vec_with_b(e, p, c->first[v->size], 0);
@@ -121,7 +129,7 @@ static void put_bits(struct emit *e, const struct ir_vec *v, unsigned first, uns
 void x86_vec_compare(struct emit *e, const struct ir_vec *v)
 {
     const struct comparison *c = comparison_of(v->op);
-    unsigned step = x86_piece(v->bytes), bits = step >> v->size;
+    unsigned step = x86_piece(v->bytes), bits = (v->used ? v->used : step) >> v->size;
 
     for (unsigned at = 0; at < v->bytes; at += step) {
         struct part p = {v, at, step == 32, MASK_NONE};

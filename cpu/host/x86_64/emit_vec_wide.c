@@ -126,13 +126,15 @@ static void fold(struct emit *e, uint32_t op)
     x86_yrr(&e->a, op, 0, 0, XMM0, XMM0, XMM1);
 }
 
-/* xmm0: all its lanes together in the lowest. */
-static void fold_lanes(struct emit *e, uint32_t op, unsigned size)
+/* xmm0: all its lanes, of the lowest `bytes`, together in the lowest. */
+static void fold_lanes(struct emit *e, uint32_t op, unsigned size, unsigned bytes)
 {
-    x86_yrr(&e->a, VPSHUFD, 0, 0, XMM1, 0, XMM0);
-    x86_byte(&e->a, SWAP_QUADS);
-    fold(e, op);
-    if (size <= 2) {
+    if (bytes >= 16) {
+        x86_yrr(&e->a, VPSHUFD, 0, 0, XMM1, 0, XMM0);
+        x86_byte(&e->a, SWAP_QUADS);
+        fold(e, op);
+    }
+    if (size <= 2 && bytes >= 8) {
         x86_yrr(&e->a, VPSHUFD, 0, 0, XMM1, 0, XMM0);
         x86_byte(&e->a, SWAP_WORDS);
         fold(e, op);
@@ -163,7 +165,7 @@ void x86_vec_reduce(struct emit *e, const struct ir_vec *v)
         x86_byte(&e->a, 1);
         fold(e, op);
     }
-    fold_lanes(e, op, v->size);
+    fold_lanes(e, op, v->size, v->used ? v->used : v->bytes);
     x86_yrm(&e->a, VMOVQ_LOAD, 0, 0, XMM1, 0, emit_state(v->b));
     fold(e, op);
     if (l)
@@ -183,12 +185,12 @@ void x86_vec_slide_1(struct emit *e, const struct ir_vec *v, ir_ref scalar)
     int32_t one = 1 << v->size;
 
     for (unsigned at = 0; at < v->bytes; at += x86_piece(v->bytes)) {
-        int l = v->bytes >= 32;
+        struct part p = {v, at, v->bytes >= 32, MASK_NONE};
 
-        x86_vec_load(e, l, XMM0, emit_state(v->a + (int32_t)at + (up ? -one : one)));
-        x86_vec_store(e, l, XMM0, emit_state(v->d + (int32_t)at));
+        x86_vec_load(e, p.l, XMM0, emit_state(v->a + (int32_t)at + (up ? -one : one)));
+        x86_vec_store_part(e, &p, v->d);
     }
     if (v->bytes >= 32)
         x86_vzeroupper(&e->a);
-    x86_vec_put_scalar(e, v->size, up ? v->d : v->d + v->bytes - one, scalar);
+    x86_vec_put_scalar(e, v->size, up ? v->d : v->d + (v->used ? v->used : v->bytes) - one, scalar);
 }

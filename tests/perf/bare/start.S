@@ -24,7 +24,7 @@ _start:
         li      t0, 7
         csrw    mcounteren, t0
         csrw    scounteren, t0
-        li      t0, 0xb109              /* misaligned fetch, breakpoint, U ecall, page faults */
+        li      t0, 0xb10d              /* misaligned fetch, illegal, breakpoint, U ecall, page faults */
         csrw    medeleg, t0
         csrw    mideleg, zero
         csrw    mie, zero

@@ -65,6 +65,8 @@ struct ir_insn {
 enum ir_vop {
     IR_V_ADD, IR_V_SUB, IR_V_RSUB, IR_V_AND, IR_V_OR, IR_V_XOR, IR_V_MUL, IR_V_MIN, IR_V_MAX, IR_V_MINU, IR_V_MAXU,
     IR_V_SLL, IR_V_SRL, IR_V_SRA,                 /* b: a scalar */
+    IR_V_SLLV, IR_V_SRLV, IR_V_SRAV,              /* b: modulo the size */
+    IR_V_MULH, IR_V_MULHU, IR_V_MULHSU,           /* the upper half; SU: a is signed */
     IR_V_MACC, IR_V_NMSAC, IR_V_MADD, IR_V_NMSUB, /* d + a * b, d - a * b, a + d * b, a - d * b */
     IR_V_SADDU, IR_V_SADD, IR_V_SSUBU, IR_V_SSUB, /* saturating, which the state's vxsat notes */
     IR_V_COPY,                                    /* d = b */
@@ -75,14 +77,24 @@ enum ir_vop {
     IR_V_WADDU, IR_V_WADD, IR_V_WSUBU, IR_V_WSUB, /* d of twice the size of a and b */
     IR_V_WADDU_W, IR_V_WADD_W, IR_V_WSUBU_W, IR_V_WSUB_W, /* ... of b */
     IR_V_WMULU, IR_V_WMUL, IR_V_WMACCU, IR_V_WMACC,
+    IR_V_WMULSU, IR_V_WMACCSU, IR_V_WMACCUS,      /* the first sign is a's, of a sum (as in V 11.12) b's */
     IR_V_NSRL, IR_V_NSRA,                         /* d of half the size of a; b: a scalar */
+    IR_V_NSRLV, IR_V_NSRAV,                       /* b: modulo a's size */
     IR_V_REDSUM, IR_V_REDAND, IR_V_REDOR, IR_V_REDXOR, IR_V_REDMIN, IR_V_REDMAX, IR_V_REDMINU, IR_V_REDMAXU,
     IR_V_SLIDE1UP, IR_V_SLIDE1DOWN,               /* b: the scalar that comes in */
     IR_V_FADD, IR_V_FSUB, IR_V_FRSUB, IR_V_FMUL, IR_V_FDIV, IR_V_FRDIV, IR_V_FSQRT,
     IR_V_FMACC, IR_V_FMSAC, IR_V_FNMSAC, IR_V_FNMACC, IR_V_FMADD, IR_V_FMSUB, IR_V_FNMSUB, IR_V_FNMADD,
     IR_V_CVT_FI, IR_V_CVT_IF, IR_V_CVT_IFZ,       /* float from signed integer; back, rounded or cut */
+    IR_V_FMIN, IR_V_FMAX,
+    IR_V_CVT_FU, IR_V_CVT_UF, IR_V_CVT_UFZ,       /* unsigned integers */
+    IR_V_CVTW_FF, IR_V_CVTW_FI, IR_V_CVTW_FU, IR_V_CVTW_IF, IR_V_CVTW_IFZ, IR_V_CVTW_UF, IR_V_CVTW_UFZ, /* to twice the size */
+    IR_V_CVTN_FF, IR_V_CVTN_FI, IR_V_CVTN_FU, IR_V_CVTN_IF, IR_V_CVTN_IFZ, IR_V_CVTN_UF, IR_V_CVTN_UFZ, /* to half of it */
+    IR_V_FWADD, IR_V_FWSUB, IR_V_FWMUL,           /* d of twice the size of a and b */
+    IR_V_FWMACC, IR_V_FWMSAC, IR_V_FWNMSAC, IR_V_FWNMACC,
+    IR_V_FWADD_W, IR_V_FWSUB_W,                   /* ... of b */
     IR_V_FIRST, IR_V_COUNT,                       /* of a mask: to a scalar */
     IR_V_TO_SCALAR, IR_V_FROM_SCALAR,             /* element 0 */
+    IR_V_LANES,                                   /* no operation, a property: what is not written raises no flags */
     IR_V_NR_OPS
 };
 

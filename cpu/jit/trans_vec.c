@@ -186,14 +186,14 @@ static bool mask_ok(const struct trans *t, const struct trans_row *row)
  * operation on the foreseen type be emitted? */
 static bool operands_ok(struct trans *t, const struct trans_row *row, const struct type *y)
 {
-    bool is_float = (row->op >= IR_V_FADD && row->op <= IR_V_FNMADD) || (row->op >= IR_V_FSGNJ && row->op <= IR_V_FNEG) ||
-                    (row->op >= IR_V_FEQ && row->op <= IR_V_FGE) || (row->op >= IR_V_CVT_FI && row->op <= IR_V_CVT_IFZ);
+    bool is_float = (row->op >= IR_V_FADD && row->op <= IR_V_FWSUB_W) || (row->op >= IR_V_FSGNJ && row->op <= IR_V_FNEG) ||
+                    (row->op >= IR_V_FEQ && row->op <= IR_V_FGE);
     enum source from = (enum source)row->type;
 
     if (!mask_ok(t, row) || !host_has(t, row->op, y->sew) || !aligned(t->i->rs2, y->lmul - row->aux) ||
         (from == FROM_V && !aligned(t->i->rs1, y->lmul)))
         return false;
-    if ((!t->i->rm || y->bytes < PIECE) && (row->op == IR_V_FDIV || row->op == IR_V_FRDIV))
+    if ((!t->i->rm || y->bytes < PIECE) && (row->op == IR_V_FDIV || row->op == IR_V_FRDIV) && !host_has(t, IR_V_LANES, y->sew))
         return false; /* 0 / 0 in the other lanes */
     return !(is_float || from == FROM_F) || float_ok(t, y->sew);
 }
@@ -219,6 +219,16 @@ static bool elements(struct trans *t, const struct trans_row *row)
         return false;
     emit_elements(t, row, &y)->elements = true;
     return true;
+}
+
+/* By a scalar; aux of the row: the operation by a vector, for sizes that the host has no other for. */
+static bool shift(struct trans *t, const struct trans_row *row)
+{
+    struct trans_row by_scalar = *row, by_vector = *row;
+
+    by_vector.op = row->aux;
+    by_scalar.aux = by_vector.aux = 0;
+    return elements(t, &by_scalar) || elements(t, &by_vector);
 }
 
 /* v0 chooses between vs2 and the other operand. */
@@ -332,18 +342,46 @@ static bool widen(struct trans *t, const struct trans_row *row)
     return true;
 }
 
+static bool widen_float(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    return type_of(t->vtype, t->vlenb, &y) && y.sew == 2 && rv_isa_has(t->isa, RV_EXT_ZVE64D) && float_ok(t, y.sew) &&
+           widen(t, row);
+}
+
 /* vd may be the lower part of vs2: no piece is written before it is read. */
 static bool narrow(struct trans *t, const struct trans_row *row)
 {
     const struct rv_insn *i = t->i;
     struct type y;
 
+    if (row->type == FROM_V && (!type_of(t->vtype, t->vlenb, &y) || !aligned(i->rs1, y.lmul) ||
+                                !groups_apart(i->rs1, y.lmul, i->rs2, y.lmul + 1)))
+        return false;
     if (!foresee(t, &y) || !has_wider(t, &y) || !mask_ok(t, row) || !host_has(t, row->op, y.sew) ||
         !aligned(i->rd, y.lmul) || !aligned(i->rs2, y.lmul + 1) ||
         (i->rd != i->rs2 && !groups_apart(i->rd, y.lmul, i->rs2, y.lmul + 1)))
         return false;
     emit_elements(t, row, &y)->elements = true;
     return true;
+}
+
+/* By a scalar: as shift(). */
+static bool narrow_x(struct trans *t, const struct trans_row *row)
+{
+    struct trans_row by_vector = *row;
+
+    by_vector.op = row->aux;
+    return narrow(t, row) || narrow(t, &by_vector);
+}
+
+static bool narrow_float(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    return type_of(t->vtype, t->vlenb, &y) && y.sew == 2 && rv_isa_has(t->isa, RV_EXT_ZVE64D) && float_ok(t, y.sew) &&
+           narrow(t, row);
 }
 
 static bool reduce(struct trans *t, const struct trans_row *row)
@@ -454,7 +492,20 @@ bool trans_vec_call(struct trans *t)
 #define WIDE_W(name, op)                                                                           \
     [RV_OP_##name##_wv] = {widen, IR_V_##op##_W, FROM_V, 1}, [RV_OP_##name##_wx] = {widen, IR_V_##op##_W, FROM_X, 1}
 #define NARROW(name, op)                                                                           \
-    [RV_OP_##name##_wx] = {narrow, IR_V_##op, FROM_X, 0}, [RV_OP_##name##_wi] = {narrow, IR_V_##op, FROM_I, 0}
+    [RV_OP_##name##_wv] = {narrow, IR_V_##op##V, FROM_V, 0},                                        \
+    [RV_OP_##name##_wx] = {narrow_x, IR_V_##op, FROM_X, IR_V_##op##V},                              \
+    [RV_OP_##name##_wi] = {narrow_x, IR_V_##op, FROM_I, IR_V_##op##V}
+#define SHIFT(name, op)                                                                            \
+    VV(name, op##V, elements), [RV_OP_##name##_vx] = {shift, IR_V_##op, FROM_X, IR_V_##op##V},      \
+    [RV_OP_##name##_vi] = {shift, IR_V_##op, FROM_I, IR_V_##op##V}
+#define FWIDE(name, op)                                                                            \
+    VV(name, op, widen_float), [RV_OP_##name##_vf] = {widen_float, IR_V_##op, FROM_F, 0}
+#define FWIDE_W(name, op)                                                                          \
+    [RV_OP_##name##_wv] = {widen_float, IR_V_##op##_W, FROM_V, 1}, [RV_OP_##name##_wf] = {widen_float, IR_V_##op##_W, FROM_F, 1}
+#define CONVERT(name, op)                                                                          \
+    [RV_OP_vfcvt_##name##_v] = {elements, IR_V_CVT_##op, FROM_NOWHERE, 0},                          \
+    [RV_OP_vfwcvt_##name##_v] = {widen_float, IR_V_CVTW_##op, FROM_NOWHERE, 0},                     \
+    [RV_OP_vfncvt_##name##_w] = {narrow_float, IR_V_CVTN_##op, FROM_NOWHERE, 0}
 #define REDUCE(name, op) [RV_OP_##name##_vs] = {reduce, IR_V_##op, FROM_V, 0}
 #define MEMORY(bits, log2)                                                                         \
     [RV_OP_vle##bits##_v] = {unit_stride, IR_VLOAD, log2, 0},                                      \
@@ -479,10 +530,14 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     VV_VX(vmin, MIN), VV_VX(vmax, MAX), VV_VX(vminu, MINU), VV_VX(vmaxu, MAXU),
     VV_VX(vsaddu, SADDU), VI(vsaddu, SADDU, elements), VV_VX(vsadd, SADD), VI(vsadd, SADD, elements),
     VV_VX(vssubu, SSUBU), VV_VX(vssub, SSUB),
-    [RV_OP_vfcvt_f_x_v] = {elements, IR_V_CVT_FI, FROM_NOWHERE, 0},
-    [RV_OP_vfcvt_x_f_v] = {elements, IR_V_CVT_IF, FROM_NOWHERE, 0},
-    [RV_OP_vfcvt_rtz_x_f_v] = {elements, IR_V_CVT_IFZ, FROM_NOWHERE, 0},
-    VX_VI(vsll, SLL), VX_VI(vsrl, SRL), VX_VI(vsra, SRA),
+    CONVERT(f_x, FI), CONVERT(f_xu, FU), CONVERT(x_f, IF), CONVERT(xu_f, UF), CONVERT(rtz_x_f, IFZ), CONVERT(rtz_xu_f, UFZ),
+    [RV_OP_vfwcvt_f_f_v] = {widen_float, IR_V_CVTW_FF, FROM_NOWHERE, 0},
+    [RV_OP_vfncvt_f_f_w] = {narrow_float, IR_V_CVTN_FF, FROM_NOWHERE, 0},
+    SHIFT(vsll, SLL), SHIFT(vsrl, SRL), SHIFT(vsra, SRA), VV_VX(vmulh, MULH), VV_VX(vmulhu, MULHU), VV_VX(vmulhsu, MULHSU),
+    VV_VF(vfmin, FMIN), VV_VF(vfmax, FMAX),
+    WIDE(vwmulsu, WMULSU), WIDE(vwmaccsu, WMACCSU), VX(vwmaccus, WMACCUS, widen),
+    FWIDE(vfwadd, FWADD), FWIDE(vfwsub, FWSUB), FWIDE(vfwmul, FWMUL), FWIDE_W(vfwadd, FWADD), FWIDE_W(vfwsub, FWSUB),
+    FWIDE(vfwmacc, FWMACC), FWIDE(vfwmsac, FWMSAC), FWIDE(vfwnmsac, FWNMSAC), FWIDE(vfwnmacc, FWNMACC),
     VV_VX(vmacc, MACC), VV_VX(vnmsac, NMSAC), VV_VX(vmadd, MADD), VV_VX(vnmsub, NMSUB),
     [RV_OP_vmv_v_v] = {elements, IR_V_COPY, FROM_V, 0}, [RV_OP_vmv_v_x] = {elements, IR_V_COPY, FROM_X, 0},
     [RV_OP_vmerge_vvm] = {merge, IR_V_COPY, FROM_V, 0}, [RV_OP_vmerge_vxm] = {merge, IR_V_COPY, FROM_X, 0},

@@ -8,7 +8,7 @@
  * loops, calls, loads and stores through pointers near page ends, device accesses, code that writes
  * code (then fence.i), page-table changes (then sfence.vma), changes of rounding mode and FP state.
  * Interrupts come between chunks. Usage: lockstep [SEED [CHUNKS [OPTIONS]]]; OPTIONS: b = host
- * without its newer instructions, q = the quick tier, a = both tiers, d = dump translations to stderr, v = progress, f = the
+ * without its newer instructions, x = without AVX-512, q = the quick tier, a = both tiers, d = dump translations to stderr, v = progress, f = the
  * last chunk in small steps, s = nothing but vector instructions, each of them in turn, n5 = five seeds from SEED on. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,6 +23,7 @@
 #include "mem/space.h"
 #include "sim-core/alloc.h"
 #include "sim-core/sim.h"
+#include "x86_priv.h"
 
 /* Guest-physical and virtual layout: page n of RAM is at VA_BASE + n pages, and again (writable, for
  * code and page tables) at VA_ALIAS + n pages. */
@@ -1089,7 +1090,7 @@ int main(int argc, char **argv)
     uint64_t chunks = argc > 2 ? strtoull(argv[2], NULL, 0) : 4000;
     const char *opts = argc > 3 ? argv[3] : "";
     struct jit_options options = {.threshold = 2,
-                                  .host_mask = strchr(opts, 'b') ? UINT64_MAX : 0,
+                                  .host_mask = strchr(opts, 'b') ? UINT64_MAX : strchr(opts, 'x') ? X86_ALL_AVX512 : 0,
                                   .tier = strchr(opts, 'q') ? RV_JIT_QUICK : strchr(opts, 'a') ? RV_JIT_AUTO : RV_JIT_DEFAULT,
                                   .hot_insns = 1,
                                   .dump = strchr(opts, 'd') ? stderr : NULL};

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "sim-core/log.h"
+
 void x86_byte(struct x86_asm *a, uint8_t b)
 {
     if (a->p == a->end) {
@@ -316,6 +318,40 @@ void x86_rorx(struct x86_asm *a, int w, unsigned reg, unsigned rm, unsigned coun
 {
     x86_vrr(a, X86_OP(0xf2, 3, 0xf0), w, reg, 0, rm);
     x86_byte(a, (uint8_t)count);
+}
+
+/* EVEX prefix and opcode; index: its bit 3, or bit 4 of a register in the place of memory. */
+static void evex(struct x86_asm *a, uint32_t op, struct x86_evex x, unsigned reg, unsigned vvvv, unsigned index, unsigned base)
+{
+    static const uint8_t pp[] = {[0] = 0, [1] = 1, [2] = 3, [3] = 2};
+    uint8_t prefix = op_prefix(op);
+    unsigned p = prefix == 0 ? 0 : prefix == 0x66 ? 1 : prefix == 0xf2 ? 2 : 3;
+
+    x86_byte(a, 0x62);
+    x86_byte(a, (uint8_t)((~reg >> 3 & 1) << 7 | (~index >> 3 & 1) << 6 | (~base >> 3 & 1) << 5 | (~reg >> 4 & 1) << 4 |
+                          op_map(op)));
+    x86_byte(a, (uint8_t)((op & X86_EVEX_W ? 1 : 0) << 7 | (~vvvv & 15) << 3 | 1 << 2 | pp[p]));
+    x86_byte(a, (uint8_t)(x.zero << 7 | x.length << 5 | (~vvvv >> 4 & 1) << 3 | x.mask));
+    x86_byte(a, (uint8_t)op);
+}
+
+void x86_err(struct x86_asm *a, uint32_t op, struct x86_evex x, unsigned reg, unsigned vvvv, unsigned rm)
+{
+    evex(a, op, x, reg, vvvv, rm >> 1 & 8, rm);
+    modrm_reg(a, reg, rm);
+}
+
+/* Displacements of a byte would be scaled by the operand's size: there are none. */
+void x86_erm(struct x86_asm *a, uint32_t op, struct x86_evex x, unsigned reg, unsigned vvvv, struct x86_mem m)
+{
+    evex(a, op, x, reg, vvvv, index_bit(m), m.base);
+    if (m.rip || (m.base & 7) == RSP || m.index != X86_NOREG) {
+        SIM_BUG_ON(!m.rip, "EVEX with an index, or of the stack");
+        modrm_mem(a, reg, m);
+        return;
+    }
+    x86_byte(a, (uint8_t)(2 << 6 | (reg & 7) << 3 | (m.base & 7)));
+    x86_u32(a, (uint32_t)m.disp);
 }
 
 /* EVEX with registers below 16 only: R' V' X as for low registers, no masking, no rounding. */

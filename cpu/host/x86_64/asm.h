@@ -169,6 +169,15 @@ void x86_vrm(struct x86_asm *a, uint32_t op, int w, unsigned reg, unsigned vvvv,
 void x86_yrr(struct x86_asm *a, uint32_t op, int w, int l, unsigned reg, unsigned vvvv, unsigned rm);
 void x86_yrm(struct x86_asm *a, uint32_t op, int w, int l, unsigned reg, unsigned vvvv, struct x86_mem m);
 void x86_vzeroupper(struct x86_asm *a);
+/* EVEX: length 0 xmm, 1 ymm, 2 zmm; mask register 1 to 7, or 0: all lanes; zero: in the others, else what was there. Vector
+ * registers up to 31. With op | X86_EVEX_W: W. */
+struct x86_evex {
+    uint8_t length, mask;
+    bool zero;
+};
+#define X86_EVEX_W 0x80000000u
+void x86_err(struct x86_asm *a, uint32_t op, struct x86_evex x, unsigned reg, unsigned vvvv, unsigned rm);
+void x86_erm(struct x86_asm *a, uint32_t op, struct x86_evex x, unsigned reg, unsigned vvvv, struct x86_mem m);
 void x86_rorx(struct x86_asm *a, int w, unsigned reg, unsigned rm, unsigned count);
 /* EVEX vcvt(t)s[sd]2usi: reg <- unsigned of xmm; double: F64 source, trunc, w */
 void x86_cvt2usi(struct x86_asm *a, bool dbl, bool trunc, int w, unsigned reg, unsigned xmm);

@@ -101,6 +101,8 @@ static bool wants_splat(unsigned op)
 
 bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size)
 {
+    if (x86_vec512_has(features, op, size))
+        return true;
     if (!(features & X86_HAS_AVX2) || (is_fma(op) && !(features & X86_HAS_FMA)))
         return false;
     if (op == IR_V_COUNT)
@@ -111,7 +113,7 @@ bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size)
         return x86_vec_has_wide(op, size);
     if (x86_vec_is_reduction(op))
         return x86_vec_packed[x86_vec_reduced_by(op)][size];
-    return op >= IR_V_FIRST || x86_vec_is_slide(op) || x86_vec_packed[op][size];
+    return (op >= IR_V_FIRST && op != IR_V_LANES) || x86_vec_is_slide(op) || x86_vec_packed[op][size];
 }
 
 /* cmp byte [offset], value */
@@ -254,6 +256,10 @@ static void shift_count(struct emit *e, const struct ir_vec *v, ir_ref scalar)
 /* The scalar operand to where the pieces want it. */
 static void prepare_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar)
 {
+    if (x86_vec512_has(e->features, v->op, v->size)) {
+        x86_vec512_scalar(e, v, scalar);
+        return;
+    }
     if (is_shift(v->op) || x86_vec_is_narrow(v->op)) {
         shift_count(e, v, scalar);
         return;
@@ -731,6 +737,10 @@ static bool is_felt(unsigned op)
 
 static void emit_parts(struct emit *e, const struct ir_vec *v, unsigned mask)
 {
+    if (x86_vec512_has(e->features, v->op, v->size)) {
+        x86_vec512(e, v, mask);
+        return;
+    }
     if (v->used && is_felt(v->op) && !(mask & MASK_LENGTH)) {
         x86_rm(&e->a, X86_LEA, 1, RCX, x86_at_rip(e->rt->k_tail - v->used));
         mask |= MASK_LENGTH;
@@ -756,15 +766,16 @@ static void rest_done(struct emit *e, unsigned first, const uint8_t *done)
 }
 
 /* 0 / 0 would raise a flag. */
-static bool may_be_shorter(const struct ir_vec *v)
+static bool may_be_shorter(const struct emit *e, const struct ir_vec *v)
 {
-    return v->elements && v->bytes <= X86_VEC_MAX_TAIL && v->op != IR_V_FDIV && v->op != IR_V_FRDIV;
+    return v->elements && v->bytes <= X86_VEC_MAX_TAIL &&
+           ((v->op != IR_V_FDIV && v->op != IR_V_FRDIV) || x86_vec512_has(e->features, v->op, v->size));
 }
 
 void emit_vop(struct emit *e, const struct ir_insn *i)
 {
     const struct ir_vec *v = x86_vec_of(e, i);
-    struct cold *c = emit_cold(e, may_be_shorter(v) ? COLD_VEC_TAIL : COLD_EXEC);
+    struct cold *c = emit_cold(e, may_be_shorter(e, v) ? COLD_VEC_TAIL : COLD_EXEC);
     unsigned first_rest = e->nr_cold;
 
     check_key(e, v, c);

@@ -75,6 +75,11 @@ void x86_vec_load_b(struct emit *e, const struct part *p, unsigned ymm);
 /* op ymm0, ymm0, b */
 void x86_vec_with_b(struct emit *e, const struct part *p, uint32_t op, int w);
 
+/* emit_vec512.c: operations that the host has by AVX-512 only */
+bool x86_vec512_has(uint64_t features, unsigned op, unsigned size);
+void x86_vec512_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar); /* to where the pieces want it */
+void x86_vec512(struct emit *e, const struct ir_vec *v, unsigned mask);
+
 /* emit_vec_compare.c: a bit an element */
 static inline bool x86_vec_is_compare(unsigned op)
 {

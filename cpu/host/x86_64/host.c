@@ -43,7 +43,8 @@ static uint64_t detect(void)
         f |= b & bit_BMI2 ? X86_HAS_BMI2 : 0;
         f |= avx && (b & bit_AVX2) ? X86_HAS_AVX2 : 0;
         if (avx && (b & bit_AVX512F) && (b & bit_AVX512DQ) && (b & bit_AVX512VL) && os_saves(0xe6))
-            f |= X86_HAS_AVX512;
+            f |= X86_HAS_AVX512 | (b & bit_AVX512BW ? X86_HAS_AVX512BW : 0) |
+                 (c & bit_AVX512VBMI && c & bit_AVX512VBMI2 ? X86_HAS_AVX512VBMI : 0);
     }
     if (__get_cpuid(0x80000001, &a, &b, &c, &d) && (c & bit_LZCNT))
         f |= X86_HAS_LZCNT;
@@ -523,7 +524,7 @@ struct ir_host *ir_host_create(struct ir_cache *cache, const struct ir_target *t
     h->target = *target;
     h->features = detect() & ~without;
     if (!(h->features & X86_HAS_AVX)) /* VEX instructions of AVX-512 and FMA come with it */
-        h->features &= ~(uint64_t)(X86_HAS_FMA | X86_HAS_AVX512 | X86_HAS_AVX2);
+        h->features &= ~(uint64_t)(X86_HAS_FMA | X86_HAS_AVX2 | X86_ALL_AVX512);
     h->regfile.nr_int = sizeof ints;
     memcpy(h->regfile.int_reg, ints, sizeof ints);
     for (unsigned x = 2; x < 16; x++)

@@ -27,7 +27,11 @@ enum x86_feature {
     X86_HAS_AVX = 1 << 4,
     X86_HAS_FMA = 1 << 5,
     X86_HAS_AVX512 = 1 << 6, /* F, DQ, VL */
-    X86_HAS_AVX2 = 1 << 7
+    X86_HAS_AVX2 = 1 << 7,
+    X86_HAS_AVX512BW = 1 << 8,
+    X86_HAS_AVX512VBMI = 1 << 9, /* both of them */
+    X86_ALL_AVX512 = X86_HAS_AVX512 | X86_HAS_AVX512BW | X86_HAS_AVX512VBMI,
+    X86_VEC512 = X86_HAS_AVX2 | X86_HAS_BMI2 | X86_HAS_AVX512 | X86_HAS_AVX512BW /* what emit_vec512.c wants */
 };
 
 /* What the accesses of a slot touch: 1, 2, 4 or 8 bytes (its log2), or WINDOW_HEADROOM bytes and one. */

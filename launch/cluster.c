@@ -111,13 +111,25 @@ static void listen_to_consoles(struct member *m, const struct machine *machine)
 
 /* --- the network --- */
 
+/* Each segment loses other frames than the others. */
+static struct netdev_link link_of(const struct cluster *c, const char *name)
+{
+    for (unsigned i = 0; i < c->file.nr_segments; i++) {
+        const struct cluster_segment *s = &c->file.segment[i];
+        if (strcmp(s->name, name) == 0)
+            return (struct netdev_link){s->latency_ns, s->loss_ppm, c->file.seed + i};
+    }
+    return (struct netdev_link){0};
+}
+
 static struct netdev_segment *segment_of(struct cluster *c, const char *name)
 {
     for (unsigned i = 0; i < c->nr_segments; i++)
         if (strcmp(c->segment[i].name, name) == 0)
             return c->segment[i].segment;
+    const struct netdev_link link = link_of(c, name);
     c->segment = sim_realloc(c->segment, (c->nr_segments + 1) * sizeof c->segment[0]);
-    c->segment[c->nr_segments] = (struct segment){name, netdev_segment_create()};
+    c->segment[c->nr_segments] = (struct segment){name, netdev_segment_create(&link)};
     return c->segment[c->nr_segments++].segment;
 }
 
@@ -301,6 +313,33 @@ static enum sim_status read_members(struct cluster *c)
     return SIM_OK;
 }
 
+static bool is_on_segment(const struct config *config, const char *name)
+{
+    static const char prefix[] = "segment,name=";
+
+    for (unsigned i = 0; i < config->nr_nets; i++)
+        if (strncmp(config->net[i].backend, prefix, sizeof prefix - 1) == 0 &&
+            strcmp(config->net[i].backend + sizeof prefix - 1, name) == 0)
+            return true;
+    return false;
+}
+
+/* A segment that the file describes and nobody is on is a slip of the pen. */
+static enum sim_status check_segments(const struct cluster *c, const char *path)
+{
+    for (unsigned i = 0; i < c->file.nr_segments; i++) {
+        const struct cluster_segment *s = &c->file.segment[i];
+        bool used = false;
+        for (unsigned k = 0; k < c->nr; k++)
+            used |= is_on_segment(&c->m[k].config, s->name);
+        if (!used) {
+            sim_error("cluster file '%s', line %zu: no machine is on the segment '%s'", path, s->line, s->name);
+            return SIM_ERR_INVALID;
+        }
+    }
+    return SIM_OK;
+}
+
 /* --- running --- */
 
 static void say_end(const struct cluster *c)
@@ -355,11 +394,15 @@ static void print_help(FILE *out)
 {
     fputs("Usage: partita cluster FILE\n"
           "Runs several machines in this process. FILE is YAML: each machine's name, and its options as of `partita run`\n"
-          "(a text or a list); `until` names one whose end ends all:\n\n"
+          "(a text or a list); `until` names one whose end ends all; `segments` says what is no ideal wire, and `seed` chooses which\n"
+          "frames it loses:\n\n"
           "  machines:\n"
           "    board: -smp 2 -kernel Image -append console=ttyS0 -netdev segment,id=n,name=lan -device virtio-net-device,netdev=n\n"
           "    pc: -M virt-x86 -kernel vmlinuz -netdev segment,id=n,name=lan -device virtio-net-device,netdev=n\n"
-          "  until: board\n\n"
+          "  until: board\n"
+          "  segments:\n"
+          "    lan: {latency: 50us, loss: 0.1%}\n"
+          "  seed: 7\n\n"
           "Network devices on segments of one name hear each other. Consoles are lines of the output, after their machine's\n"
           "name. A machine that fails ends all; the exit code is its.\n",
           out);
@@ -379,7 +422,8 @@ int cluster_command(int argc, char **argv)
         sim_error("cluster: its machines run in one process, on ranks of their own (--ranks N each): start it without mpirun");
         return EXIT_CODE_USAGE;
     }
-    if (cluster_file_read(argv[0], &c.file) == SIM_OK && read_members(&c) == SIM_OK)
+    if (cluster_file_read(argv[0], &c.file) == SIM_OK && read_members(&c) == SIM_OK &&
+        check_segments(&c, argv[0]) == SIM_OK)
         code = run_all(&c);
     cluster_fini(&c);
     return code;

@@ -2,7 +2,9 @@
 #include "cluster_file.h"
 
 #include <stdbool.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
@@ -124,10 +126,111 @@ static enum sim_status read_until(struct reader *r, const yaml_node_t *key, cons
     return SIM_OK;
 }
 
+/* --- segments --- */
+
+struct unit {
+    const char *name;
+    double factor;
+};
+
+/* A number not below 0 with one of the units, up to `max` when multiplied. */
+static bool read_scaled(const char *text, const struct unit *unit, double max, double *out)
+{
+    char *end;
+
+    if (!text || !strchr("0123456789.", *text))
+        return false;
+    double v = strtod(text, &end);
+    for (; unit->name; unit++) {
+        if (end != text && strcmp(end, unit->name) == 0 && v >= 0 && v * unit->factor <= max) {
+            *out = v * unit->factor;
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum sim_status read_latency(struct reader *r, const yaml_node_t *value, struct cluster_segment *s)
+{
+    static const struct unit units[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {NULL, 0}};
+    double ns;
+
+    if (!read_scaled(scalar(value), units, 60e9, &ns))
+        return wrong(r, value, "a latency is a number with ns, us, ms or s, at most 60s");
+    s->latency_ns = (uint64_t)ns;
+    return SIM_OK;
+}
+
+static enum sim_status read_loss(struct reader *r, const yaml_node_t *value, struct cluster_segment *s)
+{
+    static const struct unit units[] = {{"%", 1e4}, {NULL, 0}};
+    double ppm;
+
+    if (!read_scaled(scalar(value), units, 1e6, &ppm))
+        return wrong(r, value, "a loss is a number from 0 to 100 with a %");
+    s->loss_ppm = (uint32_t)(ppm + 0.5);
+    return SIM_OK;
+}
+
+static const struct {
+    const char *key;
+    enum sim_status (*read)(struct reader *r, const yaml_node_t *value, struct cluster_segment *s);
+} link_parts[] = {{"latency", read_latency}, {"loss", read_loss}};
+
+static enum sim_status read_link_part(struct reader *r, const yaml_node_pair_t *p, struct cluster_segment *s)
+{
+    const yaml_node_t *key = yaml_document_get_node(&r->doc, p->key);
+
+    for (size_t i = 0; scalar(key) && i < SIM_ARRAY_LEN(link_parts); i++)
+        if (strcmp(scalar(key), link_parts[i].key) == 0)
+            return link_parts[i].read(r, yaml_document_get_node(&r->doc, p->value), s);
+    return wrong(r, key, "a segment has 'latency' and 'loss'");
+}
+
+static enum sim_status read_segment(struct reader *r, const yaml_node_t *key, const yaml_node_t *value)
+{
+    struct cluster_file *f = r->out;
+
+    if (!scalar(key) || !*scalar(key))
+        return wrong(r, key, "a segment needs a name");
+    for (unsigned i = 0; i < f->nr_segments; i++)
+        if (strcmp(f->segment[i].name, scalar(key)) == 0)
+            return wrong(r, key, "two segments have this name");
+    if (!value || value->type != YAML_MAPPING_NODE)
+        return wrong(r, key, "a segment is a mapping: {latency: 50us, loss: 0.1%}");
+    f->segment = sim_realloc(f->segment, (f->nr_segments + 1) * sizeof f->segment[0]);
+    struct cluster_segment *s = &f->segment[f->nr_segments++];
+    *s = (struct cluster_segment){.name = sim_strdup(scalar(key)), .line = key->start_mark.line + 1};
+    for (const yaml_node_pair_t *p = value->data.mapping.pairs.start; p < value->data.mapping.pairs.top; p++)
+        SIM_TRY(read_link_part(r, p, s));
+    return SIM_OK;
+}
+
+static enum sim_status read_segments(struct reader *r, const yaml_node_t *key, const yaml_node_t *value)
+{
+    if (!value || value->type != YAML_MAPPING_NODE)
+        return wrong(r, key, "'segments' is a mapping: NAME: {latency: 50us, loss: 0.1%}");
+    for (const yaml_node_pair_t *p = value->data.mapping.pairs.start; p < value->data.mapping.pairs.top; p++)
+        SIM_TRY(read_segment(r, yaml_document_get_node(&r->doc, p->key), yaml_document_get_node(&r->doc, p->value)));
+    return SIM_OK;
+}
+
+static enum sim_status read_seed(struct reader *r, const yaml_node_t *key, const yaml_node_t *value)
+{
+    const char *text = scalar(value);
+    char *end = NULL;
+
+    errno = 0;
+    if (text && *text >= '0' && *text <= '9')
+        r->out->seed = strtoull(text, &end, 0);
+    return end && !*end && !errno ? SIM_OK : wrong(r, key, "'seed' is a number of 64 bits");
+}
+
 static const struct {
     const char *key;
     enum sim_status (*read)(struct reader *r, const yaml_node_t *key, const yaml_node_t *value);
-} parts[] = {{"machines", read_machines}, {"until", read_until}};
+} parts[] = {
+    {"machines", read_machines}, {"until", read_until}, {"segments", read_segments}, {"seed", read_seed}};
 
 static enum sim_status read_part(struct reader *r, const yaml_node_pair_t *p)
 {
@@ -136,7 +239,7 @@ static enum sim_status read_part(struct reader *r, const yaml_node_pair_t *p)
     for (size_t i = 0; scalar(key) && i < SIM_ARRAY_LEN(parts); i++)
         if (strcmp(scalar(key), parts[i].key) == 0)
             return parts[i].read(r, key, yaml_document_get_node(&r->doc, p->value));
-    return wrong(r, key, "there are 'machines' and 'until'");
+    return wrong(r, key, "there are 'machines', 'segments', 'seed' and 'until'");
 }
 
 static enum sim_status read_document(struct reader *r)
@@ -199,6 +302,9 @@ void cluster_file_fini(struct cluster_file *f)
         sim_free(m->word);
         sim_free(m->name);
     }
+    for (unsigned i = 0; i < f->nr_segments; i++)
+        sim_free(f->segment[i].name);
+    sim_free(f->segment);
     sim_free(f->machine);
     sim_free(f->until);
     *f = (struct cluster_file){0};

@@ -5,10 +5,10 @@
 
 /* --- queues --- */
 
-bool netdev_queue_push(struct netdev_queue *q, const uint8_t *frame, size_t len)
+struct netdev_frame *netdev_queue_push_up_to(struct netdev_queue *q, unsigned limit, const uint8_t *frame, size_t len)
 {
-    if (q->count == NETDEV_QUEUE_FRAMES)
-        return false;
+    if (q->count == limit)
+        return NULL;
     struct netdev_frame *f = sim_zalloc(sizeof(*f) + len);
 
     f->len = len;
@@ -17,7 +17,12 @@ bool netdev_queue_push(struct netdev_queue *q, const uint8_t *frame, size_t len)
         q->last = &q->first;
     *q->last = f;
     q->last = &f->next;
-    return true;
+    return f;
+}
+
+bool netdev_queue_push(struct netdev_queue *q, const uint8_t *frame, size_t len)
+{
+    return netdev_queue_push_up_to(q, NETDEV_QUEUE_FRAMES, frame, len) != NULL;
 }
 
 struct netdev_frame *netdev_queue_pop(struct netdev_queue *q)
@@ -141,15 +146,15 @@ void netdev_send(struct netdev *n, const uint8_t *frame, size_t len)
         return;
     sim_mutex_lock(&n->lock);
     struct netdev *peer = n->peer;
-    const struct netdev_segment *segment = n->segment;
+    const struct segment_port *port = n->port;
 
-    if (!peer && !segment)
+    if (!peer && !port)
         n->kind->send(n, frame, len);
     sim_mutex_unlock(&n->lock);
     if (peer)
         netdev_post(peer, frame, len);
-    else if (segment)
-        netdev_segment_send(segment, n, frame, len);
+    else if (port)
+        netdev_segment_send(port, frame, len);
 }
 
 const uint8_t *netdev_mac(const struct netdev *n)

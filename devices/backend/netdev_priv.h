@@ -15,6 +15,7 @@ enum { NETDEV_QUEUE_FRAMES = 256, NETDEV_MAX_FRAME = 65535 + 18 };
 
 struct netdev_frame {
     struct netdev_frame *next;
+    vtime_t due; /* on a segment with latency */
     size_t len;
     uint8_t data[];
 };
@@ -27,6 +28,8 @@ struct netdev_queue {
 
 /* false: full, the frame was not taken. */
 bool netdev_queue_push(struct netdev_queue *q, const uint8_t *frame, size_t len);
+/* The same for a queue of `limit` frames; NULL: full. */
+struct netdev_frame *netdev_queue_push_up_to(struct netdev_queue *q, unsigned limit, const uint8_t *frame, size_t len);
 /* The oldest frame, to be freed by the caller with sim_free; NULL when empty. */
 struct netdev_frame *netdev_queue_pop(struct netdev_queue *q);
 void netdev_queue_clear(struct netdev_queue *q);
@@ -59,14 +62,14 @@ struct netdev {
     uint64_t dropped;
     void *impl; /* the kind's */
     struct netdev *peer; /* "pair" */
-    struct netdev_segment *segment; /* "segment", joined */
+    struct segment_port *port; /* "segment", joined */
 };
 
 extern const struct netdev_kind netdev_segment, netdev_socket, netdev_user;
 
 /* A frame for the device of n, from whatever thread: its own I/O thread brings it. Lock not held. */
 void netdev_post(struct netdev *n, const uint8_t *frame, size_t len);
-void netdev_segment_send(const struct netdev_segment *s, const struct netdev *from, const uint8_t *frame, size_t len);
+void netdev_segment_send(const struct segment_port *from, const uint8_t *frame, size_t len);
 
 /* One frame from the world. Context: the I/O thread, no lock held. false: queue full, dropped. */
 bool netdev_input(struct netdev *n, const uint8_t *frame, size_t len);

@@ -1,15 +1,33 @@
 /* "segment,name=NAME": the machines of a cluster on one piece of Ethernet: each frame reaches all others that are on it.
  *
- *   guest -> netdev_send -> every other member: its input queue -> its own I/O thread -> its device
+ *   guest -> netdev_send -> every other member's port: lost | later, by its guest time | now
+ *     -> its input queue -> its own I/O thread -> its device
  *
  * Members belong to different simulations. Who joins does so before anybody sends, and nobody leaves: so no lock guards the
- * list, and a sender holds at most one member's. A queue that is full drops, as a busy switch does. */
+ * list, and a sender holds at most one member's. A queue that is full drops, as a busy switch does.
+ *
+ * Which frames are lost is a function of the seed, the receiver's address and the frame's number there: the same traffic loses the same
+ * frames, also when it is interrupted by an image. */
 #include <string.h>
 
 #include "netdev_priv.h"
+#include "sim-core/timer.h"
+
+enum { LATER_FRAMES = 16384, MILLION = 1000000 };
+
+/* Owner: `n->lock`, but for what is fixed. Lifetime: the segment's; the timer's: n's. */
+struct segment_port {
+    struct netdev_segment *segment;
+    struct netdev *n;
+    uint64_t address;
+    struct netdev_queue later; /* in the order of their `due` */
+    struct sim_timer *timer;
+    uint64_t count; /* frames that were on their way here */
+};
 
 struct netdev_segment {
-    struct netdev **member;
+    struct netdev_link link;
+    struct segment_port **port;
     unsigned nr;
 };
 
@@ -23,6 +41,8 @@ static enum sim_status set_name(struct netdev *n, const char *key, const char *v
 
 static void segment_close(struct netdev *n)
 {
+    if (n->port)
+        sim_timer_destroy(n->port->timer);
     sim_free(n->impl);
 }
 
@@ -53,30 +73,157 @@ const char *netdev_segment_name(const struct netdev *n)
     return n->kind == &netdev_segment ? n->impl : NULL;
 }
 
-struct netdev_segment *netdev_segment_create(void)
+/* --- what frames meet --- */
+
+static uint64_t mix(uint64_t z)
 {
-    return sim_new(struct netdev_segment);
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+    return z ^ z >> 31;
+}
+
+static bool is_lost_locked(struct segment_port *p)
+{
+    const struct netdev_link *link = &p->segment->link;
+    uint64_t number = p->count++;
+
+    return mix(mix(mix(link->seed + 1) + p->address) + number) % MILLION < link->loss_ppm;
+}
+
+static bool put_off_locked(struct segment_port *p, uint64_t ns, const uint8_t *frame, size_t len, vtime_t *first)
+{
+    struct netdev_frame *f = netdev_queue_push_up_to(&p->later, LATER_FRAMES, frame, len);
+
+    if (!f) {
+        p->n->dropped++;
+        return false;
+    }
+    f->due = sim_clock_now(&p->n->sim->clock) + ns;
+    *first = p->later.first->due;
+    return true;
+}
+
+static void put_off(struct segment_port *p, uint64_t ns, const uint8_t *frame, size_t len)
+{
+    vtime_t first;
+
+    sim_mutex_lock(&p->n->lock);
+    bool ok = put_off_locked(p, ns, frame, len, &first);
+    sim_mutex_unlock(&p->n->lock);
+    if (ok)
+        sim_timer_arm(p->timer, first); /* too early is no harm: on_due looks at the clock */
+}
+
+static void pass(struct segment_port *p, const uint8_t *frame, size_t len)
+{
+    sim_mutex_lock(&p->n->lock);
+    bool lost = is_lost_locked(p);
+    sim_mutex_unlock(&p->n->lock);
+    if (lost)
+        return;
+    if (p->segment->link.latency_ns)
+        put_off(p, p->segment->link.latency_ns, frame, len);
+    else
+        netdev_post(p->n, frame, len);
+}
+
+void netdev_segment_send(const struct segment_port *from, const uint8_t *frame, size_t len)
+{
+    const struct netdev_segment *s = from->segment;
+
+    for (unsigned i = 0; i < s->nr; i++)
+        if (s->port[i] != from)
+            pass(s->port[i], frame, len);
+}
+
+/* The first frame, when its time has come; else *next is when that is. */
+static struct netdev_frame *pop_due(struct segment_port *p, vtime_t *next)
+{
+    struct netdev_frame *f = NULL;
+
+    sim_mutex_lock(&p->n->lock);
+    *next = p->later.count ? p->later.first->due : VTIME_NEVER;
+    if (*next <= sim_clock_now(&p->n->sim->clock))
+        f = netdev_queue_pop(&p->later);
+    sim_mutex_unlock(&p->n->lock);
+    return f;
+}
+
+static void on_due(void *opaque)
+{
+    struct segment_port *p = opaque;
+    struct netdev_frame *f;
+    vtime_t next;
+
+    while ((f = pop_due(p, &next))) {
+        netdev_post(p->n, f->data, f->len);
+        sim_free(f);
+    }
+    if (next != VTIME_NEVER)
+        sim_timer_arm(p->timer, next);
+}
+
+/* --- life --- */
+
+struct netdev_segment *netdev_segment_create(const struct netdev_link *link)
+{
+    struct netdev_segment *s = sim_new(struct netdev_segment);
+
+    s->link = *link;
+    return s;
 }
 
 void netdev_segment_destroy(struct netdev_segment *s)
 {
-    sim_free(s->member);
+    for (unsigned i = 0; i < s->nr; i++) {
+        netdev_queue_clear(&s->port[i]->later);
+        sim_free(s->port[i]);
+    }
+    sim_free(s->port);
     sim_free(s);
 }
 
 void netdev_segment_join(struct netdev_segment *s, struct netdev *n)
 {
-    SIM_BUG_ON(n->kind != &netdev_segment || n->segment, "'%s' cannot join a segment", n->spec);
-    s->member = sim_realloc(s->member, (s->nr + 1) * sizeof s->member[0]);
-    s->member[s->nr++] = n;
+    SIM_BUG_ON(n->kind != &netdev_segment || n->port, "'%s' cannot join a segment", n->spec);
+    struct segment_port *p = sim_new(struct segment_port);
+
+    *p = (struct segment_port){.segment = s, .n = n};
+    memcpy(&p->address, n->mac, sizeof n->mac);
+    p->timer = sim_timer_create(n->sim, on_due, p);
+    s->port = sim_realloc(s->port, (s->nr + 1) * sizeof s->port[0]);
+    s->port[s->nr++] = p;
     sim_mutex_lock(&n->lock);
-    n->segment = s;
+    n->port = p;
     sim_mutex_unlock(&n->lock);
 }
 
-void netdev_segment_send(const struct netdev_segment *s, const struct netdev *from, const uint8_t *frame, size_t len)
+/* --- images --- */
+
+void netdev_segment_each(struct netdev *n, void (*fn)(void *opaque, const struct netdev_under_way *w), void *opaque)
 {
-    for (unsigned i = 0; i < s->nr; i++)
-        if (s->member[i] != from)
-            netdev_post(s->member[i], frame, len);
+    vtime_t now = sim_clock_now(&n->sim->clock);
+
+    for (const struct netdev_frame *f = n->in.count ? n->in.first : NULL; f; f = f->next)
+        fn(opaque, &(struct netdev_under_way){0, f->data, f->len});
+    for (const struct netdev_frame *f = n->port->later.count ? n->port->later.first : NULL; f; f = f->next)
+        fn(opaque, &(struct netdev_under_way){f->due > now ? f->due - now : 1, f->data, f->len});
+}
+
+void netdev_segment_put(struct netdev *n, const struct netdev_under_way *w)
+{
+    if (w->left_ns)
+        put_off(n->port, w->left_ns, w->frame, w->len);
+    else
+        netdev_post(n, w->frame, w->len);
+}
+
+uint64_t netdev_segment_count(struct netdev *n)
+{
+    return n->port->count;
+}
+
+void netdev_segment_set_count(struct netdev *n, uint64_t count)
+{
+    n->port->count = count;
 }

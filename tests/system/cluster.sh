@@ -43,6 +43,40 @@ case_mixed() {
   done
 }
 
+# Two RISC-V machines: an asker of ROUNDS, built with DEFINE..., and who answers as long as it is asked.
+boards() { # ROUNDS DEFINE...
+  need riscv64-linux-gnu-gcc
+  bash "$here/peers/build.sh" "$work" asker "-DROUNDS=$1" "${@:2}" && bash "$here/peers/build.sh" "$work" answerer -DROLE_ASKS=0 -DSTAYS ||
+    fail "the guests cannot be built"
+  cat >"$work/boards.yaml" <<YAML
+machines:
+  asker: -bios none -m 32M -kernel $work/asker.elf $net
+  answerer: -bios none -m 32M -kernel $work/answerer.elf $net
+until: asker
+YAML
+}
+
+chain() { sed -n 's/^asker: CHAIN //p' "$work/out"; }
+
+# A link that takes its time takes it twice a round; one that loses a fifth of the frames costs repetitions; what is computed stays the same.
+case_links() {
+  boards 40
+  cluster 0 "$work/boards.yaml"
+  local ideal begin
+  ideal=$(chain)
+  [ -n "$ideal" ] || fail "no chain"
+  printf 'segments:\n  lan: {latency: 10ms}\n' >>"$work/boards.yaml"
+  begin=$(date +%s%N)
+  cluster 0 "$work/boards.yaml"
+  [ $((($(date +%s%N) - begin) / 1000000)) -ge 800 ] || fail "40 rounds of 20 ms took less"
+  [ "$(chain)" = "$ideal" ] || fail "another chain over a slow link"
+  sed -i 's/latency: 10ms/latency: 100us, loss: 20%/' "$work/boards.yaml"
+  cluster 0 "$work/boards.yaml"
+  [ "$(chain)" = "$ideal" ] || fail "another chain over a lossy link"
+  sed -i 's/loss: 20%/loss: 100%/; s/asker.elf/asker.elf --timeout 2s/' "$work/boards.yaml"
+  cluster 124 "$work/boards.yaml"
+}
+
 # A machine that fails ends the other, which would wait for ever; its code is the run's.
 case_failure() {
   need_peers
@@ -100,7 +134,16 @@ refused() { # YAML PATTERN
 case_bad_files() {
   refused 'machines: {a: --demo, a: --demo}\n' "bad.yaml', line 1: two machines"
   refused 'machines:\n  a: --demo\nuntil: b\n' "'until' names no machine"
-  refused 'machines:\n  a: --demo\nlinks: x\n' "line 3: there are 'machines' and 'until'"
+  refused 'machines:\n  a: --demo\nlinks: x\n' "line 3: there are 'machines', 'segments', 'seed' and 'until'"
+  refused 'machines:\n  a: --demo\nsegments:\n  lan: {latency: 50}\n' "line 4: a latency is"
+  refused 'machines:\n  a: --demo\nsegments:\n  lan: {latency: -1us}\n' "line 4: a latency is"
+  refused 'machines:\n  a: --demo\nsegments:\n  lan: {loss: 101%%}\n' "line 4: a loss is"
+  refused 'machines:\n  a: --demo\nsegments:\n  lan: {lost: 1%%}\n' "line 4: a segment has"
+  refused 'machines:\n  a: --demo\nsegments: {lan: {}, lan: {}}\n' "line 3: two segments"
+  refused 'machines:\n  a: --demo\nsegments: [lan]\n' "line 3: 'segments' is"
+  refused 'machines:\n  a: --demo\nsegments:\n  lan: 50us\n' "line 4: a segment is"
+  refused 'machines:\n  a: --demo\nsegments:\n  lan: {latency: 1ms}\n' "line 4: no machine is on the segment 'lan'"
+  refused 'machines:\n  a: --demo\nseed: x\n' "line 3: 'seed' is"
   refused 'machines:\n  a: [--demo, [x]]\n' "line 2: a machine's words"
   refused "machines:\n  a: --demo -append 'x\n" "line 2: a quote"
   refused 'machines:\n  a: --demo -smp none\n' "machine 'a': -smp"

@@ -145,12 +145,29 @@ void netdev_join(struct netdev *a, struct netdev *b);
 
 /* A piece of Ethernet that back ends of several simulations of a process share: each gets what the others send. */
 struct netdev_segment;
-struct netdev_segment *netdev_segment_create(void);
+struct netdev_link {
+    uint64_t latency_ns; /* of guest time of whoever receives; 0: none */
+    uint32_t loss_ppm;   /* so many of a million frames are lost, which ones depends on `seed`, whose they are and how many came before */
+    uint64_t seed;
+};
+struct netdev_segment *netdev_segment_create(const struct netdev_link *link);
 /* All members have stopped: no executor and no I/O thread of theirs runs. */
 void netdev_segment_destroy(struct netdev_segment *s);
 /* Which one a "segment" back end wants to be on; NULL: it is of another kind. */
 const char *netdev_segment_name(const struct netdev *n);
 /* Before any member sends. */
 void netdev_segment_join(struct netdev_segment *s, struct netdev *n);
+
+/* What is under way to a member, for images. Context: no executor and no I/O thread of any member does anything. */
+struct netdev_under_way {
+    uint64_t left_ns; /* until it arrives; 0: it waits for a receive buffer */
+    const uint8_t *frame;
+    size_t len;
+};
+void netdev_segment_each(struct netdev *n, void (*fn)(void *opaque, const struct netdev_under_way *w), void *opaque);
+void netdev_segment_put(struct netdev *n, const struct netdev_under_way *w);
+/* How many frames have been on their way to it, lost ones included: by which loss goes on. */
+uint64_t netdev_segment_count(struct netdev *n);
+void netdev_segment_set_count(struct netdev *n, uint64_t count);
 
 #endif

@@ -3,7 +3,9 @@
  *   asker (RISC-V)     ASK n, x ->                     sends again when no answer comes: the other may not be up yet
  *                          <- ANSWER n, f(x)   answerer (x86-64)
  *
- * x of each round is the answer of the last, so that both end with the same chain. ASK of round LAST ends the answerer. */
+ * x of each round is the answer of the last, so that both end with the same chain. ASK of round LAST ends the answerer.
+ * Built otherwise: -DROLE_ASKS=0 (RISC-V), -DROUNDS=N, -DPATIENT (the asker, once answered, waits for ever: a lost frame ends nothing), -DSTAYS (the
+ * answerer answers the last round as often as it is asked). */
 #ifndef PEERS_H
 #define PEERS_H
 
@@ -14,7 +16,9 @@ typedef unsigned long u64;
 
 /* What each machine has: start_*.S and the two halves of peers.c. */
 #if defined(__riscv)
+#ifndef ROLE_ASKS
 #define ROLE_ASKS 1
+#endif
 #define VIRTIO_BASE 0x10001000ul
 #else
 #define ROLE_ASKS 0

@@ -151,7 +151,7 @@ static void test_null_swallows(void **state)
 static void test_segment_reaches_all_others(void **state)
 {
     static struct sink sink_c;
-    struct netdev_segment *segment = netdev_segment_create();
+    struct netdev_segment *segment = netdev_segment_create(&(struct netdev_link){0});
 
     (void)state;
     sink_init(&sink_c);
@@ -176,6 +176,113 @@ static void test_segment_reaches_all_others(void **state)
     netdev_destroy(c);
     netdev_destroy(null);
     netdev_segment_destroy(segment);
+}
+
+static void sink_empty(struct sink *s)
+{
+    sim_mutex_lock(&s->lock);
+    s->count = 0;
+    sim_mutex_unlock(&s->lock);
+}
+
+static bool has_delivered(struct netdev *n)
+{
+    sim_mutex_lock(&n->lock);
+    bool empty = n->in.count == 0;
+    sim_mutex_unlock(&n->lock);
+    return empty;
+}
+
+enum { LOSSY_FRAMES = 300 };
+
+/* Sends frames of lengths 1, 2, ... over a link that loses a third; which ones came, as a sum that depends on each. */
+static uint64_t lossy_sum(uint64_t seed, unsigned begin, unsigned *nr)
+{
+    struct netdev_segment *segment = netdev_segment_create(&(struct netdev_link){.loss_ppm = 333333, .seed = seed});
+    struct netdev *a = create("segment,name=lan", &sink_a), *b = create("segment,name=lan", &sink_b);
+    uint8_t frame[LOSSY_FRAMES + 1] = {0};
+    uint64_t sum = 0;
+
+    sink_empty(&sink_b);
+    netdev_segment_join(segment, a);
+    netdev_segment_join(segment, b);
+    netdev_segment_set_count(b, begin);
+    for (unsigned i = begin; i < LOSSY_FRAMES; i++) {
+        netdev_send(a, frame, i + 1);
+        if (i % 100 == 99) /* what has come so far has been taken: the queue never overflows */
+            WAIT_FOR(has_delivered(b));
+    }
+    WAIT_FOR(has_delivered(b));
+    unsigned expected = sink_count(&sink_b);
+    for (unsigned i = 0; i < expected; i++)
+        sum = sum * 31 + sink_b.len[i];
+    assert_int_equal(netdev_segment_count(b), LOSSY_FRAMES);
+    *nr = expected;
+    netdev_destroy(a);
+    netdev_destroy(b);
+    netdev_segment_destroy(segment);
+    return sum;
+}
+
+/* The same frames each time with one seed, others with another; as many as asked for; going on by the count goes on. */
+static void test_segment_loses_by_its_seed(void **state)
+{
+    unsigned first, again, other, rest;
+
+    (void)state;
+    uint64_t sum = lossy_sum(1, 0, &first);
+    assert_int_equal(lossy_sum(1, 0, &again), sum);
+    assert_int_not_equal(lossy_sum(2, 0, &other), sum);
+    assert_in_range(first, LOSSY_FRAMES / 2, LOSSY_FRAMES * 5 / 6);
+    uint64_t tail = lossy_sum(1, 200, &rest), of_whole = 0;
+    lossy_sum(1, 0, &again);
+    for (unsigned i = 0; i < again; i++)
+        if (sink_b.len[i] > 200)
+            of_whole = of_whole * 31 + sink_b.len[i];
+    assert_int_equal(tail, of_whole);
+}
+
+static void see(void *opaque, const struct netdev_under_way *w)
+{
+    struct netdev_under_way *seen = opaque;
+
+    assert_null(seen->frame);
+    *seen = *w;
+}
+
+/* On a link of an hour: what is under way can be taken out, and put on another one, where it arrives when its time has come. */
+static void test_segment_delays(void **state)
+{
+    const uint64_t hour = 3600000000000ull;
+    struct netdev_segment *slow = netdev_segment_create(&(struct netdev_link){.latency_ns = hour});
+    struct netdev_segment *fast = netdev_segment_create(&(struct netdev_link){.latency_ns = 1000000});
+    struct netdev *a = create("segment,name=lan", &sink_a), *b = create("segment,name=lan", &sink_b);
+    struct netdev *c = create("segment,name=lan", &sink_b), *d = create("segment,name=lan", &sink_a);
+    struct netdev_under_way seen = {0};
+
+    (void)state;
+    sink_empty(&sink_b);
+    netdev_segment_join(slow, a);
+    netdev_segment_join(slow, b);
+    netdev_segment_join(fast, c);
+    netdev_segment_join(fast, d);
+    netdev_send(a, (const uint8_t *)"slowly", 6);
+    netdev_segment_each(b, see, &seen);
+    assert_int_equal(seen.len, 6);
+    assert_in_range(seen.left_ns, hour - hour / 60, hour);
+    seen.left_ns = 5000000;
+    vtime_t begin = sim_clock_now(&sim->clock);
+    netdev_segment_put(c, &seen);
+    netdev_send(d, (const uint8_t *)"next", 4); /* due before, but frames keep their order */
+    WAIT_FOR(sink_count(&sink_b) == 2);
+    assert_true(sim_clock_now(&sim->clock) - begin >= 5000000);
+    assert_int_equal(sink_b.len[0], 6);
+    netdev_destroy(a);
+    netdev_destroy(b);
+    netdev_destroy(c);
+    netdev_destroy(d);
+    netdev_segment_destroy(slow);
+    netdev_segment_destroy(fast);
 }
 
 static void test_pair_delivers_in_order(void **state)
@@ -655,6 +762,8 @@ int main(void)
         NET_TEST(test_netdev_rejects_bad_specs),
         NET_TEST(test_null_swallows),
         NET_TEST(test_segment_reaches_all_others),
+        NET_TEST(test_segment_loses_by_its_seed),
+        NET_TEST(test_segment_delays),
         NET_TEST(test_pair_delivers_in_order),
         NET_TEST(test_full_device_gets_the_frames_later),
         NET_TEST(test_odd_sizes_are_ignored),

@@ -4,13 +4,14 @@
 
 store=$work/store
 
-# begin ARGUMENT... : a machine in the background; $pid. Its output is appended to $work/out and $work/err.
+# begin ARGUMENT... : a machine in the background; $pid. Its output is appended to $work/out and $work/err; what is typed comes from
+# $typed.
+typed=/dev/null
 begin() {
-  timeout -k 5 "$limit" "$partita" "$@" </dev/null >>"$work/out" 2>>"$work/err" &
+  timeout -k 5 "$limit" "$partita" "$@" <"$typed" >>"$work/out" 2>>"$work/err" &
   pid=$!
   # Signals go to the program itself: timeout passes SIGTERM on twice (to it and to its group), and the second ends it.
-  local tries=0
-  until child=$(pgrep -P "$pid" -x partita) || [ $tries = 100 ]; do sleep 0.05; tries=$((tries + 1)); done
+  child_of "$pid"
 }
 
 # finish CODE...: waits for the machine; its exit code must be one of these, and is left in $code.
@@ -29,6 +30,17 @@ images() {
     kill -0 "$pid" 2>/dev/null || fail "the machine ended before image $1"
     tries=$((tries + 1))
     [ $tries -lt 600 ] || fail "no image $1 in a minute"
+    sleep 0.1
+  done
+}
+
+# until_out PATTERN : waits for that line
+until_out() {
+  local tries=0
+  until grep -qae "$1" "$work/out"; do
+    kill -0 "$pid" 2>/dev/null || fail "the machine ended before '$1'"
+    tries=$((tries + 1))
+    [ $tries -lt 900 ] || fail "no '$1'"
     sleep 0.1
   done
 }
@@ -100,22 +112,23 @@ case_deterministic() {
   [ "$last" = "$whole" ] || fail "another state: $whole, $last"
 }
 
-# Writes files with fsync, then compares all their checksums, over and over.
+# Writes files with fsync until something is typed (echo >&3), then compares all their checksums.
 writing_disk() {
   need mke2fs
   mke2fs -q -t ext4 "$work/disk.img" 64M || fail mke2fs
+  mkfifo "$work/typed"
+  exec 3<>"$work/typed"
+  typed=$work/typed
   mkdir "$work/overlay"
   cat >"$work/overlay/run" <<'RUN'
 mkdir -p /mnt; while [ ! -b /dev/vda ]; do usleep 10000; done
 mount -t ext4 /dev/vda /mnt || exit 1
-echo WRITING
+(read word && : >/end) </dev/console &
 i=0
-second() { cut -d. -f1 /proc/uptime; }
-end=$(($(second) + 6)) # of guest time, which stands still between an image and its restore
-while [ "$(second)" -lt $end ]; do
+while [ ! -e /end ]; do
   dd if=/dev/urandom of=/mnt/f$((i % 12)) bs=64k count=$((i % 5 + 4)) conv=fsync 2>/dev/null || exit 1
   (cd /mnt && sha256sum f$((i % 12)) >sum$((i % 12)) && sync)
-  i=$((i + 1))
+  i=$((i + 1)); echo "WROTE $i"
 done
 echo 3 >/proc/sys/vm/drop_caches
 cd /mnt && cat sum* | sha256sum -c - >/dev/null && echo VERIFY-OK
@@ -132,8 +145,8 @@ case_disk() {
   writing_disk
   debian 2 "quiet act=run" --checkpoint-dir "$store" --checkpoint-incremental -drive "file=$work/disk.img,format=raw"
   begin "${command[@]}"
-  local round want=0 tries=0
-  until grep -qa WRITING "$work/out" || [ $tries = 300 ]; do sleep 0.1; tries=$((tries + 1)); done
+  local round want=0
+  until_out WROTE
   for round in 1 2; do
     sleep 0.3
     kill -USR1 "$child"
@@ -145,7 +158,9 @@ case_disk() {
     kill -KILL "$child"
     wait "$pid" 2>/dev/null
     begin restore "$store" --checkpoint-dir "$store" --checkpoint-incremental
+    until grep -qsx signals "/proc/$child"/task/*/comm; do sleep 0.05; done # from here on a signal is an image, not the end
   done
+  echo enough >&3
   finish 0
   out_has VERIFY-OK
   out_has UNMOUNTED
@@ -163,14 +178,15 @@ case_disk_is_left_alone() {
   writing_disk
   debian 1 "quiet act=run" --checkpoint-dir "$store" -drive "file=$work/disk.img,format=raw" --expect VERIFY-OK
   begin "${command[@]}"
-  local tries=0
-  until grep -qa WRITING "$work/out" || [ $tries = 300 ]; do sleep 0.1; tries=$((tries + 1)); done
+  until_out WROTE
   kill -USR1 "$child"
   images 1
   cp "$work/disk.img" "$work/then"
+  echo enough >&3
   finish 0
   cmp "$work/disk.img" "$work/then" || fail "the drive's file was written after the first image"
   err_has 'stays as it was'
+  echo enough >&3
   begin restore "$store" --expect VERIFY-OK
   finish 0
 }
@@ -203,7 +219,7 @@ case_damage() {
   ticking
   debian 1 "quiet act=run" --checkpoint-dir "$store"
   begin "${command[@]}"
-  sleep 2
+  until_out TICK
   kill -TERM "$child"
   finish 85
   local file=$store/000001/part-0000.data size at
@@ -233,7 +249,8 @@ case_image_tool() {
   ticking
   debian 2 "quiet act=run" --checkpoint-dir "$store" --checkpoint-every 700ms --keep 2 --checkpoint-incremental
   begin "${command[@]}"
-  sleep 5
+  until_out TICK
+  until "$partita" image ls "$store" 2>/dev/null | grep -q ' on 0'; do kill -0 "$pid" || fail "the machine ended"; sleep 0.2; done
   kill -TERM "$child"
   finish 85
   "$partita" image ls "$store" >"$work/out" || fail ls

@@ -43,6 +43,15 @@ need_kvm() {
   bash "$here/guest_x86/build.sh" "$work" || fail "the guest cannot be built"
 }
 
+# child_of PID : ${child} is the program that this `timeout` has started, unless that has ended already.
+child_of() {
+  local tries=0
+  until child=$(pgrep -P "$1" -x partita) || [ $tries = 200 ] || grep -qs '^State:.Z' "/proc/$1/status"; do
+    sleep 0.05
+    tries=$((tries + 1))
+  done
+}
+
 # partita_run CODE ARGUMENT... : runs the program without input and expects the exit code CODE; stdout and stderr are in
 # $work/out and $work/err.
 partita_run() {

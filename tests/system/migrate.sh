@@ -4,16 +4,17 @@
 
 # begin NAME ARGUMENT... : a machine in the background, with a control socket; its output is $work/NAME.out and .err, what is typed
 # comes from $work/NAME.in. under[NAME]: the launcher of its ranks.
-declare -A pid child under
+declare -A pid process under
 begin() {
-  local name=$1 tries=0
+  local name=$1 child
   shift
   [ -e "$work/$name.in" ] || : >"$work/$name.in"
   # shellcheck disable=SC2086 # words
   timeout -k 5 "$limit" ${under[$name]:-} "$partita" "$@" --control "$work/$name.socket" <"$work/$name.in" >"$work/$name.out" 2>"$work/$name.err" &
   pid[$name]=$!
   [ -z "${under[$name]:-}" ] || return 0
-  until child[$name]=$(pgrep -P "${pid[$name]}" -x partita) || [ $tries = 100 ]; do sleep 0.05; tries=$((tries + 1)); done
+  child_of "${pid[$name]}"
+  process[$name]=$child
 }
 
 # finish NAME CODE
@@ -84,7 +85,12 @@ listening() {
 move() {
   local tries=0
   begin "$2" restore --incoming "$3" ${more[$2]:-}
-  until { listening "$3" && [ -S "$work/$1.socket" ]; } || [ $tries = 1000 ]; do sleep 0.05; tries=$((tries + 1)); done
+  until listening "$3" && [ -S "$work/$1.socket" ]; do
+    kill -0 "${pid[$1]}" 2>/dev/null && kill -0 "${pid[$2]}" 2>/dev/null || failed "$1 or $2 ended before the move"
+    tries=$((tries + 1))
+    [ $tries -lt 1000 ] || failed "$2 does not listen, or $1 is not there"
+    sleep 0.05
+  done
   "$partita" migrate "$work/$1.socket" "$3" ${4:-} >>"$work/moves" 2>>"$work/progress" || failed "migrate $1 to $2"
   finish "$1" 86
 }
@@ -154,14 +160,14 @@ case_disk() {
   guest_with <<'RUN'
 mkdir -p /x /y; while [ ! -b /dev/vdb ]; do usleep 10000; done
 mount -t ext4 /dev/vda /x && mount -t ext4 /dev/vdb /y || exit 1
+(read word && : >/end) </dev/console &
 i=0
-while [ ! -e /x/end ]; do
+while [ ! -e /end ]; do
   for d in /x /y; do
     dd if=/dev/urandom of=$d/f$((i % 9)) bs=64k count=$((i % 5 + 4)) conv=fsync 2>/dev/null || exit 1
     (cd $d && sha256sum f$((i % 9)) >sum$((i % 9)) && sync)
   done
   i=$((i + 1)); echo "WROTE $i"
-  [ $i -lt ${rounds:-60} ] || break
 done
 echo 3 >/proc/sys/vm/drop_caches
 for d in /x /y; do cd $d && cat sum* | sha256sum -c - >/dev/null && echo "VERIFY-OK $d"; done
@@ -174,6 +180,7 @@ RUN
   until_out b WROTE 3
   "$partita" checkpoint "$work/b.socket" "$work/store" >/dev/null || failed checkpoint # both have overlays from here on
   until_out b WROTE 6
+  echo enough >"$work/c.in"
   move b c "unix:$work/m"
   finish c 0
   for d in x y; do
@@ -214,7 +221,7 @@ PY
     wire 9 hold # STOPPED: it cannot be handed over
     "$partita" migrate "$work/a.socket" "unix:$work/front" >"$work/out" 2>"$work/err" &
     sleep "0.0$((RANDOM % 10))"
-    kill -KILL "${child[b$n]}"
+    kill -KILL "${process[b$n]}"
     wait $! && failed "handed over to a process that died"
     kill $wire 2>/dev/null
     wait "${pid[b$n]}" 2>/dev/null
@@ -371,14 +378,14 @@ case_sigterm() {
     "$partita" migrate "$work/a$n.socket" "unix:$work/front" >"$work/out" 2>"$work/err" &
     until [ -e "$work/front.held" ]; do sleep 0.05; done
     start=$SECONDS
-    kill -TERM "${child[a$n]}"
+    kill -TERM "${process[a$n]}"
     finish a$n "$code"
     [ $((SECONDS - start)) -lt 10 ] || failed "$((SECONDS - start)) s until the end"
     wait $! && failed "moved through a wire that holds"
     kill $wire 2>/dev/null
     if [ "$frame" = 2 ]; then # it knows of no machine yet, and listens
       until_err b$n 'sent away'
-      kill -TERM "${child[b$n]}"
+      kill -TERM "${process[b$n]}"
       finish b$n 143
     else
       finish b$n 2
@@ -422,7 +429,7 @@ PY
 # tcp_of STATE NAME : local addresses of this machine's sockets in a state, as /proc/net/tcp has them
 tcp_of() {
   local inode
-  ls -l "/proc/${child[$2]}/fd" 2>/dev/null | sed -n 's/.*socket:\[\([0-9]*\)\].*/\1/p' | while read -r inode; do
+  ls -l "/proc/${process[$2]}/fd" 2>/dev/null | sed -n 's/.*socket:\[\([0-9]*\)\].*/\1/p' | while read -r inode; do
     awk -v i="$inode" -v s="$1" '$4 == s && $10 == i { print $2 }' /proc/net/tcp
   done
 }
@@ -483,7 +490,7 @@ PY
   "$partita" migrate "$work/a.socket" "tcp:127.0.0.1:$port" >"$work/out" 2>"$work/err" &
   until [ -n "$(tcp_of 02 a)" ]; do sleep 0.05; done # SYN_SENT
   start=$SECONDS
-  kill -TERM "${child[a]}"
+  kill -TERM "${process[a]}"
   finish a 143
   [ $((SECONDS - start)) -lt 6 ] || failed "$((SECONDS - start)) s until the end"
   kill $busy
@@ -595,7 +602,7 @@ case_ranks_weather() {
     rm -f "$work/back" # of who was killed
     begin "d$n" restore --incoming "unix:$work/back" --ranks $((n < 4 ? 2 : 1)) -bind off
     until [ -S "$work/back" ]; do sleep 0.05; done
-    victim=${child[d$n]:-}
+    victim=${process[d$n]:-}
     [ -n "$victim" ] || victim=$(pgrep -P "$(pgrep -P "${pid[d$n]}" | head -n 1)" -x partita | tail -n 1)
     wire 9 hold # STOPPED: it cannot be handed over
     "$partita" migrate "$work/a.socket" "unix:$work/front" >"$work/out" 2>"$work/err" &

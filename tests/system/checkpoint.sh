@@ -124,45 +124,52 @@ writing_disk() {
 mkdir -p /mnt; while [ ! -b /dev/vda ]; do usleep 10000; done
 mount -t ext4 /dev/vda /mnt || exit 1
 (read word && : >/end) </dev/console &
-i=0
-while [ ! -e /end ]; do
-  dd if=/dev/urandom of=/mnt/f$((i % 12)) bs=64k count=$((i % 5 + 4)) conv=fsync 2>/dev/null || exit 1
-  (cd /mnt && sha256sum f$((i % 12)) >sum$((i % 12)) && sync)
-  i=$((i + 1)); echo "WROTE $i"
-done
+write() {
+  i=0
+  mkdir -p /mnt/$1 && cd /mnt/$1 || exit 1
+  while [ ! -e /end ]; do
+    dd if=/dev/urandom of=f$((i % 12)) bs=64k count=$((i % 5 + 4)) conv=fsync 2>/dev/null || exit 1
+    sha256sum f$((i % 12)) >sum$((i % 12)) && sync
+    i=$((i + 1)); echo "WROTE $1 $i"
+  done
+}
+write a & write=$!
+write b
+wait $write
 echo 3 >/proc/sys/vm/drop_caches
-cd /mnt && cat sum* | sha256sum -c - >/dev/null && echo VERIFY-OK
+for d in a b; do cd /mnt/$d && cat sum* | sha256sum -c - >/dev/null && echo "VERIFY-OK $d"; done
 cd / && umount /mnt && echo UNMOUNTED
 RUN
   initrd=$work/initrd
   "$top/launch/guest/initramfs.sh" "$guest" "$initrd" "$work/overlay"
 }
 
-# A guest that writes is killed with SIGKILL under load and restored, twice: memory and disk agree, and the file gets it
-# all when the guest has ended. Afterwards the images are of no use, and say so.
-case_disk() {
+# killed_and_restored RANKS... : a guest that writes is killed with SIGKILL under load and restored, on so many ranks each time:
+# memory and disk agree, and the file gets it all when the guest has ended. Afterwards the images are of no use, and say so.
+killed_and_restored() {
   need_guest
   writing_disk
-  debian 2 "quiet act=run" --checkpoint-dir "$store" --checkpoint-incremental -drive "file=$work/disk.img,format=raw"
+  debian 3 "quiet act=run" --checkpoint-dir "$store" --checkpoint-incremental -drive "file=$work/disk.img,format=raw" --ranks "$1"
   begin "${command[@]}"
-  local round want=0
-  until_out WROTE
-  for round in 1 2; do
-    sleep 0.3
+  local n want=0
+  until_out "WROTE b"
+  for n in "${@:2}"; do
     kill -USR1 "$child"
     images $((++want))
-    sleep 0.2
+    sleep "0.$((RANDOM % 300))"
     kill -USR1 "$child"
     images $((++want))
-    sleep 0.3
+    sleep "0.$((RANDOM % 300))"
     kill -KILL "$child"
     wait "$pid" 2>/dev/null
-    begin restore "$store" --checkpoint-dir "$store" --checkpoint-incremental
-    until grep -qsx signals "/proc/$child"/task/*/comm; do sleep 0.05; done # from here on a signal is an image, not the end
+    : >"$work/out"
+    begin restore "$store" --checkpoint-dir "$store" --checkpoint-incremental --ranks "$n"
+    until_out "WROTE [ab]"
   done
   echo enough >&3
   finish 0
-  out_has VERIFY-OK
+  out_has 'VERIFY-OK a'
+  out_has 'VERIFY-OK b'
   out_has UNMOUNTED
   healthy
   err_has 'has what the guest wrote'
@@ -170,6 +177,15 @@ case_disk() {
   begin restore "$store"
   finish 2
   err_has "drive .*disk.img' has changed since image"
+}
+
+case_disk() { killed_and_restored 1 1 1; }
+
+# From two ranks to one, to three. ROUNDS=30: so many more, on 1 to 4 ranks.
+case_disk_ranks() {
+  local more=() n
+  for n in $(seq "${ROUNDS:-0}"); do more+=($((RANDOM % 4 + 1))); done
+  killed_and_restored 2 1 3 "${more[@]}"
 }
 
 # The file of a drive is not touched after the first image; an end from outside leaves it so.

@@ -46,7 +46,7 @@ need_kvm() {
 # child_of PID : ${child} is the program that this `timeout` has started, unless that has ended already.
 child_of() {
   local tries=0
-  until child=$(pgrep -P "$1" -x partita) || [ $tries = 200 ] || grep -qs '^State:.Z' "/proc/$1/status"; do
+  until child=$(pgrep -P "$1" -x partita) || [ $tries = 200 ] || [ ! -e "/proc/$1" ]; do
     sleep 0.05
     tries=$((tries + 1))
   done

@@ -379,11 +379,20 @@ static uint32_t sweep_word(const struct rv_encoding *e)
     return e->mask >> 25 & 1 || chance(35) ? word : word | 1u << 25;
 }
 
-/* Each vector instruction once, on one type that all of them can have: what is translated in full. */
+/* A fraction of a register has no room for elements that are too large for it. */
+static unsigned sweep_type(void)
+{
+    if (chance(70))
+        return below(4) | (chance(60) ? 2 + below(2) : below(4)) << 3;
+    unsigned fraction = chance(60) ? 7 : 5 + below(3);
+    return fraction | below(fraction - 4) << 3;
+}
+
+/* Each vector instruction once, on one type that most of them can have: what is translated in full. */
 static void put_vector_sweep(struct program *p)
 {
     const struct rv_decode_table *t = &rv_decode_table32;
-    unsigned vtype = below(4) | (chance(60) ? 2 + below(2) : below(4)) << 3, since = 0;
+    unsigned vtype = sweep_type(), since = 0;
 
     for (unsigned n = 0; n < t->nr_encs && p->n < CODE_SLOTS - 50; n++) {
         const struct rv_encoding *e = &t->enc[n];
@@ -841,6 +850,23 @@ static void set_up(struct side *s, const struct program *p)
     atomic_store(&h->vcpu.running, 1);
 }
 
+/* Bits of all kinds; and numbers that arithmetic treats with care, of doubles and floats, and small ones that are good
+ * as indices. */
+static void fill_vectors(struct rv_hart *h)
+{
+    static const uint64_t special[] = {
+        0, 0x8000000000000000, 0x7fffffffffffffff, UINT64_MAX, 0x3ff0000000000000, 0xbff8000000000000,
+        0x7ff0000000000000, 0x7ff8000000000000, 0x7ff0000000000001, 0x43e0000000000000, 0xc3e0000000000000,
+        0x8000000000000000, 0x0000000080000000, 0x3f800000bfc00000, 0x7f800000ff800000, 0x7fc000007f800001,
+        0x4f0000004f800000, 0x7fff80007fff8000, 0x807f807f807f807f, 0x0706050403020100, 0x0003000200010000};
+
+    for (unsigned n = 0; n < sizeof h->v; n++)
+        h->v[n] = (uint8_t)rnd();
+    for (unsigned n = 0; n < sizeof h->v / 8; n++)
+        if (chance(40))
+            memcpy(h->v + 8 * n, &special[below(SIM_ARRAY_LEN(special))], 8);
+}
+
 static void set_registers(struct side *a, struct side *b)
 {
     for (unsigned n = 1; n < R_FIRST_FIXED; n++)
@@ -850,8 +876,7 @@ static void set_registers(struct side *a, struct side *b)
             VA_BASE + (DATA_PAGE + below(DATA_PAGES)) * GUEST_PAGE_SIZE + below(512) * 8;
     for (unsigned n = 0; n < 32; n++)
         a->h->f[n] = chance(50) ? rnd() : rnd() | 0xffffffff00000000;
-    for (unsigned n = 0; n < sizeof a->h->v; n++)
-        a->h->v[n] = (uint8_t)rnd();
+    fill_vectors(a->h);
     memcpy(b->h->x, a->h->x, sizeof b->h->x);
     memcpy(b->h->f, a->h->f, sizeof b->h->f);
     memcpy(b->h->v, a->h->v, sizeof b->h->v);

@@ -70,10 +70,17 @@ enum ir_vop {
     IR_V_MACC, IR_V_NMSAC, IR_V_MADD, IR_V_NMSUB, /* d + a * b, d - a * b, a + d * b, a - d * b */
     IR_V_SADDU, IR_V_SADD, IR_V_SSUBU, IR_V_SSUB, /* saturating, which the state's vxsat notes */
     IR_V_COPY,                                    /* d = b */
+    IR_V_PICK,                                    /* d = a[b] everywhere, 0 beyond the group; b: a scalar */
+    IR_V_ID,                                      /* d[n] = n */
+    IR_V_ADC, IR_V_SBC,                           /* d = a + b + bit of `mask`, a - b - bit */
+    IR_V_SLIDEUP, IR_V_SLIDEDOWN,                 /* by b, a scalar: upwards the lowest stay, downwards 0 comes in */
+    IR_V_GATHER, IR_V_GATHER16,                   /* d[n] = a[b[n]], 0 beyond the group; indices of 16 bits */
+    IR_V_COMPRESS,                                /* d = the elements of a whose bit in b is set */
     IR_V_ZEXT2, IR_V_ZEXT4, IR_V_ZEXT8, IR_V_SEXT2, IR_V_SEXT4, IR_V_SEXT8, /* d = a of 1/2, 1/4, 1/8 the size */
-    IR_V_FSGNJ, IR_V_FSGNJX, IR_V_FNEG,           /* the sign: b's, both's, a's inverted */
+    IR_V_FSGNJ, IR_V_FSGNJN, IR_V_FSGNJX, IR_V_FNEG, /* the sign: b's, b's inverted, both's, a's inverted */
     IR_V_EQ, IR_V_NE, IR_V_LT, IR_V_LE, IR_V_GT,  /* signed; to a mask */
     IR_V_LTU, IR_V_LEU, IR_V_GTU, IR_V_FEQ, IR_V_FNE, IR_V_FLT, IR_V_FLE, IR_V_FGT, IR_V_FGE,
+    IR_V_MADC, IR_V_MSBC, IR_V_MADCC, IR_V_MSBCC, /* what is carried or borrowed: to a mask; C: with that of `mask` */
     IR_V_WADDU, IR_V_WADD, IR_V_WSUBU, IR_V_WSUB, /* d of twice the size of a and b */
     IR_V_WADDU_W, IR_V_WADD_W, IR_V_WSUBU_W, IR_V_WSUB_W, /* ... of b */
     IR_V_WMULU, IR_V_WMUL, IR_V_WMACCU, IR_V_WMACC,
@@ -92,6 +99,8 @@ enum ir_vop {
     IR_V_FWADD, IR_V_FWSUB, IR_V_FWMUL,           /* d of twice the size of a and b */
     IR_V_FWMACC, IR_V_FWMSAC, IR_V_FWNMSAC, IR_V_FWNMACC,
     IR_V_FWADD_W, IR_V_FWSUB_W,                   /* ... of b */
+    IR_V_MAND, IR_V_MNAND, IR_V_MANDN, IR_V_MXOR, IR_V_MOR, IR_V_MNOR, IR_V_MORN, IR_V_MXNOR, /* masks: d = a op b */
+    IR_V_MSBF, IR_V_MSIF, IR_V_MSOF,              /* up to the first that is set in a: without it, with it, it alone */
     IR_V_FIRST, IR_V_COUNT,                       /* of a mask: to a scalar */
     IR_V_TO_SCALAR, IR_V_FROM_SCALAR,             /* element 0 */
     IR_V_LANES,                                   /* no operation, a property: what is not written raises no flags */
@@ -108,7 +117,7 @@ struct ir_vec {
     bool masked;      /* only elements whose bit in `mask` is set; the others keep their value ... */
     bool merge;       /* COPY: ... or take that of a */
     uint16_t used;    /* of the 16 bytes of an operand these count: a group smaller than that; 0: all `bytes` */
-    uint16_t bytes;   /* of an operand; FIRST, COUNT: bits of the mask; VSET: elements, of which vl is VLMAX */
+    uint16_t bytes;   /* of an operand; FIRST, COUNT, MAND to MSOF: bits of the mask; VSET: elements, of which vl is VLMAX */
     int32_t d, a, b, mask; /* offsets in the guest state; VSET: a is the vtype; VGET: a is the word;
                             * VCALL: words, or 0 */
 };

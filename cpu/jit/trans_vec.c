@@ -257,9 +257,12 @@ static bool move_registers(struct trans *t, const struct trans_row *row)
 }
 
 /* vfsgnjn of a register with itself is what compilers negate with. */
-static bool negate(struct trans *t, const struct trans_row *row)
+static bool sign_inverted(struct trans *t, const struct trans_row *row)
 {
-    return t->i->rs1 == t->i->rs2 && elements(t, row);
+    struct trans_row negation = *row;
+
+    negation.op = IR_V_FNEG;
+    return elements(t, row->type == FROM_V && t->i->rs1 == t->i->rs2 ? &negation : row);
 }
 
 /* aux of the row: log2 of how much larger */
@@ -394,6 +397,116 @@ static bool reduce(struct trans *t, const struct trans_row *row)
     return true;
 }
 
+/* By the carry in v0, which is not a mask. */
+static bool carry(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!foresee(t, &y) || !t->i->rd || !aligned(t->i->rd, y.lmul) || !aligned(t->i->rs2, y.lmul) || !host_has(t, row->op, y.sew) ||
+        (row->type == FROM_V && !aligned(t->i->rs1, y.lmul)))
+        return false;
+    struct ir_vec *v = emit_elements(t, row, &y);
+    v->masked = false;
+    v->elements = true;
+    return true;
+}
+
+/* The same to a mask. */
+static bool carry_out(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+    const struct rv_insn *i = t->i;
+
+    if (!foresee(t, &y) || !aligned(i->rs2, y.lmul) || !host_has(t, row->op, y.sew) || !apart(i->rd, i->rs2, y.lmul) ||
+        (row->type == FROM_V && (!aligned(i->rs1, y.lmul) || !apart(i->rd, i->rs1, y.lmul))))
+        return false;
+    emit_elements(t, row, &y)->masked = false;
+    return true;
+}
+
+static bool vid(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!foresee(t, &y) || !aligned(t->i->rd, y.lmul) || (!t->i->rm && !t->i->rd) || !host_has(t, row->op, y.sew))
+        return false;
+    emit_elements(t, row, &y)->elements = true;
+    return true;
+}
+
+/* vd is apart from all sources. */
+static bool apart_ok(const struct trans *t, const struct trans_row *row, const struct type *y)
+{
+    const struct rv_insn *i = t->i;
+
+    return aligned(i->rd, y->lmul) && aligned(i->rs2, y->lmul) && i->rd != i->rs2 && mask_ok(t, row) && host_has(t, row->op, y->sew);
+}
+
+static bool pick(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!foresee(t, &y) || !apart_ok(t, row, &y))
+        return false;
+    emit_elements(t, row, &y)->elements = true;
+    return true;
+}
+
+static bool slide(struct trans *t, const struct trans_row *row)
+{
+    enum { MAX_SLIDE = 256 };
+    struct type y;
+
+    if (!foresee(t, &y) || y.bytes > MAX_SLIDE || !aligned(t->i->rd, y.lmul) || !aligned(t->i->rs2, y.lmul) ||
+        !mask_ok(t, row) || !host_has(t, row->op, y.sew) || (row->op == IR_V_SLIDEUP && t->i->rd == t->i->rs2))
+        return false;
+    emit_elements(t, row, &y);
+    return true;
+}
+
+/* aux of the row: indices of 16 bits */
+static bool gather(struct trans *t, const struct trans_row *row)
+{
+    enum { MAX_TABLE = 128 };
+    const struct rv_insn *i = t->i;
+    struct type y;
+
+    if (!foresee(t, &y) || y.bytes > MAX_TABLE || !apart_ok(t, row, &y))
+        return false;
+    int emul = row->aux ? 1 - (int)y.sew + y.lmul : y.lmul;
+    if (emul < -3 || emul > 3 || !aligned(i->rs1, emul) || !groups_apart(i->rd, y.lmul, i->rs1, emul) ||
+        (row->aux && !groups_apart(i->rs2, y.lmul, i->rs1, emul)))
+        return false;
+    emit_elements(t, row, &y)->elements = true;
+    return true;
+}
+
+static bool compress(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!t->i->rm || !foresee(t, &y) || !apart_ok(t, row, &y) || !apart(t->i->rs1, t->i->rd, y.lmul))
+        return false;
+    emit_elements(t, row, &y);
+    return true;
+}
+
+/* aux of the row: of one mask, as far as a word goes */
+static bool masks(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (!t->i->rm || !type_of(t->vtype, t->vlenb, &y) || !host_has(t, row->op, y.sew))
+        return false;
+    unsigned bits = y.bytes >> y.sew;
+    if (row->aux && (bits > 64 || t->i->rd == t->i->rs2))
+        return false;
+    struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, IR_NONE, ir_const(t->r, 0));
+    *v = (struct ir_vec){.op = row->op, .key = rv_vkey(t->vtype), .bytes = (uint16_t)bits, .d = place(t, t->i->rd),
+                         .a = place(t, t->i->rs2), .b = place(t, t->i->rs1)};
+    return true;
+}
+
 /* Upwards, vd is apart. */
 static bool slide_1(struct trans *t, const struct trans_row *row)
 {
@@ -498,6 +611,12 @@ bool trans_vec_call(struct trans *t)
 #define SHIFT(name, op)                                                                            \
     VV(name, op##V, elements), [RV_OP_##name##_vx] = {shift, IR_V_##op, FROM_X, IR_V_##op##V},      \
     [RV_OP_##name##_vi] = {shift, IR_V_##op, FROM_I, IR_V_##op##V}
+#define CARRY(name, op)                                                                            \
+    [RV_OP_##name##_vvm] = {carry, IR_V_##op, FROM_V, 0}, [RV_OP_##name##_vxm] = {carry, IR_V_##op, FROM_X, 0}
+#define CARRY_OUT(name, op)                                                                        \
+    VV(name, op, carry_out), VX(name, op, carry_out), [RV_OP_##name##_vvm] = {carry_out, IR_V_##op##C, FROM_V, 0}, \
+    [RV_OP_##name##_vxm] = {carry_out, IR_V_##op##C, FROM_X, 0}
+#define MASKS(name, op) [RV_OP_##name##_mm] = {masks, IR_V_##op, 0, 0}
 #define FWIDE(name, op)                                                                            \
     VV(name, op, widen_float), [RV_OP_##name##_vf] = {widen_float, IR_V_##op, FROM_F, 0}
 #define FWIDE_W(name, op)                                                                          \
@@ -553,6 +672,17 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     NARROW(vnsrl, NSRL), NARROW(vnsra, NSRA),
     REDUCE(vredsum, REDSUM), REDUCE(vredand, REDAND), REDUCE(vredor, REDOR), REDUCE(vredxor, REDXOR),
     REDUCE(vredmin, REDMIN), REDUCE(vredmax, REDMAX), REDUCE(vredminu, REDMINU), REDUCE(vredmaxu, REDMAXU),
+    CARRY(vadc, ADC), [RV_OP_vadc_vim] = {carry, IR_V_ADC, FROM_I, 0}, CARRY(vsbc, SBC),
+    CARRY_OUT(vmadc, MADC), [RV_OP_vmadc_vi] = {carry_out, IR_V_MADC, FROM_I, 0},
+    [RV_OP_vmadc_vim] = {carry_out, IR_V_MADCC, FROM_I, 0}, CARRY_OUT(vmsbc, MSBC),
+    [RV_OP_vid_v] = {vid, IR_V_ID, FROM_NOWHERE, 0},
+    [RV_OP_vrgather_vv] = {gather, IR_V_GATHER, FROM_V, 0}, [RV_OP_vrgatherei16_vv] = {gather, IR_V_GATHER16, FROM_V, 1},
+    [RV_OP_vrgather_vx] = {pick, IR_V_PICK, FROM_X, 0}, [RV_OP_vrgather_vi] = {pick, IR_V_PICK, FROM_I, 0},
+    [RV_OP_vcompress_vm] = {compress, IR_V_COMPRESS, FROM_V, 0},
+    VX(vslideup, SLIDEUP, slide), VI(vslideup, SLIDEUP, slide), VX(vslidedown, SLIDEDOWN, slide), VI(vslidedown, SLIDEDOWN, slide),
+    MASKS(vmand, MAND), MASKS(vmnand, MNAND), MASKS(vmandn, MANDN), MASKS(vmxor, MXOR), MASKS(vmor, MOR), MASKS(vmnor, MNOR),
+    MASKS(vmorn, MORN), MASKS(vmxnor, MXNOR), [RV_OP_vmsbf_m] = {masks, IR_V_MSBF, 0, 1},
+    [RV_OP_vmsif_m] = {masks, IR_V_MSIF, 0, 1}, [RV_OP_vmsof_m] = {masks, IR_V_MSOF, 0, 1},
     [RV_OP_vslide1up_vx] = {slide_1, IR_V_SLIDE1UP, FROM_X, 0},
     [RV_OP_vslide1down_vx] = {slide_1, IR_V_SLIDE1DOWN, FROM_X, 0},
     [RV_OP_vfslide1up_vf] = {slide_1, IR_V_SLIDE1UP, FROM_F, 0},
@@ -562,7 +692,8 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     VF(vfrdiv, FRDIV), [RV_OP_vfsqrt_v] = {elements, IR_V_FSQRT, FROM_NOWHERE, 0},
     VV_VF(vfmacc, FMACC), VV_VF(vfmsac, FMSAC), VV_VF(vfnmsac, FNMSAC), VV_VF(vfnmacc, FNMACC),
     VV_VF(vfmadd, FMADD), VV_VF(vfmsub, FMSUB), VV_VF(vfnmsub, FNMSUB), VV_VF(vfnmadd, FNMADD),
-    VV_VF(vfsgnj, FSGNJ), VV_VF(vfsgnjx, FSGNJX), [RV_OP_vfsgnjn_vv] = {negate, IR_V_FNEG, FROM_V, 0},
+    VV_VF(vfsgnj, FSGNJ), VV_VF(vfsgnjx, FSGNJX), 
+    [RV_OP_vfsgnjn_vv] = {sign_inverted, IR_V_FSGNJN, FROM_V, 0}, [RV_OP_vfsgnjn_vf] = {sign_inverted, IR_V_FSGNJN, FROM_F, 0},
     [RV_OP_vfirst_m] = {mask_to_x, IR_V_FIRST, 0, 0}, [RV_OP_vcpop_m] = {mask_to_x, IR_V_COUNT, 0, 0},
     [RV_OP_vmv_x_s] = {to_scalar, IR_V_TO_SCALAR, 0, 0}, [RV_OP_vfmv_f_s] = {to_scalar, IR_V_TO_SCALAR, 1, 0},
     [RV_OP_vmv_s_x] = {from_scalar, IR_V_FROM_SCALAR, FROM_X, 0},

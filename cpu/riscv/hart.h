@@ -171,7 +171,7 @@ struct rv_hart {
 
     /* v0 to v31, vlenb bytes each, without gaps; addressed by translated code */
     uint8_t v[32 * RV_VLENB_MAX] __attribute__((aligned(64)));
-    uint8_t v_end[64]; /* pieces of v31 may be read beyond it; nothing is there */
+    uint8_t v_end[512]; /* pieces of v31, and what is slid out of it, may be read beyond it; nothing is there */
 };
 #define RV_NO_RES UINT64_MAX
 #define RV_NO_JUMP UINT64_MAX

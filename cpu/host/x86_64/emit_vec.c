@@ -41,6 +41,12 @@ const uint32_t x86_vec_packed[IR_V_NR_OPS][4] = {
     [IR_V_CVT_IF] = {0, 0, P(0x5b), 0},
     [IR_V_CVT_IFZ] = {0, 0, X86_OP(0xf3, 1, 0x5b), 0},
     [IR_V_COPY] = {VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD},
+    [IR_V_PICK] = {VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD},
+    [IR_V_ID] = {VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD},
+    [IR_V_SLIDEUP] = {VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD},
+    [IR_V_SLIDEDOWN] = {VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD, VMOVDQU_LOAD},
+    [IR_V_ADC] = {P(0xfc), P(0xfd), P(0xfe), P(0xd4)},
+    [IR_V_SBC] = {P(0xf8), P(0xf9), P(0xfa), P(0xfb)},
     [IR_V_ZEXT2] = {0, P38(0x30), P38(0x33), P38(0x35)},
     [IR_V_ZEXT4] = {0, 0, P38(0x31), P38(0x34)},
     [IR_V_ZEXT8] = {0, 0, 0, P38(0x32)},
@@ -48,6 +54,7 @@ const uint32_t x86_vec_packed[IR_V_NR_OPS][4] = {
     [IR_V_SEXT4] = {0, 0, P38(0x21), P38(0x24)},
     [IR_V_SEXT8] = {0, 0, 0, P38(0x22)},
     [IR_V_FSGNJ] = {0, 0, P(0xdb), P(0xdb)}, /* the mask's and */
+    [IR_V_FSGNJN] = {0, 0, P(0xdb), P(0xdb)},
     [IR_V_FSGNJX] = {0, 0, P(0xdb), P(0xdb)},
     [IR_V_FNEG] = {0, 0, P(0xef), P(0xef)},
     [IR_V_FADD] = {0, 0, PS(0x58), P(0x58)},
@@ -93,10 +100,21 @@ static bool is_conversion(unsigned op)
     return op >= IR_V_CVT_FI && op <= IR_V_CVT_IFZ;
 }
 
+static bool is_slide(unsigned op)
+{
+    return op == IR_V_SLIDEUP || op == IR_V_SLIDEDOWN;
+}
+
+static bool is_carry(unsigned op)
+{
+    return op == IR_V_ADC || op == IR_V_SBC;
+}
+
 /* Is the scalar operand read from state.vsplat? */
 static bool wants_splat(unsigned op)
 {
-    return is_float(op) || is_multiply_add(op) || is_saturating(op) || op == IR_V_FSGNJ || op == IR_V_FSGNJX;
+    return is_float(op) || is_multiply_add(op) || is_saturating(op) || (op >= IR_V_FSGNJ && op <= IR_V_FSGNJX) ||
+           (op >= IR_V_MADC && op <= IR_V_MSBCC);
 }
 
 bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size)
@@ -113,7 +131,7 @@ bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size)
         return x86_vec_has_wide(op, size);
     if (x86_vec_is_reduction(op))
         return x86_vec_packed[x86_vec_reduced_by(op)][size];
-    return (op >= IR_V_FIRST && op != IR_V_LANES) || x86_vec_is_slide(op) || x86_vec_packed[op][size];
+    return (op >= IR_V_MAND && op != IR_V_LANES) || x86_vec_is_slide(op) || x86_vec_packed[op][size];
 }
 
 /* cmp byte [offset], value */
@@ -222,10 +240,11 @@ static void copy(struct emit *e, const struct ir_vec *v, bool to_state)
 
 /* ---- operands ---- */
 
+static const uint32_t broadcast[] = {P38(0x78), P38(0x79), P38(0x58), P38(0x59)};
+
 /* ymm1 = the scalar in all elements */
 static void splat(struct emit *e, const struct ir_vec *v, ir_ref scalar)
 {
-    static const uint32_t broadcast[] = {P38(0x78), P38(0x79), P38(0x58), P38(0x59)};
     int l = v->bytes >= 32;
 
     if (ir_is_fp(e->r, scalar)) {
@@ -238,6 +257,12 @@ static void splat(struct emit *e, const struct ir_vec *v, ir_ref scalar)
     }
     x86_yrr(&e->a, VMOVD, 1, 0, XMM1, 0, emit_in_reg(e, scalar, RAX));
     x86_yrr(&e->a, broadcast[v->size], 0, l, XMM1, 0, XMM1);
+}
+
+static void splat_rax(struct emit *e, const struct ir_vec *v)
+{
+    x86_yrr(&e->a, VMOVD, 1, 0, XMM1, 0, RAX);
+    x86_yrr(&e->a, broadcast[v->size], 0, v->bytes >= 32, XMM1, 0, XMM1);
 }
 
 static bool is_shift(unsigned op)
@@ -253,9 +278,52 @@ static void shift_count(struct emit *e, const struct ir_vec *v, ir_ref scalar)
     x86_yrr(&e->a, VMOVD, 1, 0, XMM1, 0, RAX);
 }
 
+/* rax = the element of a that rax says, or 0 */
+static void pick(struct emit *e, const struct ir_vec *v)
+{
+    static const uint32_t op[] = {X86_MOVZX8, X86_MOVZX16, X86_MOV_LOAD, X86_MOV_LOAD};
+    struct x86_mem a = emit_state(v->a);
+
+    x86_ri(&e->a, X86_CMP, 1, RAX, (int32_t)(x86_vec_bytes(v) >> v->size));
+    x86_mov_imm(&e->a, RCX, 0); /* flags stay */
+    uint8_t *beyond = x86_jcc(&e->a, X86_AE);
+    x86_rm(&e->a, op[v->size], v->size == 3, RCX, x86_at_index(a.base, RAX, v->size, a.disp));
+    if (!e->a.overflow)
+        x86_patch(beyond, e->a.p);
+    x86_mov(&e->a, RAX, RCX);
+}
+
+/* rax = bytes to slide, at most the group: negative upwards; rcx + byte of the group: ones below those that stay what they
+ * were (up), or that come out of the group (down) */
+static void slide_distance(struct emit *e, const struct ir_vec *v, ir_ref scalar)
+{
+    int32_t bytes = (int32_t)x86_vec_bytes(v);
+
+    emit_move_to(e, RAX, scalar);
+    x86_mov_imm(&e->a, RCX, bytes >> v->size);
+    x86_rr(&e->a, X86_CMP, 1, RAX, RCX);
+    x86_rr(&e->a, X86_CMOVCC + X86_A, 1, RAX, RCX);
+    if (v->size)
+        x86_shift_i(&e->a, X86_SHL_N, 0, RAX, v->size);
+    if (v->op == IR_V_SLIDEUP)
+        x86_r_n(&e->a, X86_OP(0, 0, 0xf7), 1, 3, RAX); /* neg */
+    x86_rm(&e->a, X86_LEA, 1, RCX, x86_at_rip(e->rt->k_tail - (v->op == IR_V_SLIDEUP ? 0 : bytes)));
+    x86_rr(&e->a, X86_ADD, 1, RCX, RAX);
+}
+
 /* The scalar operand to where the pieces want it. */
 static void prepare_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar)
 {
+    if (is_slide(v->op)) {
+        slide_distance(e, v, scalar);
+        return;
+    }
+    if (v->op == IR_V_PICK) {
+        emit_move_to(e, RAX, scalar);
+        pick(e, v);
+        splat_rax(e, v);
+        return;
+    }
     if (x86_vec512_has(e->features, v->op, v->size)) {
         x86_vec512_scalar(e, v, scalar);
         return;
@@ -317,14 +385,13 @@ static struct x86_mem spilled(const struct emit *e, unsigned xmm)
     return emit_state(e->t->scratch + 8 * (16 + (int32_t)xmm));
 }
 
-/* xmm2 (and what follows, up to `nr` registers) is ours until give_back. */
-static void borrow(struct emit *e, unsigned nr)
+void x86_vec_borrow(struct emit *e, unsigned nr)
 {
     for (unsigned n = 0; n < nr && e->fp; n++)
         x86_rm(&e->a, X86_MOVQ_STORE, 0, XMM2 + n, spilled(e, XMM2 + n));
 }
 
-static void give_back(struct emit *e, unsigned nr)
+void x86_vec_give_back(struct emit *e, unsigned nr)
 {
     for (unsigned n = 0; n < nr && e->fp; n++)
         x86_rm(&e->a, X86_MOVQ_LOAD, 0, XMM2 + n, spilled(e, XMM2 + n));
@@ -332,18 +399,17 @@ static void give_back(struct emit *e, unsigned nr)
 
 static unsigned borrowed(const struct ir_vec *v, unsigned mask)
 {
-    return !mask ? 0 : is_fma(v->op) ? 2 : 1;
+    return is_carry(v->op) ? 1 : !mask ? 0 : is_fma(v->op) ? 2 : 1;
 }
 
-/* ymm2 = all ones in the lanes whose bit of v0 is set. */
-static void lanes_of_v0(struct emit *e, const struct part *p)
+void x86_vec_lanes_of_v0(struct emit *e, const struct part *p)
 {
-    static const uint32_t broadcast[] = {P38(0x58), P38(0x79), P38(0x78), P38(0x78)};
+    static const uint32_t bits_of[] = {P38(0x58), P38(0x79), P38(0x78), P38(0x78)};
     static const uint32_t equal[] = {P(0x74), P(0x75), P(0x76), P38(0x29)};
     unsigned size = p->v->size, element = p->at >> size;
     const uint8_t *bits = e->rt->k_mask_bits[size] + (size >= 2 ? element % 8 << size : 0);
 
-    x86_yrm(&e->a, broadcast[size], 0, p->l, XMM2, 0, emit_state(p->v->mask + (int32_t)(element / 8)));
+    x86_yrm(&e->a, bits_of[size], 0, p->l, XMM2, 0, emit_state(p->v->mask + (int32_t)(element / 8)));
     if (size == 0)
         x86_yrm(&e->a, VPSHUFB, 0, p->l, XMM2, XMM2, x86_at_rip(e->rt->k_mask_bytes));
     x86_yrm(&e->a, VPAND, 0, p->l, XMM2, XMM2, x86_at_rip(bits));
@@ -355,7 +421,7 @@ static void lanes(struct emit *e, const struct part *p)
     struct x86_mem length = x86_at(RCX, (int32_t)p->at);
 
     if (p->mask & MASK_V0)
-        lanes_of_v0(e, p);
+        x86_vec_lanes_of_v0(e, p);
     if (p->mask == MASK_LENGTH)
         x86_vec_load(e, p->l, XMM2, length);
     else if (p->mask & MASK_LENGTH)
@@ -378,7 +444,7 @@ static void load_lanes(struct emit *e, const struct part *p, unsigned ymm, struc
         x86_vec_load(e, p->l, ymm, m);
 }
 
-static struct x86_mem memory_b(struct emit *e, const struct part *p)
+struct x86_mem x86_vec_memory_b(struct emit *e, const struct part *p)
 {
     return p->v->scalar ? emit_state(e->t->vsplat) : part_of(p, p->v->b);
 }
@@ -391,12 +457,12 @@ static void part_float(struct emit *e, const struct part *p)
     const struct ir_vec *v = p->v;
     bool swapped = v->op == IR_V_FRSUB || v->op == IR_V_FRDIV;
 
-    load_lanes(e, p, XMM0, swapped ? memory_b(e, p) : part_of(p, v->a));
+    load_lanes(e, p, XMM0, swapped ? x86_vec_memory_b(e, p) : part_of(p, v->a));
     if (v->op == IR_V_FSQRT) {
         x86_yrr(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM0, 0, XMM0);
         return;
     }
-    struct x86_mem second = swapped ? part_of(p, v->a) : memory_b(e, p);
+    struct x86_mem second = swapped ? part_of(p, v->a) : x86_vec_memory_b(e, p);
     if (p->mask) {
         load_lanes(e, p, XMM1, second);
         x86_yrr(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM0, XMM0, XMM1);
@@ -410,8 +476,10 @@ static void part_plain(struct emit *e, const struct part *p)
     const struct ir_vec *v = p->v;
     uint32_t op = x86_vec_packed[v->op][v->size];
 
-    if (v->op == IR_V_COPY) {
+    if (v->op == IR_V_COPY || v->op == IR_V_PICK) {
         x86_vec_load_b(e, p, XMM0);
+    } else if (v->op == IR_V_ID) {
+        x86_vec_load(e, p->l, XMM0, x86_at_rip(e->rt->k_index[v->size] + (v->size ? p->at : p->at % 256)));
     } else if (v->op == IR_V_RSUB) {
         x86_vec_load_b(e, p, XMM0);
         x86_yrm(&e->a, op, 0, p->l, XMM0, XMM0, part_of(p, v->a));
@@ -447,10 +515,10 @@ static void part_fma(struct emit *e, const struct part *p)
     load_lanes(e, p, XMM0, part_of(p, d_is_factor ? v->a : v->d));
     load_lanes(e, p, XMM1, part_of(p, d_is_factor ? v->d : v->a));
     if (p->mask) {
-        load_lanes(e, p, XMM3, memory_b(e, p));
+        load_lanes(e, p, XMM3, x86_vec_memory_b(e, p));
         x86_yrr(&e->a, op, v->size == 3, p->l, XMM0, XMM1, XMM3);
     } else {
-        x86_yrm(&e->a, op, v->size == 3, p->l, XMM0, XMM1, memory_b(e, p));
+        x86_yrm(&e->a, op, v->size == 3, p->l, XMM0, XMM1, x86_vec_memory_b(e, p));
     }
 }
 
@@ -471,7 +539,9 @@ static void part_sign(struct emit *e, const struct part *p)
         x86_yrm(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM0, XMM1, part_of(p, v->a));
         return;
     }
-    if (v->op == IR_V_FSGNJ)
+    if (v->op == IR_V_FSGNJN)
+        x86_yrm(&e->a, P(0xeb), 0, p->l, XMM0, XMM1, part_of(p, v->a)); /* vpor: the sign, to be inverted */
+    else if (v->op == IR_V_FSGNJ)
         x86_yrm(&e->a, P(0xdf), 0, p->l, XMM0, XMM1, part_of(p, v->a)); /* vpandn: all but the sign */
     else
         x86_vec_load(e, p->l, XMM0, part_of(p, v->a));
@@ -488,8 +558,8 @@ static void part_saturating(struct emit *e, const struct part *p)
 
     x86_vec_load(e, p->l, XMM0, part_of(p, v->a));
     x86_vec_load(e, p->l, XMM1, part_of(p, v->a));
-    x86_yrm(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM0, XMM0, memory_b(e, p));
-    x86_yrm(&e->a, x86_vec_packed[wraps][v->size], 0, p->l, XMM1, XMM1, memory_b(e, p));
+    x86_yrm(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM0, XMM0, x86_vec_memory_b(e, p));
+    x86_yrm(&e->a, x86_vec_packed[wraps][v->size], 0, p->l, XMM1, XMM1, x86_vec_memory_b(e, p));
     x86_yrr(&e->a, x86_vec_packed[IR_V_XOR][v->size], 0, p->l, XMM1, XMM1, XMM0);
     x86_yrr(&e->a, VPTEST, 0, p->l, XMM1, 0, p->mask ? XMM2 : XMM1);
     x86_setcc(&e->a, X86_NE, RAX);
@@ -501,6 +571,34 @@ static void part_convert(struct emit *e, const struct part *p)
 {
     load_lanes(e, p, XMM0, part_of(p, p->v->a));
     x86_yrr(&e->a, x86_vec_packed[p->v->op][p->v->size], 0, p->l, XMM0, 0, XMM0);
+}
+
+static void part_slide(struct emit *e, const struct part *p)
+{
+    enum { VPBLENDVB = X86_OP(0x66, 3, 0x4c) };
+    struct x86_mem a = part_of(p, p->v->a), m = x86_at(RCX, (int32_t)p->at);
+
+    x86_vec_load(e, p->l, XMM0, x86_at_index(a.base, RAX, 0, a.disp));
+    if (p->v->op == IR_V_SLIDEDOWN) {
+        x86_yrm(&e->a, VPAND, 0, p->l, XMM0, XMM0, m);
+        return;
+    }
+    x86_vec_load(e, p->l, XMM1, m);
+    x86_yrm(&e->a, VPBLENDVB, 0, p->l, XMM0, XMM0, part_of(p, p->v->d));
+    x86_byte(&e->a, XMM1 << 4);
+}
+
+/* The carry is -1 in the lanes of v0; which of them are written is another matter. */
+static void part_carry(struct emit *e, const struct part *p)
+{
+    const struct ir_vec *v = p->v;
+
+    x86_vec_load(e, p->l, XMM0, part_of(p, v->a));
+    x86_vec_with_b(e, p, x86_vec_packed[v->op][v->size], 0);
+    x86_vec_lanes_of_v0(e, p);
+    x86_yrr(&e->a, x86_vec_packed[v->op == IR_V_ADC ? IR_V_SBC : IR_V_ADC][v->size], 0, p->l, XMM0, XMM0, XMM2);
+    if (p->mask)
+        lanes(e, p);
 }
 
 static bool is_extension(unsigned op)
@@ -539,7 +637,7 @@ static void look_for_nan(struct emit *e, const struct part *p)
 static void part_merge(struct emit *e, struct part *p)
 {
     x86_vec_load_b(e, p, XMM0);
-    lanes_of_v0(e, p);
+    x86_vec_lanes_of_v0(e, p);
     x86_yrr(&e->a, VPAND, 0, p->l, XMM0, XMM0, XMM2);
     blend(e, p, p->v->a);
     p->mask &= ~(unsigned)MASK_V0;
@@ -548,10 +646,14 @@ static void part_merge(struct emit *e, struct part *p)
 
 static void emit_part(struct emit *e, struct part *p)
 {
-    if (p->mask && !p->v->merge)
+    if (p->mask && !p->v->merge && !is_carry(p->v->op))
         lanes(e, p);
     if (p->v->merge)
         part_merge(e, p);
+    else if (is_slide(p->v->op))
+        part_slide(e, p);
+    else if (is_carry(p->v->op))
+        part_carry(e, p);
     else if (is_fma(p->v->op))
         part_fma(e, p);
     else if (is_float(p->v->op))
@@ -586,7 +688,7 @@ static void emit_part(struct emit *e, struct part *p)
 /* All that is loaded is there, wanted or not (emit_vec_address). */
 static void copy_masked(struct emit *e, const struct ir_vec *v, bool to_state)
 {
-    borrow(e, 1);
+    x86_vec_borrow(e, 1);
     for (unsigned at = 0; at < v->bytes; at += x86_piece(v->bytes - at)) {
         struct part p = {v, at, v->bytes - at >= 32, MASK_V0};
         struct x86_mem memory = x86_at(RCX, (int32_t)at);
@@ -603,7 +705,7 @@ static void copy_masked(struct emit *e, const struct ir_vec *v, bool to_state)
     }
     if (v->bytes >= 32)
         x86_vzeroupper(&e->a);
-    give_back(e, 1);
+    x86_vec_give_back(e, 1);
 }
 
 static void transfer(struct emit *e, const struct ir_insn *i, bool to_state)
@@ -745,7 +847,7 @@ static void emit_parts(struct emit *e, const struct ir_vec *v, unsigned mask)
         x86_rm(&e->a, X86_LEA, 1, RCX, x86_at_rip(e->rt->k_tail - v->used));
         mask |= MASK_LENGTH;
     }
-    borrow(e, borrowed(v, mask));
+    x86_vec_borrow(e, borrowed(v, mask));
     unsigned most = x86_vec_is_narrow(v->op) ? 16 : 32;
 
     for (unsigned at = 0, n; at < v->bytes; at += n) {
@@ -755,7 +857,7 @@ static void emit_parts(struct emit *e, const struct ir_vec *v, unsigned mask)
     }
     if (v->bytes >= 32 || x86_vec_is_narrow(v->op))
         x86_vzeroupper(&e->a);
-    give_back(e, borrowed(v, mask));
+    x86_vec_give_back(e, borrowed(v, mask));
 }
 
 /* Where a result that is a NaN was found (all cold code since the first): what follows the operation. */
@@ -783,6 +885,7 @@ void emit_vop(struct emit *e, const struct ir_insn *i)
     if (v->scalar)
         prepare_scalar(e, v, i->src[0]);
     switch (v->op) {
+    case IR_V_COMPRESS: x86_vec512_compress(e, v); break;
     case IR_V_FIRST: first_bit(e, v); break;
     case IR_V_COUNT: count_bits(e, v); break;
     case IR_V_TO_SCALAR: to_scalar(e, i); break;
@@ -792,6 +895,8 @@ void emit_vop(struct emit *e, const struct ir_insn *i)
     default:
         if (x86_vec_is_compare(v->op))
             x86_vec_compare(e, v);
+        else if (v->op >= IR_V_MAND && v->op <= IR_V_MSOF)
+            x86_vec_masks(e, v);
         else if (x86_vec_is_reduction(v->op))
             x86_vec_reduce(e, v);
         else
@@ -835,7 +940,7 @@ void emit_cold_vec_tail(struct emit *e, const struct cold *c)
 void emit_cold_vec_rest(struct emit *e, const struct cold *c)
 {
     x86_vzeroupper(&e->a);
-    give_back(e, c->reg);
+    x86_vec_give_back(e, c->reg);
     if (c->element) {
         x86_store_imm(&e->a, 8, emit_state(e->t->vstart), c->element);
         x86_store_imm(&e->a, 2, emit_state(e->t->vkey), (int16_t)(e->t->vkey_none << 8 | e->t->vkey_none));

@@ -66,6 +66,19 @@ static inline void x86_vec_store(struct emit *e, int l, unsigned ymm, struct x86
     x86_yrm(&e->a, VMOVDQU_STORE, 0, l, ymm, 0, m);
 }
 
+/* What counts of an operand. */
+static inline unsigned x86_vec_bytes(const struct ir_vec *v)
+{
+    return v->used ? v->used : v->bytes;
+}
+
+/* ymm2 = all ones in the lanes whose bit of v0 is set. */
+void x86_vec_lanes_of_v0(struct emit *e, const struct part *p);
+/* state.vsplat, or a vector */
+struct x86_mem x86_vec_memory_b(struct emit *e, const struct part *p);
+/* xmm2 (and what follows, up to `nr` registers) is ours until it is given back. */
+void x86_vec_borrow(struct emit *e, unsigned nr);
+void x86_vec_give_back(struct emit *e, unsigned nr);
 /* xmm0 to the piece, or what of it is used. */
 void x86_vec_store_part(struct emit *e, const struct part *p, int32_t operand);
 /* Of the operand what is used, 0 above that. */
@@ -79,14 +92,16 @@ void x86_vec_with_b(struct emit *e, const struct part *p, uint32_t op, int w);
 bool x86_vec512_has(uint64_t features, unsigned op, unsigned size);
 void x86_vec512_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar); /* to where the pieces want it */
 void x86_vec512(struct emit *e, const struct ir_vec *v, unsigned mask);
+void x86_vec512_compress(struct emit *e, const struct ir_vec *v);
 
 /* emit_vec_compare.c: a bit an element */
 static inline bool x86_vec_is_compare(unsigned op)
 {
-    return op >= IR_V_EQ && op <= IR_V_FGE;
+    return op >= IR_V_EQ && op <= IR_V_MSBCC;
 }
 bool x86_vec_has_compare(enum ir_vop op, unsigned size);
 void x86_vec_compare(struct emit *e, const struct ir_vec *v);
+void x86_vec_masks(struct emit *e, const struct ir_vec *v); /* MAND to MSOF */
 
 /* emit_vec_wide.c: operands of two sizes, reductions, slides */
 static inline bool x86_vec_is_wide(unsigned op)

@@ -34,7 +34,8 @@ enum kind {
     TO_NARROW, /* r = op a, a of twice the size */
     FWIDE,    /* d of twice the size: d = a op b, floats */
     FWIDE_ACC,
-    SATURATE
+    SATURATE,
+    GATHER    /* `high`: indices of 16 bits */
 };
 
 /* What shows that an element is for the interpreter's function. */
@@ -74,6 +75,8 @@ static const struct op512 ops[IR_V_NR_OPS] = {
     [IR_V_NSRAV] = {.kind = NARROW, .op = {W(E38(0x11)), E38(0x46), W(E38(0x46)), 0}, .a_signed = true},
     [IR_V_FDIV] = {.kind = FLOAT, .op = PS_PD(0x5e), .check = IS_NAN},
     [IR_V_FRDIV] = {.kind = FLOAT, .op = PS_PD(0x5e), .check = IS_NAN, .swapped = true},
+    [IR_V_GATHER] = {.kind = GATHER, .op = {E38(0x8d), W(E38(0x8d)), E38(0x36), W(E38(0x36))}},
+    [IR_V_GATHER16] = {.kind = GATHER, .op = {E38(0x8d), W(E38(0x8d)), E38(0x36), W(E38(0x36))}, .high = true},
     [IR_V_FMIN] = {.kind = MINMAX, .op = PS_PD(0x5d)},
     [IR_V_FMAX] = {.kind = MINMAX, .op = PS_PD(0x5f)},
     [IR_V_CVT_FI] = {.kind = CONVERT, .op = Q(F3(0xe6))},
@@ -132,6 +135,7 @@ enum {
     KMOV_Q_FROM_GPR = X86_OP(0xf2, 1, 0x92),
     KAND_Q = X86_OP(0, 1, 0x41),
     BZHI = X86_OP(0, 2, 0xf5),
+    PEXT = X86_OP(0xf3, 2, 0xf5),
     UNORDERED_QUIET = 3
 };
 
@@ -154,6 +158,10 @@ bool x86_vec512_has(uint64_t features, unsigned op, unsigned size)
 {
     if ((features & X86_VEC512) != X86_VEC512)
         return false;
+    if (op == IR_V_COMPRESS)
+        return size >= 2 || features & X86_HAS_AVX512VBMI;
+    if (ops[op].kind == GATHER && size == 0)
+        return features & X86_HAS_AVX512VBMI;
     return op == IR_V_LANES || kind_of(op, size) != NONE;
 }
 
@@ -411,6 +419,89 @@ static void saturate(struct emit *e, const struct piece *p)
     x86_rm8(&e->a, X86_OP(0, 0, 0x08), RAX, emit_state(e->t->vxsat)); /* or */
 }
 
+/* ---- permutations ---- */
+
+/* B = the piece's indices, k3 = those inside the group */
+static void indices(struct emit *e, const struct piece *p)
+{
+    static const uint32_t compare[] = {X86_OP(0x66, 3, 0x3e), W(X86_OP(0x66, 3, 0x3e)), X86_OP(0x66, 3, 0x1e),
+                                       W(X86_OP(0x66, 3, 0x1e))};
+    const struct ir_vec *v = p->v;
+    unsigned size = v->size;
+    bool by_words = p->o->high && size == 0;
+
+    if (!p->o->high || size == 1)
+        load(e, p, B, v->b);
+    else if (by_words)
+        x86_erm(&e->a, move[3], all_of(p->length + 1), B, 0, home(v->b, 2 * p->at));
+    else
+        x86_erm(&e->a, size == 2 ? E38(0x33) : E38(0x34), all_of(p->length), B, 0, home(v->b, p->at >> (size - 1)));
+    x86_err(&e->a, compare[by_words ? 1 : size], all_of(by_words ? p->length + 1 : p->length), 3, B, K);
+    x86_byte(&e->a, 1); /* below */
+    if (by_words)
+        x86_err(&e->a, low_halves[0], all_of(p->length + 1), B, 0, B);
+}
+
+/* Of groups of up to 128 bytes: a as a table of one or two registers. */
+static void gather(struct emit *e, const struct piece *p)
+{
+    static const uint32_t of_two[] = {E38(0x75), W(E38(0x75)), E38(0x76), W(E38(0x76))};
+    const struct ir_vec *v = p->v;
+    struct x86_evex x = {ZMM, 3, true};
+
+    indices(e, p);
+    x86_erm(&e->a, move[3], all_of(ZMM), A, 0, home(v->a, 0));
+    if (v->bytes <= 64) {
+        x86_err(&e->a, p->o->op[v->size], x, R, B, A);
+        return;
+    }
+    x86_err(&e->a, move[3], all_of(ZMM), R, 0, B);
+    x86_erm(&e->a, of_two[v->size], x, R, A, home(v->a, 64));
+}
+
+/* The chosen elements one after the other; in the bits of k2 as many as they are. */
+static void compress_piece(struct emit *e, const struct ir_vec *v, unsigned at, unsigned length)
+{
+    static const uint32_t op[] = {E38(0x63), W(E38(0x63)), E38(0x8b), W(E38(0x8b))};
+    unsigned lanes = (v->used ? v->used : 16u << length) >> v->size;
+
+    x86_load(&e->a, RAX, emit_state(v->b + (int32_t)(at >> v->size) / 8));
+    if (lanes < 64) {
+        x86_mov_imm(&e->a, RCX, (int64_t)((1ull << lanes) - 1));
+        x86_rr(&e->a, X86_AND, 1, RAX, RCX);
+    }
+    x86_yrr(&e->a, KMOV_Q_FROM_GPR, 1, 0, 1, 0, RAX);
+    x86_mov_imm(&e->a, RCX, -1);
+    x86_vrr(&e->a, PEXT, 1, RCX, RCX, RAX);
+    x86_yrr(&e->a, KMOV_Q_FROM_GPR, 1, 0, 2, 0, RCX);
+    x86_erm(&e->a, move[3], all_of(length), A, 0, home(v->a, at));
+    x86_err(&e->a, op[v->size], (struct x86_evex){(uint8_t)length, 1, true}, A, 0, R);
+}
+
+void x86_vec512_compress(struct emit *e, const struct ir_vec *v)
+{
+    unsigned length = v->bytes >= 64 ? ZMM : v->bytes == 32 ? YMM : XMM;
+    struct x86_evex chosen = {(uint8_t)length, 2, false};
+
+    if (v->bytes <= 64) {
+        compress_piece(e, v, 0, length);
+        x86_erm(&e->a, move[3], all_of(length), T, 0, home(v->d, 0));
+        x86_err(&e->a, move[v->size], chosen, T, 0, R);
+        x86_erm(&e->a, (uint32_t)STORE, all_of(length), T, 0, home(v->d, 0));
+    } else {
+        x86_push(&e->a, RDX);
+        x86_rm(&e->a, X86_LEA, 1, RDX, emit_state(v->d));
+        for (unsigned at = 0; at < v->bytes; at += 64) {
+            compress_piece(e, v, at, length);
+            x86_erm(&e->a, move[v->size] + 0x10, chosen, R, 0, x86_at(RDX, 0)); /* the store form */
+            x86_rr(&e->a, X86_POPCNT, 1, RCX, RCX);
+            x86_rm(&e->a, X86_LEA, 1, RDX, x86_at_index(RDX, RCX, v->size, 0));
+        }
+        x86_pop(&e->a, RDX);
+    }
+    x86_vzeroupper(&e->a);
+}
+
 /* ---- floating point ---- */
 
 static void floats(struct emit *e, const struct piece *p)
@@ -485,6 +576,7 @@ static void make_piece(struct emit *e, const struct piece *p)
     case NARROW: narrow(e, p); break;
     case ACC: accumulate(e, p); break;
     case SATURATE: saturate(e, p); break;
+    case GATHER: gather(e, p); break;
     case FLOAT: floats(e, p); break;
     case MINMAX: min_max(e, p); break;
     case CONVERT:
@@ -506,6 +598,8 @@ static void prepare_constant(struct emit *e, const struct ir_vec *v, enum kind k
         constant(e, 1, 7);
     else if (kind == SHIFT)
         constant(e, size, (8 << size) - 1);
+    else if (kind == GATHER)
+        constant(e, o->high && size == 0 ? 1 : size, (int64_t)(x86_vec_bytes(v) >> size));
     else if (kind == NARROW)
         constant(e, size + 1, (16 << size) - 1);
     else if (kind == SATURATE)
@@ -549,7 +643,8 @@ void x86_vec512_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar)
 void x86_vec512(struct emit *e, const struct ir_vec *v, unsigned mask)
 {
     enum kind kind = kind_of(v->op, v->size);
-    unsigned most = has_halves(kind) || (kind == ACC && v->size == 0) ? 32 : 64;
+    bool half = has_halves(kind) || ((kind == ACC || v->op == IR_V_GATHER16) && v->size == 0);
+    unsigned most = half ? 32 : 64;
     uint8_t *done[X86_VEC_MAX_TAIL / 32] = {NULL};
     unsigned nr = 0;
 

@@ -47,8 +47,15 @@ static const struct comparison *comparison_of(unsigned op)
     return &comparisons[op - IR_V_EQ];
 }
 
+static bool is_carry(unsigned op)
+{
+    return op >= IR_V_MADC && op <= IR_V_MSBCC;
+}
+
 bool x86_vec_has_compare(enum ir_vop op, unsigned size)
 {
+    if (is_carry(op))
+        return true;
     const struct comparison *c = comparison_of(op);
 
     return c->op[size] && (!c->first[1] || c->first[size]);
@@ -82,6 +89,32 @@ static void compare(struct emit *e, const struct part *p, const struct compariso
     x86_vec_with_b(e, p, op, 0);
     if (c->is_float)
         x86_byte(&e->a, c->predicate);
+}
+
+/* ymm0: its sign bits are what is carried out of a + b + c, (a & b) | ((a | b) & ~sum); or borrowed by a - b - c,
+ * (~a & b) | (~(a & ~b) & difference). */
+static void carry(struct emit *e, const struct part *p)
+{
+    const struct ir_vec *v = p->v;
+    bool borrows = v->op == IR_V_MSBC || v->op == IR_V_MSBCC, with = v->op >= IR_V_MADCC;
+    uint32_t add = x86_vec_packed[IR_V_ADD][v->size], sub = x86_vec_packed[IR_V_SUB][v->size];
+    struct x86_mem a = part_of(p, v->a), b = x86_vec_memory_b(e, p);
+
+    x86_vec_load(e, p->l, XMM0, a);
+    x86_yrm(&e->a, borrows ? sub : add, 0, p->l, XMM0, XMM0, b);
+    if (with) {
+        x86_vec_lanes_of_v0(e, p); /* -1 */
+        x86_yrr(&e->a, borrows ? add : sub, 0, p->l, XMM0, XMM0, XMM2);
+    }
+    x86_vec_load(e, p->l, XMM1, borrows ? b : a);
+    x86_yrm(&e->a, borrows ? (uint32_t)VPANDN : (uint32_t)VPOR, 0, p->l, XMM1, XMM1, borrows ? a : b);
+    if (borrows)
+        x86_yrr(&e->a, VPANDN, 0, p->l, XMM0, XMM1, XMM0);
+    else
+        x86_yrr(&e->a, VPANDN, 0, p->l, XMM0, XMM0, XMM1);
+    x86_vec_load(e, p->l, XMM1, a);
+    x86_yrm(&e->a, borrows ? (uint32_t)VPANDN : (uint32_t)VPAND, 0, p->l, XMM1, XMM1, b);
+    x86_yrr(&e->a, VPOR, 0, p->l, XMM0, XMM0, XMM1);
 }
 
 /* eax = a bit a lane; above them there may be others */
@@ -128,15 +161,21 @@ static void put_bits(struct emit *e, const struct ir_vec *v, unsigned first, uns
 
 void x86_vec_compare(struct emit *e, const struct ir_vec *v)
 {
-    const struct comparison *c = comparison_of(v->op);
+    const struct comparison *c = is_carry(v->op) ? NULL : comparison_of(v->op);
     unsigned step = x86_piece(v->bytes), bits = (v->used ? v->used : step) >> v->size;
 
+    unsigned borrowed = v->op >= IR_V_MADCC;
+
+    x86_vec_borrow(e, borrowed);
     for (unsigned at = 0; at < v->bytes; at += step) {
         struct part p = {v, at, step == 32, MASK_NONE};
         unsigned element = at >> v->size;
 
-        compare(e, &p, c);
-        to_bits(e, &p, c->inverted);
+        if (c)
+            compare(e, &p, c);
+        else
+            carry(e, &p);
+        to_bits(e, &p, c && c->inverted);
         if (bits >= 8 || v->bytes == step) {
             put_bits(e, v, element, bits);
         } else if (element % 8 == 0) { /* quads: four and four */
@@ -150,4 +189,56 @@ void x86_vec_compare(struct emit *e, const struct ir_vec *v)
     }
     if (step == 32)
         x86_vzeroupper(&e->a);
+    x86_vec_give_back(e, borrowed);
+}
+
+/* ---- masks: as many bits as there are elements ---- */
+
+static const struct {
+    uint32_t op;
+    bool not_b, not_result;
+} logic[] = {
+    [IR_V_MAND - IR_V_MAND] = {X86_AND, false, false}, [IR_V_MNAND - IR_V_MAND] = {X86_AND, false, true},
+    [IR_V_MANDN - IR_V_MAND] = {X86_AND, true, false}, [IR_V_MXOR - IR_V_MAND] = {X86_XOR, false, false},
+    [IR_V_MOR - IR_V_MAND] = {X86_OR, false, false},   [IR_V_MNOR - IR_V_MAND] = {X86_OR, false, true},
+    [IR_V_MORN - IR_V_MAND] = {X86_OR, true, false},   [IR_V_MXNOR - IR_V_MAND] = {X86_XOR, false, true},
+};
+
+/* rax = the next 64 bits */
+static void combine(struct emit *e, const struct ir_vec *v, int32_t at)
+{
+    x86_load(&e->a, RAX, emit_state(v->b + at));
+    if (logic[v->op - IR_V_MAND].not_b)
+        x86_ri(&e->a, X86_XOR, 1, RAX, -1);
+    x86_rm(&e->a, logic[v->op - IR_V_MAND].op, 1, RAX, emit_state(v->a + at));
+    if (logic[v->op - IR_V_MAND].not_result)
+        x86_ri(&e->a, X86_XOR, 1, RAX, -1);
+}
+
+/* rax = the bits below the lowest that is set, and it, or it alone; 64 at most */
+static void up_to_first(struct emit *e, const struct ir_vec *v)
+{
+    x86_load(&e->a, RAX, emit_state(v->a));
+    if (v->bytes < 64) { /* else the next one counts as the first when there is none */
+        x86_mov_imm(&e->a, RCX, (int64_t)((1ull << v->bytes) - 1));
+        x86_rr(&e->a, X86_AND, 1, RAX, RCX);
+    }
+    x86_rm(&e->a, X86_LEA, 1, RCX, x86_at(RAX, -1));
+    if (v->op != IR_V_MSIF)
+        x86_ri(&e->a, X86_XOR, 1, v->op == IR_V_MSBF ? RAX : RCX, -1);
+    x86_rr(&e->a, v->op == IR_V_MSIF ? X86_XOR : X86_AND, 1, RAX, RCX);
+}
+
+void x86_vec_masks(struct emit *e, const struct ir_vec *v)
+{
+    for (unsigned at = 0; at < v->bytes; at += 64) {
+        if (v->op <= IR_V_MXNOR)
+            combine(e, v, (int32_t)at / 8);
+        else
+            up_to_first(e, v);
+        if (v->bytes >= 64)
+            x86_store(&e->a, emit_state(v->d + (int32_t)at / 8), RAX);
+        else
+            put_bits(e, v, 0, v->bytes);
+    }
 }

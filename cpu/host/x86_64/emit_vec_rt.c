@@ -115,6 +115,18 @@ static uint8_t *emit_tail_mask(struct x86_asm *a)
     return a->p - MAX_TAIL;
 }
 
+/* 0, 1, 2 ... in all elements of the longest group; of bytes until they begin anew. */
+static uint8_t *emit_index(struct x86_asm *a, unsigned size)
+{
+    unsigned nr = size ? (unsigned)X86_VEC_MAX_BYTES >> size : 256;
+    uint8_t *at = a->p;
+
+    for (unsigned n = 0; n < nr; n++)
+        for (unsigned k = 0; k < 1u << size; k++)
+            x86_byte(a, k < 2 ? (uint8_t)(n >> 8 * k) : 0);
+    return at;
+}
+
 void x86_emit_vec_runtime(struct ir_host *h, struct x86_asm *a)
 {
     for (unsigned to_state = 0; to_state < 2; to_state++)
@@ -126,4 +138,6 @@ void x86_emit_vec_runtime(struct ir_host *h, struct x86_asm *a)
     for (unsigned size = 0; size < 3; size++)
         h->rt.k_low_halves[size] = emit_low_halves(a, size);
     h->rt.k_tail = emit_tail_mask(a);
+    for (unsigned size = 0; size < 4; size++)
+        h->rt.k_index[size] = emit_index(a, size);
 }

@@ -391,6 +391,29 @@ static enum sim_status join_space(const struct ckpt_image *image, struct ckpt_sp
     return status;
 }
 
+/* Sorts by counting: there may be as many extents as blocks, and a machine waits. */
+static void sort_by_chunk(const struct ckpt_image *image, struct ckpt_space *s)
+{
+    uint32_t *base = sim_new_array(uint32_t, image->nr_files + 1u); /* by file: chunks before its own */
+    uint32_t *by_chunk = sim_new_array(uint32_t, s->nr_extents + 1);
+
+    for (uint32_t i = 0; i < image->nr_files; i++)
+        base[i + 1] = base[i] + image->file[i].index.header->nr_chunks;
+    uint32_t *next = sim_new_array(uint32_t, base[image->nr_files] + 1u); /* by chunk: where its next extent goes */
+    for (size_t i = 0; i < s->nr_extents; i++)
+        if (s->extent[i].file != CKPT_ZERO)
+            next[base[s->extent[i].file] + s->extent[i].chunk + 1]++;
+    for (uint32_t i = 0; i < base[image->nr_files]; i++)
+        next[i + 1] += next[i];
+    s->nr_by_chunk = next[base[image->nr_files]];
+    for (size_t i = 0; i < s->nr_extents; i++)
+        if (s->extent[i].file != CKPT_ZERO)
+            by_chunk[next[base[s->extent[i].file] + s->extent[i].chunk]++] = (uint32_t)i;
+    s->by_chunk = by_chunk;
+    sim_free(next);
+    sim_free(base);
+}
+
 static enum sim_status join_spaces(struct ckpt_image *image)
 {
     for (uint32_t i = 0; i < image->nr_files; i++) {
@@ -401,8 +424,10 @@ static enum sim_status join_spaces(struct ckpt_image *image)
                 s->nr_blocks = index->space[k].nr_blocks;
         }
     }
-    for (unsigned i = 0; i < image->nr_spaces; i++)
+    for (unsigned i = 0; i < image->nr_spaces; i++) {
         SIM_TRY(join_space(image, &image->space[i]));
+        sort_by_chunk(image, &image->space[i]);
+    }
     return SIM_OK;
 }
 
@@ -433,6 +458,40 @@ size_t ckpt_space_search(const struct ckpt_space *s, uint64_t block)
     return lo;
 }
 
+static int chunk_order(const struct ckpt_extent *a, const struct ckpt_extent *b)
+{
+    return a->file != b->file ? (a->file < b->file ? -1 : 1) : (a->chunk > b->chunk) - (a->chunk < b->chunk);
+}
+
+/* Where extent i is in by_chunk. */
+static size_t place_by_chunk(const struct ckpt_space *s, size_t i)
+{
+    size_t lo = 0, hi = s->nr_by_chunk;
+
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        int order = chunk_order(&s->extent[s->by_chunk[mid]], &s->extent[i]);
+        if (order < 0 || (order == 0 && s->by_chunk[mid] < i))
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+size_t ckpt_space_same_chunk(const struct ckpt_space *s, size_t i, const uint32_t **list)
+{
+    const size_t at = place_by_chunk(s, i);
+    size_t from = at, to = at + 1;
+
+    while (from > 0 && at - from < CKPT_CHUNK_BLOCKS && chunk_order(&s->extent[s->by_chunk[from - 1]], &s->extent[i]) == 0)
+        from--;
+    while (to < s->nr_by_chunk && to - at < CKPT_CHUNK_BLOCKS && chunk_order(&s->extent[s->by_chunk[to]], &s->extent[i]) == 0)
+        to++;
+    *list = &s->by_chunk[from];
+    return to - from;
+}
+
 /* --- life --- */
 
 enum sim_status ckpt_image_open(const char *path, struct ckpt_image **out)
@@ -456,8 +515,10 @@ void ckpt_image_close(struct ckpt_image *image)
 {
     if (!image)
         return;
-    for (unsigned i = 0; i < image->nr_spaces; i++)
+    for (unsigned i = 0; i < image->nr_spaces; i++) {
+        sim_free((void *)image->space[i].by_chunk);
         sim_free((void *)image->space[i].extent);
+    }
     for (uint32_t i = 0; i < image->nr_files; i++) {
         struct file *f = &image->file[i];
         if (f->data >= 0)

@@ -29,6 +29,7 @@ struct ckpt_pager {
     } *idle;
     unsigned next_hot;     /* what a prefetcher takes next */
     size_t next_extent;
+    bitmap_word *taken;    /* by extent: a prefetcher brings its chunk */
     unsigned nr_busy;      /* prefetchers that have not ended */
     struct sim_thread thread[MAX_THREADS];
 
@@ -153,36 +154,21 @@ static void install_extent(struct ckpt_pager *p, const struct ckpt_extent *e, co
         install(p, first, n, data + (e->nr - n) * FORMAT_BLOCK);
 }
 
-static bool same_chunk(const struct ckpt_extent *a, const struct ckpt_extent *b)
-{
-    return a->file == b->file && a->chunk == b->chunk;
-}
-
-/* The neighbours of extent i that lie in the same chunk: [*from, *to). */
-static void chunk_run(const struct ckpt_space *s, size_t i, size_t *from, size_t *to)
-{
-    *from = i;
-    *to = i + 1;
-    while (*from > 0 && same_chunk(&s->extent[*from - 1], &s->extent[i]))
-        --*from;
-    while (*to < s->nr_extents && same_chunk(&s->extent[*to], &s->extent[i]))
-        ++*to;
-}
-
-/* Brings extents [from, to), which lie in one chunk. */
-static void bring(struct ckpt_pager *p, size_t from, size_t to)
+/* Brings the chunk of extent i, which has data: the chunk is read for all that lie in it. */
+static void bring(struct ckpt_pager *p, size_t i)
 {
     struct idle_reader *r = get_reader(p);
     const struct ckpt_extent *e = p->space->extent;
+    const uint32_t *list;
     const uint8_t *data;
     uint32_t nr;
-    enum sim_status status =
-        ckpt_image_chunk(p->config.image, r->reader, e[from].file, e[from].chunk, &data, &nr);
+    enum sim_status status = ckpt_image_chunk(p->config.image, r->reader, e[i].file, e[i].chunk, &data, &nr);
 
     if (status != SIM_OK)
         fail(p, status);
-    for (size_t i = from; i < to && status == SIM_OK; i++)
-        install_extent(p, &e[i], data);
+    size_t n = ckpt_space_same_chunk(p->space, i, &list);
+    for (size_t k = 0; k < n && status == SIM_OK; k++)
+        install_extent(p, &e[list[k]], data);
     put_reader(p, r);
 }
 
@@ -213,8 +199,6 @@ static size_t find(const struct ckpt_pager *p, uint64_t local)
 
 static void before_block(struct ckpt_pager *p, uint64_t local)
 {
-    size_t from, to;
-
     if (bitmap_get(p->present, local) || has_failed(p))
         return;
     size_t i = find(p, local);
@@ -223,8 +207,7 @@ static void before_block(struct ckpt_pager *p, uint64_t local)
                                  memory_order_release);
         return;
     }
-    chunk_run(p->space, i, &from, &to);
-    bring(p, from, to);
+    bring(p, i);
     await(p, local);
 }
 
@@ -249,20 +232,30 @@ static bool all_present(struct ckpt_pager *p, const struct ckpt_extent *e)
     return true;
 }
 
-/* The next run of extents in one chunk with something missing; false: no more. */
-static bool take_run(struct ckpt_pager *p, size_t *from, size_t *to)
+/* Nobody else takes an extent of that chunk. */
+static void take_chunk(struct ckpt_pager *p, size_t i)
+{
+    const uint32_t *list;
+    size_t n = ckpt_space_same_chunk(p->space, i, &list);
+
+    for (size_t k = 0; k < n; k++)
+        bitmap_claim(p->taken, list[k] / 64, 1ull << (list[k] % 64));
+}
+
+/* The next extent with something missing whose chunk nobody brings; false: no more. */
+static bool take_next(struct ckpt_pager *p, size_t *out)
 {
     const struct ckpt_space *s = p->space;
     bool found = false;
 
     sim_mutex_lock(&p->lock);
-    while (p->next_extent < s->nr_extents && !found) {
-        chunk_run(s, p->next_extent, from, to);
-        *from = p->next_extent;
-        p->next_extent = *to;
-        for (size_t i = *from; i < *to && !found; i++)
-            found = s->extent[i].file != CKPT_ZERO && !all_present(p, &s->extent[i]);
+    for (; p->next_extent < s->nr_extents && !found; p->next_extent++) {
+        const struct ckpt_extent *e = &s->extent[p->next_extent];
+        found = e->file != CKPT_ZERO && !bitmap_get(p->taken, p->next_extent) && !all_present(p, e);
+        *out = p->next_extent;
     }
+    if (found)
+        take_chunk(p, *out);
     sim_mutex_unlock(&p->lock);
     return found;
 }
@@ -284,15 +277,15 @@ static bool must_stop(struct ckpt_pager *p)
 static void prefetch(struct ckpt_pager *p)
 {
     struct ckpt_hot hot;
-    size_t from, to;
     uint64_t local;
+    size_t i;
 
     if (strcmp(p->config.target.name, "ram") == 0)
         while (!must_stop(p) && take_hot(p, &hot))
-            for (uint32_t i = 0; i < hot.nr && to_local(p, hot.block + i, &local); i++)
+            for (uint32_t k = 0; k < hot.nr && to_local(p, hot.block + k, &local); k++)
                 before_block(p, local);
-    while (!must_stop(p) && take_run(p, &from, &to))
-        bring(p, from, to);
+    while (!must_stop(p) && take_next(p, &i))
+        bring(p, i);
 }
 
 /* What others have claimed may still be on its way. */
@@ -368,7 +361,8 @@ enum sim_status ckpt_pager_start(const struct ckpt_pager_config *config, struct 
     }
     p->claimed = bitmap_create(config->target.nr_blocks);
     p->present = bitmap_create(config->target.nr_blocks);
-    enum sim_status status = p->claimed && p->present ? SIM_OK : SIM_ERR_NOMEM;
+    p->taken = bitmap_create(p->space->nr_extents);
+    enum sim_status status = p->claimed && p->present && p->taken ? SIM_OK : SIM_ERR_NOMEM;
     if (status != SIM_OK)
         sim_error("restore: no memory for %llu blocks of '%s'",
                   (unsigned long long)config->target.nr_blocks, config->target.name);
@@ -418,6 +412,8 @@ void ckpt_pager_destroy(struct ckpt_pager *p)
     }
     bitmap_destroy(p->claimed, p->config.target.nr_blocks);
     bitmap_destroy(p->present, p->config.target.nr_blocks);
+    if (p->space)
+        bitmap_destroy(p->taken, p->space->nr_extents);
     sim_cond_fini(&p->changed);
     sim_mutex_fini(&p->lock);
     sim_free(p);

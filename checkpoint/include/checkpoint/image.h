@@ -44,12 +44,17 @@ struct ckpt_space {
     uint64_t nr_blocks;
     const struct ckpt_extent *extent; /* sorted, no overlaps */
     size_t nr_extents;
+    const uint32_t *by_chunk; /* extents with data, those of a chunk together and ascending */
+    size_t nr_by_chunk;
 };
 /* The i-th space, or the one of that name; NULL when there is none. */
 const struct ckpt_space *ckpt_image_space(const struct ckpt_image *image, unsigned i);
 const struct ckpt_space *ckpt_image_find_space(const struct ckpt_image *image, const char *name);
 /* The extent that has the block, or the first one behind it (nr_extents: none). */
 size_t ckpt_space_search(const struct ckpt_space *s, uint64_t block);
+/* Of the extents that lie in the same chunk as extent i, which has data, those around it, itself among them: at most
+ * 2 * CKPT_CHUNK_BLOCKS (equal blocks may be many). They need not be neighbours: what several ranks kept interleaves. */
+size_t ckpt_space_same_chunk(const struct ckpt_space *s, size_t i, const uint32_t **list);
 
 /* The working set: blocks of ram to bring first. */
 struct ckpt_hot {

@@ -81,6 +81,36 @@ static void test_parts_are_one_image(void **state)
 }
 
 /* The newest image of a chain hides what older ones have, whoever of them had it. */
+/* What two ranks kept in turns: a chunk that is read serves all its blocks, though no two of them are neighbours. */
+static void test_blocks_of_a_chunk_that_are_no_neighbours(void **state)
+{
+    enum { NR = 3 * CKPT_CHUNK_BLOCKS };
+    static const struct plan plan[] = {{100, 100 + 2 * NR, 2, 1}, {101, 101 + 2 * NR, 2, 2}};
+    struct store_fixture *f = *state;
+    struct ckpt_store *s = open_store(f);
+    struct ckpt_ref ref;
+
+    assert_int_equal(write_image(s, NULL, plan, 2, &ref), SIM_OK);
+    ckpt_store_close(s);
+    struct ckpt_image *image = open_image(f);
+    const struct ckpt_space *ram = ckpt_image_find_space(image, "ram");
+    assert_int_equal(ram->nr_extents, 2 * NR);
+    for (size_t i = 0; i < ram->nr_extents; i++) {
+        const uint32_t *list;
+        size_t n = ckpt_space_same_chunk(ram, i, &list);
+        bool itself = false;
+        assert_int_equal(n, CKPT_CHUNK_BLOCKS);
+        for (size_t k = 0; k < n; k++) {
+            const struct ckpt_extent *e = &ram->extent[list[k]];
+            assert_true(e->file == ram->extent[i].file && e->chunk == ram->extent[i].chunk);
+            assert_true(k == 0 || list[k] > list[k - 1]);
+            itself |= list[k] == i;
+        }
+        assert_true(itself);
+    }
+    ckpt_image_close(image);
+}
+
 static void test_chain_shows_newest_blocks(void **state)
 {
     static const struct plan full = {0, 500, 1, 1};
@@ -339,6 +369,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORE_TEST(test_parts_are_one_image),
+        STORE_TEST(test_blocks_of_a_chunk_that_are_no_neighbours),
         STORE_TEST(test_chain_shows_newest_blocks),
         STORE_TEST(test_zero_and_equal_blocks_are_stored_once),
         STORE_TEST(test_flipped_bits_are_refused),

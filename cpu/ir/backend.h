@@ -38,12 +38,12 @@ struct ir_target {
     int32_t tlb;
     uint8_t tlb_set_bits, tlb_ways;
     int32_t tlb_entry, tlb_tag_r, tlb_tag_w, tlb_addend;
-    /* Arrays of words, a slot for each of the accesses in turn (riscv/tlb.h). They are dealt out in ten equal
-     * parts: accesses of one slot touch equally many bytes and want one permission. */
-    int32_t tlb_slot_limit, tlb_slot_lo, tlb_slot_addend;
+    /* Words of the first slot, and the distance to the next: a slot for each of the accesses in turn (riscv/tlb.h). They
+     * are dealt out in ten equal parts: accesses of one slot touch equally many bytes and want one permission. */
+    int32_t tlb_slot_limit, tlb_slot_lo, tlb_slot_addend, tlb_slot_size;
     uint32_t tlb_nr_slots;
     /* Jump cache: inside the structure `code_tlb` points to; entries {pc, code} */
-    int32_t code_tlb, jc; /* two ways of 1 << jc_bits {address, code} each */
+    int32_t code_tlb, jc; /* 1 << jc_bits sets of two {address, code}, by address >> 2 */
     uint8_t jc_bits;
     /* All get the guest state and a site. Loads return false for a trap, with *result set. */
     bool (*load)(void *state, uint64_t va, const void *site);
@@ -53,7 +53,7 @@ struct ir_target {
     bool (*observe)(void *state, const void *site); /* likewise, for OBSERVE */
     int32_t counters; /* a pointer: what COUNT counts in */
     /* The slot is to have this page as well, which has the slot's addend, or only this page. */
-    void (*widen)(void *state, uint64_t page, uint64_t slot, unsigned headroom, bool write);
+    void (*widen)(void *state, uint64_t page, uint64_t slot_offset, unsigned headroom, bool write);
 };
 
 /* Why translated code was left; the return value of ir_backend.enter. */

@@ -136,11 +136,11 @@ static bool help_store(void *state, uint64_t va, const void *site)
     return true;
 }
 
-static void help_widen(void *state, uint64_t page, uint64_t slot, unsigned headroom, bool write)
+static void help_widen(void *state, uint64_t page, uint64_t slot_offset, unsigned headroom, bool write)
 {
     struct rv_hart *h = state;
 
-    rv_tlb_widen_slot(h->tlb, (unsigned)slot, page, headroom, write);
+    rv_tlb_widen_slot(h->tlb, (unsigned)(slot_offset / sizeof h->tlb->slots[0]), page, headroom, write);
 }
 
 /* --- the interpreter's functions --- */
@@ -295,9 +295,10 @@ void jit_fill_target(struct ir_target *t)
     t->tlb_tag_r = offsetof(struct rv_tlb_entry, tag_r);
     t->tlb_tag_w = offsetof(struct rv_tlb_entry, tag_w);
     t->tlb_addend = offsetof(struct rv_tlb_entry, addend);
-    t->tlb_slot_limit = offsetof(struct rv_tlb, slots.limit);
-    t->tlb_slot_lo = offsetof(struct rv_tlb, slots.lo);
-    t->tlb_slot_addend = offsetof(struct rv_tlb, slots.addend);
+    t->tlb_slot_limit = offsetof(struct rv_tlb, slots[0].limit);
+    t->tlb_slot_lo = offsetof(struct rv_tlb, slots[0].lo);
+    t->tlb_slot_addend = offsetof(struct rv_tlb, slots[0].addend);
+    t->tlb_slot_size = sizeof(struct rv_tlb_slot);
     t->tlb_nr_slots = RV_TLB_SLOTS;
     t->code_tlb = STATE(code_tlb);
     t->jc = offsetof(struct rv_tlb, jc);

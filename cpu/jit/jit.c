@@ -205,10 +205,10 @@ static enum next interpret(struct jit *jit, struct rv_hart *h, enum rv_stop_reas
 static void remember(struct rv_hart *h, const void *code)
 {
     struct rv_tlb *t = h->code_tlb;
-    struct rv_jc_entry *e = &t->jc[0][h->pc >> 1 & (RV_JC_SIZE - 1)];
+    struct rv_jc_entry *e = t->jc[rv_jc_set(h->pc)];
 
     if (e->code && e->pc != h->pc)
-        e[RV_JC_SIZE] = *e; /* the other way */
+        e[1] = *e; /* the other way */
     *e = (struct rv_jc_entry){h->pc, code};
     t->jc_used = 1;
 }
@@ -227,7 +227,7 @@ static void take_fp_flags(struct rv_hart *h)
 /* Code that ran at pc in this context before, or NULL. It may be dead and then leads to a look-up. */
 static const void *remembered(const struct rv_hart *h)
 {
-    const struct rv_jc_entry *e = &h->code_tlb->jc[0][h->pc >> 1 & (RV_JC_SIZE - 1)];
+    const struct rv_jc_entry *e = h->code_tlb->jc[rv_jc_set(h->pc)];
 
     return e->pc == h->pc && !h->observe ? e->code : NULL;
 }

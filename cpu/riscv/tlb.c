@@ -17,12 +17,20 @@ static uint16_t satp_asid(uint64_t satp)
     return (uint16_t)sim_bits(satp, SATP_ASID_SHIFT, 16);
 }
 
+_Static_assert(offsetof(struct rv_tlb, jc) % sizeof(((struct rv_tlb *)0)->jc[0]) == 0, "a set is in one line of the host's");
+
+static void mark_first_set(struct rv_tlb *t)
+{
+    for (unsigned way = 0; way < RV_JC_WAYS; way++)
+        t->jc[0][way].pc = RV_JC_EMPTY;
+}
+
 static void clear_jumps(struct rv_tlb *t)
 {
     if (!t->jc_used)
         return;
     memset(t->jc, 0, sizeof t->jc);
-    t->jc[0][0].pc = t->jc[1][0].pc = RV_JC_EMPTY;
+    mark_first_set(t);
     memset(t->jc_filter, 0, sizeof t->jc_filter);
     t->jc_lo = UINT64_MAX;
     t->jc_hi = 0;
@@ -32,15 +40,13 @@ static void clear_jumps(struct rv_tlb *t)
 /* The jumps into page va: they are in one run of the cache. */
 static void clear_jumps_to(struct rv_tlb *t, uint64_t va)
 {
-    enum { RUN = GUEST_PAGE_SIZE / 2 };
+    enum { RUN = GUEST_PAGE_SIZE / 4 };
+    struct rv_jc_entry *jc = t->jc[rv_jc_set(va) & ~(RUN - 1u)];
 
-    _Static_assert(RV_JC_SIZE % RUN == 0, "a page's jumps are in one run");
-    for (unsigned way = 0; way < RV_JC_WAYS; way++) {
-        struct rv_jc_entry *jc = &t->jc[way][va >> 1 & (RV_JC_SIZE - 1) & ~(RUN - 1u)];
-        for (unsigned i = 0; i < RUN; i++)
-            if ((jc[i].pc & GUEST_PAGE_MASK) == va)
-                jc[i] = (struct rv_jc_entry){RV_JC_EMPTY, NULL};
-    }
+    _Static_assert(RV_JC_SETS % RUN == 0, "a page's jumps are in one run");
+    for (unsigned i = 0; i < RUN * RV_JC_WAYS; i++)
+        if ((jc[i].pc & GUEST_PAGE_MASK) == va)
+            jc[i] = (struct rv_jc_entry){RV_JC_EMPTY, NULL};
 }
 
 static void clear_large(struct rv_tlb *t)
@@ -59,15 +65,16 @@ static void clear_entry(struct rv_tlb_entry *e)
 
 static void clear_slots(struct rv_tlb *t)
 {
-    memset(t->slots.limit, 0, sizeof t->slots.limit);
+    for (unsigned i = 0; i < RV_TLB_SLOTS; i++)
+        t->slots[i].limit = 0;
     memset(t->slot_filter, 0, sizeof t->slot_filter);
 }
 
 static void clear_slots_of(struct rv_tlb *t, uint64_t va)
 {
     for (unsigned i = 0; i < RV_TLB_SLOTS; i++)
-        if (va - t->slots.lo[i] < t->slots.limit[i])
-            t->slots.limit[i] = 0;
+        if (va - t->slots[i].lo < t->slots[i].limit)
+            t->slots[i].limit = 0;
 }
 
 static void clear_entries(struct rv_tlb *t)
@@ -121,7 +128,7 @@ static struct rv_tlb *alloc_context(void)
     struct rv_tlb *t = sim_zalloc_pages(sizeof *t);
 
     clear_entries(t);
-    t->jc[0][0].pc = t->jc[1][0].pc = RV_JC_EMPTY;
+    mark_first_set(t);
     t->jc_lo = UINT64_MAX;
     return t;
 }
@@ -433,15 +440,16 @@ static bool continues(const struct rv_tlb *t, uint64_t va, uint64_t addend, bool
 void rv_tlb_widen_slot(struct rv_tlb *t, unsigned slot, uint64_t page, unsigned headroom, bool write)
 {
     enum { MAX_GAP = 1 << 20 };
-    uint64_t lo = t->slots.lo[slot], end = lo + t->slots.limit[slot] + headroom;
+    struct rv_tlb_slot *s = &t->slots[slot];
+    uint64_t lo = s->lo, end = lo + s->limit + headroom;
     bool below = page < lo;
     uint64_t from = below ? page : end, to = below ? lo : page + GUEST_PAGE_SIZE;
     bool whole = to - from <= MAX_GAP;
 
     for (uint64_t va = from; whole && va != to; va += GUEST_PAGE_SIZE)
-        whole = continues(t, va, t->slots.addend[slot], write);
-    t->slots.lo[slot] = whole && !below ? lo : page;
-    t->slots.limit[slot] = (whole ? (below ? end : to) - t->slots.lo[slot] : GUEST_PAGE_SIZE) - headroom;
+        whole = continues(t, va, s->addend, write);
+    s->lo = whole && !below ? lo : page;
+    s->limit = (whole ? (below ? end : to) - s->lo : GUEST_PAGE_SIZE) - headroom;
 }
 
 /* --- revoking --- */

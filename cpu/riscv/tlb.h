@@ -29,7 +29,7 @@
 #define RV_TLB_WATCHED 0x800ull
 
 #define RV_JC_BITS 12
-#define RV_JC_SIZE (1u << RV_JC_BITS)
+#define RV_JC_SETS (1u << RV_JC_BITS)
 
 struct rv_tlb_entry {
     uint64_t tag_r;  /* loads */
@@ -49,20 +49,23 @@ struct rv_tlb_entry {
  * fill displaced: slot_filter has the pages of displaced entries. */
 #define RV_TLB_SLOTS 640u
 #define RV_TLB_SLOT_FILTER_BITS 512
-struct rv_tlb_slots {
-    uint64_t limit[RV_TLB_SLOTS]; /* together: clearing them clears the slots */
-    uint64_t lo[RV_TLB_SLOTS], addend[RV_TLB_SLOTS];
+struct rv_tlb_slot { /* words that are used together lie together: a hart that comes to its turn has none of them in the caches */
+    uint64_t limit, lo, addend;
 };
 
-/* Jump cache: guest pc -> translated code, valid in this context only. Index (pc >> 1) & mask; two ways, of which the first
- * is compared inline and has what was used last. Zeros are an empty one but for the first entries, where pc 0 would
- * look: an unused cache has no memory of the host. */
+/* Jump cache: guest pc -> translated code, valid in this context only. Index (pc >> 2) & mask; two ways in one line of
+ * the host's caches, of which the first is compared inline and has what was used last. Zeros are an empty one but for the
+ * first set, where pc 0 would look: an unused cache has no memory of the host. */
 #define RV_JC_WAYS 2
 struct rv_jc_entry {
     uint64_t pc; /* RV_JC_EMPTY: odd, matches nothing */
     const void *code;
 };
 #define RV_JC_EMPTY 1ull
+static inline unsigned rv_jc_set(uint64_t pc)
+{
+    return pc >> 2 & (RV_JC_SETS - 1);
+}
 
 /* Fetch entries: va page -> host page, for the interpreter and the translator. */
 #define RV_FETCH_SIZE 64u
@@ -91,8 +94,8 @@ enum { RV_TLB_HOLDS_LOWER = 1, RV_TLB_HOLDS_UPPER = 2, RV_TLB_HOLDS_LOCAL = 4, R
 
 struct rv_tlb {
     struct rv_tlb_entry set[RV_TLB_SETS][RV_TLB_WAYS];
-    struct rv_tlb_slots slots;
-    struct rv_jc_entry jc[RV_JC_WAYS][RV_JC_SIZE];
+    struct rv_tlb_slot slots[RV_TLB_SLOTS];
+    struct rv_jc_entry jc[RV_JC_SETS][RV_JC_WAYS];
     struct rv_fetch_entry fetch[RV_FETCH_SIZE];
     /* key: the hart has it as well, in tlb_key[slot], which is what lookups read */
     uint64_t satp;     /* 0: bare */

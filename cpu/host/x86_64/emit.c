@@ -247,7 +247,7 @@ static void chained_exit(struct emit *e, unsigned exit)
 /* Goes to the guest address in rax through the jump cache; every register is free. */
 static void lookup_rax(struct emit *e)
 {
-    int32_t mask = (int32_t)((1u << e->t->jc_bits) - 1) << 1;
+    int32_t mask = (int32_t)((1u << e->t->jc_bits) - 1) << 2;
 
     x86_load(&e->a, RCX, emit_state(e->t->code_tlb));
     x86_mov32(&e->a, RDX, RAX);

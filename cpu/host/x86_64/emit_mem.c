@@ -128,7 +128,7 @@ static struct x86_mem operand(struct emit *e, const struct access *m)
     return x86_at_index(RCX, RAX, 0, 0);
 }
 
-/* Deals out the slots in turn; several accesses may share one, as when two threads emit at once. Returns 8 * slot. */
+/* Deals out the slots in turn; several accesses may share one, as when two threads emit at once. Returns its offset from the first. */
 static int32_t new_slot(struct emit *e, bool write, unsigned size)
 {
     uint32_t of_kind = e->t->tlb_nr_slots / (2 * NR_SLOT_SIZES);
@@ -136,7 +136,7 @@ static int32_t new_slot(struct emit *e, bool write, unsigned size)
     uint32_t n = atomic_load_explicit(next, memory_order_relaxed);
 
     atomic_store_explicit(next, n + 1, memory_order_relaxed);
-    return 8 * (int32_t)((write * NR_SLOT_SIZES + size) * of_kind + n % of_kind);
+    return e->t->tlb_slot_size * (int32_t)((write * NR_SLOT_SIZES + size) * of_kind + n % of_kind);
 }
 
 static struct x86_mem slot_lo(const struct emit *e, int32_t slot)

@@ -146,7 +146,7 @@ static void leave_with(struct x86_asm *a, enum ir_leave why, const uint8_t *leav
  * They change places then. All registers are free. */
 static void emit_second_way(struct ir_host *h, struct x86_asm *a)
 {
-    int32_t way = 16 << h->target.jc_bits;
+    enum { way = 16 }; /* from one to the other */
 
     h->rt.jump_again = a->p;
     x86_rm(a, X86_LEA, 1, RSI, x86_at_index(RCX, RDX, 3, h->target.jc));
@@ -280,14 +280,13 @@ static void set_to_rdx(struct ir_host *h, struct x86_asm *a)
     x86_ri(a, X86_AND, 0, RDX, (int32_t)(((1u << t->tlb_set_bits) - 1) << set_shift));
 }
 
-/* target.widen(state, rsi = page, rcx = 8 * slot); all registers but rcx and rdx stay. */
+/* target.widen(state, rsi = page, rcx = the slot's offset); all registers but rcx and rdx stay. */
 static void emit_widen(struct ir_host *h, struct x86_asm *a, unsigned headroom, bool write)
 {
     x86_push(a, RAX);
     save_all(h, a, true);
     x86_rm(a, X86_LEA, 1, RDI, x86_at(R_STATE, -STATE_BIAS));
     x86_mov(a, RDX, RCX);
-    x86_shift_i(a, X86_SHR_N, 1, RDX, 3);
     x86_mov_imm(a, RCX, headroom);
     x86_mov_imm(a, R8, write);
     x86_mov_imm(a, RAX, (int64_t)(intptr_t)h->target.widen);
@@ -296,7 +295,7 @@ static void emit_widen(struct ir_host *h, struct x86_asm *a, unsigned headroom, 
     x86_pop(a, RAX);
 }
 
-/* The slot takes in the page: rsi = page, rax = its addend, rcx = 8 * slot; rdx is free. Neighbours of
+/* The slot takes in the page: rsi = page, rax = its addend, rcx = the slot's offset; rdx is free. Neighbours of
  * the range it has are easy; pages farther away are looked into now and then (by the low bits of the
  * budget), since there may be nothing to find; mostly they displace it. */
 static void emit_fill_slot(struct ir_host *h, struct x86_asm *a, unsigned headroom, bool write)
@@ -343,7 +342,7 @@ static void emit_fill_slot(struct ir_host *h, struct x86_asm *a, unsigned headro
         x86_patch(done[n], a->p);
 }
 
-/* In: rax = address, rcx = 8 * slot. Out: zero flag: the page is in one of the ways, and all `size` bytes
+/* In: rax = address, rcx = the slot's offset. Out: zero flag: the page is in one of the ways, and all `size` bytes
  * in it; then rcx = addend, and the slot has the page. Changes rax. */
 static uint8_t *emit_find(struct ir_host *h, struct x86_asm *a, bool write, unsigned size,
                           unsigned headroom)

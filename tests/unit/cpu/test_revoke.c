@@ -108,17 +108,17 @@ static void test_fetch_entries_go(void **state)
 static void test_slots_go(void **state)
 {
     struct rig *r = *state;
-    struct rv_tlb_slots *slots = &r->h->tlb->slots;
+    struct rv_tlb_slot *slot = &r->h->tlb->slots[0];
 
     fill(r->h, 0x1000, PAGE_A);
-    slots->lo[0] = 0x1000;
-    slots->addend[0] = rv_tlb_way0(r->h, 0x1000)->addend;
-    slots->limit[0] = 4096 - 7;
+    slot->lo = 0x1000;
+    slot->addend = rv_tlb_way0(r->h, 0x1000)->addend;
+    slot->limit = 4096 - 7;
     for (unsigned i = 1; i <= RV_TLB_WAYS; i++) /* the same set */
         fill(r->h, 0x1000 + (uint64_t)i * RV_TLB_SETS * 4096, PAGE_B);
-    assert_int_equal(slots->limit[0], 4096 - 7);
+    assert_int_equal(slot->limit, 4096 - 7);
     revoke(r, PAGE_A, false);
-    assert_int_equal(slots->limit[0], 0);
+    assert_int_equal(slot->limit, 0);
 }
 
 /* A hart that has not looked for longer than the log reaches back forgets everything. */

@@ -59,15 +59,15 @@ static void use_asid(struct rv_hart *h, unsigned asid)
 static void put_jump(struct rv_tlb *t, uint64_t pc)
 {
     for (unsigned way = 0; way < RV_JC_WAYS; way++)
-        t->jc[way][pc >> 1 & (RV_JC_SIZE - 1)] = (struct rv_jc_entry){pc, &rig_};
+        t->jc[rv_jc_set(pc)][way] = (struct rv_jc_entry){pc, &rig_};
     t->jc_used = 1;
 }
 
 static bool has_jump(const struct rv_tlb *t, uint64_t pc)
 {
-    bool first = t->jc[0][pc >> 1 & (RV_JC_SIZE - 1)].pc == pc;
+    bool first = t->jc[rv_jc_set(pc)][0].pc == pc;
 
-    assert_true((t->jc[1][pc >> 1 & (RV_JC_SIZE - 1)].pc == pc) == first);
+    assert_true((t->jc[rv_jc_set(pc)][1].pc == pc) == first);
     return first;
 }
 
@@ -351,14 +351,14 @@ static void test_a_fence_takes_the_jumps_of_its_pages_only(void **state)
 /* Fills a slot as translated code does. */
 static void put_slot(struct rv_hart *h, unsigned n, gva_t page)
 {
-    h->tlb->slots.lo[n] = page;
-    h->tlb->slots.addend[n] = rv_tlb_way0(h, page)->addend;
-    h->tlb->slots.limit[n] = 4096 - 7;
+    h->tlb->slots[n].lo = page;
+    h->tlb->slots[n].addend = rv_tlb_way0(h, page)->addend;
+    h->tlb->slots[n].limit = 4096 - 7;
 }
 
 static bool slot_has(const struct rv_hart *h, unsigned n, gva_t page)
 {
-    return page - h->tlb->slots.lo[n] < h->tlb->slots.limit[n];
+    return page - h->tlb->slots[n].lo < h->tlb->slots[n].limit;
 }
 
 static void test_slots_go_with_their_page(void **state)
@@ -399,18 +399,18 @@ static void test_slots_widen_over_neighbours(void **state)
         load(h, 0x10000 + i * 4096);
     put_slot(h, 4, 0x10000);
     rv_tlb_widen_slot(h->tlb, 4, 0x13000, 7, false);
-    assert_int_equal(h->tlb->slots.lo[4], 0x10000);
-    assert_int_equal(h->tlb->slots.limit[4], 4 * 4096 - 7);
+    assert_int_equal(h->tlb->slots[4].lo, 0x10000);
+    assert_int_equal(h->tlb->slots[4].limit, 4 * 4096 - 7);
     rv_tlb_widen_slot(h->tlb, 4, 0x14000, 7, false);
-    assert_int_equal(h->tlb->slots.lo[4], 0x14000);
-    assert_int_equal(h->tlb->slots.limit[4], 4096 - 7);
+    assert_int_equal(h->tlb->slots[4].lo, 0x14000);
+    assert_int_equal(h->tlb->slots[4].limit, 4096 - 7);
     put_slot(h, 5, 0x12000);
     rv_tlb_widen_slot(h->tlb, 5, 0x10000, 7, false); /* downwards */
-    assert_int_equal(h->tlb->slots.lo[5], 0x10000);
-    assert_int_equal(h->tlb->slots.limit[5], 3 * 4096 - 7);
+    assert_int_equal(h->tlb->slots[5].lo, 0x10000);
+    assert_int_equal(h->tlb->slots[5].limit, 3 * 4096 - 7);
     put_slot(h, 6, 0x10000);
     rv_tlb_widen_slot(h->tlb, 6, 0x12000, 7, true); /* page 1 is read-only */
-    assert_int_equal(h->tlb->slots.lo[6], 0x12000);
+    assert_int_equal(h->tlb->slots[6].lo, 0x12000);
     /* a fence for a page in the middle takes the whole range */
     fence(h, 0x11000, 4096, RV_ASID_ANY);
     assert_false(slot_has(h, 5, 0x10000));

@@ -27,7 +27,7 @@ struct guest {
 struct jump_cache {
     struct {
         uint64_t pc, code;
-    } entry[2][1 << 4];
+    } entry[1 << 4][2];
 } __attribute__((aligned(16)));
 
 static struct ir_cache cache;
@@ -69,8 +69,9 @@ static void make_target(void)
     target.tlb_tag_w = 8;
     target.tlb_addend = 16;
     target.tlb_slot_limit = 1 << 15;
-    target.tlb_slot_lo = target.tlb_slot_limit + 8 * 10;
-    target.tlb_slot_addend = target.tlb_slot_lo + 8 * 10;
+    target.tlb_slot_lo = target.tlb_slot_limit + 8;
+    target.tlb_slot_addend = target.tlb_slot_lo + 8;
+    target.tlb_slot_size = 3 * 8;
     target.tlb_nr_slots = 10;
     target.jc_bits = 4;
     target.load = target.store = no_memory;
@@ -495,20 +496,20 @@ static void test_jumps_look_into_the_second_way(void **state)
         ir_analyse(r, al->in_registers);
         assert_true(ir_host_emit(host, r, al, NULL, &code[n]));
     }
-    unsigned at = to >> 1 & 15;
-    jc.entry[0][at].pc = other;
-    jc.entry[0][at].code = 1;
-    jc.entry[1][at].pc = to;
-    jc.entry[1][at].code = (uint64_t)(uintptr_t)(cache.rx + code[1].entry);
+    unsigned at = to >> 2 & 15;
+    jc.entry[at][0].pc = other;
+    jc.entry[at][0].code = 1;
+    jc.entry[at][1].pc = to;
+    jc.entry[at][1].code = (uint64_t)(uintptr_t)(cache.rx + code[1].entry);
     for (unsigned n = 1; n <= 2; n++) {
         g.pc = CODE_BASE + 0x100;
         assert_int_equal(ir_host_enter(host, &g, cache.rx + code[0].entry), IR_LEAVE_LOOKUP);
         assert_int_equal(g.pc, last);
         assert_int_equal(g.x[5], n);
         assert_int_equal(g.x[6], n);
-        assert_int_equal(jc.entry[0][at].pc, to);
-        assert_int_equal(jc.entry[1][at].pc, other);
-        assert_int_equal(jc.entry[1][at].code, 1);
+        assert_int_equal(jc.entry[at][0].pc, to);
+        assert_int_equal(jc.entry[at][1].pc, other);
+        assert_int_equal(jc.entry[at][1].code, 1);
     }
     ir_host_destroy(host);
 }

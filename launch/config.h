@@ -146,6 +146,12 @@ void config_fini(struct config *c);
 void config_numa_fini(struct config_numa *numa);
 /* Writes it as YAML. */
 void config_dump(const struct config *c, FILE *out);
+/* Are executors of ranks bound to their cores? Ranks inside one process are for trying things out, and other such processes
+ * may run beside. */
+static inline bool config_binds(const struct config *c)
+{
+    return c->bind == CONFIG_BIND_ON || (c->bind == CONFIG_BIND_AUTO && c->ranks <= 1);
+}
 /* Replaces an owned string; value may be NULL. */
 void config_set_string(char **field, const char *value);
 

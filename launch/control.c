@@ -88,6 +88,8 @@ static void query_status(struct client *c, json_t *arguments, json_t *id)
     json_t *value = json_pack("{s:s, s:b, s:I, s:I}", "status", s.paused ? "paused" : "running",
                               "running", !s.paused, "guest-time-ns", (json_int_t)s.guest_ns,
                               "instructions", (json_int_t)s.insns);
+    if (s.lent_turns)
+        json_object_set_new(value, "turns-on-lent-cores", json_integer((json_int_t)s.lent_turns));
     if (s.checkpointing)
         json_object_set_new(value, "checkpoint",
                             json_pack("{s:i, s:I, s:I}", "percent", (int)s.percent, "guest-bytes",

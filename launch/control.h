@@ -17,6 +17,7 @@ struct control;
 struct control_status {
     bool paused;
     uint64_t guest_ns, insns;
+    uint64_t lent_turns; /* that harts had on cores which other ranks lent */
     bool checkpointing;
     unsigned percent;
     uint64_t given, stored; /* bytes of the image being made */

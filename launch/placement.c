@@ -27,6 +27,9 @@ enum sim_status placement_make(const struct config *c, const struct placement_ma
         /* Counted instructions are a clock only when one thread counts. */
         .threads_per_rank = c->virtual_clock ? 1 : c->threads,
         .harts_move = c->rebalance && nr_ranks > 1,
+        /* A number of threads that was asked for is the number there is; vCPUs of KVM do not move. */
+        .lend_cores = !c->threads && !c->virtual_clock && !c->kvm,
+        .binds = config_binds(c),
         .harts_per_rank = c->nr_harts_per_rank ? c->harts_per_rank : NULL,
         .max_nodes = PLACEMENT_MAX_NODES,
     };

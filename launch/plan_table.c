@@ -128,6 +128,25 @@ static void put_row(const struct table *t, const struct row *row, FILE *out)
     fputc('\n', out);
 }
 
+/* Cores of other ranks that are lent to this one. */
+static void put_spares(const struct plan_view *v, uint32_t rank, FILE *out)
+{
+    const struct part_plan *p = v->plan;
+    const struct part_rank *r = &p->rank[rank];
+    struct number_list cores = {0};
+
+    for (uint32_t i = r->nr_executors; i < r->nr_executors + r->nr_spares; i++) {
+        uint32_t executor = part_plan_core_of(p, rank, i), owner = rank;
+        do
+            owner = (owner + 1) % p->nr_ranks;
+        while (executor - p->rank[owner].first_executor >= p->rank[owner].nr_executors);
+        number_list_add(&cores, v->topology[owner]->core[p->executor[executor].core].id);
+    }
+    char *text = number_list_text(&cores);
+    fprintf(out, "          %" PRIu32 " spare, for cores %s when they are idle\n", r->nr_spares, text);
+    sim_free(text);
+}
+
 static void put_executors(const struct plan_view *v, uint32_t rank, FILE *out)
 {
     const struct part_plan *p = v->plan;
@@ -142,6 +161,8 @@ static void put_executors(const struct plan_view *v, uint32_t rank, FILE *out)
         fprintf(out, ": harts %s\n", harts);
         sim_free(harts);
     }
+    if (r->nr_spares)
+        put_spares(v, rank, out);
 }
 
 /* --- hosts --- */
@@ -184,6 +205,7 @@ static void put_remarks(const struct plan_view *v, uint32_t host, FILE *out)
 {
     const struct plan_host *h = &v->host[host];
     uint64_t has = memory_of_host(h), keeps = 0;
+    uint32_t spares = 0;
     bool crowded = false;
     char a[32], b[32];
 
@@ -192,7 +214,11 @@ static void put_remarks(const struct plan_view *v, uint32_t host, FILE *out)
             continue;
         keeps += plan_view_memory(v, i);
         crowded |= !v->plan->rank[i].nr_cores;
+        if (v->plan->rank[i].nr_spares > spares)
+            spares = v->plan->rank[i].nr_spares;
     }
+    if (spares)
+        fprintf(out, "  its ranks lend each other cores that are idle, up to %" PRIu32 " to one\n", spares);
     if (crowded)
         fprintf(out, "  note: fewer cores than ranks: they share them, and none is bound to one\n");
     if (has && keeps > has)

@@ -425,6 +425,11 @@ unsigned ranks_nr_executors(const struct ranks *r)
     return r->plan->rank[ic_rank(r->ic)].nr_executors;
 }
 
+unsigned ranks_nr_spares(const struct ranks *r)
+{
+    return r->plan->rank[ic_rank(r->ic)].nr_spares;
+}
+
 bool ranks_has_own_cores(const struct ranks *r)
 {
     return r->plan->rank[ic_rank(r->ic)].bound;
@@ -435,10 +440,9 @@ static const struct part_topology *own_topology(const struct ranks *r)
     return r->topology[ic_rank(r->ic)];
 }
 
-/* Ranks inside one process are for trying things out, and other such processes may run beside. */
 bool ranks_binds(const struct ranks *r)
 {
-    return r->config->bind == CONFIG_BIND_ON || (r->config->bind == CONFIG_BIND_AUTO && r->config->ranks <= 1);
+    return config_binds(r->config);
 }
 
 void ranks_bind_executor(void *ranks, unsigned executor)

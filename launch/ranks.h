@@ -36,6 +36,7 @@ const struct part_plan *ranks_get_plan(const struct ranks *r);
 bool ranks_hart_is_remote(void *ranks, uint32_t index); /* rv_machine_config.is_remote */
 bool ranks_has_devices(const struct ranks *r);
 unsigned ranks_nr_executors(const struct ranks *r);
+unsigned ranks_nr_spares(const struct ranks *r); /* executors for cores that other ranks lend */
 bool ranks_has_own_cores(const struct ranks *r); /* each executor of this rank, by the plan */
 /* Are executors bound to the plan's cores? (-bind; otherwise when the ranks are processes) */
 bool ranks_binds(const struct ranks *r);

@@ -5,6 +5,10 @@
  *                   full, to where most harts work: there is more to gain from one cache than from another executor
  *   spread:         a rank has no core left, several busy harts, and another rank is idle: one hart goes there
  *
+ * Ranks that lend each other their cores (partition/lend.h) are one pool: harts lose no core when they come together in it, so
+ * there is always room in it for its own harts, they come as soon as they wait for a part of their time that matters,
+ * and nothing is spread within it: a pool is crowded or idle as a whole. What follows is for several pools.
+ *
  * A hart that was spread must fetch what it works on before it can be judged: it is left alone for a while, counted in
  * intervals in which it was seen there (on a busy host a move itself may take longer than all of them). When it
  * then waits for a quarter of its time, in the mean and still, it goes back, room or not: who shares that much loses more while it
@@ -27,6 +31,7 @@ struct balance_hart {
 struct balance_input {
     uint64_t now_ns, interval_ns;
     const uint32_t *executors; /* by rank */
+    const uint32_t *pool;      /* by rank: the first of those that lend each other their cores */
     uint32_t nr_ranks;
     uint32_t device_rank;
     const struct balance_hart *hart;

@@ -36,7 +36,8 @@ enum message_type {
     MSG_MIGRATE_ORDER,
     MSG_MIGRATE_REPORT,
     MSG_MIGRATE_END,
-    MSG_MIGRATE_BROKEN
+    MSG_MIGRATE_BROKEN,
+    MSG_LEND
 };
 
 /* A message to a vCPU that waits for the end of a freeze. */
@@ -77,6 +78,7 @@ struct ranks {
 
     struct ranks_load *load; /* ranks_load.c; NULL: not balanced */
     uint64_t hart_moves;     /* that balancing made */
+    uint64_t loans;          /* how often it lent a core or took it back */
 
     /* ranks_freeze.c */
     struct world *world;

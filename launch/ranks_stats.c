@@ -43,6 +43,10 @@ void ranks_print_stats(const struct ranks *r, FILE *out)
     print_hot_pages(r, out);
     if (r->hart_moves)
         fprintf(out, "rank %d:   balancing moved %" PRIu64 " harts\n", (int)ic_rank(r->ic), r->hart_moves);
+    if (r->loans)
+        fprintf(out, "rank %d:   cores were lent or taken back %" PRIu64 " times\n", (int)ic_rank(r->ic), r->loans);
+    if (world_spare_turns(r->world))
+        fprintf(out, "rank %d:   %" PRIu64 " turns on lent cores\n", (int)ic_rank(r->ic), world_spare_turns(r->world));
     for (unsigned i = 0; i < IC_TYPES; i++)
         if (counters[i].sent || counters[i].received)
             fprintf(out, "rank %d:   %-16s sent %" PRIu64 ", received %" PRIu64 "\n",

@@ -190,6 +190,7 @@ static enum sim_status start_executors(struct run *r)
 {
     struct executor_config config = {
         .nr_threads = nr_executors(r),
+        .nr_spare = r->ranks ? ranks_nr_spares(r->ranks) : 0,
         .on_start = r->ranks && ranks_binds(r->ranks) ? ranks_bind_executor : NULL,
         .on_start_opaque = r->ranks,
         .own_cores = r->ranks && ranks_has_own_cores(r->ranks),

@@ -37,7 +37,8 @@ static void control_status(void *opaque, struct control_status *out)
 
     *out = (struct control_status){.paused = world_is_paused(&r->world),
                                    .guest_ns = sim_clock_now(&r->sim->clock),
-                                   .insns = progress_insns(r->sim)};
+                                   .insns = progress_insns(r->sim),
+                                   .lent_turns = world_spare_turns(&r->world)};
     out->migrating = images_migration(r->images, &out->migration);
     out->checkpointing = images_progress(r->images, &out->percent, &out->given, &out->stored);
 }

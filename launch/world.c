@@ -82,9 +82,31 @@ void world_remove(struct world *w, struct vcpu *v)
     sim_mutex_unlock(&w->group_lock);
 }
 
+void world_set_works(struct world *w, const bool *works)
+{
+    sim_mutex_lock(&w->group_lock);
+    if (w->group)
+        executor_group_set_works(w->group, works);
+    sim_mutex_unlock(&w->group_lock);
+}
+
+static uint64_t spare_turns_locked(const struct world *w)
+{
+    return w->spare_turns + (w->group ? executor_group_spare_turns(w->group) : 0);
+}
+
+uint64_t world_spare_turns(struct world *w)
+{
+    sim_mutex_lock(&w->group_lock);
+    uint64_t turns = spare_turns_locked(w);
+    sim_mutex_unlock(&w->group_lock);
+    return turns;
+}
+
 static void set_group(struct world *w, struct executor_group *group)
 {
     sim_mutex_lock(&w->group_lock);
+    w->spare_turns = spare_turns_locked(w);
     w->group = group;
     sim_mutex_unlock(&w->group_lock);
 }

@@ -15,6 +15,7 @@ struct world {
     struct sim_mutex group_lock; /* `group` is written under both locks, so that either is enough to read it */
     struct executor_group *group; /* NULL: nothing runs */
     unsigned paused;              /* how often */
+    uint64_t spare_turns;         /* of groups before this one */
     bool changing;                /* the launch thread rebuilds the machine */
 };
 
@@ -34,6 +35,11 @@ uint32_t world_cursor(struct world *w);
  * SIM_RANK_WORLD may be held. */
 void world_add(struct world *w, struct vcpu *v);
 void world_remove(struct world *w, struct vcpu *v);
+
+/* executor_group_set_works, if there are executors. Context: as world_add, but need not be paused. */
+void world_set_works(struct world *w, const bool *works);
+/* Turns that vCPUs had on cores of other ranks, ever. Context: any. */
+uint64_t world_spare_turns(struct world *w);
 
 /* The launch thread: executors have started; or are about to be stopped for good (a pause does not hold them back from
  * ending; there are no more of them for anybody). */

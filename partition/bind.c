@@ -13,9 +13,9 @@ bool part_bind_thread(const struct part_plan *plan, const struct part_topology *
 {
     const struct part_rank *r = &plan->rank[rank];
 
-    if (!own->native || !r->bound || executor >= r->nr_executors)
+    if (!own->native || !r->bound || executor >= r->nr_executors + r->nr_spares)
         return false;
-    const struct part_executor *e = &plan->executor[r->first_executor + executor];
+    const struct part_executor *e = &plan->executor[part_plan_core_of(plan, rank, executor)];
     if (sim_thread_bind(&plan->cpu[e->first_cpu], e->nr_cpus))
         return true;
     sim_warn("executor %" PRIu32 " is not bound to CPU %" PRIu32 ": %m", executor,

@@ -2,6 +2,7 @@
  *
  *   kick -> ready (and urgent, when it waits for a turn) -> pick -> turn -> settle: ready | parked | resting
  *   parked: until a kick, or its deadline in the heap     resting: it spins, until the others have done something
+ *   an executor that shall not work (its core is another rank's): hands on what it has and sleeps until it shall
  *
  * Nothing here looks at all vCPUs. Whoever runs or moves a vCPU has taken its seat; kicks only set bits. */
 #include "partition/executor.h"
@@ -57,8 +58,10 @@ struct executor {
     _Atomic uint32_t turn;  /* whose turn it is, or READY_NONE */
     unsigned useful;        /* turns since those that rest were asked */
     _Atomic bool napping;   /* in sim->ranks->nap */
+    _Atomic bool works;     /* it takes turns; the first always does */
     uint64_t spin_ns;
     _Atomic uint64_t cpu_ns;
+    _Atomic uint64_t turns; /* ever; of spare executors only */
 };
 
 /* Owner: who has taken it. */
@@ -71,7 +74,7 @@ struct executor_group {
     struct sim *sim;
     struct executor_config config;
     struct executor *ex;
-    unsigned nr;
+    unsigned nr_own, nr; /* the others are spare ones, on cores that other ranks lend */
     struct seat *seat; /* by vCPU index */
     /* Counted time: turns in the order of the vCPUs and nothing else, so that the cursor says how it goes on. */
     bool in_order;
@@ -311,6 +314,11 @@ static void move(struct executor *to, struct executor *from, struct vcpu *v)
     ready_set_add(&to->ready, v->index);
 }
 
+static bool works(const struct executor *ex)
+{
+    return SIM_LIKELY(atomic_load_explicit(&ex->works, memory_order_acquire));
+}
+
 /* Takes a vCPU that waits for its turn, and does not just spin, from a sibling that is busy. */
 static bool take_from(struct executor *ex, struct executor *victim)
 {
@@ -353,8 +361,8 @@ static void offer_work(struct executor *ex, uint32_t n)
         return;
     for (unsigned k = 1; k < g->nr; k++) {
         struct executor *sibling = &g->ex[(ex->index + k) % g->nr];
-        if (atomic_load_explicit(&sibling->sleeping, memory_order_relaxed) ||
-            atomic_load_explicit(&sibling->napping, memory_order_relaxed)) {
+        if (works(sibling) && (atomic_load_explicit(&sibling->sleeping, memory_order_relaxed) ||
+                               atomic_load_explicit(&sibling->napping, memory_order_relaxed))) {
             rouse(sibling);
             return;
         }
@@ -362,6 +370,11 @@ static void offer_work(struct executor *ex, uint32_t n)
 }
 
 /* --- sleeping --- */
+
+static bool must_park(const struct executor_group *g)
+{
+    return SIM_UNLIKELY(atomic_load_explicit(&g->pausing, memory_order_acquire));
+}
 
 /* A short spin before sleeping: a wake-up through the host kernel costs more than it lasts. It ends early when
  * somebody else got the core meanwhile: that may be who is waited for. False: time is up. */
@@ -411,6 +424,28 @@ static void nap(struct executor *ex, vtime_t until)
     fit_spin(ex, sim_host_ns() - begin_ns);
 }
 
+/* Sleeps where only siblings, kicks and the host's clock, at the guest's time `until`, wake it. */
+static void doze(struct executor *ex, vtime_t until)
+{
+    const struct sim_clock *clock = &ex->group->sim->clock;
+
+    /* A guest may ask for a time that the host's clock never reaches. */
+    if (until > VTIME_NEVER - clock->host_base_ns)
+        until = VTIME_NEVER;
+    sim_mutex_lock(&ex->lock);
+    /* S2: announced before woken is read; pairs with S1 */
+    atomic_store_explicit(&ex->sleeping, true, memory_order_seq_cst);
+    while (!atomic_load_explicit(&ex->woken, memory_order_seq_cst)) {
+        if (until == VTIME_NEVER) {
+            sim_cond_wait(&ex->cond, &ex->lock);
+        } else if (!sim_cond_wait_until(&ex->cond, &ex->lock, clock->host_base_ns + until)) {
+            break;
+        }
+    }
+    atomic_store_explicit(&ex->sleeping, false, memory_order_relaxed);
+    sim_mutex_unlock(&ex->lock);
+}
+
 /* Sleeps until woken or guest time reaches `until`. In virtual time the clock jumps there, or to the
  * next timer of a device. */
 static void executor_sleep(struct executor *ex, vtime_t until)
@@ -431,31 +466,68 @@ static void executor_sleep(struct executor *ex, vtime_t until)
         nap(ex, until);
         return;
     }
-    /* A guest may ask for a time that the host's clock never reaches. */
-    if (until > VTIME_NEVER - clock->host_base_ns)
-        until = VTIME_NEVER;
-    sim_mutex_lock(&ex->lock);
-    /* S2: announced before woken is read; pairs with S1 */
-    atomic_store_explicit(&ex->sleeping, true, memory_order_seq_cst);
     atomic_fetch_add_explicit(&ex->group->sleepers, 1, memory_order_relaxed);
-    while (!atomic_load_explicit(&ex->woken, memory_order_seq_cst)) {
-        if (until == VTIME_NEVER) {
-            sim_cond_wait(&ex->cond, &ex->lock);
-        } else if (!sim_cond_wait_until(&ex->cond, &ex->lock, clock->host_base_ns + until)) {
-            break;
-        }
-    }
+    doze(ex, until);
     atomic_fetch_sub_explicit(&ex->group->sleepers, 1, memory_order_relaxed);
-    atomic_store_explicit(&ex->sleeping, false, memory_order_relaxed);
-    sim_mutex_unlock(&ex->lock);
+}
+
+/* --- standing aside --- */
+
+/* The sibling that shall have what this executor does not work for any more: the least busy one. */
+static struct executor *heir(struct executor_group *g)
+{
+    struct executor *best = &g->ex[0];
+
+    for (unsigned i = 1; i < g->nr; i++)
+        if (works(&g->ex[i]) && atomic_load_explicit(&g->ex[i].nr, memory_order_relaxed) <
+                                    atomic_load_explicit(&best->nr, memory_order_relaxed))
+            best = &g->ex[i];
+    return best;
+}
+
+/* Whoever has its seat is about to take it away, or looks at its deadline: then it is asked again. */
+static bool hand_on(struct executor *ex, struct vcpu *v)
+{
+    struct executor_group *g = ex->group;
+    struct executor *to = heir(g);
+
+    if (!take_seat(g, v->index))
+        return false;
+    bool had = has(ex, v);
+    if (had)
+        move(to, ex, v); /* ready, too: it parks itself where it is now */
+    leave_seat(g, v->index);
+    if (had)
+        rouse(to);
+    return true;
+}
+
+static void hand_on_all(struct executor *ex)
+{
+    struct sim *sim = ex->group->sim;
+
+    for (uint32_t i = 0; i < sim->nr_vcpus; i++) {
+        put_deadline(ex, i, VTIME_NEVER);
+        while (has(ex, sim->vcpus[i]) && !hand_on(ex, sim->vcpus[i]))
+            sim_thread_yield();
+    }
+    /* Kicks that came here after their vCPU had left. */
+    for (uint32_t n; (n = ready_set_next(&ex->ready, READY_NONE)) != READY_NONE;)
+        pass_on(ex, sim->vcpus[n]);
+}
+
+/* Its core is another rank's: no turn, no look at messages, no deadline. */
+static void stand_aside(struct executor *ex)
+{
+    atomic_store_explicit(&ex->turn, READY_NONE, memory_order_relaxed);
+    /* Cleared before looking, as in find_work. */
+    atomic_store_explicit(&ex->woken, false, memory_order_seq_cst);
+    hand_on_all(ex);
+    if (!works(ex) && !must_park(ex->group) && !sim_ending(ex->group->sim))
+        doze(ex, VTIME_NEVER);
 }
 
 /* --- turns --- */
-
-static bool must_park(const struct executor_group *g)
-{
-    return SIM_UNLIKELY(atomic_load_explicit(&g->pausing, memory_order_acquire));
-}
 
 /* What has been cleared is looked at again: a kick before that may have found it still set. */
 static void park_vcpu(struct executor *ex, struct vcpu *v)
@@ -477,7 +549,7 @@ static void rest(struct executor *ex, struct vcpu *v)
 /* May the vCPU that has used up a budget have another in the same turn? */
 static bool goes_on(const struct executor *ex, const struct vcpu *v, unsigned budgets)
 {
-    return budgets < TURN_BUDGETS && !ex->group->in_order && !must_park(ex->group) && !sim_ending(v->sim) &&
+    return budgets < TURN_BUDGETS && !ex->group->in_order && !must_park(ex->group) && works(ex) && !sim_ending(v->sim) &&
            ready_set_next(&ex->urgent, READY_NONE) == READY_NONE;
 }
 
@@ -532,6 +604,8 @@ static void turn(struct executor *ex, struct vcpu *v)
 {
     uint64_t before = v->stats.insns, begin_ns = sim_host_ns();
 
+    if (SIM_UNLIKELY(ex->index >= ex->group->nr_own))
+        atomic_fetch_add_explicit(&ex->turns, 1, memory_order_relaxed);
     end_wait(v, begin_ns);
     atomic_store_explicit(&ex->turn, v->index, memory_order_relaxed);
     sim_turn_begin(v->sim, ex->index, v);
@@ -569,11 +643,8 @@ static void park(struct executor_group *g)
 
 void executor_group_add(struct executor_group *g, struct vcpu *v)
 {
-    struct executor *ex = &g->ex[0];
+    struct executor *ex = heir(g);
 
-    for (unsigned i = 1; i < g->nr; i++)
-        if (g->ex[i].nr < ex->nr)
-            ex = &g->ex[i];
     atomic_fetch_add_explicit(&ex->nr, 1, memory_order_relaxed);
     g->seat[v->index].spins = 0;
     v->stats.parked_ns = 0; /* of when it was here before */
@@ -603,6 +674,22 @@ void executor_group_pause(struct executor_group *g)
     while (g->started && g->parked < g->nr)
         sim_cond_wait(&g->pause_cond, &g->pause_lock);
     sim_mutex_unlock(&g->pause_lock);
+}
+
+void executor_group_set_works(struct executor_group *g, const bool *does)
+{
+    for (unsigned i = 1; i < g->nr; i++)
+        if (atomic_exchange_explicit(&g->ex[i].works, does[i], memory_order_seq_cst) != does[i])
+            rouse(&g->ex[i]);
+}
+
+uint64_t executor_group_spare_turns(const struct executor_group *g)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = g->nr_own; i < g->nr; i++)
+        sum += atomic_load_explicit(&g->ex[i].turns, memory_order_relaxed);
+    return sum;
 }
 
 void executor_group_resume(struct executor_group *g)
@@ -648,6 +735,10 @@ static void *executor_main(void *arg)
     while (!sim_ending(sim)) {
         if (must_park(ex->group)) {
             park(ex->group);
+            continue;
+        }
+        if (!works(ex)) {
+            stand_aside(ex);
             continue;
         }
         struct vcpu *v = pick(ex);
@@ -697,13 +788,14 @@ static void executor_init(struct executor *ex, struct executor_group *g, unsigne
     ex->spin_ns = SPIN_NS;
     ex->group = g;
     ex->index = index;
+    atomic_init(&ex->works, index < g->nr_own);
     sim_mutex_init(&ex->lock, SIM_RANK_EXECUTOR);
     sim_cond_init(&ex->cond);
     init_sets(ex, g->sim->nr_vcpus);
     atomic_init(&ex->turn, READY_NONE);
     for (uint32_t i = 0, n = 0; i < g->sim->nr_vcpus; i++) {
         struct vcpu *v = g->sim->vcpus[i];
-        if (v->remote || n++ % g->nr != index)
+        if (v->remote || n++ % g->nr_own != index)
             continue;
         ready_set_add(&ex->ready, i);
         ex->nr++;
@@ -731,11 +823,12 @@ enum sim_status executor_group_create(struct sim *sim, const struct executor_con
     g->config = *config;
     if (!g->config.budget)
         g->config.budget = DEFAULT_BUDGET;
-    g->nr = config->nr_threads ? config->nr_threads : host_cpus();
+    g->nr_own = config->nr_threads ? config->nr_threads : host_cpus();
     unsigned local = count_local(sim);
     /* On several ranks vCPUs come and go: the plan has said how many threads there shall be. */
-    if (g->nr > local && !sim->ranks)
-        g->nr = local ? local : 1;
+    if (g->nr_own > local && !sim->ranks)
+        g->nr_own = local ? local : 1;
+    g->nr = g->nr_own + config->nr_spare;
     g->ex = sim_new_array(struct executor, g->nr);
     g->seat = sim_new_array(struct seat, sim->nr_vcpus + 1);
     g->in_order = sim->clock.mode == SIM_CLOCK_VIRTUAL;
@@ -744,7 +837,7 @@ enum sim_status executor_group_create(struct sim *sim, const struct executor_con
     sim_cond_init(&g->pause_cond);
     for (unsigned i = 0; i < g->nr; i++)
         executor_init(&g->ex[i], g, i);
-    if (g->nr == 1 && config->cursor < sim->nr_vcpus)
+    if (g->nr_own == 1 && config->cursor < sim->nr_vcpus)
         g->ex[0].cursor = config->cursor;
     *out = g;
     return SIM_OK;
@@ -798,7 +891,7 @@ void executor_group_destroy(struct executor_group *g)
 
 unsigned executor_group_nr_threads(const struct executor_group *g)
 {
-    return g->nr;
+    return g->nr_own;
 }
 
 uint64_t executor_group_cpu_ns(const struct executor_group *g)

@@ -1,6 +1,6 @@
 /* The plan, step by step:
  *
- *   check -> hosts -> cores of each host to its ranks (core_split.c) -> harts -> executors
+ *   check -> hosts -> cores of each host to its ranks (core_split.c) -> harts -> executors -> spare executors
  *         -> homes of memory -> devices -> guest NUMA nodes
  *
  * Integers only, and nothing but the arguments: all ranks come to the same result. */
@@ -341,6 +341,61 @@ static void plan_executors(struct planner *p)
         plan_executors_of(p, i);
 }
 
+/* --- spare executors --- */
+
+static bool may_use(const struct part_topology *t, uint32_t core_id)
+{
+    for (uint32_t i = 0; i < t->nr_cores; i++)
+        if (t->core[i].id == core_id)
+            return true;
+    return false;
+}
+
+/* Could the rank use the core of this executor? */
+static bool is_lendable(const struct planner *p, uint32_t rank, uint32_t owner, uint32_t executor)
+{
+    const struct part_plan *plan = p->plan;
+
+    return p->config->binds ||
+           may_use(p->topology[rank], p->topology[owner]->core[plan->executor[executor].core].id);
+}
+
+/* From the last, so that the first, which answers other ranks, is lent last. */
+static void plan_spares_from(struct planner *p, uint32_t rank, uint32_t owner)
+{
+    struct part_plan *plan = p->plan;
+    struct part_rank *r = &plan->rank[rank];
+    const struct part_rank *o = &plan->rank[owner];
+    uint32_t most = plan->nr_harts - r->nr_executors;
+
+    for (uint32_t i = o->nr_executors; i-- && r->nr_spares < most && r->nr_spares < PART_MAX_SPARES;)
+        if (is_lendable(p, rank, owner, o->first_executor + i)) {
+            plan->spare[plan->nr_spares++] = o->first_executor + i;
+            r->nr_spares++;
+        }
+}
+
+/* Only cores that an executor has to itself are lent, and only to a rank that has such. */
+static void plan_spares_of(struct planner *p, uint32_t rank)
+{
+    struct part_plan *plan = p->plan;
+    struct part_rank *r = &plan->rank[rank];
+
+    r->first_spare = plan->nr_spares;
+    plan->spare = sim_realloc(plan->spare, (plan->nr_spares + PART_MAX_SPARES) * sizeof(plan->spare[0]));
+    for (uint32_t i = 1; i < plan->nr_ranks && r->bound; i++) {
+        uint32_t owner = (rank + i) % plan->nr_ranks;
+        if (plan->rank[owner].host == r->host && plan->rank[owner].bound)
+            plan_spares_from(p, rank, owner);
+    }
+}
+
+static void plan_spares(struct planner *p)
+{
+    for (uint32_t i = 0; i < p->plan->nr_ranks && p->config->harts_move && p->config->lend_cores; i++)
+        plan_spares_of(p, i);
+}
+
 /* --- homes --- */
 
 static uint64_t pages_of(const struct part_range *r)
@@ -469,6 +524,7 @@ enum sim_status part_plan_make(const struct part_config *config,
     share_cores(&p);
     share_harts(&p);
     plan_executors(&p);
+    plan_spares(&p);
     plan_homes(&p);
     plan_devices(&p);
     plan_nodes(&p);
@@ -490,6 +546,7 @@ void part_plan_destroy(struct part_plan *plan)
     sim_free(plan->home);
     sim_free(plan->cpu);
     sim_free(plan->hart);
+    sim_free(plan->spare);
     sim_free(plan->executor);
     sim_free(plan->rank);
     sim_free(plan);
@@ -520,6 +577,7 @@ static void hash_ranks(uint64_t *h, const struct part_plan *plan)
         hash_u64(h, r->node);
         hash_u64(h, r->nr_harts);
         hash_u64(h, r->nr_executors);
+        hash_u64(h, r->nr_spares);
     }
 }
 
@@ -534,6 +592,12 @@ static void hash_executors(uint64_t *h, const struct part_plan *plan)
     }
 }
 
+static void hash_spares(uint64_t *h, const struct part_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->nr_spares; i++)
+        hash_u64(h, plan->spare[i]);
+}
+
 uint64_t part_plan_hash(const struct part_plan *plan)
 {
     uint64_t h = 0xcbf29ce484222325ull;
@@ -542,6 +606,7 @@ uint64_t part_plan_hash(const struct part_plan *plan)
     hash_u64(&h, plan->nr_harts);
     hash_ranks(&h, plan);
     hash_executors(&h, plan);
+    hash_spares(&h, plan);
     for (uint32_t i = 0; i < plan->nr_homes; i++) {
         hash_u64(&h, plan->home[i].first_page);
         hash_u64(&h, plan->home[i].last_page);

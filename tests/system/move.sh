@@ -53,4 +53,52 @@ RUN
   healthy
 }
 
+# status FIELD : a number of query-status, 0 when it has none
+status() {
+  local got
+  got=$("$partita" control "$work/socket" query-status 2>/dev/null | grep -o "\"$1\": *[0-9]*") || got=0
+  echo "${got##*[!0-9]}"
+}
+
+# turns_go_on : do harts have turns on lent cores while they execute this many millions of instructions?
+turns_go_on() {
+  local turns insns
+  turns=$(status turns-on-lent-cores)
+  insns=$(($(status instructions) + $1 * 1000000))
+  while [ "$(status instructions)" -lt $insns ]; do
+    kill -0 "$machine" 2>/dev/null || fail "the machine ended"
+    sleep 0.05
+  done
+  [ "$(status turns-on-lent-cores)" -gt "$turns" ]
+}
+
+# The harts of two ranks come together on one: it has the core of the other, until they go back. The host of this test has two
+# cores, whatever there are. On a busy host harts may wait for a page so long that they are moved by themselves, hence each
+# wish is repeated.
+case_demo_lend() {
+  build_guest spin
+  HWLOC_SYNTHETIC="core:2 pu:1" "$partita" run -smp 4 -m 64M --ranks 2 --control "$work/socket" -timeout 250 -bios none \
+    -kernel "$work/spin.elf" --stats </dev/null >"$work/out" 2>"$work/err" &
+  machine=$!
+  local code=0 i
+  for i in $(seq 600); do [ "$(status instructions)" = 0 ] || break; sleep 0.1; done
+  for i in $(seq 100); do
+    move 2 0 0
+    move 3 0 0
+    ! turns_go_on 100 || break
+  done
+  turns_go_on 1000 || fail "no turns on a lent core"
+  for i in $(seq 100); do
+    move 2 1 0
+    move 3 1 0
+    turns_go_on 300 || break
+  done
+  [ "$i" -lt 100 ] || fail "still turns on a lent core"
+  "$partita" control "$work/socket" quit >>"$work/moves" || fail "quit"
+  wait $machine || code=$?
+  [ $code = 0 ] || fail "exit code $code"
+  err_has 'rank 0:   cores were lent or taken back [0-9]+ times'
+  err_has 'rank 0:   [0-9]+ turns on lent cores'
+}
+
 main "$@"

@@ -5,7 +5,7 @@
 
 #include "partition/plan.h"
 
-/* Binds the calling thread, executor `executor` of `rank`, to its core; `own` is this rank's topology. False when
+/* Binds the calling thread, executor `executor` of `rank` (its own, then its spare ones), to its core; `own` is this rank's topology. False when
  * the plan binds nothing (a core for each executor is missing), the topology is not of this host, or the
  * host refuses (one warning). Context: the executor's thread. */
 bool part_bind_thread(const struct part_plan *plan, const struct part_topology *own, uint32_t rank,

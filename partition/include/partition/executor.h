@@ -4,7 +4,8 @@
  *   all parked: sleep until a kick (vcpu_waker) or the earliest deadline
  *
  * One vCPU belongs to one executor (the plan will move them at run time). An executor that would
- * sleep while its sibling has runnable vCPUs waiting takes one over. */
+ * sleep while its sibling has runnable vCPUs waiting takes one over. Spare executors, for cores that other ranks lend,
+ * sleep until they are told to work. */
 #ifndef PARTITION_EXECUTOR_H
 #define PARTITION_EXECUTOR_H
 
@@ -15,6 +16,7 @@ struct executor_group;
 
 struct executor_config {
     unsigned nr_threads; /* 0: one per host CPU this process may use, at most one per vCPU */
+    unsigned nr_spare;   /* more of them, which do not work at first */
     uint64_t budget;     /* instructions per turn, 0 = default */
     void (*on_start)(void *opaque, unsigned executor); /* first thing on each thread (bind.h); may be NULL */
     void *on_start_opaque;
@@ -38,7 +40,13 @@ void executor_group_add(struct executor_group *g, struct vcpu *v);
 void executor_group_remove(struct executor_group *g, struct vcpu *v);
 /* The vCPU that had the last turn on the first executor. Context: paused or stopped. */
 uint32_t executor_group_cursor(const struct executor_group *g);
+/* works[n]: does executor n (its own ones, then the spare ones) take turns? Soon: when its turn is over; what it has goes to
+ * siblings. works[0] is not looked at: the first always does. Context: any thread, one at a time. */
+void executor_group_set_works(struct executor_group *g, const bool *works);
+/* Turns that vCPUs had on spare executors, ever. Context: any. */
+uint64_t executor_group_spare_turns(const struct executor_group *g);
 void executor_group_destroy(struct executor_group *g);
+/* Without spare ones. */
 unsigned executor_group_nr_threads(const struct executor_group *g);
 /* Host CPU time of all executors so far, ns. */
 uint64_t executor_group_cpu_ns(const struct executor_group *g);

@@ -10,7 +10,8 @@
  *   memory   [..... )      [..... )                  contiguous, in proportion to harts, cut at 2 MiB
  *   cores    0 1           2 3                       ranks of one host never share a core
  *   executor 0: harts 0, 2   0: harts 4, 6           neighbours on different executors
- *            1: harts 1, 3   1: harts 5, 7 */
+ *            1: harts 1, 3   1: harts 5, 7
+ *   spare    3 2           1 0                       cores of its host's other ranks, which these may lend (lend.h) */
 #ifndef PARTITION_PLAN_H
 #define PARTITION_PLAN_H
 
@@ -20,6 +21,7 @@
 
 enum {
     PART_MAX_RANKS = 4096,
+    PART_MAX_SPARES = 64, /* of a rank: each is a thread, asleep most of the time */
     /* Guest NUMA distances. */
     PART_NEAR = PART_DISTANCE_LOCAL, /* a node to itself */
     PART_SAME_HOST = 20,
@@ -45,6 +47,8 @@ struct part_config {
     unsigned nr_ram;
     uint32_t threads_per_rank;      /* executors; 0: by cores and harts */
     bool harts_move;                /* all harts may come to one rank: it has executors for them if it has cores */
+    bool lend_cores;                /* ... and spare ones for the cores that other ranks of its host then leave idle */
+    bool binds;                     /* threads are bound: those of a rank may use cores that it was not started on */
     const uint32_t *harts_per_rank; /* the user's own distribution, nr_ranks numbers; NULL: by cores */
     uint32_t device_rank;           /* devices which `device` does not name; usually 0 */
     const struct part_device *device;
@@ -68,6 +72,7 @@ struct part_rank {
     uint32_t node;                        /* guest NUMA node */
     uint32_t first_hart, nr_harts;        /* at least one */
     uint32_t first_executor, nr_executors; /* in plan->executor[]; at least one */
+    uint32_t first_spare, nr_spares;      /* in plan->spare[]; none on most plans */
     uint32_t nr_cores;                    /* this rank's share of its host's cores; 0: it has less than one */
     bool bound;                           /* every executor has a core to itself */
 };
@@ -90,6 +95,8 @@ struct part_plan {
     uint32_t nr_ranks, nr_hosts;
     struct part_executor *executor; /* all ranks', rank by rank */
     uint32_t nr_executors;
+    uint32_t *spare; /* rank by rank: the executors of others whose cores its spare executors use when they are lent */
+    uint32_t nr_spares;
     struct part_hart *hart; /* by hart index */
     uint32_t nr_harts;
     uint32_t *cpu; /* OS indices of PUs, executor by executor */
@@ -134,6 +141,14 @@ static inline uint32_t part_plan_home(const struct part_plan *plan, uint64_t pag
             return plan->home[mid].rank;
     }
     return PART_NONE;
+}
+
+/* What executor `n` of a rank runs on: its own, [0, nr_executors), then the spare ones. An index into plan->executor[]. */
+static inline uint32_t part_plan_core_of(const struct part_plan *plan, uint32_t rank, uint32_t n)
+{
+    const struct part_rank *r = &plan->rank[rank];
+
+    return n < r->nr_executors ? r->first_executor + n : plan->spare[r->first_spare + n - r->nr_executors];
 }
 
 /* The rank that has the device called `name`. */

@@ -44,11 +44,13 @@ static void test_plan_table(void **state)
         "  rank  node  harts  executors  on CPUs  NUMA  guest memory\n"
         "     0     0  0-3            4  0-7      0     0x080000000-0x0bfffffff  1 GiB\n"
         "     1     1  4-7            4  8-15     1     0x0c0000000-0x0ffffffff  1 GiB\n"
+        "  its ranks lend each other cores that are idle, up to 4 to one\n"
         "\n"
         "host 1, host1: 1 package, 2 NUMA domains (16 GiB), 2 L3 caches, 8 cores, 16 CPUs\n"
         "  rank  node  harts  executors  on CPUs  NUMA  guest memory\n"
         "     2     2  8-11           4  0-7      0     0x100000000-0x13fffffff  1 GiB\n"
         "     3     3  12-15          4  8-15     1     0x140000000-0x17fffffff  1 GiB\n"
+        "  its ranks lend each other cores that are idle, up to 4 to one\n"
         "\n"
         "The guest sees 4 NUMA nodes, at these distances:\n"
         "  node    0    1    2    3\n"
@@ -74,6 +76,9 @@ static const struct {
      {"note: fewer cores than ranks", "  not bound  ", "6-10"}},
     {"-smp 8 -m 4G --topology pack:1~[numa(memory=2GiB)]~core:2~pu:1",
      {"note: its ranks keep 4 GiB of guest memory, the host has 2 GiB"}},
+    {"-smp 8 --ranks 2 --topology core:6~pu:1 --executors",
+     {"          3 spare, for cores 3-5 when they are idle\n", "          3 spare, for cores 0-2 when they are idle\n",
+      "  its ranks lend each other cores that are idle, up to 3 to one\n"}},
     {"-smp 8 --ranks 2 --topology core:2~pu:2 --executors",
      {"executor 0 on core 1: harts 4-7\n", "executor 0 on core 0: harts 0-3\n"}},
     {"-smp 8 --ranks=2 --harts-per-rank 7,1 --topology core:4~pu:1", {"harts", "  0-6  ", "  7  "}},

@@ -17,7 +17,7 @@ enum { INTERVAL_MS = 100, MAX_HARTS = 8, MAX_MOVES = 8 };
 /* Milliseconds of an interval of 100. The devices are on rank 0. */
 struct world {
     struct balance b;
-    uint32_t executors[3];
+    uint32_t executors[3], pool[3];
     struct balance_hart hart[MAX_HARTS];
     struct balance_input in;
     struct balance_move move[MAX_MOVES];
@@ -26,10 +26,12 @@ struct world {
 static void world_init(struct world *w, uint32_t nr_ranks)
 {
     memset(w, 0, sizeof *w);
-    for (uint32_t r = 0; r < nr_ranks; r++)
+    for (uint32_t r = 0; r < nr_ranks; r++) {
         w->executors[r] = 1;
+        w->pool[r] = r;
+    }
     w->in = (struct balance_input){.now_ns = 1000 * MS, .interval_ns = INTERVAL_MS * MS,
-                                   .executors = w->executors, .nr_ranks = nr_ranks, .hart = w->hart};
+                                   .executors = w->executors, .pool = w->pool, .nr_ranks = nr_ranks, .hart = w->hart};
 }
 
 static struct balance_hart hart(uint32_t rank, unsigned busy_ms, unsigned wait_ms)
@@ -373,6 +375,90 @@ static void test_others_are_no_mistake(void **state)
     assert_int_equal(w.b.backoff_ns, 0);
 }
 
+/* --- ranks that lend each other their cores --- */
+
+static void make_pool(struct world *w, uint32_t first, uint32_t nr)
+{
+    for (uint32_t r = first; r < first + nr; r++)
+        w->pool[r] = first;
+}
+
+/* All cores come with them: full or not, and as soon as a part of their time is lost. */
+static void test_harts_of_a_pool_come_together_at_once(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w, 2);
+    make_pool(&w, 0, 2);
+    add(&w, 0, 85, 12);
+    add(&w, 1, 85, 12);
+    assert_int_equal(decide(&w), 1);
+    assert_move(w, 0, 1, 0);
+    w.hart[1] = hart(1, 93, 7); /* not for less */
+    assert_int_equal(decide(&w), 0);
+    w.hart[1] = hart(1, 5, 6);
+    assert_int_equal(decide(&w), 0);
+}
+
+static void test_nothing_is_spread_within_a_pool(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w, 3);
+    make_pool(&w, 0, 2);
+    for (unsigned i = 0; i < 4; i++)
+        add(&w, 0, 50, 0);
+    assert_int_equal(decide(&w), 1); /* it is crowded as a whole */
+    assert_move(w, 0, 0, 2);
+    w.hart[0] = hart(0, 10, 0);
+    w.hart[1] = hart(0, 10, 0);
+    w.in.now_ns += 60000 * MS;
+    assert_int_equal(decide(&w), 0);
+    make_pool(&w, 0, 3);
+    w.hart[0] = hart(0, 50, 0);
+    w.hart[1] = hart(0, 50, 0);
+    assert_int_equal(decide(&w), 0);
+}
+
+/* Another host's hart comes when the pool has room, and only if it suffers. */
+static void test_a_pool_has_room_as_a_whole(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w, 3);
+    make_pool(&w, 0, 2);
+    add(&w, 0, 90, 0);
+    add(&w, 0, 60, 0);
+    add(&w, 2, 20, 70);
+    assert_int_equal(decide(&w), 1);
+    assert_move(w, 0, 2, 0);
+    w.hart[1] = hart(1, 80, 0);
+    assert_int_equal(decide(&w), 0);
+    w.hart[1] = hart(1, 60, 0);
+    w.hart[2] = hart(2, 70, 30); /* there are no more cores for it there */
+    assert_int_equal(decide(&w), 0);
+}
+
+/* Whoever shares a little comes together and stays; whoever shares nothing is left alone. */
+static void test_a_pool_comes_to_rest(void **state)
+{
+    const struct program shares = {.shares = true}, other = {.fetch_ms = 30};
+    struct run r;
+
+    (void)state;
+    run_init(&r);
+    make_pool(&r.w, 0, 2);
+    run_program(&r, &other, 5000);
+    assert_int_equal(r.apart_ms, 5000);
+    run_program(&r, &shares, 200000);
+    assert_int_equal(r.apart_ms, STEP_MS); /* one look */
+    run_program(&r, &other, 5000);
+    assert_int_equal(r.apart_ms, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +478,10 @@ int main(void)
         cmocka_unit_test(test_who_shares_goes_back_to_a_full_rank),
         cmocka_unit_test(test_attempts_cost_little),
         cmocka_unit_test(test_another_program_is_not_judged_by_the_last),
+        cmocka_unit_test(test_harts_of_a_pool_come_together_at_once),
+        cmocka_unit_test(test_nothing_is_spread_within_a_pool),
+        cmocka_unit_test(test_a_pool_has_room_as_a_whole),
+        cmocka_unit_test(test_a_pool_comes_to_rest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,6 +93,7 @@ struct fixture {
     struct counter c[8];
     struct executor_group *group;
     struct start_log *log;
+    unsigned spares;
 };
 
 /* What on_start was told. */
@@ -114,6 +115,7 @@ static void log_start(void *opaque, unsigned executor)
 static void start(struct fixture *f, unsigned harts, unsigned threads)
 {
     struct executor_config config = {.nr_threads = threads,
+                                     .nr_spare = f->spares,
                                      .budget = 1000,
                                      .on_start = f->log ? log_start : NULL,
                                      .on_start_opaque = f->log};
@@ -419,6 +421,14 @@ static void test_executor_lets_spinning_vcpus_rest(void **state)
     stop(&f);
 }
 
+static bool deadline_passes(struct counter *c)
+{
+    for (uint64_t end = sim_host_ns() + 10000000000u; atomic_load(&c->deadline) != VTIME_NEVER; sim_thread_yield())
+        if (sim_host_ns() >= end)
+            return false;
+    return true;
+}
+
 /* The deadlines of many are honoured in their order, whoever was parked first. */
 static void test_executor_honours_many_deadlines(void **state)
 {
@@ -435,11 +445,7 @@ static void test_executor_honours_many_deadlines(void **state)
             vcpu_kick(&f.c[i].vcpu);
         }
         for (unsigned i = 0; i < 8; i++)
-            for (uint64_t end = sim_host_ns() + 10000000000u;
-                 atomic_load(&f.c[i].deadline) != VTIME_NEVER;) {
-                assert_true(sim_host_ns() < end);
-                sim_thread_yield();
-            }
+            assert_true(deadline_passes(&f.c[i]));
     }
     stop(&f);
 }
@@ -531,6 +537,88 @@ static void test_pause_holds_everybody(void **state)
     sim_destroy(f.sim);
 }
 
+/* --- spare executors --- */
+
+static bool turns_of_spares(const struct fixture *f, uint64_t at_least)
+{
+    for (uint64_t end = sim_host_ns() + 10000000000u; executor_group_spare_turns(f->group) < at_least;) {
+        if (sim_host_ns() >= end)
+            return false;
+        sim_thread_yield();
+    }
+    return true;
+}
+
+/* Those that do not work take no turn; told to, they take from those that are busy; told not to, all that they had goes on
+ * elsewhere, also what is parked there and what is kicked meanwhile. Over and over. */
+static void test_spare_executors_work_when_told(void **state)
+{
+    static const bool all[] = {true, true, true}, none[] = {true, false, false};
+    struct fixture f = {.ranks = &no_other_ranks, .spares = 2};
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        f.c[i].busy_host = true;
+        atomic_store(&f.c[i].work, INT32_MAX);
+    }
+    start(&f, 6, 1);
+    assert_int_equal(executor_group_nr_threads(f.group), 1);
+    for (unsigned i = 0; i < 6; i++)
+        assert_true(eventually(&f.c[i].turns, 2 - (i > 2)));
+    assert_int_equal(executor_group_spare_turns(f.group), 0);
+    for (unsigned round = 0; round < 5; round++) {
+        executor_group_set_works(f.group, all);
+        assert_true(turns_of_spares(&f, executor_group_spare_turns(f.group) + 5));
+        for (unsigned i = 3; i < 6; i++)
+            vcpu_kick(&f.c[i].vcpu);
+        executor_group_set_works(f.group, none);
+        for (unsigned i = 0; i < 6; i++) { /* everybody still has turns */
+            int before = atomic_load(&f.c[i].turns);
+            vcpu_kick(&f.c[i].vcpu);
+            assert_true(eventually(&f.c[i].turns, before + 1));
+        }
+        executor_group_pause(f.group); /* turns that had begun are over */
+        executor_group_resume(f.group);
+        uint64_t turns = executor_group_spare_turns(f.group);
+        for (unsigned i = 0; i < 3; i++)
+            assert_true(eventually(&f.c[i].turns, atomic_load(&f.c[i].turns) + 2));
+        assert_int_equal(executor_group_spare_turns(f.group), turns);
+    }
+    stop(&f);
+}
+
+/* Pauses, vCPUs that go and come, kicks and deadlines find their vCPU wherever it was handed on to. */
+static void test_spare_executors_come_and_go_under_load(void **state)
+{
+    struct fixture f = {.ranks = &no_other_ranks, .spares = 2};
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++)
+        atomic_store(&f.c[i].work, INT32_MAX);
+    start(&f, 8, 2);
+    for (unsigned round = 0; round < 100; round++) {
+        const bool works[] = {true, !(round & 1), round & 2, round & 4};
+        executor_group_set_works(f.group, works);
+        struct counter *c = &f.c[round % 8];
+        if (round % 3 == 0) {
+            executor_group_pause(f.group);
+            executor_group_remove(f.group, &c->vcpu);
+            executor_group_add(f.group, &c->vcpu);
+            executor_group_resume(f.group);
+        }
+        int before = atomic_load(&c->turns);
+        if (round % 8 >= 4)
+            atomic_store(&c->deadline, sim_clock_now(&f.sim->clock) + 100000);
+        vcpu_kick(&c->vcpu);
+        assert_true(eventually(&c->turns, before + 1));
+        assert_true(deadline_passes(c));
+    }
+    executor_group_pause(f.group);
+    sim_request_end(f.sim, SIM_END_USER, 0);
+    executor_group_resume(f.group);
+    stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -550,6 +638,8 @@ int main(void)
         cmocka_unit_test(test_executor_honours_many_deadlines),
         cmocka_unit_test(test_running_vcpus_are_known),
         cmocka_unit_test(test_executor_ends_turns_outside_of_sections),
+        cmocka_unit_test(test_spare_executors_work_when_told),
+        cmocka_unit_test(test_spare_executors_come_and_go_under_load),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -473,13 +473,13 @@ static void executor_sleep(struct executor *ex, vtime_t until)
 
 /* --- standing aside --- */
 
-/* The sibling that shall have what this executor does not work for any more: the least busy one. */
-static struct executor *heir(struct executor_group *g)
+/* The one with the fewest vCPUs among those that work; not `but`, which may be told to work at any time. */
+static struct executor *least(struct executor_group *g, const struct executor *but)
 {
     struct executor *best = &g->ex[0];
 
     for (unsigned i = 1; i < g->nr; i++)
-        if (works(&g->ex[i]) && atomic_load_explicit(&g->ex[i].nr, memory_order_relaxed) <
+        if (&g->ex[i] != but && works(&g->ex[i]) && atomic_load_explicit(&g->ex[i].nr, memory_order_relaxed) <
                                     atomic_load_explicit(&best->nr, memory_order_relaxed))
             best = &g->ex[i];
     return best;
@@ -489,7 +489,7 @@ static struct executor *heir(struct executor_group *g)
 static bool hand_on(struct executor *ex, struct vcpu *v)
 {
     struct executor_group *g = ex->group;
-    struct executor *to = heir(g);
+    struct executor *to = least(g, ex);
 
     if (!take_seat(g, v->index))
         return false;
@@ -643,7 +643,7 @@ static void park(struct executor_group *g)
 
 void executor_group_add(struct executor_group *g, struct vcpu *v)
 {
-    struct executor *ex = heir(g);
+    struct executor *ex = least(g, NULL);
 
     atomic_fetch_add_explicit(&ex->nr, 1, memory_order_relaxed);
     g->seat[v->index].spins = 0;

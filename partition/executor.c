@@ -79,6 +79,7 @@ struct executor_group {
     /* Counted time: turns in the order of the vCPUs and nothing else, so that the cursor says how it goes on. */
     bool in_order;
     _Atomic unsigned sleepers;
+    _Atomic bool listening; /* one of them is in sim->ranks->nap */
     bool started;
     /* Pausing: executors park between two turns. `pausing` is written under pause_lock. */
     struct sim_mutex pause_lock;
@@ -404,7 +405,8 @@ static void fit_spin(struct executor *ex, uint64_t slept_ns)
         ex->spin_ns *= 2;
 }
 
-/* Sleeps where messages of other ranks wake it too. */
+/* Sleeps where messages of other ranks wake it too. One executor at a time: what wakes one there wakes all. Who runs
+ * vCPUs looks for messages as well, and when nobody does the interconnect's own thread. */
 static void nap(struct executor *ex, vtime_t until)
 {
     struct sim *sim = ex->group->sim;
@@ -462,8 +464,9 @@ static void executor_sleep(struct executor *ex, vtime_t until)
     /* A short spin first: a wake-up through the host kernel costs more than it lasts. */
     if (!spin(ex, until))
         return;
-    if (ex->group->sim->ranks) {
+    if (ex->group->sim->ranks && !atomic_exchange_explicit(&ex->group->listening, true, memory_order_relaxed)) {
         nap(ex, until);
+        atomic_store_explicit(&ex->group->listening, false, memory_order_relaxed);
         return;
     }
     atomic_fetch_add_explicit(&ex->group->sleepers, 1, memory_order_relaxed);

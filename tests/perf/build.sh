@@ -21,7 +21,7 @@ mkdir -p "$out/obj"
 for source in "$here"/kernels/*.c "$here"/bare/{*_*,vops}.c "$here"/ranks/*.c; do
   name=$(basename "$source" .c)
   kind=bare
-  case $source in */ranks/*) kind=ranks ;; */vops.c) kind=micro ;; esac
+  case $source in "$here"/ranks/*) kind=ranks ;; */vops.c) kind=micro ;; esac
   printf '#include "perf.h"\nperf_fn run_%s;\nconst struct perf_kernel perf_kernel = {"%s", run_%s};\n' \
     "$name" "$name" "$name" >"$out/obj/$name.table.c"
   "$CC" "${common[@]}" "${bare[@]}" "${link[@]}" -DPERF_NAME="run_$name" -include "$here/perf.h" \

@@ -1,5 +1,6 @@
-/* perf-linux [NAME...]: runs the kernels (all, or those named) and prints one PERF line for each. */
+/* perf-linux [-r N] [NAME...]: runs the kernels (all, or those named), each N times, and prints one PERF line for each run. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -42,9 +43,14 @@ static int wanted(const char *name, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    int failed = 0;
+    int failed = 0, times = 1;
+    if (argc > 2 && strcmp(argv[1], "-r") == 0) {
+        times = atoi(argv[2]);
+        argc -= 2;
+        argv += 2;
+    }
     for (const struct perf_kernel *k = perf_kernels; k->name; k++)
-        if (wanted(k->name, argc, argv))
+        for (int i = 0; i < times && wanted(k->name, argc, argv); i++)
             failed |= run(k);
     return failed != 0;
 }

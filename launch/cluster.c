@@ -4,6 +4,8 @@
  *   file -> words -> cli_parse_run, as `partita run` does -> a config each -> a thread each: run_peer
  *   set up ... ready: all are -> network segments joined, consoles -> run ... stopped: none runs -> torn down
  *
+ * Images are cluster_cut.c's; a restored cluster is machines that each come from one, and the frames that were between them.
+ *
  * What the machines write to their consoles goes to stdout by lines, each after its machine's name. One that fails ends
  * all; so does the end of the one that the file's `until` names. */
 #include "cluster.h"
@@ -13,50 +15,11 @@
 
 #include "cli.h"
 #include "cluster_addresses.h"
-#include "cluster_file.h"
+#include "cluster_priv.h"
 #include "interconnect/interconnect.h"
-#include "machine.h"
-#include "run.h"
 #include "signals.h"
 #include "sim-core/alloc.h"
-#include "sim-core/lock.h"
 #include "sim-core/log.h"
-
-enum member_state { SETTING_UP, READY, STOPPED };
-enum { LINE_MAX_BYTES = 4096 };
-
-struct member {
-    struct cluster *c;
-    const char *name;
-    struct config config;
-    struct run_peers peers;
-    struct sim_thread thread;
-    enum member_state state;
-    bool ended_by_us;
-    struct run *run; /* while READY */
-    char line[LINE_MAX_BYTES]; /* of the console, so far; under out_lock */
-    size_t len;
-};
-
-struct segment {
-    const char *name;
-    struct netdev_segment *segment;
-};
-
-/* `lock` guards states and the outcome. Lifetime: the command's. */
-struct cluster {
-    struct cluster_file file;
-    struct member *m;
-    unsigned nr;
-    struct sim_mutex lock;
-    struct sim_cond changed;
-    struct sim_mutex out_lock; /* stdout; leaf */
-    struct segment *segment;
-    unsigned nr_segments;
-    const struct member *decisive; /* whose end was that of all; NULL: all go on, or ended by themselves */
-    bool ending;                   /* no machine shall run any more */
-    int code;
-};
 
 /* --- consoles --- */
 
@@ -133,18 +96,24 @@ static struct netdev_segment *segment_of(struct cluster *c, const char *name)
     return c->segment[c->nr_segments++].segment;
 }
 
-static void join_segments(struct cluster *c, const struct machine *m)
+static enum sim_status join_segments(struct member *m, const struct machine *machine)
 {
-    for (unsigned i = 0; i < m->config->nr_nets; i++) {
-        const char *name = m->net[i] ? netdev_segment_name(m->net[i]) : NULL;
-        if (name)
-            netdev_segment_join(segment_of(c, name), m->net[i]);
+    struct cluster *c = m->c;
+
+    for (unsigned i = 0; i < m->config.nr_nets; i++) {
+        const char *name = machine->net[i] ? netdev_segment_name(machine->net[i]) : NULL;
+        if (!name)
+            continue;
+        netdev_segment_join(segment_of(c, name), machine->net[i]);
+        if (m->comes_from_image)
+            SIM_TRY(cluster_image_load_net(&c->came_from, m->name, i, machine->net[i]));
     }
+    return SIM_OK;
 }
 
 /* --- together --- */
 
-static void end_others_locked(struct cluster *c, const struct member *m, int code)
+void cluster_end_locked(struct cluster *c, const struct member *m, int code)
 {
     if (c->ending)
         return;
@@ -175,7 +144,9 @@ static bool on_ready(void *opaque, struct run *run, struct machine *machine)
 
     sim_mutex_lock(&c->lock);
     listen_to_consoles(m, machine);
-    join_segments(c, machine);
+    if (join_segments(m, machine) != SIM_OK)
+        cluster_end_locked(c, m, EXIT_CODE_USAGE);
+    m->machine = machine;
     m->state = READY;
     sim_cond_broadcast(&c->changed);
     while (!c->ending && !all_are(c, READY))
@@ -198,10 +169,11 @@ static void on_stopped(void *opaque, int code)
     struct cluster *c = m->c;
 
     sim_mutex_lock(&c->lock);
+    cluster_cut_leave_locked(c);
     m->state = STOPPED;
     m->run = NULL;
     if (!m->ended_by_us && (code || (c->file.until && strcmp(c->file.until, m->name) == 0)))
-        end_others_locked(c, m, code);
+        cluster_end_locked(c, m, code);
     sim_cond_broadcast(&c->changed);
     while (!all_are(c, STOPPED))
         sim_cond_wait(&c->changed, &c->lock);
@@ -210,25 +182,44 @@ static void on_stopped(void *opaque, int code)
 
 static void on_signal(void *opaque, int sig)
 {
+    struct cluster *c = ((struct member *)opaque)->c;
+
+    if (sig == SIGUSR1 && !c->dir) {
+        sim_warn("SIGUSR1 makes an image when there is --checkpoint-dir DIR");
+    } else if (c->dir && (sig == SIGUSR1 || sig == SIGTERM)) {
+        cluster_cut_start(c, sig == SIGTERM);
+    } else {
+        sim_mutex_lock(&c->lock);
+        cluster_end_locked(c, NULL, EXIT_CODE_SIGNAL + sig);
+        sim_mutex_unlock(&c->lock);
+    }
+}
+
+static void on_running(void *opaque)
+{
     struct member *m = opaque;
 
-    if (sig == SIGUSR1)
-        return; /* an image, of which a cluster has none */
     sim_mutex_lock(&m->c->lock);
-    end_others_locked(m->c, NULL, EXIT_CODE_SIGNAL + sig);
+    m->state = RUNNING;
+    sim_cond_broadcast(&m->c->changed);
     sim_mutex_unlock(&m->c->lock);
+}
+
+static enum sim_status on_at_rest(void *opaque)
+{
+    return cluster_cut_at_rest(opaque);
 }
 
 static void *member_main(void *arg)
 {
     struct member *m = arg;
     struct cluster *c = m->c;
-    int code = run_peer(&m->config, &m->peers);
+    int code = run_peer(&m->config, m->restore, &m->peers);
 
     sim_mutex_lock(&c->lock);
     if (m->state != STOPPED) { /* it did not come to run */
         m->state = STOPPED;
-        end_others_locked(c, m, code ? code : EXIT_CODE_INTERNAL);
+        cluster_end_locked(c, m, code ? code : EXIT_CODE_INTERNAL);
         sim_cond_broadcast(&c->changed);
     }
     sim_mutex_unlock(&c->lock);
@@ -245,7 +236,7 @@ static enum sim_status check_config(const struct member *m)
         bool wrong;
         const char *what;
     } rules[] = {
-        {c->checkpoint.dir, "images of a cluster are not made (--checkpoint-dir)"},
+        {c->checkpoint.dir, "images are of all machines: partita cluster FILE --checkpoint-dir DIR"},
         {c->dump_dtb || c->dump_config, "-dumpdtb and --dump-config are for `partita run`"},
         {c->control, "--control is for `partita run`"},
     };
@@ -291,7 +282,7 @@ static enum sim_status read_member(struct cluster *c, unsigned n)
 
     *m = (struct member){.c = c,
                          .name = words->name,
-                         .peers = {on_ready, on_stopped, n == 0 ? on_signal : NULL, m}};
+                         .peers = {.ready = on_ready, .running = on_running, .at_rest = on_at_rest, .stopped = on_stopped, .opaque = m}};
     SIM_TRY(parse(m, words));
     c->nr++;
     for (unsigned i = 0; i < m->config.nr_serials; i++)
@@ -311,6 +302,71 @@ static enum sim_status read_members(struct cluster *c)
     cluster_addresses_choose(configs, c->nr);
     sim_free(configs);
     return SIM_OK;
+}
+
+/* --- from an image --- */
+
+/* What an image leaves open is as the file says. */
+static void take_over(struct config *restored, const struct config *file)
+{
+    restored->ranks = file->ranks;
+    restored->threads = file->threads;
+    restored->timeout_ns = file->timeout_ns;
+    restored->stats = file->stats;
+    restored->rebalance = file->rebalance;
+    restored->bind = file->bind;
+    restored->nr_accels = file->nr_accels;
+    memcpy(restored->accel, file->accel, sizeof file->accel);
+    restored->jit_tier = file->jit_tier;
+    restored->jit_threshold = file->jit_threshold;
+    config_set_string(&restored->expect, file->expect);
+}
+
+/* The machine of the file becomes the image's of that name. */
+static enum sim_status open_image(struct member *m, const char *path, const char *id)
+{
+    struct config restored;
+
+    SIM_TRY(restore_open(path, &restored, &m->restore));
+    take_over(&restored, &m->config);
+    if (cli_parse_restore(0, NULL, &restored) != CLI_RUN)
+        return SIM_ERR_INVALID;
+    config_fini(&m->config);
+    m->config = restored;
+    m->comes_from_image = true;
+    if (strcmp(id, restored.tree.image) == 0)
+        return SIM_OK;
+    sim_error("image '%s' is not the one that was made of the cluster", path);
+    return SIM_ERR_FORMAT;
+}
+
+static enum sim_status restore_member(struct member *m, const char *dir)
+{
+    const char *id;
+    char *path;
+
+    SIM_TRY(cluster_image_find(&m->c->came_from, dir, m->name, &path, &id));
+    if (!path) {
+        m->state = STOPPED; /* it had ended */
+        return SIM_OK;
+    }
+    enum sim_status status = open_image(m, path, id);
+    sim_free(path);
+    return status;
+}
+
+static enum sim_status restore_members(struct cluster *c, const char *from)
+{
+    enum sim_status status = SIM_OK;
+    char *dir = NULL;
+
+    if (!from)
+        return SIM_OK;
+    SIM_TRY(cluster_image_read(from, &c->came_from, &dir));
+    for (unsigned i = 0; i < c->nr && status == SIM_OK; i++)
+        status = restore_member(&c->m[i], dir);
+    sim_free(dir);
+    return status;
 }
 
 static bool is_on_segment(const struct config *config, const char *name)
@@ -352,25 +408,44 @@ static void say_end(const struct cluster *c)
         sim_info("machine '%s' has ended with exit code %d, and so all have", c->decisive->name, c->code);
 }
 
+/* The process' signals go to one machine's thread, which waits for them as long as any machine runs. */
+static void choose_signals(struct cluster *c)
+{
+    for (unsigned i = 0; i < c->nr; i++) {
+        if (c->m[i].state != STOPPED) {
+            c->m[i].peers.signal = on_signal;
+            return;
+        }
+    }
+}
+
+static void start_member(struct member *m)
+{
+    if (m->state == STOPPED)
+        return;
+    m->started = sim_thread_start(&m->thread, "machine", member_main, m) == SIM_OK;
+    if (m->started)
+        return;
+    sim_mutex_lock(&m->c->lock);
+    m->state = STOPPED;
+    cluster_end_locked(m->c, m, EXIT_CODE_INTERNAL);
+    sim_mutex_unlock(&m->c->lock);
+}
+
 static int run_all(struct cluster *c)
 {
-    unsigned started = 0;
     sigset_t previous;
 
-    signals_block(&previous); /* the first machine's thread waits for them */
+    signals_block(&previous);
+    choose_signals(c);
     sim_mutex_init(&c->lock, SIM_RANK_LAUNCH);
     sim_cond_init(&c->changed);
     sim_mutex_init(&c->out_lock, SIM_RANK_LEAF);
-    while (started < c->nr && sim_thread_start(&c->m[started].thread, "machine", member_main, &c->m[started]) == SIM_OK)
-        started++;
-    sim_mutex_lock(&c->lock);
-    for (unsigned i = started; i < c->nr; i++) {
-        c->m[i].state = STOPPED;
-        end_others_locked(c, &c->m[i], EXIT_CODE_INTERNAL);
-    }
-    sim_mutex_unlock(&c->lock);
-    for (unsigned i = 0; i < started; i++)
-        sim_thread_join(&c->m[i].thread);
+    for (unsigned i = 0; i < c->nr; i++)
+        start_member(&c->m[i]);
+    for (unsigned i = 0; i < c->nr; i++)
+        if (c->m[i].started)
+            sim_thread_join(&c->m[i].thread);
     signals_unblock(&previous);
     say_end(c);
     sim_mutex_fini(&c->out_lock);
@@ -384,15 +459,19 @@ static void cluster_fini(struct cluster *c)
     for (unsigned i = 0; i < c->nr_segments; i++)
         netdev_segment_destroy(c->segment[i].segment);
     sim_free(c->segment);
-    for (unsigned i = 0; i < c->nr; i++)
+    for (unsigned i = 0; i < c->nr; i++) {
+        if (!c->m[i].started)
+            restore_close(c->m[i].restore);
         config_fini(&c->m[i].config);
+    }
     sim_free(c->m);
+    cluster_image_fini(&c->came_from);
     cluster_file_fini(&c->file);
 }
 
 static void print_help(FILE *out)
 {
-    fputs("Usage: partita cluster FILE\n"
+    fputs("Usage: partita cluster FILE [--checkpoint-dir DIR [--checkpoint-incremental]] [--restore DIR]\n"
           "Runs several machines in this process. FILE is YAML: each machine's name, and its options as of `partita run`\n"
           "(a text or a list); `until` names one whose end ends all; `segments` says what is no ideal wire, and `seed` chooses which\n"
           "frames it loses:\n\n"
@@ -404,27 +483,72 @@ static void print_help(FILE *out)
           "    lan: {latency: 50us, loss: 0.1%}\n"
           "  seed: 7\n\n"
           "Network devices on segments of one name hear each other. Consoles are lines of the output, after their machine's\n"
-          "name. A machine that fails ends all; the exit code is its.\n",
+          "name. A machine that fails ends all; the exit code is its.\n\n"
+          "--checkpoint-dir DIR  SIGUSR1 makes an image of all machines at one moment, with the frames between them; SIGTERM does, and\n"
+          "                      ends them\n"
+          "--restore DIR         they go on from the newest one there, or from DIR/cluster-N.json; FILE is the same or says less\n",
           out);
+}
+
+struct options {
+    const char *file, *restore, *dir;
+    bool incremental;
+};
+
+/* False: wrong. */
+static bool read_options(int argc, char **argv, struct options *out)
+{
+    const struct {
+        const char *name, **value;
+    } valued[] = {{"--checkpoint-dir", &out->dir}, {"--restore", &out->restore}};
+
+    for (int i = 0; i < argc; i++) {
+        bool known = false;
+        for (size_t k = 0; k < SIM_ARRAY_LEN(valued); k++) {
+            if (strcmp(argv[i], valued[k].name) == 0 && i + 1 < argc) {
+                *valued[k].value = argv[++i];
+                known = true;
+                break;
+            }
+        }
+        if (known)
+            continue;
+        if (strcmp(argv[i], "--checkpoint-incremental") == 0)
+            out->incremental = true;
+        else if (argv[i][0] == '-' || out->file)
+            return false;
+        else
+            out->file = argv[i];
+    }
+    return out->file && (out->dir || !out->incremental);
+}
+
+static enum sim_status set_up(struct cluster *c, const struct options *o)
+{
+    SIM_TRY(cluster_file_read(o->file, &c->file));
+    SIM_TRY(read_members(c));
+    SIM_TRY(check_segments(c, o->file));
+    return restore_members(c, o->restore);
 }
 
 int cluster_command(int argc, char **argv)
 {
-    struct cluster c = {0};
-    int code = EXIT_CODE_USAGE;
+    struct options o = {0};
 
-    if (argc != 1 || argv[0][0] == '-') {
-        bool asked = argc == 1 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0);
-        print_help(asked ? stdout : stderr);
-        return asked ? 0 : EXIT_CODE_USAGE;
+    if (argc == 1 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)) {
+        print_help(stdout);
+        return 0;
+    }
+    if (!read_options(argc, argv, &o)) {
+        print_help(stderr);
+        return EXIT_CODE_USAGE;
     }
     if (ic_mpi_wanted()) {
         sim_error("cluster: its machines run in one process, on ranks of their own (--ranks N each): start it without mpirun");
         return EXIT_CODE_USAGE;
     }
-    if (cluster_file_read(argv[0], &c.file) == SIM_OK && read_members(&c) == SIM_OK &&
-        check_segments(&c, argv[0]) == SIM_OK)
-        code = run_all(&c);
+    struct cluster c = {.dir = o.dir, .incremental = o.incremental};
+    int code = set_up(&c, &o) == SIM_OK ? run_all(&c) : EXIT_CODE_USAGE;
     cluster_fini(&c);
     return code;
 }

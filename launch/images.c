@@ -58,7 +58,9 @@ static enum sim_status settle(void *opaque)
 {
     struct images *im = opaque;
 
-    return im->c.ranks ? ranks_freeze_settle(im->c.ranks) : SIM_OK;
+    if (im->c.ranks)
+        SIM_TRY(ranks_freeze_settle(im->c.ranks));
+    return im->c.at_rest(im->c.opaque);
 }
 
 static void thaw(void *opaque)

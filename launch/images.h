@@ -20,6 +20,7 @@ struct images_config {
     struct restore *restore; /* the machine came from an image; NULL: it did not */
     enum sim_status (*memory_is_there)(void *opaque);           /* waits for the rest of it, or says why not */
     void (*want_end)(void *opaque, enum sim_end why, int code); /* any thread */
+    enum sim_status (*at_rest)(void *opaque); /* the machine stands for an image, nothing is under way; may wait. I/O thread */
     struct migrator_ops migrator_ops;
     void *opaque;
 };

@@ -47,14 +47,14 @@ static void on_signal(void *opaque, int sig)
 {
     struct run *r = opaque;
 
+    if (r->peers) {
+        r->peers->signal(r->peers->opaque, sig);
+        return;
+    }
     sim_mutex_lock(&r->images_lock);
     bool taken = r->images && images_take_signal(r->images, sig);
     sim_mutex_unlock(&r->images_lock);
-    if (taken)
-        return;
-    if (r->peers)
-        r->peers->signal(r->peers->opaque, sig);
-    else
+    if (!taken)
         run_want_end(r, SIM_END_USER, EXIT_CODE_SIGNAL + sig);
 }
 
@@ -467,9 +467,11 @@ int run_machine(struct run *r)
         return code;
     }
     enum sim_end why = SIM_END_ERROR;
-    if (start(r) == SIM_OK)
+    if (start(r) == SIM_OK) {
+        if (r->peers)
+            r->peers->running(r->peers->opaque);
         why = wait_for_end(r, &code);
-    else /* a machine that did not come is no bug of this program */
+    } else /* a machine that did not come is no bug of this program */
         code = give_up(r, r->incoming ? EXIT_CODE_USAGE : code);
     stop(r);
     settle_drives(r, why, code);

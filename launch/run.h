@@ -48,16 +48,24 @@ struct run_peers {
     /* It is composed and loaded: blocks until all are; false: it does not run, for one of them failed. `run` is good for
      * run_end_peer until stopped() is called. Context: the machine's launch thread. */
     bool (*ready)(void *opaque, struct run *run, struct machine *m);
+    /* It runs: images can be made of it. Same context. */
+    void (*running)(void *opaque);
     /* It does not run any more, and would exit with `code`: blocks until none of the others does, for their devices may know
      * its. Same context. */
     void (*stopped)(void *opaque, int code);
+    /* For an image that run_peer_checkpoint asked for: the machine stands, at rest. Blocks until all do; else there is no image.
+     * Context: its I/O thread. */
+    enum sim_status (*at_rest)(void *opaque);
     /* NULL: another one gets the process' signals. Context: the signal thread. */
     void (*signal)(void *opaque, int sig);
     void *opaque;
 };
-/* Runs one machine to its end on the calling thread. What it returns is of no interest after stopped(); without that, it did
+/* Runs one machine (a new one, or a restored one, which it takes over) to its end on the calling thread. What it returns is of no interest after stopped(); without that, it did
  * not come to run. */
-int run_peer(const struct config *config, const struct run_peers *peers);
+int run_peer(const struct config *config, struct restore *restore, const struct run_peers *peers);
+struct checkpoint_request;
+/* checkpoint_start. SIM_ERR_BUSY: not now. Context: any, between ready() and stopped(). */
+enum sim_status run_peer_checkpoint(struct run *run, const struct checkpoint_request *request) SIM_MUST_CHECK;
 /* Asks for its end, with this exit code. Context: any. */
 void run_end_peer(struct run *run, int code);
 

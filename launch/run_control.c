@@ -24,6 +24,13 @@ static enum sim_status memory_is_there(void *opaque)
     return run_memory_is_there(opaque);
 }
 
+static enum sim_status at_rest(void *opaque)
+{
+    struct run *r = opaque;
+
+    return r->peers ? r->peers->at_rest(r->peers->opaque) : SIM_OK;
+}
+
 static void end_after_image(void *opaque, enum sim_end why, int code)
 {
     run_want_end(opaque, why, code);
@@ -158,6 +165,7 @@ enum sim_status run_start_control(struct run *r)
                                          .restore = r->restore,
                                          .memory_is_there = memory_is_there,
                                          .want_end = end_after_image,
+                                         .at_rest = at_rest,
                                          .migrator_ops = {.gone = machine_is_gone, .undecided = machine_waits},
                                          .opaque = r};
     const char *path = r->config->control;

@@ -7,6 +7,7 @@
 #include "loader.h"
 #include "machine.h"
 #include "ranks.h"
+#include "images.h"
 #include "restore.h"
 #include "run_priv.h"
 #include "sim-core/alloc.h"
@@ -168,13 +169,23 @@ static int run_ranks(const struct config *config, struct restore *restore, const
 
 /* --- several machines --- */
 
-int run_peer(const struct config *config, const struct run_peers *peers)
+int run_peer(const struct config *config, struct restore *restore, const struct run_peers *peers)
 {
-    const struct origin from = {.peers = peers};
+    const struct origin from = {.restore = restore, .peers = peers};
 
-    if (tools_prepare(config) != SIM_OK)
+    if (tools_prepare(config) != SIM_OK) {
+        restore_close(restore);
         return EXIT_CODE_USAGE;
+    }
     return config->ranks > 1 ? run_logical_ranks(config, from) : run_one_rank(config, from);
+}
+
+enum sim_status run_peer_checkpoint(struct run *r, const struct checkpoint_request *request)
+{
+    sim_mutex_lock(&r->images_lock);
+    enum sim_status status = r->images ? images_request(r->images, request) : SIM_ERR_BUSY;
+    sim_mutex_unlock(&r->images_lock);
+    return status;
 }
 
 void run_end_peer(struct run *run, int code)

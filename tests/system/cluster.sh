@@ -16,7 +16,7 @@ net="-netdev segment,id=n,name=lan -device virtio-net-device,netdev=n"
 # cluster CODE FILE
 cluster() {
   local got=0
-  timeout -k 5 "$limit" "$partita" cluster "$2" </dev/null >"$work/out" 2>"$work/err" || got=$?
+  timeout -k 5 "$limit" "$partita" cluster "${@:2}" </dev/null >"$work/out" 2>"$work/err" || got=$?
   [ "$got" = "$1" ] || fail "exit code $got instead of $1"
 }
 
@@ -43,11 +43,13 @@ case_mixed() {
   done
 }
 
+build() { bash "$here/peers/build.sh" "$work" "$@" || fail "the guest cannot be built"; }
+
 # Two RISC-V machines: an asker of ROUNDS, built with DEFINE..., and who answers as long as it is asked.
 boards() { # ROUNDS DEFINE...
   need riscv64-linux-gnu-gcc
-  bash "$here/peers/build.sh" "$work" asker "-DROUNDS=$1" "${@:2}" && bash "$here/peers/build.sh" "$work" answerer -DROLE_ASKS=0 -DSTAYS ||
-    fail "the guests cannot be built"
+  build riscv asker "-DROUNDS=$1" "${@:2}"
+  build riscv answerer -DROLE_ASKS=0 -DSTAYS
   cat >"$work/boards.yaml" <<YAML
 machines:
   asker: -bios none -m 32M -kernel $work/asker.elf $net
@@ -75,6 +77,86 @@ case_links() {
   [ "$(chain)" = "$ideal" ] || fail "another chain over a lossy link"
   sed -i 's/loss: 20%/loss: 100%/; s/asker.elf/asker.elf --timeout 2s/' "$work/boards.yaml"
   cluster 124 "$work/boards.yaml"
+}
+
+# What the asker comes to after so many rounds: peers.c's steps.
+chain_of() {
+  local x=$((0x9e3779b97f4a7c15)) i
+  for ((i = 0; i < $1; i++)); do
+    x=$((x ^ x << 13))
+    x=$((x ^ (x >> 7 & (1 << 57) - 1)))
+    x=$((x ^ x << 17))
+  done
+  printf '%016x\n' $x
+}
+
+# begin ARGUMENT... : a cluster in the background
+begin() {
+  "$partita" cluster "$@" </dev/null >"$work/out" 2>"$work/err" &
+  pid=$!
+}
+
+finish() { # CODE
+  local code=0
+  wait "$pid" || code=$?
+  [ "$code" = "$1" ] || fail "exit code $code instead of $1"
+}
+
+# until COMMAND... succeeds; the cluster runs meanwhile
+await() {
+  local tries=0
+  until "$@"; do
+    kill -0 "$pid" 2>/dev/null || fail "the cluster ended before: $*"
+    [ $((++tries)) -lt 600 ] || fail "a minute was not enough for: $*"
+    sleep 0.1
+  done
+}
+
+# Images with frames under way, of which none may be lost: the asker sends nothing twice. Killed, back, killed, back, saved by
+# SIGTERM, back: the sum is what it would have been. As long as images are made links are so slow that no machine comes to its end.
+images() { # FILE ROUNDS
+  local store=$work/store slow=$work/slow.yaml
+  cp "$1" "$slow"
+  printf 'segments:\n  lan: {latency: 100ms}\n' >>"$slow"
+  begin "$slow" --checkpoint-dir "$store" --checkpoint-incremental
+  await grep -qs '^asker: ASKS' "$work/out"
+  kill -USR1 "$pid"
+  await [ -f "$store/cluster-000001.json" ]
+  kill -USR1 "$pid"
+  await [ -f "$store/cluster-000002.json" ]
+  kill -KILL "$pid"
+  wait "$pid" 2>/dev/null
+  grep -q '"data"' "$store"/cluster-00000[12].json || fail "no frame was under way"
+  begin "$1" --restore "$store/cluster-000001.json"
+  finish 0
+  [ "$(chain)" = "$(chain_of "$2")" ] || fail "another chain from the first image: $(chain)"
+  begin "$slow" --restore "$store" --checkpoint-dir "$store"
+  await grep -qs '^SigBlk:.*[2367abef]..$' "/proc/$pid/status"
+  kill -TERM "$pid"
+  finish 85
+  [ -f "$store/cluster-000003.json" ] || fail "no image by SIGTERM"
+  begin "$1" --restore "$store"
+  finish 0
+  [ "$(chain)" = "$(chain_of "$2")" ] || fail "another chain from the last image: $(chain)"
+}
+
+case_images() {
+  boards 200 -DPATIENT
+  images "$work/boards.yaml" 200
+}
+
+# One of them on KVM, the other on two ranks.
+case_images_mixed() {
+  need_peers
+  build riscv asker -DROUNDS=200 -DPATIENT
+  build x86 answerer -DROUNDS=200
+  cat >"$work/mixed.yaml" <<YAML
+machines:
+  asker: -bios none -m 32M -smp 2 --ranks 2 -kernel $work/asker.elf $net
+  answerer: -M virt-x86 -m 32M -kernel $work/answerer.elf $net
+until: asker
+YAML
+  images "$work/mixed.yaml" 200
 }
 
 # A machine that fails ends the other, which would wait for ever; its code is the run's.
@@ -151,6 +233,18 @@ case_bad_files() {
   refused 'machines: {}\n' "no machine"
   refused '- a\n' "a mapping"
   refused '"\n' "bad.yaml', line"
+  printf 'machines:\n  a: --demo\n' >"$work/good.yaml"
+  cluster 2 "$work/good.yaml" --restore "$work/none"
+  one_message "none': .*No such file"
+  mkdir "$work/empty"
+  cluster 2 "$work/good.yaml" --restore "$work/empty"
+  one_message "no image of a cluster"
+  printf '{"format": 1, "machines": {"b": {"ended": true}}, "nets": []}' >"$work/empty/cluster-000001.json"
+  cluster 2 "$work/good.yaml" --restore "$work/empty"
+  one_message "no machine 'a' in it"
+  printf '{"format": 2}' >"$work/empty/cluster-000002.json"
+  cluster 2 "$work/good.yaml" --restore "$work/empty"
+  one_message "000002.json': it has not format 1"
   cluster 2 "$work/none.yaml"
   one_message "none.yaml'.*No such file"
 }

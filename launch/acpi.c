@@ -1,7 +1,8 @@
 /* The ACPI tables of virt-x86: what its guests know of it. ACPI 6.x, chapter and names as there.
  *
  *   RSDP -> XSDT -> FADT -> FACS, DSDT (devices, power-off)
- *                -> MADT (CPUs, IOAPIC) */
+ *                -> MADT (CPUs, IOAPIC)
+ *                -> SRAT, SLIT (NUMA nodes, where there are several) */
 #include <string.h>
 
 #include "sim-core/log.h"
@@ -434,15 +435,71 @@ static void rsdp(uint8_t *to, uint64_t xsdt_address)
     fix_checksum(to, RSDP_BYTES, RSDP_EXTENDED_CHECKSUM);
 }
 
-size_t acpi_build(uint32_t nr_cpus, bool has_pic, uint8_t out[X86_TABLES_MAX])
+/* --- NUMA: 5.2.16, 5.2.17 --- */
+
+enum { SRAT_CPU = 0, SRAT_CPU_BYTES = 16, SRAT_MEMORY = 1, SRAT_MEMORY_BYTES = 40 };
+
+static void srat_cpu(struct bytes *b, uint32_t apic_id, uint32_t node)
+{
+    put(b, SRAT_CPU | SRAT_CPU_BYTES << 8, 2);
+    put(b, node & 0xff, 1);
+    put(b, apic_id, 1);
+    put(b, ENABLED, 4);
+    put(b, 0, 1);
+    put(b, node >> 8, 3);
+    put(b, 0, 4); /* clock domain */
+}
+
+static void srat_memory(struct bytes *b, const struct config_numa_ram *ram)
+{
+    put(b, SRAT_MEMORY | SRAT_MEMORY_BYTES << 8, 2);
+    put(b, ram->node, 4);
+    put(b, 0, 2);
+    put(b, ram->base, 8);
+    put(b, ram->size, 8);
+    put(b, 0, 4);
+    put(b, ENABLED, 4);
+    put(b, 0, 8);
+}
+
+static size_t srat(struct bytes *b, uint32_t nr_cpus, const struct config_numa *numa)
+{
+    size_t start = table_begin(b, "SRAT", 3);
+
+    put(b, 1, 4);
+    put(b, 0, 8);
+    for (uint32_t i = 0; i < nr_cpus; i++)
+        srat_cpu(b, i, numa->hart_node[i]);
+    for (unsigned i = 0; i < numa->nr_ram; i++)
+        srat_memory(b, &numa->ram[i]);
+    table_end(b, start);
+    return start;
+}
+
+static size_t slit(struct bytes *b, const struct config_numa *numa)
+{
+    size_t start = table_begin(b, "SLIT", 1);
+
+    put(b, numa->nr_nodes, 8);
+    put_bytes(b, numa->distance, (size_t)numa->nr_nodes * numa->nr_nodes);
+    table_end(b, start);
+    return start;
+}
+
+size_t acpi_build(uint32_t nr_cpus, bool has_pic, const struct config_numa *numa, uint8_t out[X86_TABLES_MAX])
 {
     struct bytes b = {out, 0, X86_TABLES_MAX};
-    size_t table[2];
+    size_t table[4];
+    unsigned nr = 0;
 
     put_zeroes(&b, RSDP_BYTES);
     size_t facs_at = facs(&b), dsdt_at = dsdt(&b);
-    table[0] = fadt(&b, address(facs_at), address(dsdt_at));
-    table[1] = madt(&b, nr_cpus, has_pic);
-    rsdp(out, address(xsdt(&b, table, SIM_ARRAY_LEN(table))));
+    table[nr++] = fadt(&b, address(facs_at), address(dsdt_at));
+    table[nr++] = madt(&b, nr_cpus, has_pic);
+    if (numa->nr_nodes) {
+        table[nr++] = srat(&b, nr_cpus, numa);
+        table[nr++] = slit(&b, numa);
+    }
+    rsdp(out, address(xsdt(&b, table, nr)));
     return b.len;
 }

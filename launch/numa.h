@@ -2,7 +2,8 @@
  *
  *   -numa node,... -numa dist,...  -> numa_add_option -> numa_resolve -> config.numa
  *   the plan of many ranks         -> numa_from_plan  -> config.numa
- *   config.numa -> virt.c: numa-node-id of cpu and memory nodes, distance-map */
+ *   config.numa -> virt.c: numa-node-id of cpu and memory nodes, distance-map
+ *   virt-x86: the plan only -> acpi.c: SRAT, SLIT */
 #ifndef LAUNCH_NUMA_H
 #define LAUNCH_NUMA_H
 

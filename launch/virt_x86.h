@@ -56,6 +56,6 @@ enum sim_status virt_x86_create_cpus(struct machine *m, uint32_t nr) SIM_MUST_CH
 enum sim_status virt_x86_load(struct machine *m) SIM_MUST_CHECK;
 
 /* acpi.c: all tables, to be put at X86_TABLES; at most X86_TABLES_MAX bytes. Returns how many. */
-size_t acpi_build(uint32_t nr_cpus, bool has_pic, uint8_t out[X86_TABLES_MAX]);
+size_t acpi_build(uint32_t nr_cpus, bool has_pic, const struct config_numa *numa, uint8_t out[X86_TABLES_MAX]);
 
 #endif

@@ -12,6 +12,8 @@
 #include "kvm/hkvm.h"
 #include "layout.h"
 #include "linux_bzimage.h"
+#include "numa.h"
+#include "ranks.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 #include "virt_x86.h"
@@ -176,7 +178,12 @@ static enum sim_status put_command_line(struct x86_loader *l)
 static enum sim_status put_tables(struct x86_loader *l)
 {
     uint8_t *tables = sim_zalloc(X86_TABLES_MAX);
-    size_t len = acpi_build(l->m->sim->nr_vcpus, !virt_x86_has_own_apics(l->m->fdt), tables);
+    struct config_numa numa = {0};
+
+    if (l->m->ranks) /* a node for each */
+        numa_from_plan(ranks_get_plan(l->m->ranks), &numa);
+    size_t len = acpi_build(l->m->sim->nr_vcpus, !virt_x86_has_own_apics(l->m->fdt), &numa, tables);
+    config_numa_fini(&numa);
     enum sim_status status = layout_put(&l->layout, X86_TABLES, tables, len);
 
     sim_free(tables);

@@ -60,7 +60,7 @@ static const uint8_t *find(const char *signature)
 static void build(uint32_t nr_cpus)
 {
     memset(tables, 0xee, sizeof tables);
-    used = acpi_build(nr_cpus, true, tables);
+    used = acpi_build(nr_cpus, true, &(struct config_numa){0}, tables);
     assert_true(used <= sizeof tables);
 }
 
@@ -134,10 +134,47 @@ static void test_madt_lists_the_cpus(void **state)
     assert_int_equal(ioapics, 1);
 }
 
+/* Two nodes: who and what belongs to which, as far as an operating system reads it. */
+static void test_nodes(void **state)
+{
+    uint16_t node_of[] = {0, 0, 1, 1};
+    uint8_t distance[] = {10, 20, 20, 10};
+    struct config_numa_ram ram[] = {{0, 0x8000000, 0}, {0x8000000, 0x8000000, 1}};
+    const struct config_numa numa = {
+        .nr_nodes = 2, .hart_node = node_of, .ram = ram, .nr_ram = 2, .distance = distance};
+    uint32_t cpus = 0, memories = 0;
+
+    (void)state;
+    memset(tables, 0xee, sizeof tables);
+    used = acpi_build(4, false, &numa, tables);
+    const uint8_t *srat = find("SRAT"), *slit = find("SLIT");
+    for (uint32_t i = 48; i < get(srat + 4, 4); i += srat[i + 1]) {
+        const uint8_t *p = srat + i;
+        if (p[0] == 0) {
+            assert_int_equal(p[1], 16);
+            assert_int_equal(p[3], cpus);
+            assert_int_equal(p[2], node_of[cpus++]);
+            assert_int_equal(get(p + 4, 4), 1);
+            continue;
+        }
+        assert_int_equal(p[0], 1);
+        assert_int_equal(p[1], 40);
+        assert_int_equal(get(p + 2, 4), memories);
+        assert_int_equal(get(p + 8, 8), ram[memories].base);
+        assert_int_equal(get(p + 16, 8), ram[memories++].size);
+        assert_int_equal(get(p + 28, 4), 1);
+    }
+    assert_int_equal(cpus, 4);
+    assert_int_equal(memories, 2);
+    assert_int_equal(get(slit + 36, 8), 2);
+    assert_memory_equal(slit + 44, distance, 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_root),
+        cmocka_unit_test(test_nodes),
         cmocka_unit_test(test_fadt_leads_to_power_off),
         cmocka_unit_test(test_dsdt_lists_the_slots),
         cmocka_unit_test(test_madt_lists_the_cpus),

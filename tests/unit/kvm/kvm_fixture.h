@@ -101,7 +101,7 @@ static void write_tables(struct fixture *f)
     }
 }
 
-static SIM_UNUSED void fixture_init(struct fixture *f, uint32_t nr_vcpus)
+static SIM_UNUSED void fixture_init_as(struct fixture *f, uint32_t nr_vcpus, bool own_apics)
 {
     *f = (struct fixture){0};
     assert_int_equal(sim_create(&f->sim), SIM_OK);
@@ -111,13 +111,19 @@ static SIM_UNUSED void fixture_init(struct fixture *f, uint32_t nr_vcpus)
     add_registers(f, &f->memory, REGISTERS, 0x1000);
     add_registers(f, &f->ports, HKVM_PORT_WINDOW + PORTS, 16);
     write_tables(f);
-    const struct hkvm_config config = {.sim = f->sim, .space = f->space, .nr_vcpus = nr_vcpus};
+    const struct hkvm_config config = {
+        .sim = f->sim, .space = f->space, .nr_vcpus = nr_vcpus, .own_apics = own_apics};
     assert_int_equal(hkvm_machine_create(&config, &f->m), SIM_OK);
     for (uint32_t i = 0; i < nr_vcpus; i++) {
         struct vcpu *v;
         assert_int_equal(hkvm_machine_add_vcpu(f->m, &v), SIM_OK);
         f->v = i ? f->v : v;
     }
+}
+
+static SIM_UNUSED void fixture_init(struct fixture *f, uint32_t nr_vcpus)
+{
+    fixture_init_as(f, nr_vcpus, false);
 }
 
 static SIM_UNUSED void fixture_fini(struct fixture *f)

@@ -2,6 +2,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "hkvm_priv.h"
 #include "kvm_fixture.h"
 
 /* --- accesses --- */
@@ -133,6 +134,33 @@ static void test_kicks_get_a_vcpu_out_of_guest_code(void **state)
     fixture_fini(&f);
 }
 
+/* The APIC's page and the first one of messages, at all alignments, by accesses of all sizes; then storms of INIT and STARTUP to all
+ * others. */
+GUEST_CODE(odd, "  mov $0xfee00000, %edi; xor %eax, %eax\n"
+                "1: mov (%rdi), %cl; mov (%rdi), %cx; mov (%rdi), %ecx; mov (%rdi), %rcx\n"
+                "  mov %al, (%rdi); mov %ax, (%rdi); mov %eax, (%rdi); mov %rax, (%rdi)\n"
+                "  add $5, %edi; cmp $0xfee02000, %edi; jb 1b\n"
+                "  mov $0xfee00300, %edi; mov $300, %ecx\n"
+                "2: movl $0xc4500, (%rdi); movl $0xc4610, (%rdi); movl $0xc0700, (%rdi); dec %ecx; jnz 2b\n"
+                "  movl $1, 8(%rsi)\n");
+
+/* Nothing that a guest does to its APIC ends anything but itself. The other vCPU gets storms of INIT and STARTUP, and stands where the
+ * last one left it. */
+static void test_odd_accesses_of_our_apics(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_init_as(&f, 2, true);
+    BOOT(&f, odd);
+    run_to_end(&f);
+    assert_int_equal(f.memory.end, 1);
+    assert_int_not_equal(atomic_load(&f.m->vcpu[1]->apic.events), 0);
+    enum hkvm_readiness readiness = hkvm_interrupts_take(f.m->vcpu[1]);
+    assert_int_equal(readiness, HKVM_READY); /* STARTUP was last */
+    fixture_fini(&f);
+}
+
 /* Three notifications, of which one is not the eventfd's: another value. */
 GUEST_CODE(bells, "  movl $5, (%rsi); movl $6, (%rsi); movl $5, (%rsi); movl $1, 8(%rsi)\n");
 
@@ -224,6 +252,7 @@ static int run(void)
         cmocka_unit_test(test_string_accesses_come_one_by_one),
         cmocka_unit_test(test_run_comes_back_when_the_budget_is_used),
         cmocka_unit_test(test_kicks_get_a_vcpu_out_of_guest_code),
+        cmocka_unit_test(test_odd_accesses_of_our_apics),
         cmocka_unit_test(test_writes_become_events),
         cmocka_unit_test(test_triple_fault_is_a_reset),
         cmocka_unit_test(test_lines_wake_a_halted_vcpu),

@@ -25,10 +25,12 @@ finish() {
 }
 
 failed() {
+  local name
+  for name in "$work"/*.err; do echo "--- ${name##*/}"; tail -n 15 "$name"; done >>"$work/err"
   cat "$work"/*.out >"$work/out" 2>/dev/null
-  cat "$work"/*.err >"$work/err" 2>/dev/null
   fail "$@"
 }
+err_has() { grep -qaE -- "$1" "$work/err" || failed "stderr has no line like: $1"; }
 
 # until_out NAME PATTERN [NUMBER] : waits for that many lines
 until_out() {

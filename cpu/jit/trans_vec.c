@@ -297,7 +297,7 @@ static bool compare(struct trans *t, const struct trans_row *row)
     struct type y;
 
     if (!foresee(t, &y) || !aligned(t->i->rs2, y.lmul) || (row->type == FROM_V && !aligned(t->i->rs1, y.lmul)) ||
-        !host_has(t, row->op, y.sew) || (!t->i->rm && (row->op >= IR_V_FEQ || !t->i->rs2 || !t->i->rs1)) ||
+        !host_has(t, row->op, y.sew) || (!t->i->rm && ((row->op >= IR_V_FEQ && !host_has(t, IR_V_LANES, y.sew)) || !t->i->rs2 || !t->i->rs1)) ||
         (row->op >= IR_V_FEQ && !float_ok(t, y.sew)))
         return false;
     bool one_piece = y.bytes <= 32;
@@ -391,10 +391,28 @@ static bool reduce(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    if (!t->i->rm || !foresee(t, &y) || !aligned(t->i->rs2, y.lmul) || !host_has(t, row->op, y.sew))
+    if ((!t->i->rm && !host_has(t, IR_V_LANES, 0)) || !foresee(t, &y) || !aligned(t->i->rs2, y.lmul) ||
+        !host_has(t, row->op, y.sew))
         return false;
     emit_elements(t, row, &y);
     return true;
+}
+
+static bool reduce_wide(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    /* a fraction may have a sum that is too large for it */
+    return type_of(t->vtype, t->vlenb, &y) && y.sew < (rv_isa_has(t->isa, RV_EXT_ZVE64X) ? 3u : 2u) && reduce(t, row);
+}
+
+/* In order; of a few. */
+static bool sum_floats(struct trans *t, const struct trans_row *row)
+{
+    enum { MAX_SUM = 32 };
+    struct type y;
+
+    return foresee(t, &y) && y.bytes >> y.sew <= MAX_SUM && t->i->rm && float_ok(t, y.sew) && reduce(t, row);
 }
 
 /* By the carry in v0, which is not a mask. */
@@ -525,11 +543,11 @@ static bool mask_to_x(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    if (!t->i->rm || !type_of(t->vtype, t->vlenb, &y) || !host_has(t, row->op, y.sew))
+    if (!type_of(t->vtype, t->vlenb, &y) || !host_has(t, row->op, y.sew))
         return false;
     struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, t->i->rd, ir_const(t->r, 0));
     *v = (struct ir_vec){.op = row->op, .key = rv_vkey(t->vtype), .bytes = (uint16_t)(y.bytes >> y.sew),
-                         .a = place(t, t->i->rs2)};
+                         .a = place(t, t->i->rs2), .masked = !t->i->rm, .mask = place(t, 0)};
     return true;
 }
 
@@ -670,6 +688,8 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     WIDE(vwmul, WMUL), WIDE(vwmaccu, WMACCU), WIDE(vwmacc, WMACC),
     WIDE_W(vwaddu, WADDU), WIDE_W(vwadd, WADD), WIDE_W(vwsubu, WSUBU), WIDE_W(vwsub, WSUB),
     NARROW(vnsrl, NSRL), NARROW(vnsra, NSRA),
+    [RV_OP_vwredsumu_vs] = {reduce_wide, IR_V_WREDSUMU, FROM_V, 0}, [RV_OP_vwredsum_vs] = {reduce_wide, IR_V_WREDSUM, FROM_V, 0},
+    [RV_OP_vfredusum_vs] = {sum_floats, IR_V_FREDSUM, FROM_V, 0}, [RV_OP_vfredosum_vs] = {sum_floats, IR_V_FREDSUM, FROM_V, 0},
     REDUCE(vredsum, REDSUM), REDUCE(vredand, REDAND), REDUCE(vredor, REDOR), REDUCE(vredxor, REDXOR),
     REDUCE(vredmin, REDMIN), REDUCE(vredmax, REDMAX), REDUCE(vredminu, REDMINU), REDUCE(vredmaxu, REDMAXU),
     CARRY(vadc, ADC), [RV_OP_vadc_vim] = {carry, IR_V_ADC, FROM_I, 0}, CARRY(vsbc, SBC),

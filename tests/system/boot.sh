@@ -21,6 +21,13 @@ case_smp1() { boot_smp 1; }
 case_smp2() { boot_smp 2; }
 case_smp4() { boot_smp 4; }
 case_smp8() { boot_smp 8; }
+# Everything is translated when it is executed for the first time, and again as soon as a turn ends in it.
+case_tiers() {
+  boot 0 2 "" -accel jit,tier=auto,threshold=1,hot=1 --stats
+  out_has '^BOOT-OK nproc=2 '
+  healthy
+  err_has '^  second tier +[1-9]'
+}
 
 # Processes that talk all the time, then processes that only compute: over ranks they should come together and spread.
 case_balanced() {

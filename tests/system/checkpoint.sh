@@ -86,7 +86,7 @@ in_pieces() {
 # A boot continued from an image again and again, with other engines and numbers of threads, ends as any other.
 case_boot_in_pieces() {
   debian 3 act=poweroff --checkpoint-dir "$store" --checkpoint-incremental
-  more=("--checkpoint-incremental" "--threads 1 --checkpoint-incremental" "--accel interp"
+  more=("--checkpoint-incremental -accel jit,tier=auto,threshold=1,hot=1" "--threads 1 --checkpoint-incremental" "--accel interp"
     "--accel jit --checkpoint-incremental")
   in_pieces 0.25 "${command[@]}"
   out_has '^BOOT-OK nproc=3'
@@ -104,7 +104,7 @@ case_deterministic() {
   whole=$(grep 'state hash' "$work/err")
   mv "$work/out" "$work/whole"
   rm "$work/err"
-  more=("--accel interp --state-hash" "--accel jit --state-hash")
+  more=("--accel interp --state-hash" "--accel jit,tier=auto,threshold=1,hot=1 --state-hash" "--accel jit --state-hash")
   in_pieces 0.5 "${command[@]}" --checkpoint-dir "$store"
   cmp "$work/out" "$work/whole" || fail "another output"
   local last # of the piece that came to the end

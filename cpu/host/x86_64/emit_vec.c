@@ -126,9 +126,13 @@ bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size)
     if (op == IR_V_COUNT)
         return features & X86_HAS_POPCNT;
     if (x86_vec_is_compare(op))
-        return x86_vec_has_compare(op, size);
+        return x86_vec_has_compare(features, op, size);
     if (x86_vec_is_wide(op) || x86_vec_is_narrow(op))
         return x86_vec_has_wide(op, size);
+    if (op == IR_V_FREDSUM)
+        return size >= 2;
+    if (op >= IR_V_WREDSUMU && op <= IR_V_WREDSUM)
+        return false;
     if (x86_vec_is_reduction(op))
         return x86_vec_packed[x86_vec_reduced_by(op)][size];
     return (op >= IR_V_MAND && op != IR_V_LANES) || x86_vec_is_slide(op) || x86_vec_packed[op][size];
@@ -769,6 +773,8 @@ static void load_bits(struct emit *e, const struct ir_vec *v, unsigned at)
     x86_rm(&e->a, op[log2], log2 == 3, RAX, emit_state(v->a + (int32_t)at / 8));
     if (left < 8)
         x86_ri(&e->a, X86_AND, 0, RAX, (1 << left) - 1);
+    if (v->masked)
+        x86_rm(&e->a, X86_AND, 1, RAX, emit_state(v->mask + (int32_t)at / 8));
 }
 
 static void first_bit(struct emit *e, const struct ir_vec *v)
@@ -897,8 +903,12 @@ void emit_vop(struct emit *e, const struct ir_insn *i)
             x86_vec_compare(e, v);
         else if (v->op >= IR_V_MAND && v->op <= IR_V_MSOF)
             x86_vec_masks(e, v);
+        else if (x86_vec_is_reduction(v->op) && x86_vec512_has(e->features, v->op, v->size))
+            x86_vec512_reduce(e, v);
         else if (x86_vec_is_reduction(v->op))
             x86_vec_reduce(e, v);
+        else if (v->op == IR_V_FREDSUM)
+            x86_vec_sum_floats(e, v);
         else
             emit_parts(e, v, v->masked ? MASK_V0 : MASK_NONE);
         break;

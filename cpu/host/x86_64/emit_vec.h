@@ -93,13 +93,17 @@ bool x86_vec512_has(uint64_t features, unsigned op, unsigned size);
 void x86_vec512_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar); /* to where the pieces want it */
 void x86_vec512(struct emit *e, const struct ir_vec *v, unsigned mask);
 void x86_vec512_compress(struct emit *e, const struct ir_vec *v);
+void x86_vec512_reduce(struct emit *e, const struct ir_vec *v);
+/* Comparisons of floats under a mask, and of unsigned quads: eax = a bit a lane of the piece. */
+bool x86_vec512_compares(uint64_t features, const struct ir_vec *v);
+void x86_vec512_compare(struct emit *e, const struct part *p, unsigned predicate);
 
 /* emit_vec_compare.c: a bit an element */
 static inline bool x86_vec_is_compare(unsigned op)
 {
     return op >= IR_V_EQ && op <= IR_V_MSBCC;
 }
-bool x86_vec_has_compare(enum ir_vop op, unsigned size);
+bool x86_vec_has_compare(uint64_t features, enum ir_vop op, unsigned size);
 void x86_vec_compare(struct emit *e, const struct ir_vec *v);
 void x86_vec_masks(struct emit *e, const struct ir_vec *v); /* MAND to MSOF */
 
@@ -114,7 +118,7 @@ static inline bool x86_vec_is_narrow(unsigned op)
 }
 static inline bool x86_vec_is_reduction(unsigned op)
 {
-    return op >= IR_V_REDSUM && op <= IR_V_REDMAXU;
+    return op >= IR_V_REDSUM && op <= IR_V_WREDSUM;
 }
 static inline bool x86_vec_is_slide(unsigned op)
 {
@@ -134,6 +138,7 @@ void x86_vec_widen(struct emit *e, const struct part *p);         /* to ymm0 */
 void x86_vec_widen_scalar(struct emit *e, const struct ir_vec *v); /* in ymm1: as wide as the result */
 void x86_vec_narrow(struct emit *e, const struct part *p);        /* to xmm0 */
 void x86_vec_reduce(struct emit *e, const struct ir_vec *v);
+void x86_vec_sum_floats(struct emit *e, const struct ir_vec *v);
 void x86_vec_slide_1(struct emit *e, const struct ir_vec *v, ir_ref scalar);
 
 #endif

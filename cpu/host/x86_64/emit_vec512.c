@@ -133,6 +133,8 @@ enum {
     KORTEST_W = X86_OP(0, 1, 0x98),
     KMOV_Q_FROM_MEMORY = X86_OP(0, 1, 0x90),
     KMOV_Q_FROM_GPR = X86_OP(0xf2, 1, 0x92),
+    KMOV_Q_TO_GPR = X86_OP(0xf2, 1, 0x93),
+    KSHIFTR_Q = X86_OP(0x66, 3, 0x31),
     KAND_Q = X86_OP(0, 1, 0x41),
     BZHI = X86_OP(0, 2, 0xf5),
     PEXT = X86_OP(0xf3, 2, 0xf5),
@@ -162,6 +164,8 @@ bool x86_vec512_has(uint64_t features, unsigned op, unsigned size)
         return size >= 2 || features & X86_HAS_AVX512VBMI;
     if (ops[op].kind == GATHER && size == 0)
         return features & X86_HAS_AVX512VBMI;
+    if (x86_vec_is_reduction(op))
+        return op < IR_V_WREDSUMU || size < 3;
     return op == IR_V_LANES || kind_of(op, size) != NONE;
 }
 
@@ -500,6 +504,120 @@ void x86_vec512_compress(struct emit *e, const struct ir_vec *v)
         x86_pop(&e->a, RDX);
     }
     x86_vzeroupper(&e->a);
+}
+
+/* ---- reductions, under a mask too: with what changes nothing in the other lanes ---- */
+
+static const struct {
+    uint32_t op[4];
+    int64_t neutral; /* MIN and MAX: of the least or largest of the size */
+} reductions[] = {
+    [IR_V_REDSUM - IR_V_REDSUM] = {{E(0xfc), E(0xfd), E(0xfe), W(E(0xd4))}, 0},
+    [IR_V_REDAND - IR_V_REDSUM] = {{W(E(0xdb)), W(E(0xdb)), W(E(0xdb)), W(E(0xdb))}, -1},
+    [IR_V_REDOR - IR_V_REDSUM] = {{W(E(0xeb)), W(E(0xeb)), W(E(0xeb)), W(E(0xeb))}, 0},
+    [IR_V_REDXOR - IR_V_REDSUM] = {{W(E(0xef)), W(E(0xef)), W(E(0xef)), W(E(0xef))}, 0},
+    [IR_V_REDMIN - IR_V_REDSUM] = {{E38(0x38), E(0xea), E38(0x39), W(E38(0x39))}, INT64_MAX},
+    [IR_V_REDMAX - IR_V_REDSUM] = {{E38(0x3c), E(0xee), E38(0x3d), W(E38(0x3d))}, INT64_MIN},
+    [IR_V_REDMINU - IR_V_REDSUM] = {{E(0xda), E38(0x3a), E38(0x3b), W(E38(0x3b))}, -1},
+    [IR_V_REDMAXU - IR_V_REDSUM] = {{E(0xde), E38(0x3e), E38(0x3f), W(E38(0x3f))}, 0},
+    [IR_V_WREDSUMU - IR_V_REDSUM] = {{0, E(0xfd), E(0xfe), W(E(0xd4))}, 0},
+    [IR_V_WREDSUM - IR_V_REDSUM] = {{0, E(0xfd), E(0xfe), W(E(0xd4))}, 0},
+};
+
+/* The upper part of R's `bytes` (of elements of that size) into the lower, until one element is left. */
+static void fold(struct emit *e, uint32_t op, unsigned size, unsigned bytes)
+{
+    for (; bytes > 1u << size; bytes /= 2) {
+        if (bytes > 16) {
+            x86_err(&e->a, bytes == 64 ? W(X86_OP(0x66, 3, 0x3b)) : W(X86_OP(0x66, 3, 0x39)),
+                    all_of(bytes == 64 ? ZMM : YMM), R, 0, A); /* vextracti64x4, x2 */
+            x86_byte(&e->a, 1);
+        } else if (bytes >= 8) {
+            x86_err(&e->a, E(0x70), all_of(XMM), A, 0, R); /* vpshufd */
+            x86_byte(&e->a, bytes == 16 ? 0x4e : 0xb1);
+        } else {
+            x86_err(&e->a, shift_right_i[bytes / 2], all_of(XMM), 2, A, R); /* dwords by 16, words by 8 */
+            x86_byte(&e->a, (uint8_t)(4 * bytes));
+        }
+        x86_err(&e->a, op, all_of(bytes == 64 ? YMM : XMM), R, R, A);
+    }
+}
+
+/* A = `bytes` of the group from its byte `at` on; narrow: half as many, extended */
+static void reduce_load(struct emit *e, const struct ir_vec *v, unsigned at, unsigned length)
+{
+    bool widens = v->op >= IR_V_WREDSUMU, masked = v->masked || v->used;
+
+    if (masked) {
+        struct piece p = {.v = v, .at = at, .length = length, .mask = 1};
+        (void)make_mask(e, &p, v->masked ? MASK_V0 : MASK_NONE);
+    }
+    struct x86_evex x = {(uint8_t)(widens ? length + 1 : length), masked, masked && widens};
+    if (masked && !widens)
+        x86_err(&e->a, move[3], all_of(length), A, 0, K);
+    x86_erm(&e->a, widens ? extend[v->op == IR_V_WREDSUM][v->size] : move[v->size], x, A, 0, home(v->a, at));
+}
+
+void x86_vec512_reduce(struct emit *e, const struct ir_vec *v)
+{
+    static const uint32_t store[] = {X86_MOV_STORE8, X86_MOV_STORE16, X86_MOV_STORE, X86_MOV_STORE};
+    bool widens = v->op >= IR_V_WREDSUMU;
+    unsigned size = v->size + widens, most = widens ? 32 : 64, bytes = v->bytes < most ? v->bytes : most;
+    uint32_t op = reductions[v->op - IR_V_REDSUM].op[size];
+    int64_t neutral = reductions[v->op - IR_V_REDSUM].neutral;
+
+    if (neutral == INT64_MAX || neutral == INT64_MIN)
+        neutral >>= 64 - (8 << size);
+    constant(e, size, neutral);
+    for (unsigned at = 0; at < v->bytes; at += bytes) {
+        reduce_load(e, v, at, bytes / 32);
+        unsigned length = bytes / 32 + widens;
+        if (at)
+            x86_err(&e->a, op, all_of(length), R, R, A);
+        else
+            x86_err(&e->a, move[3], all_of(length), R, 0, A);
+    }
+    fold(e, op, size, bytes << widens);
+    x86_erm(&e->a, W(X86_OP(0xf3, 1, 0x7e)), all_of(XMM), A, 0, home(v->b, 0)); /* vmovq */
+    x86_err(&e->a, op, all_of(XMM), R, R, A);
+    x86_err(&e->a, W(E(0x7e)), all_of(XMM), R, 0, RAX);
+    if (size == 0)
+        x86_rm8(&e->a, store[0], RAX, emit_state(v->d));
+    else
+        x86_rm(&e->a, store[size], size == 3, RAX, emit_state(v->d));
+    x86_vzeroupper(&e->a);
+}
+
+/* ---- comparisons ---- */
+
+bool x86_vec512_compares(uint64_t features, const struct ir_vec *v)
+{
+    bool quads = v->size == 3 && v->op >= IR_V_LTU && v->op <= IR_V_GTU;
+
+    return (features & X86_VEC512) == X86_VEC512 &&
+           (quads || (v->masked && v->size >= 2 && v->op >= IR_V_FEQ && v->op <= IR_V_FGE));
+}
+
+void x86_vec512_compare(struct emit *e, const struct part *p, unsigned predicate)
+{
+    const struct ir_vec *v = p->v;
+    bool is_float = v->op >= IR_V_FEQ && v->op <= IR_V_FGE, masked = is_float && v->masked;
+    unsigned element = p->at >> v->size, b = XMM1;
+    uint32_t op = !is_float ? W(X86_OP(0x66, 3, 0x1e)) : v->size == 3 ? W(E(0xc2)) : NP(0xc2);
+
+    if (masked) {
+        x86_yrm(&e->a, KMOV_Q_FROM_MEMORY, 1, 0, 1, 0, home(v->mask, element / 8));
+        if (element % 8) {
+            x86_yrr(&e->a, KSHIFTR_Q, 1, 0, 1, 0, 1);
+            x86_byte(&e->a, (uint8_t)(element % 8));
+        }
+    }
+    x86_vec_load_part(e, p, XMM0, v->a);
+    if (!v->scalar)
+        x86_vec_load_part(e, p, b, v->b);
+    x86_err(&e->a, op, (struct x86_evex){(uint8_t)p->l, masked, false}, 2, XMM0, b);
+    x86_byte(&e->a, (uint8_t)predicate);
+    x86_yrr(&e->a, KMOV_Q_TO_GPR, 1, 0, RAX, 0, 2);
 }
 
 /* ---- floating point ---- */

@@ -22,6 +22,7 @@ enum {
 struct comparison {
     uint32_t op[4], first[4];
     bool swapped, inverted, is_float;
+    uint8_t unsigned_predicate; /* of vpcmpu */
     uint8_t predicate; /* of floating point: ordered, raising a flag for the NaNs that RISC-V raises it for */
 };
 
@@ -31,9 +32,9 @@ static const struct comparison comparisons[] = {
     [IR_V_LT - IR_V_EQ] = {.op = GREATER, .swapped = true},
     [IR_V_LE - IR_V_EQ] = {.op = GREATER, .inverted = true},
     [IR_V_GT - IR_V_EQ] = {.op = GREATER},
-    [IR_V_LTU - IR_V_EQ] = {.op = EQUAL, .first = MAX_U, .inverted = true},
-    [IR_V_LEU - IR_V_EQ] = {.op = EQUAL, .first = MIN_U},
-    [IR_V_GTU - IR_V_EQ] = {.op = EQUAL, .first = MIN_U, .inverted = true},
+    [IR_V_LTU - IR_V_EQ] = {.op = EQUAL, .first = MAX_U, .inverted = true, .unsigned_predicate = 1},
+    [IR_V_LEU - IR_V_EQ] = {.op = EQUAL, .first = MIN_U, .unsigned_predicate = 2},
+    [IR_V_GTU - IR_V_EQ] = {.op = EQUAL, .first = MIN_U, .inverted = true, .unsigned_predicate = 6},
     [IR_V_FEQ - IR_V_EQ] = {.op = FLOAT, .is_float = true, .predicate = 0x00},
     [IR_V_FNE - IR_V_EQ] = {.op = FLOAT, .is_float = true, .predicate = 0x04},
     [IR_V_FLT - IR_V_EQ] = {.op = FLOAT, .is_float = true, .predicate = 0x01},
@@ -52,8 +53,10 @@ static bool is_carry(unsigned op)
     return op >= IR_V_MADC && op <= IR_V_MSBCC;
 }
 
-bool x86_vec_has_compare(enum ir_vop op, unsigned size)
+bool x86_vec_has_compare(uint64_t features, enum ir_vop op, unsigned size)
 {
+    if (x86_vec512_compares(features, &(struct ir_vec){.op = (uint8_t)op, .size = (uint8_t)size}))
+        return true;
     if (is_carry(op))
         return true;
     const struct comparison *c = comparison_of(op);
@@ -171,11 +174,15 @@ void x86_vec_compare(struct emit *e, const struct ir_vec *v)
         struct part p = {v, at, step == 32, MASK_NONE};
         unsigned element = at >> v->size;
 
-        if (c)
-            compare(e, &p, c);
-        else
-            carry(e, &p);
-        to_bits(e, &p, c && c->inverted);
+        if (c && x86_vec512_compares(e->features, v)) {
+            x86_vec512_compare(e, &p, c->is_float ? c->predicate : c->unsigned_predicate);
+        } else {
+            if (c)
+                compare(e, &p, c);
+            else
+                carry(e, &p);
+            to_bits(e, &p, c && c->inverted);
+        }
         if (bits >= 8 || v->bytes == step) {
             put_bits(e, v, element, bits);
         } else if (element % 8 == 0) { /* quads: four and four */

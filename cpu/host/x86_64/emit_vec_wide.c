@@ -177,6 +177,23 @@ void x86_vec_reduce(struct emit *e, const struct ir_vec *v)
         x86_rm(&e->a, store[v->size], v->size == 3, RAX, emit_state(v->d));
 }
 
+/* xmm0 = b[0] + a[0] + a[1] ... A NaN is canonical by the interpreter's function, which begins anew. */
+void x86_vec_sum_floats(struct emit *e, const struct ir_vec *v)
+{
+    bool f64 = v->size == 3;
+    uint32_t add = X86_OP(f64 ? 0xf2 : 0xf3, 1, 0x58);
+
+    x86_rm(&e->a, f64 ? X86_MOVSD_LOAD : X86_MOVSS_LOAD, 0, XMM0, emit_state(v->b));
+    for (unsigned at = 0; at < x86_vec_bytes(v); at += 1u << v->size)
+        x86_vrm(&e->a, add, 0, XMM0, XMM0, emit_state(v->a + (int32_t)at));
+    x86_vrr(&e->a, X86_OP(f64 ? 0x66 : 0, 1, 0x2e), 0, XMM0, 0, XMM0); /* vucomis */
+    struct cold *c = emit_cold(e, COLD_VEC_REST);
+    c->from[0] = x86_jcc(&e->a, X86_P);
+    c->element = 0;
+    c->reg = 0;
+    x86_rm(&e->a, f64 ? X86_MOVSD_STORE : X86_MOVSS_STORE, 0, XMM0, emit_state(v->d));
+}
+
 /* ---- slides by one: an element is read beyond the group, and the scalar overwrites it ---- */
 
 void x86_vec_slide_1(struct emit *e, const struct ir_vec *v, ir_ref scalar)

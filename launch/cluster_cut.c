@@ -119,10 +119,16 @@ static bool all_have_begun_locked(const struct cluster *c)
     return true;
 }
 
+/* Its file may be there already: who sees that may want the next one. */
+static bool is_nearly_over(const struct cluster_cut *cut)
+{
+    return cut->active && cut->nr_over == cut->nr;
+}
+
 /* Who has a part in it; false: nothing is to be done now. */
 static bool begin_locked(struct cluster *c, bool stop)
 {
-    while (!c->ending && !all_have_begun_locked(c))
+    while (!c->ending && (!all_have_begun_locked(c) || is_nearly_over(&c->cut)))
         sim_cond_wait(&c->changed, &c->lock);
     if (c->ending)
         return false;

@@ -111,6 +111,13 @@ static enum sim_status join_segments(struct member *m, const struct machine *mac
     return SIM_OK;
 }
 
+static void leave_segments(const struct member *m)
+{
+    for (unsigned i = 0; m->machine && i < m->config.nr_nets; i++)
+        if (m->machine->net[i])
+            netdev_segment_leave(m->machine->net[i]);
+}
+
 /* --- together --- */
 
 void cluster_end_locked(struct cluster *c, const struct member *m, int code)
@@ -170,6 +177,7 @@ static void on_stopped(void *opaque, int code)
 
     sim_mutex_lock(&c->lock);
     cluster_cut_leave_locked(c);
+    leave_segments(m);
     m->state = STOPPED;
     m->run = NULL;
     if (!m->ended_by_us && (code || (c->file.until && strcmp(c->file.until, m->name) == 0)))

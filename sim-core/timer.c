@@ -4,12 +4,13 @@
 #include "sim-core/heap.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
+#include "sim-core/vcpu.h"
 
 struct sim_timer {
     struct sim *sim;
     struct heap_node node;     /* VIRTUAL */
     struct sim_io_timer *host; /* HOST */
-    vtime_t deadline;          /* HOST: as armed last */
+    vtime_t deadline;          /* HOST: as armed last; under the timers' lock, as what `host` is armed for */
     struct sim_timer *next, **link; /* of all timers; under the timers' lock */
     void (*fn)(void *opaque);
     void *opaque;
@@ -44,11 +45,11 @@ void sim_timers_destroy(struct sim_timers *ts)
 static void host_fired(void *opaque)
 {
     struct sim_timer *t = opaque;
-    vtime_t armed = __atomic_load_n(&t->deadline, __ATOMIC_RELAXED);
 
-    if (armed <= sim_clock_now(&t->sim->clock))
-        __atomic_compare_exchange_n(&t->deadline, &armed, VTIME_NEVER, false, __ATOMIC_RELAXED,
-                                    __ATOMIC_RELAXED);
+    sim_mutex_lock(&t->sim->timers->lock);
+    if (t->deadline <= sim_clock_now(&t->sim->clock))
+        t->deadline = VTIME_NEVER;
+    sim_mutex_unlock(&t->sim->timers->lock);
     t->fn(t->opaque);
 }
 
@@ -97,16 +98,15 @@ static void place(struct sim_timer *t, vtime_t deadline)
     sim_mutex_unlock(&ts->lock);
 }
 
-static void arm_host(struct sim_timer *t)
+static void arm_host_locked(struct sim_timer *t)
 {
     const struct sim_clock *clock = &t->sim->clock;
     uint64_t base = atomic_load_explicit(&clock->host_base_ns, memory_order_relaxed);
-    vtime_t deadline = __atomic_load_n(&t->deadline, __ATOMIC_RELAXED);
 
-    if (deadline > VTIME_NEVER - base || atomic_load_explicit(&clock->stopped, memory_order_relaxed))
+    if (t->deadline > VTIME_NEVER - base || atomic_load_explicit(&clock->stopped, memory_order_relaxed))
         sim_io_timer_cancel(t->host); /* never, or not before the clock goes on */
     else
-        sim_io_timer_arm(t->host, base + deadline);
+        sim_io_timer_arm(t->host, base + t->deadline);
 }
 
 void sim_timer_arm(struct sim_timer *t, vtime_t deadline)
@@ -115,8 +115,19 @@ void sim_timer_arm(struct sim_timer *t, vtime_t deadline)
         place(t, deadline);
         return;
     }
-    __atomic_store_n(&t->deadline, deadline, __ATOMIC_RELAXED);
-    arm_host(t);
+    sim_mutex_lock(&t->sim->timers->lock);
+    t->deadline = deadline;
+    arm_host_locked(t);
+    sim_mutex_unlock(&t->sim->timers->lock);
+}
+
+void sim_timer_arm_from_outside(struct sim_timer *t, vtime_t deadline)
+{
+    struct sim *sim = t->sim;
+
+    sim_timer_arm(t, deadline);
+    if (sim->clock.mode == SIM_CLOCK_VIRTUAL && sim->nr_vcpus)
+        vcpu_kick(sim->vcpus[0]); /* one executor runs all */
 }
 
 void sim_timers_shifted(struct sim *sim)
@@ -127,7 +138,7 @@ void sim_timers_shifted(struct sim *sim)
         return;
     sim_mutex_lock(&ts->lock);
     for (struct sim_timer *t = ts->all; t; t = t->next)
-        arm_host(t);
+        arm_host_locked(t);
     sim_mutex_unlock(&ts->lock);
 }
 

@@ -17,6 +17,7 @@ struct netdev_frame *netdev_queue_push_up_to(struct netdev_queue *q, unsigned li
         q->last = &q->first;
     *q->last = f;
     q->last = &f->next;
+    q->bytes += len;
     return f;
 }
 
@@ -32,6 +33,7 @@ struct netdev_frame *netdev_queue_pop(struct netdev_queue *q)
     if (f) {
         q->first = f->next;
         q->count--;
+        q->bytes -= f->len;
     }
     return f;
 }

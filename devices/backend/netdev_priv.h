@@ -24,6 +24,7 @@ struct netdev_frame {
 struct netdev_queue {
     struct netdev_frame *first, **last;
     unsigned count;
+    size_t bytes; /* of all frames */
 };
 
 /* false: full, the frame was not taken. */

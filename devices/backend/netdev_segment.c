@@ -3,8 +3,9 @@
  *   guest -> netdev_send -> every other member's port: lost | later, by its guest time | now
  *     -> its input queue -> its own I/O thread -> its device
  *
- * Members belong to different simulations. Who joins does so before anybody sends, and nobody leaves: so no lock guards the
- * list, and a sender holds at most one member's. A queue that is full drops, as a busy switch does.
+ * Members belong to different simulations. Who joins does so before anybody sends, and who leaves stays on the list: so no lock guards
+ * it, and a sender holds at most one member's. A queue that is full drops, as a busy switch does; but what has been on its way waits
+ * for room in the input queue.
  *
  * Which frames are lost is a function of the seed, the receiver's address and the frame's number there: the same traffic loses the same
  * frames, also when it is interrupted by an image. */
@@ -13,7 +14,7 @@
 #include "netdev_priv.h"
 #include "sim-core/timer.h"
 
-enum { LATER_FRAMES = 16384, MILLION = 1000000 };
+enum { LATER_FRAMES = 16384, LATER_BYTES = 16 << 20, MILLION = 1000000 };
 
 /* Owner: `n->lock`, but for what is fixed. Lifetime: the segment's; the timer's: n's. */
 struct segment_port {
@@ -21,7 +22,8 @@ struct segment_port {
     struct netdev *n;
     uint64_t address;
     struct netdev_queue later; /* in the order of their `due` */
-    struct sim_timer *timer;
+    struct sim_timer *timer; /* armed for the first of `later`, unless that waits for room; under the lock, for others send meanwhile */
+    bool waits_for_room, has_left;
     uint64_t count; /* frames that were on their way here */
 };
 
@@ -65,9 +67,6 @@ static void send_nowhere(struct netdev *n, const uint8_t *frame, size_t len)
     n->dropped++;
 }
 
-const struct netdev_kind netdev_segment = {
-    .name = "segment", .open = segment_open, .close = segment_close, .send = send_nowhere};
-
 const char *netdev_segment_name(const struct netdev *n)
 {
     return n->kind == &netdev_segment ? n->impl : NULL;
@@ -90,28 +89,27 @@ static bool is_lost_locked(struct segment_port *p)
     return mix(mix(mix(link->seed + 1) + p->address) + number) % MILLION < link->loss_ppm;
 }
 
-static bool put_off_locked(struct segment_port *p, uint64_t ns, const uint8_t *frame, size_t len, vtime_t *first)
+/* Whom the timer brings already needs no other alarm, nor who comes after it. */
+static void put_off_locked(struct segment_port *p, uint64_t ns, const uint8_t *frame, size_t len)
 {
-    struct netdev_frame *f = netdev_queue_push_up_to(&p->later, LATER_FRAMES, frame, len);
+    bool first = p->later.count == 0;
+    struct netdev_frame *f = p->later.bytes + len > LATER_BYTES ? NULL : netdev_queue_push_up_to(&p->later, LATER_FRAMES, frame, len);
 
     if (!f) {
         p->n->dropped++;
-        return false;
+        return;
     }
     f->due = sim_clock_now(&p->n->sim->clock) + ns;
-    *first = p->later.first->due;
-    return true;
+    if (first)
+        sim_timer_arm_from_outside(p->timer, f->due);
 }
 
 static void put_off(struct segment_port *p, uint64_t ns, const uint8_t *frame, size_t len)
 {
-    vtime_t first;
-
     sim_mutex_lock(&p->n->lock);
-    bool ok = put_off_locked(p, ns, frame, len, &first);
+    if (!p->has_left)
+        put_off_locked(p, ns, frame, len);
     sim_mutex_unlock(&p->n->lock);
-    if (ok)
-        sim_timer_arm(p->timer, first); /* too early is no harm: on_due looks at the clock */
 }
 
 static void pass(struct segment_port *p, const uint8_t *frame, size_t len)
@@ -136,15 +134,19 @@ void netdev_segment_send(const struct segment_port *from, const uint8_t *frame, 
             pass(s->port[i], frame, len);
 }
 
-/* The first frame, when its time has come; else *next is when that is. */
-static struct netdev_frame *pop_due(struct segment_port *p, vtime_t *next)
+/* The first frame, when its time has come and there is room for it: else the timer is armed for it, or segment_resume does that. */
+static struct netdev_frame *pop_due(struct segment_port *p)
 {
     struct netdev_frame *f = NULL;
 
     sim_mutex_lock(&p->n->lock);
-    *next = p->later.count ? p->later.first->due : VTIME_NEVER;
-    if (*next <= sim_clock_now(&p->n->sim->clock))
-        f = netdev_queue_pop(&p->later);
+    p->waits_for_room = p->later.count && p->n->in.count == NETDEV_QUEUE_FRAMES;
+    if (p->later.count && !p->waits_for_room) {
+        if (p->later.first->due <= sim_clock_now(&p->n->sim->clock))
+            f = netdev_queue_pop(&p->later);
+        else
+            sim_timer_arm(p->timer, p->later.first->due);
+    }
     sim_mutex_unlock(&p->n->lock);
     return f;
 }
@@ -153,15 +155,26 @@ static void on_due(void *opaque)
 {
     struct segment_port *p = opaque;
     struct netdev_frame *f;
-    vtime_t next;
 
-    while ((f = pop_due(p, &next))) {
+    while ((f = pop_due(p))) {
         netdev_post(p->n, f->data, f->len);
         sim_free(f);
     }
-    if (next != VTIME_NEVER)
-        sim_timer_arm(p->timer, next);
 }
+
+static void segment_resume(struct netdev *n)
+{
+    sim_mutex_lock(&n->lock);
+    struct segment_port *p = n->port;
+    if (p && p->waits_for_room && p->later.count && n->in.count < NETDEV_QUEUE_FRAMES) {
+        p->waits_for_room = false;
+        sim_timer_arm_from_outside(p->timer, p->later.first->due);
+    }
+    sim_mutex_unlock(&n->lock);
+}
+
+const struct netdev_kind netdev_segment = {
+    .name = "segment", .open = segment_open, .close = segment_close, .send = send_nowhere, .resume = segment_resume};
 
 /* --- life --- */
 
@@ -195,6 +208,18 @@ void netdev_segment_join(struct netdev_segment *s, struct netdev *n)
     s->port[s->nr++] = p;
     sim_mutex_lock(&n->lock);
     n->port = p;
+    sim_mutex_unlock(&n->lock);
+}
+
+void netdev_segment_leave(struct netdev *n)
+{
+    sim_mutex_lock(&n->lock);
+    struct segment_port *p = n->port;
+    if (p) {
+        p->has_left = true;
+        netdev_queue_clear(&p->later);
+        sim_timer_cancel(p->timer);
+    }
     sim_mutex_unlock(&n->lock);
 }
 

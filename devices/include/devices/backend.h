@@ -157,6 +157,9 @@ void netdev_segment_destroy(struct netdev_segment *s);
 const char *netdev_segment_name(const struct netdev *n);
 /* Before any member sends. */
 void netdev_segment_join(struct netdev_segment *s, struct netdev *n);
+/* Its machine has stopped, others send still: what is under way to it is dropped, and nothing more is. Nothing to do for one that is
+ * on no segment. Context: any. */
+void netdev_segment_leave(struct netdev *n);
 
 /* What is under way to a member, for images. Context: no executor and no I/O thread of any member does anything. */
 struct netdev_under_way {

@@ -13,6 +13,9 @@ struct sim_timer;
 struct sim_timer *sim_timer_create(struct sim *sim, void (*fn)(void *opaque), void *opaque);
 /* Arms for guest time `deadline`, replacing an earlier one; VTIME_NEVER cancels. Context: any. */
 void sim_timer_arm(struct sim_timer *t, vtime_t deadline);
+/* The same for a thread that is none of this simulation's: an executor that sleeps, in mode VIRTUAL, looks at its timers again.
+ * Context: any, locks of rank below SIM_RANK_EXECUTOR may be held. */
+void sim_timer_arm_from_outside(struct sim_timer *t, vtime_t deadline);
 /* Does not wait for a callback that has begun. Context: any. */
 void sim_timer_cancel(struct sim_timer *t);
 /* Waits for the callback. Context: launch thread, executors stopped. */

@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -17,6 +18,8 @@
 
 #include "backend/netdev_priv.h"
 #include "sim-core/lock.h"
+#include "sim-core/timer.h"
+#include "sim-core/vcpu.h"
 #include "skip.h"
 
 enum { KEEP = 1024 };
@@ -283,6 +286,166 @@ static void test_segment_delays(void **state)
     netdev_destroy(d);
     netdev_segment_destroy(slow);
     netdev_segment_destroy(fast);
+}
+
+static void add_up(void *opaque, const struct netdev_under_way *w)
+{
+    *(size_t *)opaque += w->len;
+}
+
+static size_t bytes_under_way(struct netdev *n)
+{
+    size_t sum = 0;
+
+    netdev_segment_each(n, add_up, &sum);
+    return sum;
+}
+
+/* A fast sender on a slow link costs a bounded amount of memory; a machine that has stopped costs none. */
+static void test_segment_bounds_what_is_under_way(void **state)
+{
+    enum { FRAMES = 400, LEN = 60000, LIMIT = 16 << 20 };
+    struct netdev_segment *slow = netdev_segment_create(&(struct netdev_link){.latency_ns = 3600000000000ull});
+    struct netdev *a = create("segment,name=lan", &sink_a), *b = create("segment,name=lan", &sink_b);
+    static uint8_t frame[LEN];
+
+    (void)state;
+    netdev_segment_join(slow, a);
+    netdev_segment_join(slow, b);
+    for (unsigned i = 0; i < FRAMES; i++)
+        netdev_send(a, frame, sizeof frame);
+    assert_int_equal(bytes_under_way(b), LIMIT / LEN * LEN);
+    assert_int_equal(b->dropped, FRAMES - LIMIT / LEN);
+    netdev_segment_leave(b);
+    assert_int_equal(bytes_under_way(b), 0);
+    netdev_send(a, frame, sizeof frame);
+    assert_int_equal(bytes_under_way(b), 0);
+    netdev_destroy(a);
+    netdev_destroy(b);
+    netdev_segment_destroy(slow);
+}
+
+static void set_flag(void *opaque)
+{
+    atomic_store((atomic_bool *)opaque, true);
+}
+
+/* What the I/O thread had begun is over, and so is what was due. */
+static void let_io_thread_pass(void)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        atomic_bool passed = false;
+        sim_io_post(sim->io, set_flag, &passed);
+        WAIT_FOR(atomic_load(&passed));
+    }
+}
+
+/* More frames than the input queue takes have come while the guest had no buffers: on a link without loss none is lost. */
+static void test_segment_delays_lose_nothing(void **state)
+{
+    enum { FRAMES = 3 * NETDEV_QUEUE_FRAMES };
+    struct netdev_segment *segment = netdev_segment_create(&(struct netdev_link){.latency_ns = 1000});
+    struct netdev *a = create("segment,name=lan", &sink_a), *b = create("segment,name=lan", &sink_b);
+    static uint8_t frame[FRAMES + 1];
+
+    (void)state;
+    netdev_segment_join(segment, a);
+    netdev_segment_join(segment, b);
+    sink_set_closed(&sink_b, true);
+    for (unsigned i = 1; i <= FRAMES; i++)
+        netdev_send(a, frame, i);
+    vtime_t due = sim_clock_now(&sim->clock) + 1000;
+    WAIT_FOR(sim_clock_now(&sim->clock) > due && netdev_input_is_full(b));
+    let_io_thread_pass();
+    sink_set_closed(&sink_b, false);
+    netdev_accept_input(b);
+    WAIT_FOR(sink_count(&sink_b) == FRAMES);
+    for (unsigned i = 1; i <= FRAMES; i++)
+        assert_int_equal(sink_b.len[i - 1], i);
+    assert_int_equal(b->dropped, 0);
+    netdev_destroy(a);
+    netdev_destroy(b);
+    netdev_segment_destroy(segment);
+}
+
+enum { BURST = 20 };
+
+static void *send_burst(void *opaque)
+{
+    for (unsigned i = 0; i < BURST; i++)
+        netdev_send(opaque, (const uint8_t *)"frame", 5);
+    return NULL;
+}
+
+/* Machines send at one time, over and over: each frame comes, though no later one follows. */
+static void test_segment_alarms_are_not_lost(void **state)
+{
+    enum { ROUNDS = 50, SENDERS = 3 };
+    struct netdev_segment *segment = netdev_segment_create(&(struct netdev_link){.latency_ns = 20000});
+    struct netdev *n[SENDERS], *b = create("segment,name=lan", &sink_b);
+
+    (void)state;
+    netdev_segment_join(segment, b);
+    for (unsigned i = 0; i < SENDERS; i++) {
+        n[i] = create("segment,name=lan", &sink_a);
+        netdev_segment_join(segment, n[i]);
+    }
+    for (unsigned round = 1; round <= ROUNDS; round++) {
+        struct sim_thread thread[SENDERS];
+        for (unsigned i = 0; i < SENDERS; i++)
+            assert_int_equal(sim_thread_start(&thread[i], "sender", send_burst, n[i]), SIM_OK);
+        for (unsigned i = 0; i < SENDERS; i++)
+            sim_thread_join(&thread[i]);
+        WAIT_FOR(sink_count(&sink_b) == round * SENDERS * BURST);
+    }
+    sim_io_stop(sim->io);
+    for (unsigned i = 0; i < SENDERS; i++)
+        netdev_destroy(n[i]);
+    netdev_destroy(b);
+    netdev_segment_destroy(segment);
+}
+
+struct sleeper {
+    struct vcpu vcpu;
+    struct vcpu_waker waker;
+    atomic_uint woken;
+};
+
+static void wake_sleeper(struct vcpu_waker *w, struct vcpu *v)
+{
+    (void)w;
+    atomic_fetch_add(&SIM_CONTAINER_OF(v, struct sleeper, vcpu)->woken, 1);
+}
+
+/* A machine whose clock counts instructions, and which may sleep without an end: it hears of what comes. */
+static void test_segment_wakes_a_virtual_clock(void **state)
+{
+    struct netdev_segment *segment = netdev_segment_create(&(struct netdev_link){.latency_ns = 1000});
+    struct netdev *a = create("segment,name=lan", &sink_a), *b;
+    struct sleeper s = {.waker = {wake_sleeper}};
+    struct sim *other;
+
+    (void)state;
+    assert_int_equal(sim_create(&other), SIM_OK);
+    assert_int_equal(sim_io_start(other->io), SIM_OK);
+    sim_clock_init(&other->clock, SIM_CLOCK_VIRTUAL);
+    sim_add_vcpu(other, &s.vcpu);
+    atomic_store(&s.vcpu.waker, &s.waker);
+    assert_int_equal(netdev_create(other, "segment,name=lan", mac, &b), SIM_OK);
+    netdev_attach(b, &(struct netdev_client){sink_receive, &sink_b});
+    netdev_segment_join(segment, a);
+    netdev_segment_join(segment, b);
+    netdev_send(a, (const uint8_t *)"wake", 4);
+    assert_int_equal(atomic_load(&s.woken), 1);
+    assert_int_equal(sim_timers_next(other), 1000);
+    sim_clock_skip_to(&other->clock, 1000);
+    sim_timers_run(other);
+    WAIT_FOR(sink_count(&sink_b) == 1);
+    vcpu_detach_waker(&s.vcpu);
+    netdev_destroy(a);
+    netdev_destroy(b);
+    sim_destroy(other);
+    netdev_segment_destroy(segment);
 }
 
 static void test_pair_delivers_in_order(void **state)
@@ -764,6 +927,10 @@ int main(void)
         NET_TEST(test_segment_reaches_all_others),
         NET_TEST(test_segment_loses_by_its_seed),
         NET_TEST(test_segment_delays),
+        NET_TEST(test_segment_bounds_what_is_under_way),
+        NET_TEST(test_segment_delays_lose_nothing),
+        NET_TEST(test_segment_alarms_are_not_lost),
+        NET_TEST(test_segment_wakes_a_virtual_clock),
         NET_TEST(test_pair_delivers_in_order),
         NET_TEST(test_full_device_gets_the_frames_later),
         NET_TEST(test_odd_sizes_are_ignored),

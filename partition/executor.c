@@ -514,9 +514,14 @@ static void hand_on_all(struct executor *ex)
         while (has(ex, sim->vcpus[i]) && !hand_on(ex, sim->vcpus[i]))
             sim_thread_yield();
     }
-    /* Kicks that came here after their vCPU had left. */
-    for (uint32_t n; (n = ready_set_next(&ex->ready, READY_NONE)) != READY_NONE;)
-        pass_on(ex, sim->vcpus[n]);
+    /* Kicks that came here after their vCPU had left, and vCPUs of a sibling that saw us work when it began to stand aside, too. */
+    for (uint32_t n; (n = ready_set_next(&ex->ready, READY_NONE)) != READY_NONE;) {
+        struct vcpu *v = sim->vcpus[n];
+        if (!has(ex, v))
+            pass_on(ex, v);
+        else if (!hand_on(ex, v))
+            sim_thread_yield();
+    }
 }
 
 /* Its core is another rank's: no turn, no look at messages, no deadline. */

@@ -87,10 +87,12 @@ static const struct vcpu_ops counter_ops = {.name = "counter",
                                             .has_work = counter_has_work,
                                             .deadline = counter_deadline};
 
+enum { NR_COUNTERS = 32 };
+
 struct fixture {
     const struct sim_ranks_ops *ranks; /* NULL: one rank */
     struct sim *sim;
-    struct counter c[8];
+    struct counter c[NR_COUNTERS];
     struct executor_group *group;
     struct start_log *log;
     unsigned spares;
@@ -587,6 +589,32 @@ static void test_spare_executors_work_when_told(void **state)
     stop(&f);
 }
 
+/* Some stand aside while others hand on to them: nothing stays with who sleeps, and none hands on to itself for ever. */
+static void test_spare_executors_stand_aside_together(void **state)
+{
+    enum { SPARES = 7, ROUNDS = 300 };
+    struct fixture f = {.ranks = &no_other_ranks, .spares = SPARES};
+    bool works[SPARES + 1];
+
+    (void)state;
+    for (unsigned i = 0; i < NR_COUNTERS; i++)
+        atomic_store(&f.c[i].work, INT32_MAX);
+    start(&f, NR_COUNTERS, 1);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i <= SPARES; i++)
+            works[i] = i == 0 || round % 2 == 0;
+        executor_group_set_works(f.group, works);
+        sim_thread_yield();
+        if (round % 16 == 15) {
+            executor_group_pause(f.group);
+            executor_group_resume(f.group);
+        }
+    }
+    for (unsigned i = 0; i < NR_COUNTERS; i++)
+        assert_true(eventually(&f.c[i].turns, atomic_load(&f.c[i].turns) + 2));
+    stop(&f);
+}
+
 /* Pauses, vCPUs that go and come, kicks and deadlines find their vCPU wherever it was handed on to. */
 static void test_spare_executors_come_and_go_under_load(void **state)
 {
@@ -639,6 +667,7 @@ int main(void)
         cmocka_unit_test(test_running_vcpus_are_known),
         cmocka_unit_test(test_executor_ends_turns_outside_of_sections),
         cmocka_unit_test(test_spare_executors_work_when_told),
+        cmocka_unit_test(test_spare_executors_stand_aside_together),
         cmocka_unit_test(test_spare_executors_come_and_go_under_load),
     };
 

@@ -310,7 +310,7 @@ static void stop_clocks(struct migrator *g)
         ranks_stop_clocks(g->ranks);
         return;
     }
-    sim_clock_stop(&g->m->sim->clock);
+    sim_time_stop(g->m->sim);
     machine_clock_stop(g->m);
 }
 

@@ -487,7 +487,7 @@ static void on_clock(void *opaque, rank_t from, const void *data, uint32_t len)
     if (m.change == CLOCK_STARTS) {
         atomic_store_explicit(&r->clock_base, m.base, memory_order_release);
     } else if (m.change == CLOCK_STOPS) {
-        sim_clock_stop(&r->sim->clock);
+        sim_time_stop(r->sim);
         machine_clock_stop(r->machine);
     } else {
         go_with(r, m.base);
@@ -724,7 +724,7 @@ enum sim_status ranks_stop(struct ranks *r)
 
 void ranks_stop_clocks(struct ranks *r)
 {
-    sim_clock_stop(&r->sim->clock);
+    sim_time_stop(r->sim);
     tell_clock(r, CLOCK_STOPS);
     machine_clock_stop(r->machine);
 }

@@ -59,7 +59,7 @@ static void control_stop(void *opaque)
     r->stopped = true;
     if (!r->ranks) {
         world_pause(&r->world);
-        sim_clock_stop(&r->sim->clock);
+        sim_time_stop(r->sim);
         machine_clock_stop(r->machine);
     }
 }

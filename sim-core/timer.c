@@ -142,6 +142,12 @@ void sim_timers_shifted(struct sim *sim)
     sim_mutex_unlock(&ts->lock);
 }
 
+void sim_time_stop(struct sim *sim)
+{
+    sim_clock_stop(&sim->clock);
+    sim_timers_shifted(sim);
+}
+
 void sim_timer_cancel(struct sim_timer *t)
 {
     sim_timer_arm(t, VTIME_NEVER);

@@ -4,8 +4,8 @@
  *   guest writes QueueNotify -> the host's kernel -> eventfd -> I/O thread -> virtio_notify
  *
  * What has rung and is not served yet is no part of a device's state: its transport serves it before it is saved (on the I/O thread, vCPUs
- * stand), so that a machine that leaves does nothing any more after its cut. A bell that was rung before a reset finds an empty
- * queue. */
+ * stand), so that a machine that leaves does nothing any more after its cut. What that puts off (virtio_continue) waits for the clock, which
+ * stands then (sim_time_stop). A bell that was rung before a reset finds an empty queue. */
 #include <errno.h>
 #include <sys/eventfd.h>
 #include <unistd.h>

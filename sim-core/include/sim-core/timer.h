@@ -26,6 +26,9 @@ vtime_t sim_timers_next(const struct sim *sim);
 /* VIRTUAL: runs the timers that are due. Context: the executor, between turns. */
 void sim_timers_run(struct sim *sim);
 
+/* HOST: the clock stands still, and no timer fires before it goes on (sim_clock_go), not even one that is due: a machine that is handed
+ * over does nothing after its cut. Context: frozen world; on the I/O thread, or no timer is being served. */
+void sim_time_stop(struct sim *sim);
 /* HOST: the clock was stopped and goes on: armed timers follow it. Context: frozen world. */
 void sim_timers_shifted(struct sim *sim);
 

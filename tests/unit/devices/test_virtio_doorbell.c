@@ -7,6 +7,7 @@
 
 struct bench {
     struct driver d;
+    struct virtio_device *v;
     int fd;           /* of queue 0, while it hangs; else -1 */
     unsigned nr_set;
     bool refuses;
@@ -31,14 +32,13 @@ static const struct mem_doorbell_ops ops = {.set = set};
 static int setup(void **state)
 {
     struct bench *b = calloc(1, sizeof *b);
-    struct virtio_device *v;
 
     b->fd = -1;
     driver_init(&b->d);
     b->d.qsize = 8;
     mem_set_doorbells(b->d.space, &ops, b);
-    assert_int_equal(virtio_rng_create(b->d.sim, &v), SIM_OK);
-    driver_plug(&b->d, v);
+    assert_int_equal(virtio_rng_create(b->d.sim, &b->v), SIM_OK);
+    driver_plug(&b->d, b->v);
     *state = b;
     return 0;
 }
@@ -99,6 +99,45 @@ static void test_what_has_rung_is_served_before_the_device_is_saved(void **state
     state_buf_fini(&buf);
 }
 
+static void set_flag(void *opaque)
+{
+    __atomic_store_n((bool *)opaque, true, __ATOMIC_RELEASE);
+}
+
+/* The I/O loop serves what is due after what was posted before it. */
+static void let_loop_turn(struct driver *d)
+{
+    for (int i = 0; i < 2; i++) {
+        bool done = false;
+        sim_io_post(d->sim->io, set_flag, &done);
+        WAIT_FOR(__atomic_load_n(&done, __ATOMIC_ACQUIRE));
+    }
+}
+
+/* What a device has put off (more than one notify serves) is the next machine's, which looks at all queues, and not done here, too. */
+static void test_what_is_put_off_is_not_done_after_the_cut(void **state)
+{
+    struct bench *b = *state;
+    struct state_buf buf = {0};
+
+    start(b);
+    freeze(&b->d);
+    set_desc(&b->d, 0, 0, BUFFERS, 100, D_WRITE, 0);
+    offer(&b->d, 0, 0);
+    virtio_lock(b->v);
+    virtio_continue(b->v, 0);
+    virtio_unlock(b->v);
+    sim_time_stop(b->d.sim);
+    state_save(b->d.slot->ops->state, b->d.slot, &buf);
+    state_buf_fini(&buf);
+    thaw(&b->d);
+    let_loop_turn(&b->d);
+    assert_int_equal(used_idx(&b->d, 0), 0);
+    sim_clock_go(&b->d.sim->clock); /* the machine stays, after all */
+    sim_timers_shifted(b->d.sim);
+    assert_int_equal(take_used(&b->d, 0, NULL), 0);
+}
+
 static void test_a_bell_of_before_a_reset(void **state)
 {
     struct bench *b = *state;
@@ -131,6 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BELL_TEST(test_a_bell_is_served),
         BELL_TEST(test_what_has_rung_is_served_before_the_device_is_saved),
+        BELL_TEST(test_what_is_put_off_is_not_done_after_the_cut),
         BELL_TEST(test_a_bell_of_before_a_reset),
         BELL_TEST(test_where_there_are_none),
     };

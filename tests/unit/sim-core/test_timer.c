@@ -150,6 +150,43 @@ static void test_timers_follow_a_stopped_clock(void **state)
     sim_destroy(sim);
 }
 
+static void set_flag(void *opaque)
+{
+    atomic_store((atomic_bool *)opaque, true);
+}
+
+/* The I/O loop has served what was due: work posted in one round is done in the next. */
+static void let_it_turn(struct sim *sim)
+{
+    for (int i = 0; i < 2; i++) {
+        atomic_bool done = false;
+        sim_io_post(sim->io, set_flag, &done);
+        EVENTUALLY(atomic_load(&done));
+    }
+}
+
+/* A timer that was due when the clock was stopped had its chance before; its next one is when the clock goes on. */
+static void test_what_is_due_does_not_fire_after_the_stop(void **state)
+{
+    struct sim *sim = sim_with_clock(SIM_CLOCK_HOST);
+    struct shot s;
+
+    (void)state;
+    shot_init(&s, sim);
+    sim_io_stop(sim->io);
+    sim_timer_arm(s.timer, 0);
+    sim_time_stop(sim);
+    assert_int_equal(sim_io_start(sim->io), SIM_OK);
+    let_it_turn(sim);
+    assert_int_equal(s.count, 0);
+    sim_clock_go(&sim->clock);
+    sim_timers_shifted(sim);
+    EVENTUALLY(s.count == 1);
+    sim_io_stop(sim->io);
+    sim_timer_destroy(s.timer);
+    sim_destroy(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +194,7 @@ int main(void)
         cmocka_unit_test(test_virtual_timers_run_by_deadline),
         cmocka_unit_test(test_virtual_timer_rearms_itself),
         cmocka_unit_test(test_timers_follow_a_stopped_clock),
+        cmocka_unit_test(test_what_is_due_does_not_fire_after_the_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -327,6 +327,14 @@ static bool on_io_thread(const struct sim_io *io)
     return io->running && pthread_equal(io->self, pthread_self());
 }
 
+bool sim_io_is_current(struct sim_io *io)
+{
+    sim_mutex_lock(&io->lock);
+    bool yes = on_io_thread(io);
+    sim_mutex_unlock(&io->lock);
+    return yes;
+}
+
 void sim_io_watch_remove(struct sim_io_watch *w)
 {
     struct sim_io *io = w->io;

@@ -1,11 +1,12 @@
 /* Raw image files and block devices as drives.
  *
- *   blockdev_submit -> now: pwritev, preadv2(RWF_NOWAIT) of cached data -> done
+ *   blockdev_submit -> now: pwritev (an executor), preadv2(RWF_NOWAIT) of cached data -> done
  *                   -> queue -> worker threads (started on demand) -> done
  *
  * What can block for long (uncached reads, large transfers, fdatasync, hole punching) does not run on
- * the submitting thread, which is usually an executor inside a guest's notify. With the virtual clock
- * everything does: when a request completes must not depend on the host.
+ * the submitting thread, which is usually an executor inside a guest's notify. Short writes do, for they cost less there than another
+ * thread would; but the host may hold up whoever has written too much, and so the I/O thread, which everybody waits for, writes nothing.
+ * With the virtual clock everything runs where it is submitted: when a request completes must not depend on the host.
  *
  * A frozen drive (blockdev_freeze) leaves its file as it is: overlay.h. */
 #include <errno.h>
@@ -19,6 +20,7 @@
 #include "backend/overlay.h"
 #include "devices/backend.h"
 #include "sim-core/alloc.h"
+#include "sim-core/io.h"
 #include "sim-core/log.h"
 
 enum {
@@ -416,6 +418,11 @@ static bool is_valid(const struct blockdev *b, const struct blockdev_request *r)
            (r->op == BLOCKDEV_READ || !b->readonly);
 }
 
+static bool may_write_here(const struct blockdev *b)
+{
+    return !b->sim || !sim_io_is_current(b->sim->io);
+}
+
 /* Completes what does not block; false: a worker must do it (from the start). */
 static bool try_now(struct blockdev *b, const struct blockdev_request *r, bool *ok)
 {
@@ -429,6 +436,8 @@ static bool try_now(struct blockdev *b, const struct blockdev_request *r, bool *
     if (r->len > INLINE_BYTES)
         return false;
     if (r->op == BLOCKDEV_WRITE) {
+        if (!may_write_here(b))
+            return false;
         *ok = transfer(b, r);
         return true;
     }

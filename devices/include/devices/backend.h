@@ -84,9 +84,8 @@ struct blockdev_request {
     void (*done)(struct blockdev_request *r, bool ok);
     struct blockdev_request *next; /* the back end's */
 };
-/* Starts a request. Reads that the host has in memory and writes complete at once
- * (preadv2 RWF_NOWAIT); what would block goes to a worker thread. ENOSPC and the like: !ok, said
- * once per drive. Context: any thread. */
+/* Starts a request. Reads that the host has in memory (preadv2 RWF_NOWAIT) and short writes complete at once, on the I/O thread only
+ * the reads; what would block goes to a worker thread. ENOSPC and the like: !ok, said once per drive. Context: any thread. */
 void blockdev_submit(struct blockdev *b, struct blockdev_request *r);
 /* Waits until nothing is in flight. Context: not a done callback. */
 void blockdev_drain(struct blockdev *b);

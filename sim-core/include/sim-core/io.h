@@ -40,5 +40,7 @@ void sim_io_timer_destroy(struct sim_io_timer *t);
 
 /* Runs fn once on the I/O thread. Context: any thread; does not block. */
 void sim_io_post(struct sim_io *io, void (*fn)(void *opaque), void *opaque);
+/* Is the caller the I/O thread? Context: any thread; does not block. */
+bool sim_io_is_current(struct sim_io *io);
 
 #endif

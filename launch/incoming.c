@@ -721,6 +721,8 @@ static enum sim_status load_states(struct incoming *in)
     machine_objects_list(in->m, is_first(in) ? &in->state : NULL, &o);
     enum sim_status status =
         in->ranks ? load_over_ranks(in, &o, &source) : machine_objects_load(&o, &source);
+    if (status == SIM_OK && !in->ranks)
+        machine_clock_stop(in->m); /* on several ranks they are set when all go */
     machine_objects_fini(&o);
     sim_free(label);
     clock->carry_ps = in->state.carry_ps;
@@ -777,6 +779,15 @@ static enum sim_status await_go(struct incoming *in)
     return status == SIM_INPROGRESS ? SIM_ERR_IO : status;
 }
 
+static enum sim_status start_clocks(struct incoming *in)
+{
+    if (in->ranks)
+        return ranks_start_clocks(in->ranks);
+    machine_clock_go(in->m);
+    sim_clock_go(&in->m->sim->clock);
+    return SIM_OK;
+}
+
 enum sim_status incoming_go(struct incoming *in)
 {
     if (is_first(in))
@@ -784,10 +795,7 @@ enum sim_status incoming_go(struct incoming *in)
     SIM_TRY(await_go(in));
     SIM_TRY(barrier(in)); /* nobody runs unless all have been told to */
     in->ours = true;
-    if (in->ranks)
-        SIM_TRY(ranks_start_clocks(in->ranks));
-    else
-        sim_clock_go(&in->m->sim->clock);
+    SIM_TRY(start_clocks(in));
     sim_timers_shifted(in->m->sim);
     return SIM_OK;
 }

@@ -57,6 +57,7 @@ struct migrator {
     bool ordered; /* the followers know of it */
     struct errand cut;
     bool stands; /* the guest, since the cut */
+    bool clocks_stand; /* and guest time */
     enum sim_status errand_status;
     uint64_t start_ns, cut_ns, sent_before;
     struct migrate_result result;
@@ -306,6 +307,7 @@ static enum sim_status make_rounds(struct migrator *g)
 
 static void stop_clocks(struct migrator *g)
 {
+    g->clocks_stand = true;
     if (g->ranks) {
         ranks_stop_clocks(g->ranks);
         return;
@@ -322,14 +324,14 @@ static enum sim_status freeze_and_settle(struct migrator *g)
     return g->ops->settle(g->opaque);
 }
 
-/* I/O thread. Clocks stop whatever fails: go_on starts them. */
+/* I/O thread. */
 static void stand_still(struct migrator *g)
 {
     g->cut_ns = sim_host_ns();
     g->errand_status = freeze_and_settle(g);
-    stop_clocks(g);
     if (g->errand_status != SIM_OK)
-        return;
+        return; /* vCPUs may run on some rank: its clocks are left alone */
+    stop_clocks(g);
     order(g, RANKS_MIGRATE_CUT, 0);
     enum sim_status own = migrate_share_cut(g->share, g->ops->cursor(g->opaque));
     enum sim_status others = await_frozen(g);
@@ -339,6 +341,10 @@ static void stand_still(struct migrator *g)
 /* The target has not taken the guest: it goes on here. */
 static void go_on(struct migrator *g)
 {
+    if (!g->clocks_stand) {
+        g->ops->thaw(g->opaque);
+        return;
+    }
     if (g->ranks) {
         ranks_cont(g->ranks);
         return;
@@ -368,6 +374,7 @@ static enum sim_status hand_over(struct migrator *g)
     set_phase(g, HANDING_OVER);
     g->cut = (struct errand){.g = g, .run = stand_still, .stay = true};
     g->stands = true;
+    g->clocks_stand = false;
     SIM_TRY(send_errand(g, &g->cut));
     order(g, RANKS_MIGRATE_HAND_OVER, postcopy);
     SIM_TRY(migrate_share_hand_over(g->share, postcopy));

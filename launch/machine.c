@@ -626,12 +626,24 @@ static struct device *find_device(struct machine *m, const char *ops_name,
 /* Whether a device's notifications come by eventfd when nobody has said so: README.md of kvm. */
 enum { EVENTFD_BY_DEFAULT = true };
 
+static enum sim_status use_doorbells(struct device *slot, bool must, const char *what)
+{
+    if (virtio_mmio_use_doorbells(slot) == SIM_OK)
+        return SIM_OK;
+    if (must) {
+        sim_error("%s: ioeventfd=on: its notifications cannot come by eventfd: %m", what);
+        return SIM_ERR_UNSUPPORTED;
+    }
+    sim_warn("%s: its notifications cannot come by eventfd and are exits, which take longer: %m", what);
+    return SIM_OK;
+}
+
 static enum sim_status choose_doorbells(struct machine *m, struct device *slot, enum config_eventfd wish, const char *what)
 {
     bool on = wish == CONFIG_EVENTFD_ON || (wish == CONFIG_EVENTFD_AUTO && EVENTFD_BY_DEFAULT);
 
     if (on && m->space->doorbells)
-        return virtio_mmio_use_doorbells(slot);
+        return use_doorbells(slot, wish == CONFIG_EVENTFD_ON, what);
     if (wish == CONFIG_EVENTFD_ON)
         sim_warn("%s: ioeventfd=on has no effect: it is for vCPUs of KVM on one rank", what);
     return SIM_OK;

@@ -105,6 +105,15 @@ static void print_regions(struct mem_space *space, FILE *out)
     }
 }
 
+static void print_doorbells(const struct machine *m, FILE *out)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < m->nr_devices; i++)
+        sum += virtio_mmio_doorbells_rung(m->devices[i]);
+    fprintf(out, "  notifications  %" PRIu64 " by eventfd\n", sum);
+}
+
 void stats_print(const struct stats_input *in, FILE *out)
 {
     fputs("statistics\n", out);
@@ -114,6 +123,8 @@ void stats_print(const struct stats_input *in, FILE *out)
     print_exits(in->machine->sim, out);
     if (in->machine->cpus)
         print_cpu(in->machine->cpus, out);
+    if (in->machine->kvm)
+        print_doorbells(in->machine, out);
     print_regions(in->machine->space, out);
     fflush(out);
 }

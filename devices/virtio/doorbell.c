@@ -12,7 +12,6 @@
 
 #include "sim-core/alloc.h"
 #include "sim-core/io.h"
-#include "sim-core/log.h"
 #include "virtio/virtio.h"
 
 /* Owner: launch. Served on the I/O thread. Lifetime: the transport's. */
@@ -22,6 +21,7 @@ struct virtio_doorbell {
     unsigned queue;
     int fd;
     bool is_set;
+    uint64_t rung; /* how often; the device's lock */
     struct sim_io_watch *watch;
 };
 
@@ -32,6 +32,7 @@ static void serve(struct virtio_doorbell *b)
     if (read(b->fd, &times, sizeof times) != sizeof times)
         return;
     virtio_lock(b->v);
+    b->rung += times;
     virtio_notify(b->v, b->queue);
     virtio_unlock(b->v);
 }
@@ -47,22 +48,26 @@ static bool set_bell(struct virtio_doorbell *b, bool on)
 {
     struct mem_space *s = b->v->space;
 
-    return s->doorbells && s->doorbells->set(s->doorbells_opaque, b->notify, 4, b->queue, b->fd, on);
+    if (s->doorbells)
+        return s->doorbells->set(s->doorbells_opaque, b->notify, 4, b->queue, b->fd, on);
+    errno = EOPNOTSUPP;
+    return false;
 }
 
-static enum sim_status hang(struct virtio_doorbell *b)
+static bool hang(struct virtio_doorbell *b)
 {
     b->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (b->fd < 0) {
-        sim_error("%s: no eventfd for its notifications: %m", b->v->label);
-        return SIM_ERR_IO;
-    }
-    SIM_TRY(sim_io_watch_add(b->v->sim->io, b->fd, SIM_IO_READ, on_rung, b, &b->watch));
-    b->is_set = set_bell(b, true);
-    if (b->is_set)
-        return SIM_OK;
-    sim_error("%s: its notifications cannot come by eventfd here: %m", b->v->label);
-    return SIM_ERR_UNSUPPORTED;
+    b->is_set = b->fd >= 0 && sim_io_watch_add(b->v->sim->io, b->fd, SIM_IO_READ, on_rung, b, &b->watch) == SIM_OK &&
+                set_bell(b, true);
+    return b->is_set;
+}
+
+static bool hang_all(struct virtio_device *v)
+{
+    for (unsigned n = 0; n < v->nr_queues; n++)
+        if (!hang(&v->doorbell[n]))
+            return false;
+    return true;
 }
 
 enum sim_status virtio_doorbells_hang(struct virtio_device *v, gpa_t notify)
@@ -70,9 +75,13 @@ enum sim_status virtio_doorbells_hang(struct virtio_device *v, gpa_t notify)
     v->doorbell = sim_new_array(struct virtio_doorbell, v->nr_queues);
     for (unsigned n = 0; n < v->nr_queues; n++)
         v->doorbell[n] = (struct virtio_doorbell){.v = v, .notify = notify, .queue = n, .fd = -1};
-    for (unsigned n = 0; n < v->nr_queues; n++)
-        SIM_TRY(hang(&v->doorbell[n]));
-    return SIM_OK;
+    if (hang_all(v))
+        return SIM_OK;
+    int why = errno;
+
+    virtio_doorbells_take_down(v);
+    errno = why;
+    return SIM_ERR_UNSUPPORTED;
 }
 
 void virtio_doorbells_serve(struct virtio_device *v)
@@ -97,4 +106,15 @@ void virtio_doorbells_take_down(struct virtio_device *v)
         take_down(&v->doorbell[n]);
     sim_free(v->doorbell);
     v->doorbell = NULL;
+}
+
+uint64_t virtio_doorbells_rung(struct virtio_device *v)
+{
+    uint64_t sum = 0;
+
+    virtio_lock(v);
+    for (unsigned n = 0; v->doorbell && n < v->nr_queues; n++)
+        sum += v->doorbell[n].rung;
+    virtio_unlock(v);
+    return sum;
 }

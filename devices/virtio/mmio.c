@@ -324,6 +324,13 @@ enum sim_status virtio_mmio_use_doorbells(struct device *slot)
     return virtio_doorbells_hang(m->v, m->region.base + R_QUEUE_NOTIFY);
 }
 
+uint64_t virtio_mmio_doorbells_rung(const struct device *d)
+{
+    const struct virtio_mmio *m = (const struct virtio_mmio *)d;
+
+    return d->ops == &mmio_device_ops && m->v ? virtio_doorbells_rung(m->v) : 0;
+}
+
 static const char *const mmio_compatible[] = {"virtio,mmio", NULL};
 const struct dev_driver virtio_mmio_driver = {.compatible = mmio_compatible,
                                               .create = mmio_create};

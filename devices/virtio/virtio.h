@@ -189,12 +189,14 @@ extern const struct state_desc virtio_core_state; /* of struct virtio_device */
 /* --- doorbell.c --- */
 
 /* Writes of a queue's number (4 bytes) at `notify` come by eventfd from here on, and no more to the transport's registers. Of a plugged
- * device. SIM_ERR_UNSUPPORTED (logged): not on this machine. Context: launch. */
+ * device. SIM_ERR_UNSUPPORTED (errno says why, the caller what that means): they are register writes as before. Context: launch. */
 enum sim_status virtio_doorbells_hang(struct virtio_device *v, gpa_t notify) SIM_MUST_CHECK;
 /* What has rung is served. Context: the I/O thread, vCPUs stand. */
 void virtio_doorbells_serve(struct virtio_device *v);
 /* Context: launch, the I/O thread has stopped, or v never ran. Idempotent. */
 void virtio_doorbells_take_down(struct virtio_device *v);
+/* How many notifications have come by eventfd. Context: any. */
+uint64_t virtio_doorbells_rung(struct virtio_device *v);
 
 /* --- queue.c --- */
 

@@ -76,18 +76,23 @@ case_guest() {
   [ "$(value CHECKSUM)" = "$first" ] || fail "another checksum on one thread: $(value CHECKSUM), $first"
 }
 
-# Notifications that are exits, and such that are eventfds (the default, which all other cases have): the same sum.
+# Notifications that are exits, and such that are eventfds (the default, which all other cases have): the same sum. Whether they were,
+# --stats says.
 case_eventfds() {
   need_kvm
   local first='' on
+  declare -A rung=([on]='[1-9][0-9]*' [off]=0)
   for on in on off; do
     : >"$work/out"
+    : >"$work/err"
     rm -f "$work/disk"
-    guest 12
+    guest 12 --stats
     command=("${command[@]/virtio-rng-device/virtio-rng-device,ioeventfd=$on}")
     command=("${command[@]/format=raw/format=raw,if=none,id=d}" -device "virtio-blk-device,drive=d,ioeventfd=$on")
     begin "${command[@]}"
     finish 0
+    err_lacks 'no effect|cannot come'
+    err_has "^ *notifications +${rung[$on]} by eventfd\$"
     first=${first:-$(value CHECKSUM)}
     [ "$(value CHECKSUM)" = "$first" ] || fail "another checksum with ioeventfd=$on: $(value CHECKSUM), $first"
   done

@@ -64,6 +64,7 @@ partita_run() {
 
 out_has() { grep -qaE -- "$1" "$work/out" || fail "stdout has no line like: $1"; }
 out_lacks() { ! grep -qaE -- "$1" "$work/out" || fail "stdout has a line like: $1"; }
+err_lacks() { ! grep -qaE -- "$1" "$work/err" || fail "stderr has a line like: $1"; }
 err_has() { grep -qaE -- "$1" "$work/err" || fail "stderr has no line like: $1"; }
 
 # One clear message: a single line on stderr with our name and the thing at fault, and nothing from a guest.

@@ -110,8 +110,11 @@ enum sim_status virtio_mmio_plug(struct device *slot, struct virtio_device *v) S
 enum sim_status pcie_host_plug_virtio(struct device *host, struct virtio_device *v) SIM_MUST_CHECK;
 bool virtio_mmio_is_free(const struct device *slot);
 /* Of a slot that is not free: its driver's notifications come by eventfd, and are served on the I/O thread while the vCPU goes on.
- * SIM_ERR_UNSUPPORTED (logged) where the space has no mem_doorbell_ops. Context: launch, before vCPUs run. */
+ * SIM_ERR_UNSUPPORTED (errno says why, the caller what that means) where the host cannot: all stay register writes. Context: launch,
+ * before vCPUs run. */
 enum sim_status virtio_mmio_use_doorbells(struct device *slot) SIM_MUST_CHECK;
+/* How many notifications have come so; 0 for any other device. Context: any. */
+uint64_t virtio_mmio_doorbells_rung(const struct device *d);
 /* Quiesces and frees a device; once it is plugged its transport does that. NULL is allowed. */
 void virtio_destroy(struct virtio_device *v);
 

@@ -2,6 +2,7 @@
  * the device is saved, and not after a reset. */
 #include "virtio_driver.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -10,18 +11,19 @@ struct bench {
     struct virtio_device *v;
     int fd;           /* of queue 0, while it hangs; else -1 */
     unsigned nr_set;
-    bool refuses;
 };
 
+/* The host's kernel: `fd` is told of writes of `value` at that place. */
 static bool set(void *opaque, gpa_t gpa, unsigned size, uint64_t value, int eventfd, bool on)
 {
     struct bench *b = opaque;
 
     assert_int_equal(gpa, SLOT_BASE + 0x50);
     assert_int_equal(size, 4);
-    assert_int_equal(value, 0);
-    if (b->refuses)
+    if (value > 0) { /* it has one left */
+        errno = ENOSPC;
         return false;
+    }
     b->fd = on ? eventfd : -1;
     b->nr_set++;
     return true;
@@ -81,6 +83,7 @@ static void test_a_bell_is_served(void **state)
     assert_int_equal(got, 100);
     ring(b);
     assert_int_equal(take_used(&b->d, 0, &got), 0);
+    assert_int_equal(virtio_mmio_doorbells_rung(b->d.slot), 2);
 }
 
 /* A machine that leaves at its cut serves nothing any more: what has rung is done before. */
@@ -158,9 +161,27 @@ static void test_where_there_are_none(void **state)
 {
     struct bench *b = *state;
 
-    b->refuses = true;
-    assert_int_equal(virtio_mmio_use_doorbells(b->d.slot), SIM_ERR_UNSUPPORTED);
     mem_set_doorbells(b->d.space, NULL, NULL);
+    assert_int_equal(virtio_mmio_use_doorbells(b->d.slot), SIM_ERR_UNSUPPORTED);
+    assert_int_equal(errno, EOPNOTSUPP);
+}
+
+/* All queues or none: where the second is refused, the first one's notifications are register writes as before. */
+static void test_where_there_are_too_few(void **state)
+{
+    struct bench *b = *state;
+
+    virtio_add_queue(b->v, 8);
+    assert_int_equal(virtio_mmio_use_doorbells(b->d.slot), SIM_ERR_UNSUPPORTED);
+    assert_int_equal(errno, ENOSPC);
+    assert_int_equal(b->nr_set, 2); /* hung and taken down */
+    assert_int_equal(b->fd, -1);
+    driver_start(&b->d, UINT64_MAX, 1);
+    set_desc(&b->d, 0, 0, BUFFERS, 100, D_WRITE, 0);
+    offer(&b->d, 0, 0);
+    notify(&b->d, 0);
+    assert_int_equal(used_idx(&b->d, 0), 1);
+    assert_int_equal(virtio_mmio_doorbells_rung(b->d.slot), 0);
 }
 
 #define BELL_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -173,6 +194,7 @@ int main(void)
         BELL_TEST(test_what_is_put_off_is_not_done_after_the_cut),
         BELL_TEST(test_a_bell_of_before_a_reset),
         BELL_TEST(test_where_there_are_none),
+        BELL_TEST(test_where_there_are_too_few),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -519,8 +519,10 @@ static enum sim_status take(struct migrator *g)
     sim_mutex_lock(&g->lock);
     bool mine = !g->busy && !g->closed;
     g->busy |= mine;
-    if (mine)
+    if (mine) { /* the last one may have been cancelled when it was over */
         atomic_store_explicit(&g->cancelled, false, memory_order_relaxed);
+        migrate_share_uncancel(g->share);
+    }
     sim_mutex_unlock(&g->lock);
     if (!mine)
         return SIM_ERR_BUSY;

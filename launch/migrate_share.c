@@ -401,6 +401,13 @@ void migrate_share_cancel(struct migrate_share *s)
     sim_mutex_unlock(&s->lock);
 }
 
+void migrate_share_uncancel(struct migrate_share *s)
+{
+    sim_mutex_lock(&s->lock);
+    s->cancelled = false;
+    sim_mutex_unlock(&s->lock);
+}
+
 static void end_streams(struct migrate_share *s, bool good)
 {
     sim_mutex_lock(&s->lock);

@@ -54,6 +54,8 @@ void migrate_share_end(struct migrate_share *s, bool good);
 
 /* Whoever sends or receives fails, without a message, until the end. */
 void migrate_share_cancel(struct migrate_share *s);
+/* Forgets that. While no migration uses it. */
+void migrate_share_uncancel(struct migrate_share *s);
 struct migrate_share_stats {
     uint64_t blocks, zeros, bytes, pending;
 };

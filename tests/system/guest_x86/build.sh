@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# build.sh OUT : the guest as OUT/guest_x86.elf, and the same work as a host program OUT/guest_x86_native.
+# build.sh OUT : the guest as OUT/guest_x86.elf.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=$1

@@ -5,7 +5,7 @@
 #define LAPIC 0xfee00000ul
 #define IOAPIC 0xfec00000ul
 #define VIRTIO(slot) (0xd0000000ul + (slot) * 0x1000ul)
-enum { PORT_UART = 0x3f8, PORT_EXIT = 0xf4, PORT_PM_TIMER = 0x608, PORT_PM_RESET = 0x60c,
+enum { PORT_UART = 0x3f8, PORT_UART_STATUS = 0x3fd, UART_HAS_INPUT = 1, PORT_EXIT = 0xf4, PORT_PM_TIMER = 0x608, PORT_PM_RESET = 0x60c,
        PORT_CMOS = 0x70, CMOS_RESETS = 0x40, GSI_VIRTIO = 16 };
 enum { EXIT_OFF = 0x5555, EXIT_FAIL = 0x3333 };
 
@@ -30,14 +30,15 @@ struct cpu {
 
 extern u8 stacks[], trampoline[], trampoline_end[];
 extern u32 trampoline_cr3;
-extern void enter_user(void *entry, u64 stack, u64 cpu, u64 rounds) __attribute__((noreturn));
+extern void enter_user(void *entry, u64 stack, u64 cpu) __attribute__((noreturn));
 extern u8 entry_3[], entry_6[], entry_13[], entry_14[], entry_64[], entry_65[], entry_80[], entry_81[], entry_255[];
 void boot_cpu(const u8 *boot_params);
 void other_cpu(void);
 void interrupt(struct frame *f);
 
 static struct cpu cpus[NR_CPUS];
-static u32 rounds = 100, resets;
+static volatile u32 rounds = 100; /* 0: until something is typed, which the boot CPU sees */
+static u32 resets;
 static volatile u32 other_is_up;
 
 /* --- instructions --- */
@@ -335,7 +336,8 @@ static u64 turn_over_sector(u64 number, u64 x)
 
 /* --- calls and interrupts --- */
 
-static void round_of_cpu(u32 cpu, u64 x)
+/* True: there is another one. */
+static u64 round_of_cpu(u32 cpu, u64 x)
 {
     struct cpu *c = &cpus[cpu];
     u32 n = ++c->rounds;
@@ -344,6 +346,8 @@ static void round_of_cpu(u32 cpu, u64 x)
         c->checksum = (c->checksum << 1 | c->checksum >> 63) ^ turn_over_sector(n % 16, x);
         if (n % 8 == 0)
             use_rng();
+        if (!rounds && inb(PORT_UART_STATUS) & UART_HAS_INPUT)
+            rounds = n; /* before its IPI of this round */
     } else {
         check(read32(VIRTIO(7) + R_MAGIC) == MAGIC, "MMIO");
     }
@@ -351,6 +355,7 @@ static void round_of_cpu(u32 cpu, u64 x)
     wait_until(&c->ipis, n); /* the other one's, of the same round */
     while (cpus[!cpu].ipis < n) /* taken there, or ours of the next round might become one with it */
         __asm__ volatile("sti; pause; cli" ::: "memory");
+    return n != rounds;
 }
 
 static void tick(struct cpu *c)
@@ -385,6 +390,7 @@ static void __attribute__((noreturn)) finish(void)
         say_hex("TICKS ", cpus[i].ticks);
         say_hex("LONGEST-GAP ", cpus[i].longest_gap);
     }
+    say_hex("ROUNDS ", rounds);
     say_hex("PAGES ", cpus[0].pages + cpus[1].pages);
     say_hex("CHECKSUM ", sum);
     reset_if_wished();
@@ -396,7 +402,7 @@ static void kernel_call(struct frame *f)
     u32 cpu = this_cpu();
 
     if (f->rax == CALL_ROUND) {
-        round_of_cpu(cpu, f->rdi);
+        f->rax = round_of_cpu(cpu, f->rdi);
         return;
     }
     cpus[cpu].checksum ^= f->rdi;
@@ -428,24 +434,27 @@ void interrupt(struct frame *f)
 
 /* --- the beginning --- */
 
-static void user_call(u64 number, u64 argument)
+static u64 user_call(u64 number, u64 argument)
 {
-    __asm__ volatile("int3" ::"a"(number), "D"(argument) : "memory");
+    u64 more;
+
+    __asm__ volatile("int3" : "=a"(more) : "a"(number), "D"(argument) : "memory");
+    return more;
 }
 
 /* Ring 3 from here on. A reset leaves memory as it was. */
-static void user_entry(u64 cpu, u64 n)
+static void user_entry(u64 cpu)
 {
     for (u64 i = 0; resets && i < (u64)DATA_PAGES * PAGE / 8; i++)
         ((volatile u64 *)POOL(cpu))[i] = 0;
-    worker((u32)cpu, (u32)n, (u8 *)DATA_BASE(cpu), user_call);
+    worker((u32)cpu, (u8 *)DATA_BASE(cpu), user_call);
 }
 
 static u8 user_stack[NR_CPUS][STACK_BYTES] __attribute__((aligned(16)));
 
 static void __attribute__((noreturn)) work(u32 cpu)
 {
-    enter_user(user_entry, (u64)user_stack[cpu] + STACK_BYTES - 8, cpu, rounds);
+    enter_user(user_entry, (u64)user_stack[cpu] + STACK_BYTES - 8, cpu);
 }
 
 void other_cpu(void)
@@ -472,7 +481,7 @@ static void start_other_cpu(void)
 }
 
 /* "KEY=N" of the command line. */
-static void read_number(const char *s, const char *key, u32 *value)
+static void read_number(const char *s, const char *key, volatile u32 *value)
 {
     for (; *s; s++) {
         const char *k = key, *p = s;

@@ -12,7 +12,7 @@ start:
 1:      hlt
         jmp     1b
 
-/* enter_user(entry, stack, cpu, rounds): to ring 3 with interrupts on. */
+/* enter_user(entry, stack, cpu): to ring 3 with interrupts on. */
         .globl  enter_user
 enter_user:
         push    $0x2b
@@ -21,7 +21,6 @@ enter_user:
         push    $0x33
         push    %rdi
         mov     %rdx, %rdi
-        mov     %rcx, %rsi
         iretq
 
 /* --- the other CPU: 16-bit at TRAMPOLINE, then long mode with the boot CPU's page tables --- */

@@ -1,4 +1,4 @@
-/* Ring 3. Also compiled into native.c. */
+/* Ring 3. */
 #include "guest.h"
 
 enum { PAGE = 4096, STEPS = 2000000, TOUCHES = 64 };
@@ -24,14 +24,13 @@ static u64 touch(u64 x, u8 *data)
     return x;
 }
 
-u64 worker(u32 cpu, u32 rounds, u8 *data, void (*call)(u64 number, u64 argument))
+u64 worker(u32 cpu, u8 *data, u64 (*call)(u64 number, u64 argument))
 {
     u64 x = 0x9e3779b97f4a7c15ul * (cpu + 1);
 
-    for (u32 i = 0; i < rounds; i++) {
+    do {
         x = touch(worker_compute(x, STEPS), data);
-        call(CALL_ROUND, x);
-    }
+    } while (call(CALL_ROUND, x));
     for (u32 page = 0; page < DATA_PAGES; page++)
         for (u32 i = 0; i < PAGE / 8; i += 8)
             x = (x << 1 | x >> 63) ^ ((u64 *)(data + page * PAGE))[i];

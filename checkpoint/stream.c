@@ -42,6 +42,7 @@ struct ckpt_stream {
     void *opaque;
     struct head head; /* of the frame that comes; `got`: what has come of it and of its payload */
     size_t got_head, got;
+    uint64_t until_ns; /* no byte comes after that; 0: any time */
     uint8_t *payload;
     size_t room;
 };
@@ -121,10 +122,23 @@ enum sim_status ckpt_stream_send(struct ckpt_stream *s, const struct ckpt_frame 
 
 /* --- receiving --- */
 
+/* Is there something to receive, or the end, before `until_ns`? */
+static bool comes_in_time(const struct ckpt_stream *s)
+{
+    struct pollfd p = {.fd = s->fd, .events = POLLIN};
+
+    for (uint64_t now; (now = sim_host_ns()) < s->until_ns;)
+        if (poll(&p, 1, (int)((s->until_ns - now + 999999) / 1000000)) > 0)
+            return true;
+    return false;
+}
+
 /* Up to `want` bytes; SIM_INPROGRESS: they are not all there, and the flags are not to wait for them. */
 static enum sim_status fill(struct ckpt_stream *s, void *to, size_t *got, size_t want, int flags)
 {
     while (*got < want) {
+        if (s->until_ns && !comes_in_time(s))
+            return lost(s, "it does not say all in time");
         ssize_t n = recv(s->fd, (uint8_t *)to + *got, want - *got, flags);
         if (n < 0 && errno == EINTR)
             continue;
@@ -281,9 +295,9 @@ void ckpt_stream_patience(struct ckpt_stream *s, unsigned seconds)
     limit_waiting(s, SO_SNDTIMEO, seconds);
 }
 
-void ckpt_stream_listen_for(struct ckpt_stream *s, unsigned seconds)
+void ckpt_stream_hear_until(struct ckpt_stream *s, uint64_t host_ns)
 {
-    limit_waiting(s, SO_RCVTIMEO, seconds);
+    s->until_ns = host_ns;
 }
 
 void ckpt_stream_on_broken(struct ckpt_stream *s, ckpt_stream_broke_fn *broke, void *opaque)
@@ -305,7 +319,7 @@ void ckpt_stream_refuse(struct ckpt_stream *s, const char *why)
 void ckpt_stream_finish(struct ckpt_stream *s)
 {
     atomic_store_explicit(&s->over, true, memory_order_release);
-    ckpt_stream_listen_for(s, LAST_WORDS_S);
+    limit_waiting(s, SO_RCVTIMEO, LAST_WORDS_S);
     ckpt_stream_patience(s, LAST_WORDS_S);
 }
 

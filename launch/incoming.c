@@ -23,7 +23,7 @@ enum {
     NAME_MAX_BYTES = 256,
     LOOK_MS = 100,    /* between two looks at the other ranks */
     JOIN_MS = 20000,  /* in which all ranks of the source come */
-    INTRODUCE_S = 5,  /* in which it goes on with what it says of the machine */
+    INTRODUCE_S = 5,  /* in which it says all of what the machine is */
     HOST_BYTES = 256
 };
 
@@ -155,6 +155,7 @@ static enum sim_status keep_space(struct incoming *in, const struct ckpt_frame *
     if (in->nr_spaces == SIM_ARRAY_LEN(in->space) || f->len < sizeof a->nr_blocks ||
         f->len - sizeof a->nr_blocks >= sizeof a->name)
         return senseless(in, "a space that makes no sense");
+    *a = (struct announced){0}; /* a stranger may have been here before */
     memcpy(&a->nr_blocks, f->payload, sizeof a->nr_blocks);
     memcpy(a->name, f->payload + sizeof a->nr_blocks, f->len - sizeof a->nr_blocks);
     in->nr_spaces++;
@@ -234,10 +235,10 @@ static enum sim_status hear_source(struct incoming *in, struct ckpt_stream *visi
     in->stream = sim_new_array(struct ckpt_stream *, 1);
     in->nr_streams = 1;
     in->stream[0] = visitor;
-    ckpt_stream_listen_for(visitor, INTRODUCE_S);
+    ckpt_stream_hear_until(visitor, sim_host_ns() + INTRODUCE_S * 1000000000ull); /* nobody else is heard meanwhile */
     enum sim_status status = take_machine(in, first, c);
     if (status == SIM_OK) {
-        ckpt_stream_listen_for(visitor, 0);
+        ckpt_stream_hear_until(visitor, 0);
         ckpt_stream_on_broken(visitor, has_broken, in);
         return SIM_OK;
     }

@@ -471,6 +471,48 @@ case_ranks_strangers() {
   done
 }
 
+# A stranger who knows how a machine is announced, and names a longer memory: nothing of it stays for the one who comes then.
+case_stranger_announces() {
+  need python3
+  ring 4 4
+  ring_ends b
+  begin a run "${machine[@]}"
+  begin b restore --incoming "unix:$work/back"
+  until [ -S "$work/a.socket" ] && [ -S "$work/back" ]; do sleep 0.05; done
+  python3 - "$work/front" "$work/back" "$work/ready" <<'PY' &
+import ctypes, socket, struct, sys
+front = socket.socket(socket.AF_UNIX); front.bind(sys.argv[1]); front.listen(1)
+back = socket.socket(socket.AF_UNIX); back.connect(sys.argv[2])
+open(sys.argv[3], "w")
+source, _ = front.accept()
+source.sendall(back.recv(40, socket.MSG_WAITALL)) # the target's HELLO
+said = source.makefile("rb")
+def frame():
+    head = said.read(32)
+    return head + said.read(struct.unpack_from("<I", head, 20)[0])
+begin = [frame() for _ in range(3)] # HELLO, CONFIG, RANKS
+space = struct.pack("<Q", 1) + b"rambling"
+hash = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
+hash.restype, hash.argtypes = ctypes.c_uint64, (ctypes.c_char_p, ctypes.c_size_t)
+head = begin[0][:4] + struct.pack("<HHQIIQ", 3, 0, 0, 0, len(space), hash(space, len(space)))
+back.sendall(b"".join(begin) + head + space + bytes(32))
+try:
+    while back.recv(4096): pass
+except OSError: pass
+PY
+  local stranger=$!
+  until [ -e "$work/ready" ]; do kill -0 $stranger || failed "no stranger"; sleep 0.05; done
+  "$partita" migrate "$work/a.socket" "unix:$work/front" >"$work/moves" 2>"$work/err" && failed "moved to a stranger"
+  wait $stranger || failed "the stranger was not heard"
+  until_err b 'sent away'
+  "$partita" migrate "$work/a.socket" "unix:$work/back" >>"$work/moves" 2>"$work/err" || failed "it did not come"
+  finish a 86
+  finish b 0
+  grep -qa RING-OK "$work/b.out" || failed "the ring is broken"
+  grep -q error "$work/b.err" && failed "an error"
+  return 0
+}
+
 # SIGTERM while a host does not answer.
 case_sigterm_dialling() {
   local port start

@@ -90,8 +90,8 @@ bool ckpt_stream_readable(struct ckpt_stream *s, int timeout_ms);
 int ckpt_stream_poll(struct ckpt_stream *const *s, unsigned nr, unsigned last, int timeout_ms);
 /* How long a send may make no progress before the connection counts as broken; 0, at first: for ever. */
 void ckpt_stream_patience(struct ckpt_stream *s, unsigned seconds);
-/* The same for what is to be received. */
-void ckpt_stream_listen_for(struct ckpt_stream *s, unsigned seconds);
+/* By when (sim_host_ns) all that is received must have come, however it drips; 0, at first: no matter. Context: who receives. */
+void ckpt_stream_hear_until(struct ckpt_stream *s, uint64_t host_ns);
 /* Who is told why it broke, once, instead of the log; NULL: nobody. While no other thread uses it. */
 typedef void ckpt_stream_broke_fn(void *opaque, const char *peer, const char *why);
 void ckpt_stream_on_broken(struct ckpt_stream *s, ckpt_stream_broke_fn *broke, void *opaque);

@@ -164,6 +164,34 @@ static void test_a_greeting_in_pieces(void **state)
     close(fd);
 }
 
+/* Who has a time in which to say all: a frame that is not all there by then is none, whatever has come of it. */
+static void test_all_is_said_in_time(void **state)
+{
+    const uint64_t minute_ns = 60000000000ull;
+    struct ckpt_frame f;
+    struct door d;
+    char *text;
+    int pair[2];
+
+    (void)state;
+    open_door(&d);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    struct ckpt_stream *says = ckpt_stream_create(pair[0], "says"), *hears = ckpt_stream_create(pair[1], "hears");
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(ckpt_stream_say_hello(says), SIM_OK);
+    ckpt_stream_hear_until(hears, sim_host_ns() + minute_ns);
+    assert_int_equal(ckpt_stream_receive(hears, &f), SIM_OK);
+    ckpt_stream_hear_until(hears, 0);
+    assert_int_equal(ckpt_stream_receive(hears, &f), SIM_OK);
+    ckpt_stream_hear_until(hears, sim_host_ns());
+    assert_int_equal(ckpt_stream_receive(hears, &f), SIM_ERR_IO);
+    close_door(&d, &text);
+    assert_int_equal(count(text, "does not say all in time"), 1);
+    sim_free(text);
+    ckpt_stream_destroy(says);
+    ckpt_stream_destroy(hears);
+}
+
 /* --- dialling --- */
 
 static bool after_some(void *opaque)
@@ -248,6 +276,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_strangers_do_not_keep_the_right_one_out),
         cmocka_unit_test(test_a_greeting_in_pieces),
+        cmocka_unit_test(test_all_is_said_in_time),
         cmocka_unit_test(test_dialling_is_given_up),
         cmocka_unit_test(test_addresses_beside),
     };

@@ -20,6 +20,7 @@
 #include "../unit/cpu/hart_fixture.h"
 #include "decode.h"
 #include "jit.h"
+#include "skip.h"
 
 enum { ROW_OFFSET = 0x400, LOOP = 0xa001 /* c.j . */, BUDGET = 20 };
 #define DATA (RAM_BASE + 0x100000)
@@ -34,7 +35,6 @@ struct row {
 static const struct row rows[] = {
 #define ROW(word, text, before, after) {word, text, before, after},
 #include "directed.def"
-#include "skip.h"
 #undef ROW
 };
 

@@ -611,6 +611,11 @@ void x86_vec512_compare(struct emit *e, const struct part *p, unsigned predicate
             x86_yrr(&e->a, KSHIFTR_Q, 1, 0, 1, 0, 1);
             x86_byte(&e->a, (uint8_t)(element % 8));
         }
+        if (v->used) { /* a scalar is in all lanes, and raises flags in those above the group, too */
+            x86_mov_imm(&e->a, RAX, (1 << (v->used >> v->size)) - 1);
+            x86_yrr(&e->a, KMOV_Q_FROM_GPR, 1, 0, 2, 0, RAX);
+            x86_yrr(&e->a, KAND_Q, 1, 1, 1, 1, 2);
+        }
     }
     x86_vec_load_part(e, p, XMM0, v->a);
     if (!v->scalar)

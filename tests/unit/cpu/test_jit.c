@@ -38,6 +38,14 @@ static int set_up_without_s(void **state)
     return set_up_with(state, 0, rig_isa_without(RV_EXT_S));
 }
 
+static int set_up_vectors(void **state)
+{
+    struct rv_isa isa;
+
+    assert_int_equal(rv_isa_parse_cpu("rv64,v=on,vlen=128", &isa), SIM_OK);
+    return set_up_with(state, 0, isa);
+}
+
 static void put_code(struct rig *r, gpa_t gpa, const uint32_t *code, unsigned n)
 {
     assert_int_equal(mem_write(r->space, gpa, code, n * 4), MEM_OK);
@@ -552,6 +560,29 @@ static void test_sum_ends_what_was_checked(void **state)
     assert_true(stats(r).translations > 1);
 }
 
+/* A scalar is compared in all lanes of the host's register, also in those above a group of half a vector register. */
+static void test_lanes_above_a_group_raise_no_flags(void **state)
+{
+    const uint32_t code[] = {0x017072d7,             /* vsetvli t0, x0, e32, mf2 */
+                             0x6c855257,             /* vmflt.vf v4, v8, fa0, v0.t */
+                             0x001022f3,             /* csrr t0, fflags */
+                             0x00536333,             /* or t1, t1, t0 */
+                             0xff1ff06f};            /* j -16 */
+    struct rig *r = *state;
+    struct rv_hart *h = r->h;
+
+    put_code(r, RAM_BASE, code, SIM_ARRAY_LEN(code));
+    h->mstatus |= MSTATUS_FS | MSTATUS_VS;
+    rv_fp_sync(h);
+    rv_vec_sync(h);
+    h->v[0] = 0xc; /* elements that are not there */
+    h->f[10] = 0xffffffff7fc00000;
+    run(r, 10000);
+    assert_true(stats(r).jit_insns > 0);
+    assert_int_equal(h->x[T1], 0);
+    assert_int_equal(h->v[4 * h->isa.vlen / 8], 0);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, jit_rig_tear_down)
@@ -570,6 +601,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_full_cache_is_emptied, set_up_small_cache,
                                         jit_rig_tear_down),
         TEST(test_rounding_modes_are_told_apart),
+        cmocka_unit_test_setup_teardown(test_lanes_above_a_group_raise_no_flags, set_up_vectors, jit_rig_tear_down),
         TEST(test_a_trap_in_translated_code_is_precise),
     };
 #undef TEST

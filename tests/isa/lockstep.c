@@ -39,6 +39,11 @@ enum {
     CODE_PAGES = 4,
     DATA_PAGE = 16,
     DATA_PAGES = 16, /* the page behind them is not mapped */
+    SOURCE_PAGE = 5, /* of sweeps: nobody writes there */
+    SOURCE_PAGES = 8,
+    RESULT_PAGE = 32, /* of sweeps, written through the alias */
+    RESULT_SIZE = 1024, /* the largest group */
+    RESULTS = 16 * 4096 / RESULT_SIZE,
     ROOT_PAGE = 48,
     L1_PAGE = 49,
     L0_PAGE = 50,
@@ -47,6 +52,10 @@ enum {
 
 /* Registers with a meaning; the rest is random. */
 enum {
+    R_RESULT = 8,  /* of sweeps: where the next group goes */
+    R_SOURCE = 9,
+    R_FLAGS = 10,
+    R_FLAG_SUM = 11,
     R_PT = 22,     /* page table through the alias */
     R_SMC = 23,    /* code through the alias */
     R_MMIO = 24,
@@ -351,6 +360,24 @@ static void put_vector(struct program *p)
     put(p, enc_b(1, R_LOOP, 0, span(p->n, top)));
 }
 
+/* What is in source pages: numbers of one kind, for one that is not a number sends a whole piece to the interpreter. */
+enum { INDICES, /* of 8, 16, 32 and 64 bits, a page each */
+       CALM = 4, CALM_TOO, SPARSE, SMALL };
+
+/* A source group anew, or all there is in the end are results of results. */
+static void put_sweep_source(struct program *p, unsigned group, unsigned sew)
+{
+    unsigned kind = chance(40) ? CALM : below(SOURCE_PAGES);
+
+    if (group == 24 && chance(40))
+        kind = INDICES + (chance(60) ? sew : 1);
+    else if (group == 24 && chance(20))
+        kind = SMALL; /* as a mask: many in a row */
+    put(p, (uint32_t)(VA_ALIAS + (SOURCE_PAGE + kind) * GUEST_PAGE_SIZE) | R_SOURCE << 7 | 0x37); /* lui */
+    put(p, addi(R_SOURCE, R_SOURCE, (int)below(256) * 8));
+    put(p, 0xe2800007 | R_SOURCE << 15 | group << 7); /* vl8re8.v */
+}
+
 /* The type again, with VLMAX, whatever the last ones did to vl, or with less; sometimes another mask. */
 static void put_sweep_type(struct program *p, unsigned vtype)
 {
@@ -362,6 +389,23 @@ static void put_sweep_type(struct program *p, unsigned vtype)
     }
     if (chance(30))
         put(p, 0x02800007 | (R_PTR0 + below(3)) << 15); /* vl1re8.v v0 */
+    for (unsigned group = 16; group <= 24; group += 8)
+        if (chance(70))
+            put_sweep_source(p, group, vtype >> 3 & 3);
+}
+
+/* What the last instruction made of its group goes to memory, or the next one would hide it. */
+static void put_sweep_result(struct program *p, unsigned op, uint32_t word, unsigned nr)
+{
+    if (nr % RESULTS == 0)
+        put(p, (uint32_t)(VA_ALIAS + RESULT_PAGE * GUEST_PAGE_SIZE) | R_RESULT << 7 | 0x37); /* lui */
+    put(p, 0xe2800027 | R_RESULT << 15 | (word & 24u << 7)); /* vs8r.v */
+    put(p, addi(R_RESULT, R_RESULT, RESULT_SIZE));
+    bool fp = rv_op_info[op].flags & RV_OPF_FP;
+    if (fp || chance(25)) { /* fflags or vxsat, which stay: those of each instruction, added */
+        put(p, csr(CSRRWI, R_FLAGS, fp ? 1 : 9, 0));
+        put(p, 0x33 | R_FLAG_SUM << 7 | R_FLAG_SUM << 15 | R_FLAGS << 20);
+    }
 }
 
 /* A vector instruction on the groups v8, v16 and v24, sometimes on itself, as a segment, or masked. */
@@ -383,7 +427,7 @@ static uint32_t sweep_word(const struct rv_encoding *e)
 static unsigned sweep_type(void)
 {
     if (chance(70))
-        return below(4) | (chance(60) ? 2 + below(2) : below(4)) << 3;
+        return below(4) | (chance(40) ? 2 + below(2) : below(4)) << 3;
     unsigned fraction = chance(60) ? 7 : 5 + below(3);
     return fraction | below(fraction - 4) << 3;
 }
@@ -392,7 +436,7 @@ static unsigned sweep_type(void)
 static void put_vector_sweep(struct program *p)
 {
     const struct rv_decode_table *t = &rv_decode_table32;
-    unsigned vtype = sweep_type(), since = 0;
+    unsigned vtype = sweep_type(), since = 0, nr = 0;
 
     for (unsigned n = 0; n < t->nr_encs && p->n < CODE_SLOTS - 50; n++) {
         const struct rv_encoding *e = &t->enc[n];
@@ -401,7 +445,10 @@ static void put_vector_sweep(struct program *p)
             continue;
         if (since++ % 8 == 0)
             put_sweep_type(p, vtype);
-        put(p, sweep_word(e));
+        uint32_t word = sweep_word(e);
+        put(p, word);
+        if ((word & 0x7f) == 0x57)
+            put_sweep_result(p, e->op, word, nr++);
     }
 }
 
@@ -882,6 +929,37 @@ static void set_registers(struct side *a, struct side *b)
     memcpy(b->h->v, a->h->v, sizeof b->h->v);
 }
 
+static void fill_source(uint64_t *page, unsigned kind)
+{
+    /* zeros of both signs, what is rounded, and little else: as doubles, and as floats */
+    static const uint64_t calm[] = {0, 1ull << 63, 0, 1ull << 63, 0x3fe0000000000000, 0xbff8000000000000, 0x4004000000000000,
+                                    0x3fefffffe0000001, 0x4000000000000001,
+                                    0x0000000080000000, 0x8000000000000000, 0x8000000000000000, 0x0000000080000000,
+                                    0x3f000000bfc00000, 0xc020000040200000, 0x3f80000180000000, 0x000000003f7fffff};
+    /* what raises flags */
+    static const uint64_t loud[] = {0x3fefffffffffffff, 0x7ff0000000000001, 0x7fefffffffffffff, 0x3f0000007f800001,
+                                    0x7fc12345ffc00001, 0x7ff8000000000123, 0x4f8000003f7fffff};
+    unsigned size = kind < CALM ? kind - INDICES : 3;
+
+    for (unsigned n = 0; n < 512; n++)
+        page[n] = kind != SPARSE ? calm[below(SIM_ARRAY_LEN(calm))] : chance(90) ? 0 : loud[below(SIM_ARRAY_LEN(loud))];
+    for (unsigned n = 0; n < 4096u >> size && (kind < CALM || kind == SMALL); n++) {
+        uint64_t value = kind == SMALL ? (uint64_t)(int64_t)((int)below(256) - 128) : chance(25) ? 1u << below(11) : below(1u << below(11));
+        memcpy((char *)page + (n << size), &value, 1u << size);
+    }
+}
+
+static void fill_sources(struct side *a, struct side *b)
+{
+    uint64_t page[512];
+
+    for (unsigned n = 0; n < SOURCE_PAGES; n++) {
+        fill_source(page, n);
+        poke(a, (SOURCE_PAGE + n) * GUEST_PAGE_SIZE, page, sizeof page);
+        poke(b, (SOURCE_PAGE + n) * GUEST_PAGE_SIZE, page, sizeof page);
+    }
+}
+
 static void fill_data(struct side *a, struct side *b)
 {
     static uint64_t data[DATA_PAGES * 512];
@@ -1054,7 +1132,13 @@ static int fail(const struct side *a, const struct side *b, uint64_t seed, uint6
     return 1;
 }
 
-enum { CHUNKS_PER_PROGRAM = 400, CHUNKS_PER_SWEEP = 50 };
+enum { CHUNKS_PER_PROGRAM = 400, CHUNKS_PER_SWEEP = 400 };
+
+/* Some thousand instructions until the ring is translated, then no more than there is room for what they made. */
+static uint64_t sweep_budget(uint64_t chunk)
+{
+    return chunk % CHUNKS_PER_SWEEP < 16 ? 4000 : below(100);
+}
 
 static int run(uint64_t seed, uint64_t chunks, const struct jit_options *options, bool verbose,
                bool fine, bool sweeps)
@@ -1074,11 +1158,12 @@ static int run(uint64_t seed, uint64_t chunks, const struct jit_options *options
             set_up(&a, &p);
             set_up(&b, &p);
             fill_data(&a, &b);
+            fill_sources(&a, &b);
             set_registers(&a, &b);
         }
         if (chance(20))
             interrupts(&a, &b);
-        uint64_t budget = chance(50) ? below(64) : below(4000);
+        uint64_t budget = sweeps ? sweep_budget(chunk) : chance(50) ? below(64) : below(4000);
         bool same = true;
         if (fine && chunk + 1 == chunks) {
             for (unsigned n = 0; n < 4000 && same; n++)
@@ -1087,7 +1172,7 @@ static int run(uint64_t seed, uint64_t chunks, const struct jit_options *options
             same = run_chunk(&a, &b, budget);
         }
         if (!same || compare_state(&a, &b) ||
-            ((chunk % 8 == 0 || chunk + 1 == chunks) && compare_ram(&a, &b)))
+            ((sweeps || chunk % 8 == 0 || chunk + 1 == chunks) && compare_ram(&a, &b)))
             code = fail(&a, &b, seed, chunk);
     }
     struct rv_machine_stats st;

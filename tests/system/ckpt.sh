@@ -178,22 +178,22 @@ PY
 # Debian's boot in pieces, each on another number of ranks.
 case_boot() {
   need_guest
-  local n=0 more=(3 1 4 2) seconds=1
+  local n=0 more=(3 1 4 2) accel=interp lines=10
   begin "$partita" run -smp 4 -m 512M -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" \
-    -append "console=ttyS0 act=poweroff" --ranks 2 --checkpoint-dir "$store" --checkpoint-incremental
+    -append "earlycon=sbi console=ttyS0 act=poweroff" --ranks 2 -accel interp --checkpoint-dir "$store" --checkpoint-incremental
   while :; do
-    sleep "$seconds"
+    # A piece is some lines, and interpreted, or the boot is over too soon; what prints takes signals. After four it may go on to
+    # its end, translated.
+    until [ "$(wc -l <"$work/out")" -ge $lines ] || ! kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
     kill -TERM "$(pgrep -P "$pid" -x partita)" 2>/dev/null
-    finish 0 85 143
+    finish 0 85
     [ "$code" != 0 ] || break
-    if [ "$code" = 143 ]; then seconds=$((seconds * 2)); fi
-    [ "$code$n" != 1430 ] || skip "the host is too slow to end the first piece with an image"
-    begin "$partita" restore "$store" --checkpoint-dir "$store" --checkpoint-incremental --keep 3 --ranks ${more[n % 4]}
+    lines=$(($(wc -l <"$work/out") + 10))
+    if [ $n = 3 ]; then lines=1000000 accel=jit; fi
+    begin "$partita" restore "$store" --checkpoint-dir "$store" --checkpoint-incremental --keep 3 --accel $accel --ranks ${more[n % 4]}
     n=$((n + 1))
-    # Ends in any case, once every number of ranks was met.
-    if [ $n -ge 4 ]; then seconds=$((seconds * 2)); fi
   done
-  [ $n -gt 1 ] || fail "only $n restores"
+  [ $n -ge 4 ] || fail "only $n restores"
   out_has '^BOOT-OK nproc=4'
   out_has 'reboot: Power down'
   healthy

@@ -23,6 +23,11 @@ struct progress_message {
     struct ranks_image_progress progress;
 };
 
+struct told {
+    bool yes;
+    struct ranks_image_report report;
+};
+
 /* Owner: `lock`, but for ops, which change while nothing is handled or under it. */
 struct ranks_image {
     struct sim_mutex lock;
@@ -31,11 +36,15 @@ struct ranks_image {
     void *opaque;
     uint32_t serial;                /* of the image being made; messages of others come late */
     struct ranks_image_order *early; /* came before anybody was attached */
-    /* Leader, by rank and step. */
-    bool *told; /* rank * STEPS + step */
-    struct ranks_image_report *report;
-    struct ranks_image_progress *progress;
+    /* Leader. Reports of different steps come from different threads, so the last one may come first. */
+    struct told *told; /* rank * STEPS + step */
+    struct ranks_image_progress *progress; /* by rank */
 };
+
+static struct told *told_by(const struct ranks *r, uint32_t rank, enum ranks_image_step step)
+{
+    return &r->image->told[rank * RANKS_IMAGE_STEPS + step];
+}
 
 /* --- leader --- */
 
@@ -47,7 +56,6 @@ void ranks_image_prepare(struct ranks *r, struct ranks_image_order *order)
     sim_mutex_lock(&im->lock);
     order->serial = ++im->serial;
     memset(im->told, 0, (size_t)nr * RANKS_IMAGE_STEPS * sizeof im->told[0]);
-    memset(im->report, 0, nr * sizeof im->report[0]);
     memset(im->progress, 0, nr * sizeof im->progress[0]);
     sim_mutex_unlock(&im->lock);
     ic_broadcast(r->ic, MSG_IMAGE_PREPARE, order,
@@ -57,14 +65,13 @@ void ranks_image_prepare(struct ranks *r, struct ranks_image_order *order)
 /* Have all told? *failed: the first that cannot go on, told or not. */
 static bool all_told_locked(const struct ranks *r, enum ranks_image_step step, uint32_t *failed)
 {
-    const struct ranks_image *im = r->image;
     bool all = true;
 
     *failed = 0;
     for (uint32_t i = 1; i < r->sim->nr_ranks; i++) {
-        bool told = im->told[i * RANKS_IMAGE_STEPS + step];
-        all = all && told;
-        if (told && !*failed && im->report[i].status != SIM_OK)
+        const struct told *t = told_by(r, i, step);
+        all = all && t->yes;
+        if (t->yes && !*failed && t->report.status != SIM_OK)
             *failed = i;
     }
     return all || *failed;
@@ -106,7 +113,7 @@ enum sim_status ranks_image_await(struct ranks *r, enum ranks_image_step step, b
         sim_mutex_lock(&im->lock);
     }
     if (failed)
-        status = (enum sim_status)im->report[failed].status;
+        status = (enum sim_status)told_by(r, failed, step)->report.status;
     else if (!all_told_locked(r, step, &failed))
         status = SIM_ERR_IO;
     sim_mutex_unlock(&im->lock);
@@ -130,7 +137,7 @@ void ranks_image_end(struct ranks *r, bool good)
 
 const struct ranks_image_report *ranks_image_report_of(const struct ranks *r, uint32_t rank)
 {
-    return &r->image->report[rank];
+    return &told_by(r, rank, RANKS_IMAGE_WRITTEN)->report;
 }
 
 void ranks_image_add_progress(struct ranks *r, struct ranks_image_progress *sum, uint32_t *slowest)
@@ -161,8 +168,7 @@ static void on_report(void *opaque, rank_t from, const void *data, uint32_t len)
     memcpy(&m, data, sizeof m);
     sim_mutex_lock(&im->lock);
     if (m.serial == im->serial && m.step < RANKS_IMAGE_STEPS) {
-        im->report[from] = m.report;
-        im->told[(uint32_t)from * RANKS_IMAGE_STEPS + m.step] = true;
+        *told_by(r, (uint32_t)from, (enum ranks_image_step)m.step) = (struct told){true, m.report};
         sim_cond_broadcast(&im->changed);
     }
     sim_mutex_unlock(&im->lock);
@@ -317,8 +323,7 @@ void ranks_image_register(struct ranks *r)
 
     sim_mutex_init(&im->lock, SIM_RANK_LEAF);
     sim_cond_init(&im->changed);
-    im->told = sim_new_array(bool, nr * RANKS_IMAGE_STEPS);
-    im->report = sim_new_array(struct ranks_image_report, nr);
+    im->told = sim_new_array(struct told, nr * RANKS_IMAGE_STEPS);
     im->progress = sim_new_array(struct ranks_image_progress, nr);
     r->image = im;
     for (size_t i = 0; i < SIM_ARRAY_LEN(handlers); i++)
@@ -335,7 +340,6 @@ void ranks_image_destroy(struct ranks *r)
     sim_mutex_fini(&im->lock);
     sim_free(im->early);
     sim_free(im->told);
-    sim_free(im->report);
     sim_free(im->progress);
     sim_free(im);
     r->image = NULL;

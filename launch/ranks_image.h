@@ -54,7 +54,7 @@ enum sim_status ranks_image_await(struct ranks *r, enum ranks_image_step step, b
                                   void *opaque) SIM_MUST_CHECK;
 void ranks_image_take(struct ranks *r); /* all ranks are frozen */
 void ranks_image_end(struct ranks *r, bool good);
-/* What rank 1.. said last. */
+/* What rank 1.. said of its written part, after that was awaited. */
 const struct ranks_image_report *ranks_image_report_of(const struct ranks *r, uint32_t rank);
 /* Adds the followers' bytes; *slowest: who has the lowest percentage, if lower than *percent. */
 void ranks_image_add_progress(struct ranks *r, struct ranks_image_progress *sum, uint32_t *slowest);

@@ -623,9 +623,6 @@ static struct device *find_device(struct machine *m, const char *ops_name,
     return NULL;
 }
 
-/* Whether a device's notifications come by eventfd when nobody has said so: README.md of kvm. */
-enum { EVENTFD_BY_DEFAULT = true };
-
 static enum sim_status use_doorbells(struct device *slot, bool must, const char *what)
 {
     if (virtio_mmio_use_doorbells(slot) == SIM_OK)
@@ -638,11 +635,10 @@ static enum sim_status use_doorbells(struct device *slot, bool must, const char 
     return SIM_OK;
 }
 
+/* Where nobody has said, notifications come by eventfd if they can (kvm/README.md has the figures). */
 static enum sim_status choose_doorbells(struct machine *m, struct device *slot, enum config_eventfd wish, const char *what)
 {
-    bool on = wish == CONFIG_EVENTFD_ON || (wish == CONFIG_EVENTFD_AUTO && EVENTFD_BY_DEFAULT);
-
-    if (on && m->space->doorbells)
+    if (wish != CONFIG_EVENTFD_OFF && m->space->doorbells)
         return use_doorbells(slot, wish == CONFIG_EVENTFD_ON, what);
     if (wish == CONFIG_EVENTFD_ON)
         sim_warn("%s: ioeventfd=on has no effect: it is for vCPUs of KVM on one rank", what);

@@ -32,27 +32,18 @@ failed() {
 }
 err_has() { grep -qaE -- "$1" "$work/err" || failed "stderr has no line like: $1"; }
 
-# until_out NAME PATTERN [NUMBER] : waits for that many lines
-until_out() {
+# until_in STREAM NAME PATTERN [NUMBER] : waits for that many lines
+until_in() {
   local tries=0
-  until [ "$(grep -cae "$2" "$work/$1.out")" -ge "${3:-1}" ]; do
-    kill -0 "${pid[$1]}" 2>/dev/null || failed "$1 ended before '$2'"
+  until [ "$(grep -cae "$3" "$work/$2.$1")" -ge "${4:-1}" ]; do
+    kill -0 "${pid[$2]}" 2>/dev/null || failed "$2 ended before '$3'"
     tries=$((tries + 1))
-    [ $tries -lt 900 ] || failed "no '$2' from $1"
+    [ $tries -lt 900 ] || failed "no '$3' from $2"
     sleep 0.1
   done
 }
-
-# until_err NAME PATTERN [NUMBER] : the same for what the program says
-until_err() {
-  local tries=0
-  until [ "$(grep -cae "$2" "$work/$1.err")" -ge "${3:-1}" ]; do
-    kill -0 "${pid[$1]}" 2>/dev/null || failed "$1 ended before '$2'"
-    tries=$((tries + 1))
-    [ $tries -lt 900 ] || failed "no '$2' from $1"
-    sleep 0.1
-  done
-}
+until_out() { until_in out "$@"; } # what the guest prints
+until_err() { until_in err "$@"; } # what the program says
 
 # A guest whose /run counts, and `extra` besides.
 guest_with() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # build.sh OUT [bare] : builds the benchmark guests into OUT: bare-NAME.elf, one per kernel, ranks-NAME.elf, for harts
-# on several ranks, and, unless "bare" is given, perf-linux, a static program for Linux with all portable and linux/ kernels.
+# on several ranks, apart-NAME.elf, a kernel again and again for a second and more, and, unless "bare" is given, perf-linux, a static program for Linux with all portable and linux/ kernels.
 # Needs riscv64-linux-gnu-gcc (CROSS= changes the prefix) and for perf-linux its C library.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,16 +17,22 @@ mkdir -p "$out/obj"
 "$CC" "${common[@]}" "${bare[@]}" -c "$here/bare/start.S" -o "$out/obj/start.o"
 "$CC" "${common[@]}" "${bare[@]}" -c "$here/bare/runtime.c" -o "$out/obj/runtime.o"
 
-# one ELF per kernel
+# kernel SOURCE NAME KIND ROUNDS : one ELF
+kernel() {
+  printf '#include "perf.h"\nperf_fn run_%s;\nconst struct perf_kernel perf_kernel = {"%s", run_%s, %s};\n' \
+    "$2" "$2" "$2" "$4" >"$out/obj/$2.table.c"
+  "$CC" "${common[@]}" "${bare[@]}" "${link[@]}" -DPERF_NAME="run_$2" -include "$here/perf.h" \
+    -Wno-missing-prototypes "$out/obj/start.o" "$out/obj/runtime.o" "$1" "$out/obj/$2.table.c" -o "$out/$3-$2.elf"
+}
+
 for source in "$here"/kernels/*.c "$here"/bare/{*_*,vops}.c "$here"/ranks/*.c; do
   name=$(basename "$source" .c)
   kind=bare
   case $source in "$here"/ranks/*) kind=ranks ;; */vops.c) kind=micro ;; esac
-  printf '#include "perf.h"\nperf_fn run_%s;\nconst struct perf_kernel perf_kernel = {"%s", run_%s};\n' \
-    "$name" "$name" "$name" >"$out/obj/$name.table.c"
-  "$CC" "${common[@]}" "${bare[@]}" "${link[@]}" -DPERF_NAME="run_$name" -include "$here/perf.h" \
-    -Wno-missing-prototypes "$out/obj/start.o" "$out/obj/runtime.o" "$source" "$out/obj/$name.table.c" \
-    -o "$out/$kind-$name.elf"
+  kernel "$source" "$name" $kind 1
+done
+for many in int_matrix:8 int_vm:40 fp_matmul:80; do
+  kernel "$here/kernels/${many%:*}.c" "${many%:*}" apart "${many#*:}"
 done
 
 "$CC" -march=rv64gc -mabi=lp64d -nostdlib -static -no-pie -Wl,-N,--build-id=none,--no-warn-rwx-segments \
@@ -41,8 +47,8 @@ objects=()
     echo "perf_fn run_$(basename "$source" .c);"; done
   echo 'const struct perf_kernel perf_kernels[] = {'
   for source in "$here"/kernels/*.c "$here"/linux/*_*.c; do
-    name=$(basename "$source" .c); echo "    {\"$name\", run_$name},"; done
-  echo '    {0, 0},'; echo '};'; } >"$table"
+    name=$(basename "$source" .c); echo "    {\"$name\", run_$name, 1},"; done
+  echo '    {0, 0, 0},'; echo '};'; } >"$table"
 for source in "$here"/kernels/*.c "$here"/linux/*.c "$table"; do
   name=$(basename "$source" .c)
   "$CC" "${common[@]}" -pthread -DPERF_NAME="run_$name" -c "$source" -o "$out/obj/linux-$name.o"

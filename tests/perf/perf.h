@@ -24,6 +24,7 @@ typedef uint64_t perf_fn(struct perf_env *env);
 struct perf_kernel {
     const char *name;
     perf_fn *run;
+    unsigned rounds; /* under bare/runtime.c: so often in a row, measured as one; 0 is 1 */
 };
 
 /* Each kernel file defines exactly one function with PERF_KERNEL; the build says which name it has. */

@@ -287,9 +287,10 @@ def over_ranks(command, ranks, how):
 
 
 def parallel_ranks(partita, how, args):
-    """Two harts that share nothing, each on a rank of its own, against one hart."""
-    for name in ["int_matrix", "int_vm", "fp_matmul"]:
-        extra = ["-m", "256M", "-bios", "none", "-kernel", f"{PERF_DIR}/bare-{name}.elf"]
+    """Two harts that share nothing, each on a rank of its own, against one hart; each works for a second and more."""
+    for path in sorted(glob.glob(PERF_DIR + "/apart-*.elf")):
+        name = os.path.basename(path)[6:-4]
+        extra = ["-m", "256M", "-bios", "none", "-kernel", path]
         one = measure({"partita": partita}, extra, args.repeats)["partita"]
         two = measure({"partita": over_ranks(partita, 2, how)}, ["-smp", "2"] + extra, args.repeats)["partita"]
         single = median(one, lambda x: x.ns.get((name, 0)))

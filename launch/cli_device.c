@@ -263,11 +263,9 @@ static const char *const ignored_device_keys[] = {
 
 static enum sim_status take_eventfd(struct keyvals *kv, enum config_eventfd *out)
 {
-    static const char *const words[] = {
-        [CONFIG_EVENTFD_AUTO] = "auto", [CONFIG_EVENTFD_OFF] = "off", [CONFIG_EVENTFD_ON] = "on", NULL};
     unsigned which = *out;
 
-    SIM_TRY(choose("-device ioeventfd=", keyvals_take(kv, "ioeventfd"), words, &which));
+    SIM_TRY(choose("-device ioeventfd=", keyvals_take(kv, "ioeventfd"), config_eventfd_words, &which));
     *out = which;
     return SIM_OK;
 }

@@ -103,6 +103,16 @@ static const char *bus_name(enum config_bus bus)
     return bus == CONFIG_BUS_PCI ? "pci" : "mmio";
 }
 
+const char *const config_eventfd_words[] = {
+    [CONFIG_EVENTFD_AUTO] = "auto", [CONFIG_EVENTFD_OFF] = "off", [CONFIG_EVENTFD_ON] = "on", NULL};
+
+/* Nothing where nobody has said. */
+static void put_eventfd(FILE *out, const char *key, enum config_eventfd value)
+{
+    if (value != CONFIG_EVENTFD_AUTO)
+        fprintf(out, "%s: %s\n", key, config_eventfd_words[value]);
+}
+
 static void put_drives(const struct config *c, FILE *out)
 {
     if (c->nr_drives)
@@ -113,6 +123,7 @@ static void put_drives(const struct config *c, FILE *out)
         put_string(out, "    ", "serial", d->serial);
         fprintf(out, "    readonly: %s\n", d->readonly ? "true" : "false");
         fprintf(out, "    bus: %s\n", bus_name(d->bus));
+        put_eventfd(out, "    ioeventfd", d->eventfd);
     }
 }
 
@@ -126,6 +137,7 @@ static void put_nets(const struct config *c, FILE *out)
         fprintf(out, "    mac: \"%02x:%02x:%02x:%02x:%02x:%02x\"\n", n->mac[0], n->mac[1],
                 n->mac[2], n->mac[3], n->mac[4], n->mac[5]);
         fprintf(out, "    bus: %s\n", bus_name(n->bus));
+        put_eventfd(out, "    ioeventfd", n->eventfd);
     }
 }
 
@@ -180,6 +192,7 @@ static void put_devices(const struct config *c, FILE *out)
     put_string(out, "", "virtconsole", c->virtconsole);
     if (c->rng)
         fprintf(out, "rng: %s\n", bus_name(c->rng_bus));
+    put_eventfd(out, "rng_ioeventfd", c->rng_eventfd);
 }
 
 static void put_harts_per_rank(const struct config *c, FILE *out)

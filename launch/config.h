@@ -27,6 +27,7 @@ enum config_accel { CONFIG_ACCEL_JIT, CONFIG_ACCEL_INTERP, CONFIG_ACCEL_KVM };
 enum config_bus { CONFIG_BUS_PCI, CONFIG_BUS_MMIO };
 /* A virtio device's notifications by eventfd. */
 enum config_eventfd { CONFIG_EVENTFD_AUTO, CONFIG_EVENTFD_OFF, CONFIG_EVENTFD_ON };
+extern const char *const config_eventfd_words[]; /* as users and images write it; NULL ends the list */
 
 struct config_drive {
     char *file;

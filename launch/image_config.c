@@ -10,7 +10,7 @@
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
-enum kind { U32, U64, FLAG, TEXT, FILE_NAME, BIOS, BUS, MAC };
+enum kind { U32, U64, FLAG, TEXT, FILE_NAME, BIOS, BUS, EVENTFD, MAC };
 
 struct field {
     const char *name;
@@ -31,16 +31,18 @@ static const struct field machine_fields[] = {
     FIELD(config, "x86", FLAG, x86),          FIELD(config, "own_apics", FLAG, own_apics),
     FIELD(config, "jit", FLAG, jit),          FIELD(config, "virtual_clock", FLAG, virtual_clock),
     FIELD(config, "threads", U32, threads),   FIELD(config, "no_reboot", FLAG, no_reboot),
-    FIELD(config, "builtin_sbi", FLAG, tree.builtin_sbi),
+    FIELD(config, "builtin_sbi", FLAG, tree.builtin_sbi), FIELD(config, "rng_ioeventfd", EVENTFD, rng_eventfd),
     END};
 static const struct field drive_fields[] = {FIELD(config_drive, "file", FILE_NAME, file),
                                             FIELD(config_drive, "serial", TEXT, serial),
                                             FIELD(config_drive, "readonly", FLAG, readonly),
                                             FIELD(config_drive, "bus", BUS, bus),
+                                            FIELD(config_drive, "ioeventfd", EVENTFD, eventfd),
                                             END};
 static const struct field net_fields[] = {FIELD(config_net, "backend", TEXT, backend),
                                           FIELD(config_net, "mac", MAC, mac),
                                           FIELD(config_net, "bus", BUS, bus),
+                                          FIELD(config_net, "ioeventfd", EVENTFD, eventfd),
                                           END};
 
 /* --- to JSON --- */
@@ -78,6 +80,7 @@ static json_t *field_json(const struct field *f, const void *object)
     case U64: return json_integer((json_int_t) * (const uint64_t *)p);
     case FLAG: return json_boolean(*(const bool *)p);
     case BUS: return json_string(*(const enum config_bus *)p == CONFIG_BUS_PCI ? "pci" : "mmio");
+    case EVENTFD: return json_string(config_eventfd_words[*(const enum config_eventfd *)p]);
     case MAC: return json_sprintf("%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
                                   mac[4], mac[5]);
     default: return string_json(f->kind, *(char *const *)p);
@@ -146,6 +149,16 @@ static bool get_bus(const char *text, enum config_bus *out)
     return true;
 }
 
+static bool get_eventfd(const char *text, enum config_eventfd *out)
+{
+    for (unsigned i = 0; text && config_eventfd_words[i]; i++)
+        if (strcmp(text, config_eventfd_words[i]) == 0) {
+            *out = i;
+            return true;
+        }
+    return false;
+}
+
 static bool get_field(const struct field *f, const json_t *value, void *object)
 {
     char *p = (char *)object + f->offset;
@@ -165,6 +178,8 @@ static bool get_field(const struct field *f, const json_t *value, void *object)
         return json_is_boolean(value);
     case BUS:
         return get_bus(text, (enum config_bus *)p);
+    case EVENTFD:
+        return get_eventfd(text, (enum config_eventfd *)p);
     case MAC:
         return text && parse_mac("mac", text, (uint8_t *)p) == SIM_OK;
     default:

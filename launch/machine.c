@@ -635,11 +635,12 @@ static enum sim_status use_doorbells(struct device *slot, bool must, const char 
     return SIM_OK;
 }
 
-/* Where nobody has said, notifications come by eventfd if they can (kvm/README.md has the figures). */
+/* Where nobody has said, notifications come by eventfd if they can (kvm/README.md has the figures). A machine from an image goes on
+ * also on a host that refuses what was asked for where it began. */
 static enum sim_status choose_doorbells(struct machine *m, struct device *slot, enum config_eventfd wish, const char *what)
 {
     if (wish != CONFIG_EVENTFD_OFF && m->space->doorbells)
-        return use_doorbells(slot, wish == CONFIG_EVENTFD_ON, what);
+        return use_doorbells(slot, wish == CONFIG_EVENTFD_ON && !m->config->tree.fdt, what);
     if (wish == CONFIG_EVENTFD_ON)
         sim_warn("%s: ioeventfd=on has no effect: it is for vCPUs of KVM on one rank", what);
     return SIM_OK;

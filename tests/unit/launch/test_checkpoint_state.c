@@ -163,6 +163,8 @@ static void test_configuration_round_trip(void **state)
     config_set_string(&f->config.kernel, "relative/Image");
     f->config.virtual_clock = true;
     f->config.tree.builtin_sbi = true;
+    f->config.drive[0].eventfd = CONFIG_EVENTFD_ON;
+    f->config.net[1].eventfd = f->config.rng_eventfd = CONFIG_EVENTFD_OFF;
     char *text = image_config_format(&f->config);
     assert_int_equal(image_config_parse(text, "test", &got), SIM_OK);
     assert_int_equal(got.smp, 2);
@@ -176,17 +178,35 @@ static void test_configuration_round_trip(void **state)
     assert_int_equal(got.drive[1].bus, CONFIG_BUS_MMIO);
     assert_int_equal(got.nr_nets, 2);
     assert_memory_equal(got.net[0].mac, f->config.net[0].mac, 6);
+    assert_int_equal(got.drive[0].eventfd, CONFIG_EVENTFD_ON);
+    assert_int_equal(got.drive[1].eventfd, CONFIG_EVENTFD_AUTO);
+    assert_int_equal(got.net[0].eventfd, CONFIG_EVENTFD_AUTO);
+    assert_int_equal(got.net[1].eventfd, CONFIG_EVENTFD_OFF);
+    assert_int_equal(got.rng_eventfd, CONFIG_EVENTFD_OFF);
     assert_int_equal(got.nr_serials, 1);
     assert_string_equal(got.virtconsole, "mem");
     config_fini(&got);
     sim_free(text);
 }
 
+/* Images of before a setting was saved do not have it: the default. */
+static void test_images_without_a_setting(void **state)
+{
+    static const char older[] = "{\"smp\": 1, \"rng\": true, \"drives\": [{\"file\": \"/d\", \"bus\": \"mmio\"}]}";
+    struct config c;
+
+    (void)state;
+    assert_int_equal(image_config_parse(older, "test", &c), SIM_OK);
+    assert_int_equal(c.drive[0].eventfd, CONFIG_EVENTFD_AUTO);
+    assert_int_equal(c.rng_eventfd, CONFIG_EVENTFD_AUTO);
+    config_fini(&c);
+}
+
 static void test_malformed_configurations_are_refused(void **state)
 {
     static const char *const bad[] = {
         "", "[]", "{\"smp\": 0}", "{\"smp\": -1}", "{\"smp\": \"2\"}", "{\"memory\": 1.5}",
-        "{\"jit\": 1}", "{\"rng_bus\": \"isa\"}", "{\"kernel\": 7}", "{\"drives\": [{}]}",
+        "{\"jit\": 1}", "{\"rng_bus\": \"isa\"}", "{\"rng_ioeventfd\": \"maybe\"}", "{\"rng_ioeventfd\": 1}", "{\"kernel\": 7}", "{\"drives\": [{}]}",
         "{\"nets\": [{\"backend\": \"null\", \"mac\": \"x\"}]}", "{\"serial\": [1]}",
         "{\"smp\": 5000}", "{\"threads\": 100000}", "{\"smp\": 1, \"smp\": 1}"};
     struct config c;
@@ -211,6 +231,7 @@ int main(void)
         TEST(test_every_member_is_saved_or_derived),
         TEST(test_names_are_unique),
         TEST(test_configuration_round_trip),
+        TEST(test_images_without_a_setting),
         TEST(test_malformed_configurations_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,6 +99,23 @@ case_eventfds() {
   [ -n "$first" ] || fail "no checksum"
 }
 
+# What was asked for stays with the machine, in its images.
+case_eventfds_restored() {
+  need_kvm
+  guest 60 --checkpoint-dir "$store"
+  command=("${command[@]/virtio-rng-device/virtio-rng-device,ioeventfd=off}")
+  command=("${command[@]/format=raw/format=raw,if=none,id=d}" -device "virtio-blk-device,drive=d,ioeventfd=off")
+  begin "${command[@]}"
+  await_guest
+  kill -USR1 "$pid"
+  images 1
+  kill -KILL "$pid"
+  wait "$pid" 2>/dev/null
+  begin restore "$store" --stats
+  finish 0
+  err_has '^ *notifications +0 by eventfd$'
+}
+
 # Interrupt controllers that are Partita's, not KVM's, on one rank and over two: the same sum. A machine over ranks resets
 # itself as one does that is on one.
 case_own_apics() {
@@ -227,6 +244,50 @@ case_reset() {
   [ "$(grep -c '^CHECKSUM' "$work/out")" = 3 ] || fail "not three ends"
   [ "$(value CHECKSUM | sed -n 2p)" = "$(value CHECKSUM | sed -n 3p)" ] || fail "two sums for the same disk"
   [ "$(value PAGES | sort -u)" = 0000000000000800 ] || fail "pages of before the reset: $(value PAGES | xargs)"
+}
+
+# sums_of_lives : of this output
+sums_of_lives() { value CHECKSUM | xargs; }
+
+# Triple faults, one after the other, while images are made as fast as they can be: each is a reset, and no image has anything of after
+# its cut: from each of some the guest goes on through the lives that are left, to the sums of one that nobody interrupted. On one rank
+# with KVM's interrupt controllers, and over two.
+case_faults() {
+  need_kvm
+  local more whole name rest made
+  for more in "" "--ranks 2"; do
+    rm -rf "$store" "$work/disk"
+    : >"$work/out"
+    # shellcheck disable=SC2086 # words
+    guest "1 resets=4 faults=1" $more
+    begin "${command[@]}"
+    finish 0
+    whole=$(sums_of_lives)
+    [ "$(wc -w <<<"$whole")" = 5 ] || fail "not five lives: $whole"
+    rm "$work/disk"
+    # shellcheck disable=SC2086 # words
+    guest "1 resets=4 faults=1" $more --checkpoint-dir "$store" --checkpoint-incremental
+    : >"$work/out"
+    begin "${command[@]}"
+    await_signals
+    kill -USR1 "$pid"
+    images 1
+    cp -p "$work/disk" "$work/disk.first" # from now on its file is written only by who ends
+    while [ "$(grep -c GUEST-UP "$work/out")" -lt 3 ] && kill -USR1 "$pid" 2>/dev/null; do sleep 0.05; done
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null
+    "$partita" image verify "$store" >>"$work/err" 2>&1 || fail "an image is damaged"
+    mapfile -t made < <(cd "$store" && ls -d 0*/manifest.json)
+    [ ${#made[@]} -ge 2 ] || fail "only ${#made[@]} images"
+    for name in "${made[${#made[@]} / 2]}" "${made[-1]}"; do
+      : >"$work/out"
+      cp -p "$work/disk.first" "$work/disk"
+      begin restore "$store/${name%/*}"
+      finish 0
+      rest=$(sums_of_lives)
+      [[ -n $rest && " $whole" = *" $rest" ]] || fail "from image ${name%/*}$more: $rest; uninterrupted: $whole"
+    done
+  done
 }
 
 # From process to process while it works; its memory goes in rounds, by KVM's log of written pages.

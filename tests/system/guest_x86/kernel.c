@@ -38,7 +38,7 @@ void interrupt(struct frame *f);
 
 static struct cpu cpus[NR_CPUS];
 static volatile u32 rounds = 100; /* 0: until something is typed, which the boot CPU sees */
-static u32 resets;
+static u32 resets, faults; /* how often, and whether by a triple fault */
 static volatile u32 other_is_up;
 
 /* --- instructions --- */
@@ -367,6 +367,13 @@ static void tick(struct cpu *c)
     c->last_tick = now;
 }
 
+/* An exception for which there is no gate, nor for those that come of that. */
+static void triple_fault(void)
+{
+    load("idt", idt, 0);
+    __asm__ volatile("ud2");
+}
+
 /* Once for each of `resets`: the battery-backed memory counts them. */
 static void reset_if_wished(void)
 {
@@ -376,6 +383,8 @@ static void reset_if_wished(void)
     if (done >= resets)
         return;
     outb(PORT_CMOS + 1, (u8)(done + 1));
+    if (faults)
+        triple_fault();
     for (;;)
         outb(PORT_PM_RESET, 1);
 }
@@ -500,6 +509,7 @@ static void read_command_line(const u8 *boot_params)
 
     read_number(line, "rounds=", &rounds);
     read_number(line, "resets=", &resets);
+    read_number(line, "faults=", &faults);
 }
 
 void boot_cpu(const u8 *boot_params)

@@ -287,6 +287,7 @@ void jit_fill_target(struct ir_target *t)
     t->vtype = STATE(vtype);
     t->vstart = STATE(vstart);
     t->vsplat = STATE(vsplat);
+    t->vmask = STATE(vmask);
     t->vkey_none = RV_VKEY_NONE;
     t->tlb = STATE(tlb);
     t->tlb_set_bits = RV_TLB_SET_BITS;

@@ -251,7 +251,7 @@ static bool move_registers(struct trans *t, const struct trans_row *row)
     if (!type_of(t->vtype, t->vlenb, &y) || (t->i->rd | t->i->rs2) & (row->aux - 1u) || !host_has(t, IR_V_COPY, y.sew))
         return false;
     struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, IR_NONE, ir_const(t->r, 0));
-    *v = (struct ir_vec){.op = IR_V_COPY, .size = (uint8_t)y.sew, .key = rv_vkey(t->vtype),
+    *v = (struct ir_vec){.op = IR_V_COPY, .any_length = true, .size = (uint8_t)y.sew, .key = rv_vkey(t->vtype),
                          .bytes = (uint16_t)(row->aux * t->vlenb), .d = place(t, t->i->rd), .b = place(t, t->i->rs2)};
     return true;
 }
@@ -297,7 +297,7 @@ static bool compare(struct trans *t, const struct trans_row *row)
     struct type y;
 
     if (!foresee(t, &y) || !aligned(t->i->rs2, y.lmul) || (row->type == FROM_V && !aligned(t->i->rs1, y.lmul)) ||
-        !host_has(t, row->op, y.sew) || (!t->i->rm && ((row->op >= IR_V_FEQ && !host_has(t, IR_V_LANES, y.sew)) || !t->i->rs2 || !t->i->rs1)) ||
+        !host_has(t, row->op, y.sew) || (!t->i->rm && ((row->op >= IR_V_FEQ && y.bytes < PIECE && !host_has(t, IR_V_LANES, y.sew)) || !t->i->rs2 || !t->i->rs1)) ||
         (row->op >= IR_V_FEQ && !float_ok(t, y.sew)))
         return false;
     bool one_piece = y.bytes <= 32;
@@ -391,7 +391,7 @@ static bool reduce(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    if ((!t->i->rm && !host_has(t, IR_V_LANES, 0)) || !foresee(t, &y) || !aligned(t->i->rs2, y.lmul) ||
+    if (!foresee(t, &y) || !aligned(t->i->rs2, y.lmul) ||
         !host_has(t, row->op, y.sew))
         return false;
     emit_elements(t, row, &y);
@@ -560,7 +560,7 @@ static bool to_scalar(struct trans *t, const struct trans_row *row)
         return false;
     struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, row->type ? trans_f(t->i->rd) : t->i->rd,
                                    ir_const(t->r, 0));
-    *v = (struct ir_vec){.op = row->op, .size = (uint8_t)y.sew, .key = rv_vkey(t->vtype),
+    *v = (struct ir_vec){.op = row->op, .any_length = true, .size = (uint8_t)y.sew, .key = rv_vkey(t->vtype),
                          .bytes = (uint16_t)y.bytes, .a = place(t, t->i->rs2)};
     if (!row->type)
         return true;

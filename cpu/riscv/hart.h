@@ -102,6 +102,7 @@ struct rv_hart {
     uint8_t vkey_any;     /* the same whatever vl is; follows vkey, for one store of both */
     uint8_t vxrm, vxsat;
     uint64_t vsplat[8];   /* jit: a scalar operand of a vector instruction, in each element */
+    uint64_t vmask[8];    /* jit: which elements there are, where vl is below VLMAX: a bit each */
     uint8_t vs_dirty;     /* vector state written: mstatus.VS reads as Dirty. Not beside vkey: stores
                            * to its neighbours delay the host's loads of that */
     uint32_t trap_cause;  /* set with RV_TRAP */

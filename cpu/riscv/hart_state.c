@@ -80,7 +80,7 @@ STATE_LAYOUT(hart, struct rv_hart,
               STATE_DERIVED(struct rv_hart, budget) STATE_DERIVED(struct rv_hart, mxcsr)
               STATE_DERIVED(struct rv_hart, vlenb) STATE_DERIVED(struct rv_hart, vs_on)
               STATE_DERIVED(struct rv_hart, vkey) STATE_DERIVED(struct rv_hart, vkey_any)
-              STATE_DERIVED(struct rv_hart, vsplat) STATE_DERIVED(struct rv_hart, v_end)
+              STATE_DERIVED(struct rv_hart, vsplat) STATE_DERIVED(struct rv_hart, vmask) STATE_DERIVED(struct rv_hart, v_end)
               STATE_DERIVED(struct rv_hart, fp_on) STATE_DERIVED(struct rv_hart, res_addr)
               STATE_DERIVED(struct rv_hart, res_value) STATE_DERIVED(struct rv_hart, res_size)
               STATE_DERIVED(struct rv_hart, res_sc) STATE_DERIVED(struct rv_hart, host_sp)

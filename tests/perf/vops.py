@@ -1,8 +1,8 @@
 """Times of single vector instructions beside QEMU's: vops.py MICRO-VOPS.ELF [--vlen N] [--repeat N] [--below X] [--accel A].
 
 Runs bare/vops.c on QEMU ($QEMU) and Partita ($PARTITA, build/partita) alternately, takes the shortest time of each row
-(instruction, SEW, LMUL), and prints the rows where QEMU's time / Partita's is below X, worst first, then how many
-rows are below 1, 2, 4 and 10, and geometric means.
+(instruction, SEW, LMUL, vl: all of VLMAX, half of it or all but one), and prints the rows where QEMU's time / Partita's is
+below X, worst first, then how many rows are below 1, 2, 4 and 10, and geometric means, by group of instructions and by LMUL.
 """
 import argparse
 import math
@@ -10,16 +10,40 @@ import os
 import re
 import subprocess
 
-LINE = re.compile(r"VOP (\d+) (\d+) (\w+) (.*?)\r?$", re.M)
+LINE = re.compile(r"VOP (\d+) (\d+) (\w+) (\w+) (.*?)\r?$", re.M)
+GROUPS = (  # the first that matches
+    ("segments", r"v[ls](s|[uo]x)?seg"),
+    ("other loads and stores", r"v[ls](s?e\d|[uo]xei|m\.v|\dr)"),
+    ("averages", r"va(add|sub)"),
+    ("scaling shifts, clips, vsmul", r"vss?r[la]\.|vnclip|vsmul"),
+    ("division", r"v(div|rem)"),
+    ("viota", r"viota"),
+    ("vfclass, vfrec7, vfrsqrt7", r"vf(class|rec7|rsqrt7)"),
+    ("reductions", r"v\w*red"),
+    ("slides", r"vf?slide"),
+    ("gathers, vcompress", r"vrgather|vcompress"),
+    ("masks, vid", r"vm\w+\.mm|v(cpop|first|msbf|msif|msof|id)"),
+    ("carries", r"v(m?adc|m?sbc)"),
+    ("comparisons", r"vm(seq|sne|slt|sle|sgt|feq|fne|fle|flt|fgt|fge)"),
+    ("saturating sums", r"vs(add|sub)"),
+    ("products", r"v(w?mul|w?macc|madd|nmsac|nmsub)"),
+    ("shifts", r"v(sll|srl|sra|nsr)"),
+    ("floating point", r"vf"),
+    ("simple integers", r"v"),
+)
 
 
 def times(command):
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=600, check=True)
-    return {(text, int(sew), lmul): int(ps) for ps, sew, lmul, text in LINE.findall(done.stdout.decode())}
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=1200, check=True)
+    return {(text, int(sew), lmul, length): int(ps) for ps, sew, lmul, length, text in LINE.findall(done.stdout.decode())}
 
 
 def shortest(runs):
     return {row: min(run[row] for run in runs if row in run) for row in runs[0]}
+
+
+def group_of(text):
+    return next(name for name, pattern in GROUPS if re.match(pattern, text))
 
 
 def geometric_mean(values):
@@ -28,7 +52,7 @@ def geometric_mean(values):
 
 def summary(name, ratios):
     counts = "  ".join(f"<{limit}: {sum(r < limit for r in ratios):4}" for limit in (1, 2, 4, 10))
-    print(f"{name:24} {len(ratios):5} rows  {counts}  geometric mean {geometric_mean(ratios):.1f}")
+    print(f"{name:32} {len(ratios):5} rows  {counts}  geometric mean {geometric_mean(ratios):.1f}")
 
 
 def main():
@@ -48,11 +72,15 @@ def main():
     assert theirs.keys() == ours.keys(), "other instructions are legal"
     ratios = {row: theirs[row] / ours[row] for row in ours}
     for row in sorted((r for r in ratios if ratios[r] < args.below), key=ratios.get):
-        text, sew, lmul = row
-        print(f"{ratios[row]:8.2f}  e{sew:<3} {lmul:4} {text:32} {theirs[row] / 1000:9.2f} ns {ours[row] / 1000:9.2f} ns")
-    summary("all", list(ratios.values()))
-    for lmul in ("mf2", "m1", "m2", "m8"):
-        summary(lmul, [ratio for row, ratio in ratios.items() if row[2] == lmul])
+        text, sew, lmul, length = row
+        print(f"{ratios[row]:8.2f}  e{sew:<3} {lmul:4} {length:4} {text:32} {theirs[row] / 1000:9.2f} ns {ours[row] / 1000:9.2f} ns")
+    for length in ("all", "half", "odd"):
+        of_length = {row: ratio for row, ratio in ratios.items() if row[3] == length}
+        for name, _ in GROUPS:
+            summary(f"vl {length}: {name}", [ratio for row, ratio in of_length.items() if group_of(row[0]) == name])
+        for lmul in ("mf2", "m1", "m2", "m8"):
+            summary(f"vl {length}: LMUL {lmul}", [ratio for row, ratio in of_length.items() if row[2] == lmul])
+        summary(f"vl {length}", list(of_length.values()))
 
 
 if __name__ == "__main__":

@@ -138,110 +138,6 @@ bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size)
     return (op >= IR_V_MAND && op != IR_V_LANES) || x86_vec_is_slide(op) || x86_vec_packed[op][size];
 }
 
-/* cmp byte [offset], value */
-static void compare_byte(struct emit *e, int32_t offset, uint8_t value)
-{
-    x86_m_n(&e->a, X86_OP(0, 0, 0x80), 0, 7, emit_state(offset));
-    x86_byte(&e->a, value);
-}
-
-static void check_key(struct emit *e, const struct ir_vec *v, struct cold *c)
-{
-    if (!v->any_type) {
-        compare_byte(e, e->t->vkey, v->key);
-        c->from[0] = x86_jcc(&e->a, X86_NE);
-        return;
-    }
-    compare_byte(e, e->t->von, 0);
-    c->from[0] = x86_jcc(&e->a, X86_E);
-    x86_mi(&e->a, X86_CMP, 1, emit_state(e->t->vstart), 0);
-    c->from[1] = x86_jcc(&e->a, X86_NE);
-}
-
-static void mark_written(struct emit *e)
-{
-    x86_store_imm(&e->a, 1, emit_state(e->t->vdirty), 1);
-}
-
-/* ---- configuration ---- */
-
-/* rax = the new length; the key follows from the comparison: all ones when a < VLMAX. The one behind it does not
- * care. */
-void emit_vset(struct emit *e, const struct ir_insn *i)
-{
-    const struct ir_vec *v = x86_vec_of(e, i);
-    struct cold *c = emit_cold(e, COLD_EXEC);
-
-    compare_byte(e, e->t->von, 0);
-    c->from[0] = x86_jcc(&e->a, X86_E);
-    emit_move_to(e, RAX, i->src[0]);
-    x86_mov_imm(&e->a, RCX, v->bytes);
-    x86_rr(&e->a, X86_CMP, 1, RAX, RCX);
-    x86_rr(&e->a, X86_CMOVCC + X86_A, 1, RAX, RCX);
-    x86_rr(&e->a, X86_OP(0, 0, 0x1b), 0, RCX, RCX); /* sbb */
-    x86_ri(&e->a, X86_AND, 0, RCX, ~v->key & 0xff);
-    x86_ri(&e->a, X86_OR, 0, RCX, v->key << 8 | v->key);
-    x86_rm(&e->a, X86_MOV_STORE16, 0, RCX, emit_state(e->t->vkey));
-    x86_store(&e->a, emit_state(e->t->vl), RAX);
-    x86_store_imm(&e->a, 8, emit_state(e->t->vtype), v->a);
-    x86_store_imm(&e->a, 8, emit_state(e->t->vstart), 0);
-    mark_written(e);
-    emit_put(e, i->dst, RAX);
-    c->done = e->a.p;
-}
-
-void emit_vget(struct emit *e, const struct ir_insn *i)
-{
-    struct cold *c = emit_cold(e, COLD_EXEC);
-    unsigned d = emit_dst(e, i->dst, RAX);
-
-    compare_byte(e, e->t->von, 0);
-    c->from[0] = x86_jcc(&e->a, X86_E);
-    x86_load(&e->a, d, emit_state(x86_vec_of(e, i)->a));
-    emit_put(e, i->dst, d);
-    c->done = e->a.p;
-}
-
-/* ---- loads and stores ---- */
-
-/* 1, 2, 4 or 8 bytes: once, as another hart may look */
-static void copy_word(struct emit *e, const struct ir_vec *v, bool to_state)
-{
-    static const uint32_t load[] = {X86_MOVZX8, X86_MOVZX16, X86_MOV_LOAD, X86_MOV_LOAD};
-    static const uint32_t store[] = {X86_MOV_STORE8, X86_MOV_STORE16, X86_MOV_STORE, X86_MOV_STORE};
-    unsigned log2 = (unsigned)__builtin_ctz(v->bytes);
-    struct x86_mem memory = x86_at(RCX, 0), home = emit_state(v->d);
-
-    x86_rm(&e->a, load[log2], log2 == 3, RAX, to_state ? memory : home);
-    if (log2 == 0)
-        x86_rm8(&e->a, store[0], RAX, to_state ? home : memory);
-    else
-        x86_rm(&e->a, store[log2], log2 == 3, RAX, to_state ? home : memory);
-}
-
-/* Two pieces at a time: their loads need not wait for stores. */
-static void copy(struct emit *e, const struct ir_vec *v, bool to_state)
-{
-    if (v->bytes < 16) {
-        copy_word(e, v, to_state);
-        return;
-    }
-    for (unsigned at = 0, n[2]; at < v->bytes; at += n[0] + n[1]) {
-        n[0] = x86_piece(v->bytes - at);
-        n[1] = at + n[0] < v->bytes ? x86_piece(v->bytes - at - n[0]) : 0;
-        for (unsigned k = 0; k < 2 && n[k]; k++) {
-            int32_t off = (int32_t)(at + k * n[0]);
-            x86_vec_load(e, n[k] == 32, k, to_state ? x86_at(RCX, off) : emit_state(v->a + off));
-        }
-        for (unsigned k = 0; k < 2 && n[k]; k++) {
-            int32_t off = (int32_t)(at + k * n[0]);
-            x86_vec_store(e, n[k] == 32, k, to_state ? emit_state(v->d + off) : x86_at(RCX, off));
-        }
-    }
-    if (v->bytes >= 32)
-        x86_vzeroupper(&e->a);
-}
-
 /* ---- operands ---- */
 
 static const uint32_t broadcast[] = {P38(0x78), P38(0x79), P38(0x58), P38(0x59)};
@@ -316,7 +212,7 @@ static void slide_distance(struct emit *e, const struct ir_vec *v, ir_ref scalar
 }
 
 /* The scalar operand to where the pieces want it. */
-static void prepare_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar)
+void x86_vec_prepare_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar)
 {
     if (is_slide(v->op)) {
         slide_distance(e, v, scalar);
@@ -420,7 +316,7 @@ void x86_vec_lanes_of_v0(struct emit *e, const struct part *p)
     x86_yrm(&e->a, equal[size], 0, p->l, XMM2, XMM2, x86_at_rip(bits));
 }
 
-static void lanes(struct emit *e, const struct part *p)
+void x86_vec_lanes(struct emit *e, const struct part *p)
 {
     struct x86_mem length = x86_at(RCX, (int32_t)p->at);
 
@@ -432,8 +328,7 @@ static void lanes(struct emit *e, const struct part *p)
         x86_yrm(&e->a, VPAND, 0, p->l, XMM2, XMM2, length);
 }
 
-/* ymm0 is 0 in the other lanes; they become what is there. */
-static void blend(struct emit *e, const struct part *p, int32_t operand)
+void x86_vec_blend(struct emit *e, const struct part *p, int32_t operand)
 {
     x86_yrm(&e->a, VPANDN, 0, p->l, XMM2, XMM2, part_of(p, operand));
     x86_yrr(&e->a, VPOR, 0, p->l, XMM0, XMM0, XMM2);
@@ -602,7 +497,7 @@ static void part_carry(struct emit *e, const struct part *p)
     x86_vec_lanes_of_v0(e, p);
     x86_yrr(&e->a, x86_vec_packed[v->op == IR_V_ADC ? IR_V_SBC : IR_V_ADC][v->size], 0, p->l, XMM0, XMM0, XMM2);
     if (p->mask)
-        lanes(e, p);
+        x86_vec_lanes(e, p);
 }
 
 static bool is_extension(unsigned op)
@@ -643,15 +538,15 @@ static void part_merge(struct emit *e, struct part *p)
     x86_vec_load_b(e, p, XMM0);
     x86_vec_lanes_of_v0(e, p);
     x86_yrr(&e->a, VPAND, 0, p->l, XMM0, XMM0, XMM2);
-    blend(e, p, p->v->a);
+    x86_vec_blend(e, p, p->v->a);
     p->mask &= ~(unsigned)MASK_V0;
-    lanes(e, p);
+    x86_vec_lanes(e, p);
 }
 
 static void emit_part(struct emit *e, struct part *p)
 {
     if (p->mask && !p->v->merge && !is_carry(p->v->op))
-        lanes(e, p);
+        x86_vec_lanes(e, p);
     if (p->v->merge)
         part_merge(e, p);
     else if (is_slide(p->v->op))
@@ -683,159 +578,9 @@ static void emit_part(struct emit *e, struct part *p)
     if (is_float(p->v->op) || (is_conversion(p->v->op) && p->v->op != IR_V_CVT_FI))
         look_for_nan(e, p);
     if (p->mask)
-        blend(e, p, p->v->d);
+        x86_vec_blend(e, p, p->v->d);
     x86_vec_store_part(e, p, p->v->d);
 }
-
-/* ---- loads and stores as a whole ---- */
-
-/* All that is loaded is there, wanted or not (emit_vec_address). */
-static void copy_masked(struct emit *e, const struct ir_vec *v, bool to_state)
-{
-    x86_vec_borrow(e, 1);
-    for (unsigned at = 0; at < v->bytes; at += x86_piece(v->bytes - at)) {
-        struct part p = {v, at, v->bytes - at >= 32, MASK_V0};
-        struct x86_mem memory = x86_at(RCX, (int32_t)at);
-
-        lanes(e, &p);
-        if (to_state) {
-            x86_yrm(&e->a, VPAND, 0, p.l, XMM0, XMM2, memory);
-            blend(e, &p, v->d);
-            x86_vec_store(e, p.l, XMM0, part_of(&p, v->d));
-        } else {
-            x86_vec_load(e, p.l, XMM0, part_of(&p, v->a));
-            x86_yrm(&e->a, VPMASKMOV_STORE, v->size == 3, p.l, XMM0, XMM2, memory);
-        }
-    }
-    if (v->bytes >= 32)
-        x86_vzeroupper(&e->a);
-    x86_vec_give_back(e, 1);
-}
-
-static void transfer(struct emit *e, const struct ir_insn *i, bool to_state)
-{
-    const struct ir_vec *v = x86_vec_of(e, i);
-    struct cold *c = emit_cold(e, COLD_VEC);
-
-    emit_vec_address(e, i, c);
-    struct cold *off = emit_cold(e, v->elements && !v->masked ? COLD_VEC_PART : COLD_EXEC);
-    check_key(e, v, off);
-    if (v->masked)
-        copy_masked(e, v, to_state);
-    else
-        copy(e, v, to_state);
-    mark_written(e);
-    off->done = c->done = e->a.p;
-}
-
-void emit_vload(struct emit *e, const struct ir_insn *i)
-{
-    transfer(e, i, true);
-}
-
-void emit_vstore(struct emit *e, const struct ir_insn *i)
-{
-    transfer(e, i, false);
-}
-
-/* Another vl, or another type after all. */
-void emit_cold_vec_part(struct emit *e, const struct cold *c)
-{
-    const struct ir_insn *i = &e->r->insn[c->index];
-    const struct ir_vec *v = x86_vec_of(e, i);
-    bool to_state = i->op == IR_VLOAD;
-
-    compare_byte(e, e->t->vkey + 1, v->key);
-    uint8_t *other = x86_jcc(&e->a, X86_NE);
-    x86_push(&e->a, RDX);
-    x86_rm(&e->a, X86_LEA, 1, RDX, emit_state(to_state ? v->d : v->a));
-    x86_load(&e->a, RAX, emit_state(e->t->vl));
-    if (v->size)
-        x86_shift_i(&e->a, X86_SHL_N, 0, RAX, v->size);
-    emit_call(e, e->rt->copy_part[to_state]);
-    x86_pop(&e->a, RDX);
-    mark_written(e);
-    emit_jmp_to(e, c->done);
-    if (!e->a.overflow)
-        x86_patch(other, e->a.p);
-    emit_exec(e, i);
-    emit_jmp_to(e, c->done);
-}
-
-/* ---- masks and element 0 ---- */
-
-/* rax = the next bits of the mask, 64 or what is left */
-static void load_bits(struct emit *e, const struct ir_vec *v, unsigned at)
-{
-    static const uint32_t op[] = {X86_MOVZX8, X86_MOVZX16, X86_MOV_LOAD, X86_MOV_LOAD};
-    unsigned left = v->bytes - at, log2 = left >= 64 ? 3 : left < 8 ? 0 : (unsigned)__builtin_ctz(left) - 3;
-
-    x86_rm(&e->a, op[log2], log2 == 3, RAX, emit_state(v->a + (int32_t)at / 8));
-    if (left < 8)
-        x86_ri(&e->a, X86_AND, 0, RAX, (1 << left) - 1);
-    if (v->masked)
-        x86_rm(&e->a, X86_AND, 1, RAX, emit_state(v->mask + (int32_t)at / 8));
-}
-
-static void first_bit(struct emit *e, const struct ir_vec *v)
-{
-    uint8_t *found[16];
-    unsigned n = 0;
-
-    for (unsigned at = 0; at < v->bytes; at += 64) {
-        load_bits(e, v, at);
-        x86_rr(&e->a, X86_BSF, 1, RCX, RAX);
-        if (at) /* flags stay */
-            x86_rm(&e->a, X86_LEA, 1, RCX, x86_at(RCX, (int32_t)at));
-        found[n++] = x86_jcc(&e->a, X86_NE);
-    }
-    x86_mov_imm(&e->a, RCX, -1);
-    while (n && !e->a.overflow)
-        x86_patch(found[--n], e->a.p);
-    x86_mov(&e->a, RAX, RCX);
-}
-
-static void count_bits(struct emit *e, const struct ir_vec *v)
-{
-    for (unsigned at = 0; at < v->bytes; at += 64) {
-        load_bits(e, v, at);
-        x86_rr(&e->a, X86_POPCNT, 1, at ? RAX : RCX, RAX);
-        if (at)
-            x86_rr(&e->a, X86_ADD, 1, RCX, RAX);
-    }
-    x86_mov(&e->a, RAX, RCX);
-}
-
-static void to_scalar(struct emit *e, const struct ir_insn *i)
-{
-    static const uint32_t op[] = {X86_MOVSX8, X86_MOVSX16, X86_MOVSXD, X86_MOV_LOAD};
-    const struct ir_vec *v = x86_vec_of(e, i);
-
-    if (!ir_is_fp(e->r, i->dst)) {
-        x86_rm(&e->a, op[v->size], 1, RAX, emit_state(v->a));
-        emit_put(e, i->dst, RAX);
-        return;
-    }
-    x86_rm(&e->a, v->size == 3 ? X86_MOVSD_LOAD : X86_MOVSS_LOAD, 0, XMM0, emit_state(v->a));
-    if (v->size == 2)
-        emit_rip(e, X86_ORPD, 0, XMM0, e->rt->k_box);
-    emit_fput(e, i->dst, XMM0);
-}
-
-void x86_vec_put_scalar(struct emit *e, unsigned size, int32_t element, ir_ref scalar)
-{
-    static const uint32_t op[] = {X86_MOV_STORE8, X86_MOV_STORE16, X86_MOV_STORE, X86_MOV_STORE};
-    struct x86_mem d = emit_state(element);
-
-    if (ir_is_fp(e->r, scalar))
-        x86_rm(&e->a, size == 3 ? X86_MOVSD_STORE : X86_MOVSS_STORE, 0, emit_fin_reg(e, scalar, XMM0), d);
-    else if (size == 0)
-        x86_rm8(&e->a, op[0], emit_in_reg(e, scalar, RAX), d);
-    else
-        x86_rm(&e->a, op[size], size == 3, emit_in_reg(e, scalar, RAX), d);
-}
-
-/* ---- the operation ---- */
 
 /* Does it matter what is in lanes that are not written? */
 static bool is_felt(unsigned op)
@@ -843,7 +588,7 @@ static bool is_felt(unsigned op)
     return is_float(op) || is_conversion(op) || is_saturating(op);
 }
 
-static void emit_parts(struct emit *e, const struct ir_vec *v, unsigned mask)
+void x86_vec_parts(struct emit *e, const struct ir_vec *v, unsigned mask)
 {
     if (x86_vec512_has(e->features, v->op, v->size)) {
         x86_vec512(e, v, mask);
@@ -864,124 +609,4 @@ static void emit_parts(struct emit *e, const struct ir_vec *v, unsigned mask)
     if (v->bytes >= 32 || x86_vec_is_narrow(v->op))
         x86_vzeroupper(&e->a);
     x86_vec_give_back(e, borrowed(v, mask));
-}
-
-/* Where a result that is a NaN was found (all cold code since the first): what follows the operation. */
-static void rest_done(struct emit *e, unsigned first, const uint8_t *done)
-{
-    for (unsigned n = first; n < e->nr_cold; n++)
-        e->cold[n].done = done;
-}
-
-/* 0 / 0 would raise a flag. */
-static bool may_be_shorter(const struct emit *e, const struct ir_vec *v)
-{
-    return v->elements && v->bytes <= X86_VEC_MAX_TAIL &&
-           ((v->op != IR_V_FDIV && v->op != IR_V_FRDIV) || x86_vec512_has(e->features, v->op, v->size));
-}
-
-void emit_vop(struct emit *e, const struct ir_insn *i)
-{
-    const struct ir_vec *v = x86_vec_of(e, i);
-    struct cold *c = emit_cold(e, may_be_shorter(e, v) ? COLD_VEC_TAIL : COLD_EXEC);
-    unsigned first_rest = e->nr_cold;
-
-    check_key(e, v, c);
-    mark_written(e);
-    if (v->scalar)
-        prepare_scalar(e, v, i->src[0]);
-    switch (v->op) {
-    case IR_V_COMPRESS: x86_vec512_compress(e, v); break;
-    case IR_V_FIRST: first_bit(e, v); break;
-    case IR_V_COUNT: count_bits(e, v); break;
-    case IR_V_TO_SCALAR: to_scalar(e, i); break;
-    case IR_V_FROM_SCALAR: x86_vec_put_scalar(e, v->size, v->d, i->src[0]); break;
-    case IR_V_SLIDE1UP:
-    case IR_V_SLIDE1DOWN: x86_vec_slide_1(e, v, i->src[0]); break;
-    default:
-        if (x86_vec_is_compare(v->op))
-            x86_vec_compare(e, v);
-        else if (v->op >= IR_V_MAND && v->op <= IR_V_MSOF)
-            x86_vec_masks(e, v);
-        else if (x86_vec_is_reduction(v->op) && x86_vec512_has(e->features, v->op, v->size))
-            x86_vec512_reduce(e, v);
-        else if (x86_vec_is_reduction(v->op))
-            x86_vec_reduce(e, v);
-        else if (v->op == IR_V_FREDSUM)
-            x86_vec_sum_floats(e, v);
-        else
-            emit_parts(e, v, v->masked ? MASK_V0 : MASK_NONE);
-        break;
-    }
-    if (v->op == IR_V_FIRST || v->op == IR_V_COUNT)
-        emit_put(e, i->dst, RAX);
-    c->done = e->a.p;
-    rest_done(e, first_rest, e->a.p);
-}
-
-/* Another vl, or another type after all. */
-void emit_cold_vec_tail(struct emit *e, const struct cold *c)
-{
-    const struct ir_insn *i = &e->r->insn[c->index];
-    const struct ir_vec *v = x86_vec_of(e, i);
-    const uint8_t *done = c->done;
-    unsigned first_rest = e->nr_cold;
-
-    compare_byte(e, e->t->vkey + 1, v->key);
-    uint8_t *other = x86_jcc(&e->a, X86_NE);
-    mark_written(e);
-    if (v->scalar)
-        prepare_scalar(e, v, i->src[0]);
-    x86_load(&e->a, RAX, emit_state(e->t->vl));
-    if (v->size)
-        x86_shift_i(&e->a, X86_SHL_N, 0, RAX, v->size);
-    x86_rm(&e->a, X86_LEA, 1, RCX, x86_at_rip(e->rt->k_tail));
-    x86_rr(&e->a, X86_SUB, 1, RCX, RAX);
-    emit_parts(e, v, MASK_LENGTH | (v->masked ? MASK_V0 : MASK_NONE));
-    rest_done(e, first_rest, done);
-    emit_jmp_to(e, done);
-    if (!e->a.overflow)
-        x86_patch(other, e->a.p);
-    emit_exec(e, i);
-    emit_jmp_to(e, done);
-}
-
-/* At element 0 nothing has been done yet. */
-void emit_cold_vec_rest(struct emit *e, const struct cold *c)
-{
-    x86_vzeroupper(&e->a);
-    x86_vec_give_back(e, c->reg);
-    if (c->element) {
-        x86_store_imm(&e->a, 8, emit_state(e->t->vstart), c->element);
-        x86_store_imm(&e->a, 2, emit_state(e->t->vkey), (int16_t)(e->t->vkey_none << 8 | e->t->vkey_none));
-    }
-    emit_exec(e, &e->r->insn[c->index]);
-    emit_jmp_to(e, c->done);
-}
-
-/* ---- by the interpreter's function ---- */
-
-static void put_operand(struct emit *e, int32_t word, ir_ref ref)
-{
-    struct x86_mem home = emit_state(word);
-
-    if (!word || (ir_is_global(ref) && e->al->global[ref] == IR_LOC_MEMORY))
-        return;
-    if (ir_is_fp(e->r, ref))
-        x86_rm(&e->a, X86_MOVQ_STORE, 0, emit_fin_reg(e, ref, XMM0), home);
-    else
-        x86_store(&e->a, home, emit_in_reg(e, ref, RAX));
-}
-
-void emit_vcall(struct emit *e, const struct ir_insn *i)
-{
-    const struct ir_vec *v = x86_vec_of(e, i);
-    struct cold *c = emit_cold(e, COLD_EXEC);
-
-    put_operand(e, v->a, i->src[0]);
-    put_operand(e, v->b, i->src[1]);
-    emit_site(e, e->dirty);
-    emit_call(e, e->rt->vcall[e->fp]);
-    c->from[0] = x86_jcc(&e->a, X86_E);
-    c->done = e->a.p;
 }

@@ -72,7 +72,22 @@ static inline unsigned x86_vec_bytes(const struct ir_vec *v)
     return v->used ? v->used : v->bytes;
 }
 
-/* ymm2 = all ones in the lanes whose bit of v0 is set. */
+/* emit_vec_op.c */
+void x86_vec_compare_byte(struct emit *e, int32_t offset, uint8_t value); /* cmp byte [offset], value */
+void x86_vec_check_key(struct emit *e, const struct ir_vec *v, struct cold *c);
+void x86_vec_mark_written(struct emit *e);
+/* state.vmask = `bits` bits, set below vl, and where `which` is a place in the state only where they are set there, too.
+ * rax, rcx and ymm0 are changed. */
+void x86_vec_length_mask(struct emit *e, unsigned bits, int32_t which);
+
+/* emit_vec.c: element by element */
+void x86_vec_prepare_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar); /* to where the pieces want it */
+void x86_vec_parts(struct emit *e, const struct ir_vec *v, unsigned mask);
+/* ymm2 = all ones in the lanes of p->mask (not of MASK_NONE). */
+void x86_vec_lanes(struct emit *e, const struct part *p);
+/* ymm0, which is 0 in the other lanes, becomes what is there in them. ymm2 is changed. */
+void x86_vec_blend(struct emit *e, const struct part *p, int32_t operand);
+/* ymm2 = all ones in the lanes whose bit of v->mask is set. */
 void x86_vec_lanes_of_v0(struct emit *e, const struct part *p);
 /* state.vsplat, or a vector */
 struct x86_mem x86_vec_memory_b(struct emit *e, const struct part *p);
@@ -104,8 +119,9 @@ static inline bool x86_vec_is_compare(unsigned op)
     return op >= IR_V_EQ && op <= IR_V_MSBCC;
 }
 bool x86_vec_has_compare(uint64_t features, enum ir_vop op, unsigned size);
-void x86_vec_compare(struct emit *e, const struct ir_vec *v);
-void x86_vec_masks(struct emit *e, const struct ir_vec *v); /* MAND to MSOF */
+/* `which`: place in the state of a bit an element, set where the result is written; 0: everywhere */
+void x86_vec_compare(struct emit *e, const struct ir_vec *v, int32_t which);
+void x86_vec_masks(struct emit *e, const struct ir_vec *v, int32_t which); /* MAND to MSOF */
 
 /* emit_vec_wide.c: operands of two sizes, reductions, slides */
 static inline bool x86_vec_is_wide(unsigned op)
@@ -132,13 +148,16 @@ static inline unsigned x86_vec_reduced_by(unsigned op)
     return by[op - IR_V_REDSUM];
 }
 /* The scalar to one element of that size. */
-void x86_vec_put_scalar(struct emit *e, unsigned size, int32_t element, ir_ref scalar);
+void x86_vec_put_scalar(struct emit *e, unsigned size, struct x86_mem element, ir_ref scalar);
 bool x86_vec_has_wide(enum ir_vop op, unsigned size);
 void x86_vec_widen(struct emit *e, const struct part *p);         /* to ymm0 */
 void x86_vec_widen_scalar(struct emit *e, const struct ir_vec *v); /* in ymm1: as wide as the result */
 void x86_vec_narrow(struct emit *e, const struct part *p);        /* to xmm0 */
 void x86_vec_reduce(struct emit *e, const struct ir_vec *v);
-void x86_vec_sum_floats(struct emit *e, const struct ir_vec *v);
-void x86_vec_slide_1(struct emit *e, const struct ir_vec *v, ir_ref scalar);
+int64_t x86_vec_neutral(unsigned op, unsigned size); /* what changes no result of a reduction */
+/* Shorter: of vl elements, which is below VLMAX and not 0; v->mask has its bits. */
+enum { X86_VEC_MAX_SUM = 32 };
+void x86_vec_sum_floats(struct emit *e, const struct ir_vec *v, bool shorter);
+void x86_vec_slide_1(struct emit *e, const struct ir_vec *v, ir_ref scalar, bool shorter);
 
 #endif

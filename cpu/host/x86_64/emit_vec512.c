@@ -508,20 +508,17 @@ void x86_vec512_compress(struct emit *e, const struct ir_vec *v)
 
 /* ---- reductions, under a mask too: with what changes nothing in the other lanes ---- */
 
-static const struct {
-    uint32_t op[4];
-    int64_t neutral; /* MIN and MAX: of the least or largest of the size */
-} reductions[] = {
-    [IR_V_REDSUM - IR_V_REDSUM] = {{E(0xfc), E(0xfd), E(0xfe), W(E(0xd4))}, 0},
-    [IR_V_REDAND - IR_V_REDSUM] = {{W(E(0xdb)), W(E(0xdb)), W(E(0xdb)), W(E(0xdb))}, -1},
-    [IR_V_REDOR - IR_V_REDSUM] = {{W(E(0xeb)), W(E(0xeb)), W(E(0xeb)), W(E(0xeb))}, 0},
-    [IR_V_REDXOR - IR_V_REDSUM] = {{W(E(0xef)), W(E(0xef)), W(E(0xef)), W(E(0xef))}, 0},
-    [IR_V_REDMIN - IR_V_REDSUM] = {{E38(0x38), E(0xea), E38(0x39), W(E38(0x39))}, INT64_MAX},
-    [IR_V_REDMAX - IR_V_REDSUM] = {{E38(0x3c), E(0xee), E38(0x3d), W(E38(0x3d))}, INT64_MIN},
-    [IR_V_REDMINU - IR_V_REDSUM] = {{E(0xda), E38(0x3a), E38(0x3b), W(E38(0x3b))}, -1},
-    [IR_V_REDMAXU - IR_V_REDSUM] = {{E(0xde), E38(0x3e), E38(0x3f), W(E38(0x3f))}, 0},
-    [IR_V_WREDSUMU - IR_V_REDSUM] = {{0, E(0xfd), E(0xfe), W(E(0xd4))}, 0},
-    [IR_V_WREDSUM - IR_V_REDSUM] = {{0, E(0xfd), E(0xfe), W(E(0xd4))}, 0},
+static const uint32_t reductions[][4] = {
+    [IR_V_REDSUM - IR_V_REDSUM] = {E(0xfc), E(0xfd), E(0xfe), W(E(0xd4))},
+    [IR_V_REDAND - IR_V_REDSUM] = {W(E(0xdb)), W(E(0xdb)), W(E(0xdb)), W(E(0xdb))},
+    [IR_V_REDOR - IR_V_REDSUM] = {W(E(0xeb)), W(E(0xeb)), W(E(0xeb)), W(E(0xeb))},
+    [IR_V_REDXOR - IR_V_REDSUM] = {W(E(0xef)), W(E(0xef)), W(E(0xef)), W(E(0xef))},
+    [IR_V_REDMIN - IR_V_REDSUM] = {E38(0x38), E(0xea), E38(0x39), W(E38(0x39))},
+    [IR_V_REDMAX - IR_V_REDSUM] = {E38(0x3c), E(0xee), E38(0x3d), W(E38(0x3d))},
+    [IR_V_REDMINU - IR_V_REDSUM] = {E(0xda), E38(0x3a), E38(0x3b), W(E38(0x3b))},
+    [IR_V_REDMAXU - IR_V_REDSUM] = {E(0xde), E38(0x3e), E38(0x3f), W(E38(0x3f))},
+    [IR_V_WREDSUMU - IR_V_REDSUM] = {0, E(0xfd), E(0xfe), W(E(0xd4))},
+    [IR_V_WREDSUM - IR_V_REDSUM] = {0, E(0xfd), E(0xfe), W(E(0xd4))},
 };
 
 /* The upper part of R's `bytes` (of elements of that size) into the lower, until one element is left. */
@@ -563,12 +560,9 @@ void x86_vec512_reduce(struct emit *e, const struct ir_vec *v)
     static const uint32_t store[] = {X86_MOV_STORE8, X86_MOV_STORE16, X86_MOV_STORE, X86_MOV_STORE};
     bool widens = v->op >= IR_V_WREDSUMU;
     unsigned size = v->size + widens, most = widens ? 32 : 64, bytes = v->bytes < most ? v->bytes : most;
-    uint32_t op = reductions[v->op - IR_V_REDSUM].op[size];
-    int64_t neutral = reductions[v->op - IR_V_REDSUM].neutral;
+    uint32_t op = reductions[v->op - IR_V_REDSUM][size];
 
-    if (neutral == INT64_MAX || neutral == INT64_MIN)
-        neutral >>= 64 - (8 << size);
-    constant(e, size, neutral);
+    constant(e, size, x86_vec_neutral(v->op, size));
     for (unsigned at = 0; at < v->bytes; at += bytes) {
         reduce_load(e, v, at, bytes / 32);
         unsigned length = bytes / 32 + widens;

@@ -64,6 +64,21 @@ bool x86_vec_has_compare(uint64_t features, enum ir_vop op, unsigned size)
     return c->op[size] && (!c->first[1] || c->first[size]);
 }
 
+/* Floating point, with 0 in the other lanes, so that they raise no flags. */
+static void compare_lanes(struct emit *e, const struct part *p, const struct comparison *c)
+{
+    const struct ir_vec *v = p->v;
+
+    x86_vec_lanes_of_v0(e, p);
+    x86_yrm(&e->a, VPAND, 0, p->l, XMM0, XMM2, part_of(p, v->a));
+    if (v->scalar)
+        x86_yrr(&e->a, VPAND, 0, p->l, XMM2, XMM2, XMM1);
+    else
+        x86_yrm(&e->a, VPAND, 0, p->l, XMM2, XMM2, part_of(p, v->b));
+    x86_yrr(&e->a, c->op[v->size], 0, p->l, XMM0, XMM0, XMM2);
+    x86_byte(&e->a, c->predicate);
+}
+
 /* ymm0 = all ones where it holds (but for c->inverted) */
 static void compare(struct emit *e, const struct part *p, const struct comparison *c)
 {
@@ -73,6 +88,10 @@ static void compare(struct emit *e, const struct part *p, const struct compariso
     if (c->swapped) {
         x86_vec_load_b(e, p, XMM0);
         x86_yrm(&e->a, op, 0, p->l, XMM0, XMM0, part_of(p, v->a));
+        return;
+    }
+    if (c->is_float && v->masked) {
+        compare_lanes(e, p, c);
         return;
     }
     if (c->is_float && v->used) { /* the rest raises no flags */
@@ -140,18 +159,18 @@ static void to_bits(struct emit *e, const struct part *p, bool inverted)
         x86_ri(&e->a, X86_XOR, 0, RAX, -1);
 }
 
-/* `bits` of eax are those of elements [first, first + bits) */
-static void put_bits(struct emit *e, const struct ir_vec *v, unsigned first, unsigned bits)
+/* `bits` of eax are those of elements [first, first + bits); which: state.vmask or so, or 0: all of them are written */
+static void put_bits(struct emit *e, const struct ir_vec *v, int32_t which, unsigned first, unsigned bits)
 {
     static const uint32_t load[] = {X86_MOVZX8, X86_MOVZX16, X86_MOV_LOAD};
     unsigned log2 = bits <= 8 ? 0 : bits == 16 ? 1 : 2;
     struct x86_mem d = emit_state(v->d + (int32_t)(first / 8));
 
-    if (v->masked || bits < 8) {
+    if (which || bits < 8) {
         x86_rm(&e->a, load[log2], 0, RCX, d);
         x86_rr(&e->a, X86_XOR, 0, RAX, RCX);
-        if (v->masked)
-            x86_rm(&e->a, X86_AND, 0, RAX, emit_state(v->mask + (int32_t)(first / 8)));
+        if (which)
+            x86_rm(&e->a, X86_AND, 0, RAX, emit_state(which + (int32_t)(first / 8)));
         if (bits < 8)
             x86_ri(&e->a, X86_AND, 0, RAX, (1 << bits) - 1);
         x86_rr(&e->a, X86_XOR, 0, RAX, RCX);
@@ -162,12 +181,12 @@ static void put_bits(struct emit *e, const struct ir_vec *v, unsigned first, uns
         x86_rm(&e->a, log2 == 1 ? X86_MOV_STORE16 : X86_MOV_STORE, 0, RAX, d);
 }
 
-void x86_vec_compare(struct emit *e, const struct ir_vec *v)
+void x86_vec_compare(struct emit *e, const struct ir_vec *v, int32_t which)
 {
     const struct comparison *c = is_carry(v->op) ? NULL : comparison_of(v->op);
     unsigned step = x86_piece(v->bytes), bits = (v->used ? v->used : step) >> v->size;
 
-    unsigned borrowed = v->op >= IR_V_MADCC;
+    unsigned borrowed = v->op >= IR_V_MADCC || (c && c->is_float && v->masked);
 
     x86_vec_borrow(e, borrowed);
     for (unsigned at = 0; at < v->bytes; at += step) {
@@ -184,14 +203,14 @@ void x86_vec_compare(struct emit *e, const struct ir_vec *v)
             to_bits(e, &p, c && c->inverted);
         }
         if (bits >= 8 || v->bytes == step) {
-            put_bits(e, v, element, bits);
+            put_bits(e, v, which, element, bits);
         } else if (element % 8 == 0) { /* quads: four and four */
             x86_mov32(&e->a, RCX, RAX);
             x86_ri(&e->a, X86_AND, 0, RCX, 15);
         } else {
             x86_shift_i(&e->a, X86_SHL_N, 0, RAX, 4);
             x86_rr(&e->a, X86_OR, 0, RAX, RCX);
-            put_bits(e, v, element - 4, 8);
+            put_bits(e, v, which, element - 4, 8);
         }
     }
     if (step == 32)
@@ -223,9 +242,11 @@ static void combine(struct emit *e, const struct ir_vec *v, int32_t at)
 }
 
 /* rax = the bits below the lowest that is set, and it, or it alone; 64 at most */
-static void up_to_first(struct emit *e, const struct ir_vec *v)
+static void up_to_first(struct emit *e, const struct ir_vec *v, int32_t which)
 {
     x86_load(&e->a, RAX, emit_state(v->a));
+    if (which)
+        x86_rm(&e->a, X86_AND, 1, RAX, emit_state(which));
     if (v->bytes < 64) { /* else the next one counts as the first when there is none */
         x86_mov_imm(&e->a, RCX, (int64_t)((1ull << v->bytes) - 1));
         x86_rr(&e->a, X86_AND, 1, RAX, RCX);
@@ -236,16 +257,30 @@ static void up_to_first(struct emit *e, const struct ir_vec *v)
     x86_rr(&e->a, v->op == IR_V_MSIF ? X86_XOR : X86_AND, 1, RAX, RCX);
 }
 
-void x86_vec_masks(struct emit *e, const struct ir_vec *v)
+/* 64 bits of rax, as far as `which` goes */
+static void put_word(struct emit *e, int32_t d, int32_t which)
+{
+    if (which) {
+        x86_load(&e->a, RCX, emit_state(d));
+        x86_rr(&e->a, X86_XOR, 1, RAX, RCX);
+        x86_rm(&e->a, X86_AND, 1, RAX, emit_state(which));
+        x86_rr(&e->a, X86_XOR, 1, RAX, RCX);
+    }
+    x86_store(&e->a, emit_state(d), RAX);
+}
+
+void x86_vec_masks(struct emit *e, const struct ir_vec *v, int32_t which)
 {
     for (unsigned at = 0; at < v->bytes; at += 64) {
+        int32_t byte = (int32_t)at / 8;
+
         if (v->op <= IR_V_MXNOR)
-            combine(e, v, (int32_t)at / 8);
+            combine(e, v, byte);
         else
-            up_to_first(e, v);
+            up_to_first(e, v, which);
         if (v->bytes >= 64)
-            x86_store(&e->a, emit_state(v->d + (int32_t)at / 8), RAX);
+            put_word(e, v->d + byte, which ? which + byte : 0);
         else
-            put_bits(e, v, 0, v->bytes);
+            put_bits(e, v, which, 0, v->bytes);
     }
 }

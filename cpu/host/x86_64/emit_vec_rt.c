@@ -115,6 +115,18 @@ static uint8_t *emit_tail_mask(struct x86_asm *a)
     return a->p - MAX_TAIL;
 }
 
+/* Row n: n bits. */
+static uint8_t *emit_lengths(struct x86_asm *a)
+{
+    x86_align(a, 1u << X86_VEC_LENGTH_SHIFT);
+    uint8_t *at = a->p;
+
+    for (unsigned n = 0; n <= MAX_TAIL; n++)
+        for (unsigned byte = 0; byte < 1u << X86_VEC_LENGTH_SHIFT; byte++)
+            x86_byte(a, n >= 8 * byte + 8 ? 0xff : n > 8 * byte ? (uint8_t)((1u << (n - 8 * byte)) - 1) : 0);
+    return at;
+}
+
 /* 0, 1, 2 ... in all elements of the longest group; of bytes until they begin anew. */
 static uint8_t *emit_index(struct x86_asm *a, unsigned size)
 {
@@ -138,6 +150,7 @@ void x86_emit_vec_runtime(struct ir_host *h, struct x86_asm *a)
     for (unsigned size = 0; size < 3; size++)
         h->rt.k_low_halves[size] = emit_low_halves(a, size);
     h->rt.k_tail = emit_tail_mask(a);
+    h->rt.k_length = emit_lengths(a);
     for (unsigned size = 0; size < 4; size++)
         h->rt.k_index[size] = emit_index(a, size);
 }

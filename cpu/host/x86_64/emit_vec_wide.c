@@ -151,25 +151,67 @@ static void fold_lanes(struct emit *e, uint32_t op, unsigned size, unsigned byte
     }
 }
 
+int64_t x86_vec_neutral(unsigned op, unsigned size)
+{
+    switch (op) {
+    case IR_V_REDAND:
+    case IR_V_REDMINU: return -1;
+    case IR_V_REDMIN: return INT64_MAX >> (64 - (8 << size));
+    case IR_V_REDMAX: return INT64_MIN >> (64 - (8 << size));
+    default: return 0;
+    }
+}
+
+/* ymm3 = what changes nothing, in all lanes */
+static void load_neutral(struct emit *e, const struct ir_vec *v, int l)
+{
+    static const uint32_t broadcast[] = {P38(0x78), P38(0x79), P38(0x58), P38(0x59)};
+
+    x86_mov_imm(&e->a, RAX, x86_vec_neutral(v->op, v->size));
+    x86_yrr(&e->a, VMOVD, 1, 0, XMM3, 0, RAX);
+    x86_yrr(&e->a, broadcast[v->size], 0, l, XMM3, 0, XMM3);
+}
+
+/* A piece of what is reduced */
+static void load_reduced(struct emit *e, const struct part *p, unsigned ymm)
+{
+    enum { VPBLENDVB = X86_OP(0x66, 3, 0x4c) };
+
+    if (!p->v->masked) {
+        x86_vec_load(e, p->l, ymm, part_of(p, p->v->a));
+        return;
+    }
+    x86_vec_lanes_of_v0(e, p);
+    x86_yrm(&e->a, VPBLENDVB, 0, p->l, ymm, XMM3, part_of(p, p->v->a));
+    x86_byte(&e->a, XMM2 << 4);
+}
+
 void x86_vec_reduce(struct emit *e, const struct ir_vec *v)
 {
     static const uint32_t store[] = {X86_MOV_STORE8, X86_MOV_STORE16, X86_MOV_STORE, X86_MOV_STORE};
     uint32_t op = x86_vec_packed[x86_vec_reduced_by(v->op)][v->size];
-    int l = v->bytes >= 32;
+    struct part p = {v, 0, v->bytes >= 32, MASK_NONE};
+    unsigned borrowed = v->masked ? 2 : 0;
 
-    x86_vec_load(e, l, XMM0, emit_state(v->a));
-    for (unsigned at = 32; at < v->bytes; at += 32)
-        x86_yrm(&e->a, op, 0, 1, XMM0, XMM0, emit_state(v->a + (int32_t)at));
-    if (l) {
+    x86_vec_borrow(e, borrowed);
+    if (v->masked)
+        load_neutral(e, v, p.l);
+    load_reduced(e, &p, XMM0);
+    for (p.at = 32; p.at < v->bytes; p.at += 32) {
+        load_reduced(e, &p, XMM1);
+        x86_yrr(&e->a, op, 0, 1, XMM0, XMM0, XMM1);
+    }
+    if (p.l) {
         x86_yrr(&e->a, VEXTRACTI128, 0, 1, XMM0, 0, XMM1);
         x86_byte(&e->a, 1);
         fold(e, op);
     }
-    fold_lanes(e, op, v->size, v->used ? v->used : v->bytes);
+    fold_lanes(e, op, v->size, x86_vec_bytes(v));
     x86_yrm(&e->a, VMOVQ_LOAD, 0, 0, XMM1, 0, emit_state(v->b));
     fold(e, op);
-    if (l)
+    if (p.l)
         x86_vzeroupper(&e->a);
+    x86_vec_give_back(e, borrowed);
     x86_yrr(&e->a, VMOVD_FROM, 1, 0, XMM0, 0, RAX);
     if (v->size == 0)
         x86_rm8(&e->a, store[0], RAX, emit_state(v->d));
@@ -178,14 +220,25 @@ void x86_vec_reduce(struct emit *e, const struct ir_vec *v)
 }
 
 /* xmm0 = b[0] + a[0] + a[1] ... A NaN is canonical by the interpreter's function, which begins anew. */
-void x86_vec_sum_floats(struct emit *e, const struct ir_vec *v)
+void x86_vec_sum_floats(struct emit *e, const struct ir_vec *v, bool shorter)
 {
     bool f64 = v->size == 3;
     uint32_t add = X86_OP(f64 ? 0xf2 : 0xf3, 1, 0x58);
+    uint8_t *enough[X86_VEC_MAX_SUM];
+    unsigned nr = 0;
 
+    if (shorter)
+        x86_load(&e->a, RCX, emit_state(e->t->vl));
     x86_rm(&e->a, f64 ? X86_MOVSD_LOAD : X86_MOVSS_LOAD, 0, XMM0, emit_state(v->b));
-    for (unsigned at = 0; at < x86_vec_bytes(v); at += 1u << v->size)
+    for (unsigned at = 0; at < x86_vec_bytes(v); at += 1u << v->size) {
+        if (shorter && at) {
+            x86_ri(&e->a, X86_CMP, 0, RCX, (int32_t)(at >> v->size));
+            enough[nr++] = x86_jcc(&e->a, X86_E);
+        }
         x86_vrm(&e->a, add, 0, XMM0, XMM0, emit_state(v->a + (int32_t)at));
+    }
+    while (nr && !e->a.overflow)
+        x86_patch(enough[--nr], e->a.p);
     x86_vrr(&e->a, X86_OP(f64 ? 0x66 : 0, 1, 0x2e), 0, XMM0, 0, XMM0); /* vucomis */
     struct cold *c = emit_cold(e, COLD_VEC_REST);
     c->from[0] = x86_jcc(&e->a, X86_P);
@@ -196,18 +249,31 @@ void x86_vec_sum_floats(struct emit *e, const struct ir_vec *v)
 
 /* ---- slides by one: an element is read beyond the group, and the scalar overwrites it ---- */
 
-void x86_vec_slide_1(struct emit *e, const struct ir_vec *v, ir_ref scalar)
+void x86_vec_slide_1(struct emit *e, const struct ir_vec *v, ir_ref scalar, bool shorter)
 {
     bool up = v->op == IR_V_SLIDE1UP;
     int32_t one = 1 << v->size;
+    struct x86_mem last = emit_state(v->d + (int32_t)x86_vec_bytes(v) - one);
 
+    x86_vec_borrow(e, shorter);
     for (unsigned at = 0; at < v->bytes; at += x86_piece(v->bytes)) {
-        struct part p = {v, at, v->bytes >= 32, MASK_NONE};
+        struct part p = {v, at, v->bytes >= 32, shorter ? MASK_V0 : MASK_NONE};
 
+        x86_vec_lanes(e, &p);
         x86_vec_load(e, p.l, XMM0, emit_state(v->a + (int32_t)at + (up ? -one : one)));
+        if (shorter) {
+            x86_yrr(&e->a, VPAND, 0, p.l, XMM0, XMM0, XMM2);
+            x86_vec_blend(e, &p, v->d);
+        }
         x86_vec_store_part(e, &p, v->d);
     }
     if (v->bytes >= 32)
         x86_vzeroupper(&e->a);
-    x86_vec_put_scalar(e, v->size, up ? v->d : v->d + (v->used ? v->used : v->bytes) - one, scalar);
+    x86_vec_give_back(e, shorter);
+    if (shorter) {
+        x86_load(&e->a, RCX, emit_state(e->t->vl));
+        last = emit_state(v->d - one);
+        last = x86_at_index(last.base, RCX, v->size, last.disp);
+    }
+    x86_vec_put_scalar(e, v->size, up ? emit_state(v->d) : last, scalar);
 }

@@ -1,6 +1,6 @@
-/* Times of single vector instructions by type and group: lines "VOP PICOSECONDS SEW LMUL TEXT" (../vops.py).
+/* Times of single vector instructions by type and group: lines "VOP PICOSECONDS SEW LMUL LENGTH TEXT" (../vops.py).
  *
- * Each row of vops.def with each vtype is a loop of its own in fresh memory, {vsetvli; REPEAT times the instruction},
+ * Each row of vops.def with each vtype and length (all of VLMAX, half of it, all but one) is a loop of its own in fresh memory, {vsetvli; REPEAT times the instruction},
  * run for longer and longer until it takes MIN_TICKS, then BURSTS times more: the shortest counts, for the host is
  * seldom alone. A type the instruction does not go with traps, and there is no line. */
 #include <stdbool.h>
@@ -28,11 +28,15 @@ static const struct {
     unsigned bits;
 } lmuls[] = {{"mf2", 7}, {"m1", 0}, {"m2", 1}, {"m8", 3}};
 
+/* vl */
+static const char *const lengths[] = {"all", "half", "odd"};
+enum { ALL, HALF, ODD, NR_LENGTHS };
+
 /* bnez a0, to the first of the instructions */
 #define OFFSET (-4u * (REPEAT + 1))
 #define BNEZ_A0_BACK (0x80051063u | (OFFSET >> 5 & 0x3f) << 25 | (OFFSET >> 1 & 15) << 8 | (OFFSET >> 11 & 1) << 7)
 
-typedef void loop_fn(uint64_t rounds, uint64_t a1, uint64_t a2, uint64_t a3, void *a4);
+typedef void loop_fn(uint64_t rounds, uint64_t a1, uint64_t length, uint64_t a3, void *a4);
 static uint64_t operand[3][GROUP_BYTES / 8] __attribute__((aligned(64)));
 static unsigned char memory[64 * GROUP_BYTES] __attribute__((aligned(4096)));
 static bool trapped;
@@ -81,17 +85,19 @@ static void load_operands(unsigned sew)
     __asm__ volatile("fld fa0, (%0)" ::"r"(&one_and_a_half[sew]) : "fa0");
 }
 
-static uint64_t run(loop_fn *loop, unsigned sew, uint64_t rounds)
+static uint64_t run(loop_fn *loop, unsigned sew, uint64_t length, uint64_t rounds)
 {
     load_operands(sew);
     uint64_t start = bare_csr_read(time);
-    loop(rounds, 0, 0, 3, memory + sizeof memory / 2);
+    loop(rounds, 0, length, 3, memory + sizeof memory / 2);
     return bare_csr_read(time) - start;
 }
 
-static uint32_t *assemble(uint32_t *at, uint32_t word, unsigned vtype)
+static uint32_t *assemble(uint32_t *at, uint32_t word, unsigned vtype, unsigned length)
 {
-    *at++ = vtype << 20 | 7u << 12 | 5u << 7 | 0x57; /* vsetvli t0, x0, vtype */
+    unsigned rs1 = length == ALL ? 0 : 12;
+
+    *at++ = vtype << 20 | rs1 << 15 | 7u << 12 | 5u << 7 | 0x57; /* vsetvli t0, x0 or a2, vtype */
     for (unsigned n = 0; n < REPEAT; n++)
         *at++ = word;
     *at++ = 0xfff50513; /* addi a0, a0, -1 */
@@ -101,26 +107,30 @@ static uint32_t *assemble(uint32_t *at, uint32_t word, unsigned vtype)
 }
 
 /* Picoseconds, or 0. */
-static uint64_t measure(loop_fn *loop, unsigned sew)
+static uint64_t measure(loop_fn *loop, unsigned sew, uint64_t length)
 {
     uint64_t rounds = 16, best;
 
     trapped = false;
-    while ((best = run(loop, sew, rounds)) < MIN_TICKS && !trapped)
+    while ((best = run(loop, sew, length, rounds)) < MIN_TICKS && !trapped)
         rounds *= best < MIN_TICKS / 8 ? 8 : 2;
     for (unsigned n = 0; n < BURSTS && !trapped; n++) {
-        uint64_t ticks = run(loop, sew, rounds);
+        uint64_t ticks = run(loop, sew, length, rounds);
         best = ticks < best ? ticks : best;
     }
     return trapped ? 0 : best * TICK_PS / (rounds * REPEAT);
 }
 
-static void measure_row(unsigned row, unsigned sew, unsigned lmul, uint32_t *code)
+static uint64_t vlmax(unsigned vtype)
 {
-    uint64_t ps = measure((loop_fn *)(uintptr_t)code, sew);
+    uint64_t length;
 
-    if (!ps)
-        return;
+    __asm__ volatile(VEC("vsetvl %0, x0, %1") : "=r"(length) : "r"((uint64_t)vtype));
+    return length;
+}
+
+static void put_row(uint64_t ps, unsigned row, unsigned sew, unsigned lmul, unsigned length)
+{
     put("VOP ");
     put_number(ps);
     put(" ");
@@ -128,8 +138,27 @@ static void measure_row(unsigned row, unsigned sew, unsigned lmul, uint32_t *cod
     put(" ");
     put(lmuls[lmul].name);
     put(" ");
+    put(lengths[length]);
+    put(" ");
     put(texts[row]);
     put("\n");
+}
+
+/* Where half is one element less than all of them, that is that. Returns the end of the code. */
+static uint32_t *measure_row(unsigned row, unsigned sew, unsigned lmul, uint32_t *code)
+{
+    unsigned vtype = sew << 3 | lmuls[lmul].bits | 0xc0;
+    uint64_t all = vlmax(vtype), of[NR_LENGTHS] = {all, all / 2, all - 1};
+
+    for (unsigned length = ALL; length < NR_LENGTHS && of[length] > (length == ODD ? all / 2 : 0); length++) {
+        uint32_t *end = assemble(code, vop_words[row], vtype, length);
+        __asm__ volatile("fence.i" ::: "memory");
+        uint64_t ps = measure((loop_fn *)(uintptr_t)code, sew, of[length]);
+        if (ps)
+            put_row(ps, row, sew, lmul, length);
+        code = end;
+    }
+    return code;
 }
 
 PERF_KERNEL(env)
@@ -141,12 +170,8 @@ PERF_KERNEL(env)
         bool is_float = texts[row][1] == 'f' || (texts[row][1] == 'm' && texts[row][2] == 'f');
         for (unsigned sew = 0; sew < 4; sew++) {
             fill_operands(is_float, sew);
-            for (unsigned lmul = 0; lmul < sizeof lmuls / sizeof *lmuls; lmul++) {
-                uint32_t *end = assemble(code, vop_words[row], sew << 3 | lmuls[lmul].bits | 0xc0);
-                __asm__ volatile("fence.i" ::: "memory");
-                measure_row(row, sew, lmul, code);
-                code = end;
-            }
+            for (unsigned lmul = 0; lmul < sizeof lmuls / sizeof *lmuls; lmul++)
+                code = measure_row(row, sew, lmul, code);
         }
     }
     return NR_VOPS;

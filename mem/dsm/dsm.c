@@ -26,26 +26,37 @@ static uint64_t dir_bytes(const struct dsm *d)
     return d->config.nr_pages * sizeof d->dir[0];
 }
 
+static uint64_t moved_bytes(const struct dsm *d)
+{
+    return ((d->config.nr_pages >> d->segment_bits) + 1) * sizeof d->moved[0];
+}
+
 static enum sim_status map_tables(struct dsm *d)
 {
     d->word = reserve(word_bytes(d));
     d->dir = reserve(dir_bytes(d));
-    if (d->word && d->dir)
+    d->moved = reserve(moved_bytes(d));
+    if (d->word && d->dir && d->moved)
         return SIM_OK;
     sim_error("cannot reserve %llu MiB for the states of guest pages: %m",
-              (unsigned long long)((word_bytes(d) + dir_bytes(d)) >> 20));
+              (unsigned long long)((word_bytes(d) + dir_bytes(d) + moved_bytes(d)) >> 20));
     return SIM_ERR_NOMEM;
 }
 
 enum sim_status dsm_create(const struct dsm_config *config, struct dsm **out)
 {
     SIM_BUG_ON(!config->nr_pages, "coherent memory without pages");
+    SIM_BUG_ON(config->segment_pages > DSM_SEGMENT_PAGES || config->segment_pages & (config->segment_pages - 1),
+               "segments of %u pages", config->segment_pages);
     struct dsm *d = sim_new(struct dsm);
 
     d->config = *config;
     d->me = ic_rank(config->ic);
     d->nr_ranks = ic_nr_ranks(config->ic);
     d->group = sharers_group(d->nr_ranks);
+    if (!d->config.segment_pages)
+        d->config.segment_pages = DSM_SEGMENT_PAGES;
+    d->segment_bits = (unsigned)__builtin_ctz(d->config.segment_pages);
     d->jitter = (uint64_t)d->me * 0x9e3779b97f4a7c15u + 1;
     if (!d->config.hold_ns)
         d->config.hold_ns = 200 * 1000;
@@ -64,6 +75,7 @@ enum sim_status dsm_create(const struct dsm_config *config, struct dsm **out)
         return status;
     }
     messages_register(d);
+    move_register(d);
     *out = d;
     return SIM_OK;
 }
@@ -75,6 +87,8 @@ void dsm_destroy(struct dsm *d)
     records_destroy(d);
     waiters_destroy(d);
     home_destroy(d);
+    if (d->moved)
+        munmap((void *)d->moved, moved_bytes(d));
     if (d->dir)
         munmap(d->dir, dir_bytes(d));
     if (d->word)
@@ -143,6 +157,8 @@ void dsm_leave(struct dsm *d)
     unsigned n;
 
     messages_handle_local(d);
+    if (SIM_UNLIKELY(d->moving.phase != MOVE_NONE))
+        move_go_on(d);
     const char *failure = d->failure;
     d->failure = NULL;
     do {
@@ -160,6 +176,11 @@ void dsm_leave(struct dsm *d)
 
 rank_t dsm_home(const struct dsm *d, uint64_t page)
 {
+    /* H1: what move.c has written of its pages (H2). */
+    unsigned moved = atomic_load_explicit(&d->moved[page >> d->segment_bits], memory_order_acquire);
+
+    if (moved)
+        return (rank_t)(moved - 1);
     return d->config.home(d->config.home_opaque, page);
 }
 

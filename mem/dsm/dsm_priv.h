@@ -72,6 +72,7 @@ struct dsm_record {
     uint64_t hold_id; /* holds of another id are broken */
     uint64_t hold_until;
     /* Another rank's request; linked in d->requests. */
+    bool put_off; /* its GET leaves when no homes move any more */
     bool requested, request_met_hold;
     struct dsm_request request;
     struct dsm_record *request_next;
@@ -133,6 +134,28 @@ struct dsm_local {
     struct dsm_wire wire;
 };
 
+/* move.c. What this rank has to do before homes have moved, in this order. */
+enum move_phase {
+    MOVE_NONE,
+    MOVE_HOLDS, /* sends no GET; its own end */
+    MOVE_QUIET, /* they have ended */
+    MOVE_GOES,  /* so have all; DONEs come in */
+    MOVE_WAITS, /* its homes have left; those that come have not */
+    MOVE_MOVED
+};
+
+struct dsm_moving {
+    enum move_phase phase;
+    uint32_t round;
+    unsigned nr;
+    struct dsm_move move[DSM_MOVES];
+    uint64_t due; /* segments that come here */
+    /* Of rank 0, which leads it. */
+    uint32_t led_round; /* its HOLD may be under way to itself */
+    bool leads, goes;
+    unsigned said; /* ranks that are so far */
+};
+
 struct dsm_port {
     struct dsm *d;
     enum dsm_message type;
@@ -147,10 +170,16 @@ struct dsm {
     struct sim_cond arrived; /* a page that somebody wants to pin */
     _Atomic uint32_t *word;  /* by page */
     struct dsm_entry *dir;   /* by page; only those of this home are touched */
+    _Atomic uint16_t *moved; /* by segment: 1 + its home; 0: as config.home says. Written under the lock */
+    unsigned segment_bits;
+    struct dsm_moving moving;
     struct dsm_port port[MSG_NR];
 
     struct dsm_record *bucket[DSM_BUCKETS];
     uint32_t nr_coming; /* pages on their way here */
+    uint32_t nr_put_off; /* of these: not asked for yet */
+    uint32_t nr_pins;
+    uint32_t nr_busy; /* transactions at this home */
     struct dsm_record *free_records;
     _Atomic(struct dsm_waiter *) waiters[DSM_WAITERS / DSM_WAITER_CHUNK];
 
@@ -204,6 +233,8 @@ void record_set_state(struct dsm *d, struct dsm_record *r, enum rank_state state
 /* The page, as it is here, is about to be used; written: the exclusive page. Context: under the lock. */
 void record_used(struct dsm *d, uint64_t page);
 void record_written(struct dsm *d, uint64_t page);
+/* The page's home comes here, and the page has been used elsewhere: a word as at the start would say otherwise. */
+void record_never_here(struct dsm *d, uint64_t page);
 static inline bool record_is_written(const struct dsm *d, uint64_t page)
 {
     return atomic_load_explicit(&d->word[page], memory_order_relaxed) & DSM_WORD_WRITTEN;
@@ -220,9 +251,12 @@ struct rank_input {
     rank_t from;
     const struct dsm_wire *wire;
     const uint8_t *body;
+    bool urgent; /* a wish that others wait for: not put off */
     bool hit; /* out: DO_HIT */
 };
 void rank_handle(struct dsm *d, struct dsm_record *r, enum rank_event event, struct rank_input *in);
+/* Sends what was put off. */
+void rank_ask_now(struct dsm *d, struct dsm_record *r);
 /* A message of the protocol for the rank side. */
 void rank_receive(struct dsm *d, rank_t from, enum dsm_message type, const struct dsm_wire *wire,
                   const uint8_t *body);
@@ -231,6 +265,9 @@ void rank_receive(struct dsm *d, rank_t from, enum dsm_message type, const struc
 void home_receive(struct dsm *d, rank_t from, enum dsm_message type, const struct dsm_wire *wire);
 /* The page goes to `rank` along with another one, if it has never left its home; until DONE. */
 bool home_give(struct dsm *d, uint64_t page, rank_t rank);
+/* Has it never left? */
+bool home_never_left(const struct dsm *d, uint64_t page);
+rank_t home_holder(const struct dsm *d, uint64_t page);
 void home_destroy(struct dsm *d);
 
 /* messages.c */
@@ -240,7 +277,19 @@ void messages_send_page(struct dsm *d, rank_t to, enum dsm_message type, struct 
 void messages_handle_local(struct dsm *d);
 /* Makes the polling thread call dsm_tick, if it sleeps. */
 void messages_send_tick(struct dsm *d);
-rank_t dsm_home(const struct dsm *d, uint64_t page);
+
+/* move.c: its messages are of a type behind those of the protocol. */
+enum { MSG_HOMES = MSG_NR };
+void move_register(struct dsm *d);
+/* Is a GET put off? So it is while homes move, unless it is urgent and this rank may still ask. */
+bool move_puts_off(const struct dsm *d, bool urgent);
+/* No new pin may begin: this rank has said that it has none. */
+static inline bool move_keeps_from_pinning(const struct dsm *d)
+{
+    return d->moving.phase >= MOVE_QUIET;
+}
+/* Something has ended, perhaps: goes on as far as can be. Context: under the lock. */
+void move_go_on(struct dsm *d);
 
 /* waiters.c */
 struct dsm_waiter *waiter_find(const struct dsm *d, uint32_t waiter);
@@ -280,6 +329,8 @@ static inline bool stream_is_ahead(const struct dsm *d, uint64_t page)
 uint8_t run_ask(struct dsm *d, uint64_t page);
 uint8_t run_give(struct dsm *d, const struct dsm_request *request);
 void run_answered(struct dsm *d, struct dsm_record *r, uint8_t given);
+/* Is nothing known of the page here, and nothing going on with it? */
+bool run_is_untouched(struct dsm *d, uint64_t page);
 
 /* hold.c: requests of other ranks that wait */
 void hold_start(struct dsm *d, struct dsm_record *r);

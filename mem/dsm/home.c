@@ -212,11 +212,21 @@ static void learn(struct dsm *d, const struct home_input *in, bool clean)
         d->stats.migrations++;
 }
 
-bool home_give(struct dsm *d, uint64_t page, rank_t rank)
+bool home_never_left(const struct dsm *d, uint64_t page)
 {
     static const struct dsm_entry as_at_the_start;
 
-    if (dsm_home(d, page) != d->me || memcmp(&d->dir[page], &as_at_the_start, sizeof as_at_the_start))
+    return memcmp(&d->dir[page], &as_at_the_start, sizeof as_at_the_start) == 0;
+}
+
+rank_t home_holder(const struct dsm *d, uint64_t page)
+{
+    return holder_of(d, &d->dir[page]);
+}
+
+bool home_give(struct dsm *d, uint64_t page, rank_t rank)
+{
+    if (dsm_home(d, page) != d->me || !home_never_left(d, page))
         return false;
     home_handle(d, page, HOME_ON_GIVE, rank, NULL);
     return true;
@@ -229,6 +239,11 @@ static bool is_possible(const struct home_input *in)
         return in->rank == in->holder;
     return in->rank != in->holder || in->entry->state == HOME_BS || in->entry->state == HOME_BX ||
            in->event == HOME_ON_UPGRADE;
+}
+
+static bool is_busy(uint8_t state)
+{
+    return state == HOME_BX || state == HOME_BS;
 }
 
 static void home_handle(struct dsm *d, uint64_t page, enum home_event event, rank_t rank,
@@ -247,6 +262,7 @@ static void home_handle(struct dsm *d, uint64_t page, enum home_event event, ran
     learn(d, &in, said && said->clean);
     if (in.event == HOME_ON_UPGRADE)
         in.holder = rank;
+    d->nr_busy += (uint32_t)is_busy(row->next) - (uint32_t)is_busy(e->state);
     e->state = row->next;
     for (unsigned i = 0; i < PROTOCOL_ACTIONS; i++)
         actions[row->action[i]](d, &in);

@@ -10,10 +10,15 @@ static bool is_here(const struct dsm *d, uint64_t page, bool write)
 
 bool pin_try(struct dsm *d, struct dsm_record *r, bool write)
 {
-    struct rank_input in = {.from = d->me};
+    /* Somebody may wait for a page that is pinned by the thread that wants this one. */
+    struct rank_input in = {.from = d->me, .urgent = d->nr_pins};
 
+    if (move_keeps_from_pinning(d))
+        return false;
     if (!is_here(d, r->page, write)) {
         rank_handle(d, r, write ? ON_WRITE : ON_READ, &in);
+        if (r->put_off && !move_puts_off(d, in.urgent))
+            rank_ask_now(d, r);
         messages_handle_local(d);
     }
     if (!is_here(d, r->page, write))
@@ -21,6 +26,7 @@ bool pin_try(struct dsm *d, struct dsm_record *r, bool write)
     if (write)
         record_written(d, r->page);
     r->pins++;
+    d->nr_pins++;
     return true;
 }
 
@@ -31,7 +37,7 @@ static void wait_for_page(struct dsm *d, uint64_t page, bool write)
     unsigned moved = ic_poll(d->config.ic);
     dsm_tick(d);
     dsm_enter(d);
-    if (!moved && !is_here(d, page, write))
+    if (!moved && (!is_here(d, page, write) || move_keeps_from_pinning(d)))
         sim_cond_wait_until(&d->arrived, &d->lock, sim_host_ns() + PIN_SLEEP_NS);
 }
 
@@ -58,6 +64,7 @@ void dsm_unpin(struct dsm *d, uint64_t page)
     SIM_BUG_ON(!r || !r->pins, "unpin of page 0x%llx, which is not pinned",
                (unsigned long long)page);
     r->pins--;
+    d->nr_pins--;
     hold_released(d, r);
     record_put(d, r);
     dsm_leave(d);

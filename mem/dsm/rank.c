@@ -26,18 +26,36 @@ static void request(struct dsm *d, struct dsm_record *r, enum dsm_message type, 
                   (struct dsm_wire){.page = r->page, .requester = (uint16_t)d->me, .run = run});
 }
 
+static void put_off(struct dsm *d, struct dsm_record *r)
+{
+    r->put_off = true;
+    d->nr_put_off++;
+}
+
+/* The copy may have gone since, so that it is the state that says what is wanted. */
+void rank_ask_now(struct dsm *d, struct dsm_record *r)
+{
+    r->put_off = false;
+    d->nr_put_off--;
+    request(d, r, r->state == RANK_IS ? MSG_GET_S : MSG_GET_E, 0);
+}
+
 static void do_get_s(struct dsm *d, struct dsm_record *r, struct rank_input *in)
 {
-    (void)in;
     d->stats.gets_shared++;
-    request(d, r, MSG_GET_S, 0);
+    if (SIM_UNLIKELY(move_puts_off(d, in->urgent)))
+        put_off(d, r);
+    else
+        request(d, r, MSG_GET_S, 0);
 }
 
 static void do_get_e(struct dsm *d, struct dsm_record *r, struct rank_input *in)
 {
-    (void)in;
     d->stats.gets_exclusive++;
-    request(d, r, MSG_GET_E, run_ask(d, r->page));
+    if (SIM_UNLIKELY(move_puts_off(d, in->urgent)))
+        put_off(d, r);
+    else
+        request(d, r, MSG_GET_E, run_ask(d, r->page));
 }
 
 static void do_copy(struct dsm *d, struct dsm_record *r, struct rank_input *in)
@@ -159,11 +177,15 @@ static bool is_enough(enum dsm_state state, bool write)
 }
 
 /* The first use of a page, the first write of an exclusive one and the first use of one fetched ahead are noted, which
- * takes the lock. */
+ * takes the lock. One look at the word: it may change meanwhile. */
 static bool is_enough_at_once(const struct dsm *d, uint64_t page, bool write)
 {
-    return is_enough(dsm_page_state(d, page), write) && (!write || record_is_written(d, page)) &&
-           !stream_is_ahead(d, page) && !record_is_untouched(d, page);
+    SIM_ASSERT(page < d->config.nr_pages);
+    /* A1, as in dsm_page_state */
+    uint32_t word = atomic_load_explicit(&d->word[page], memory_order_acquire), state = word & DSM_WORD_STATE;
+
+    return state && is_enough((enum dsm_state)(state - 1), write) && (!write || word & DSM_WORD_WRITTEN) &&
+           !(word & DSM_WORD_AHEAD);
 }
 
 /* A waiter in the middle of an instruction that has waited before keeps every page it finds. */

@@ -149,6 +149,14 @@ void record_written(struct dsm *d, uint64_t page)
         note(d, page, DSM_WORD_WRITTEN);
 }
 
+void record_never_here(struct dsm *d, uint64_t page)
+{
+    uint32_t word = atomic_load_explicit(&d->word[page], memory_order_relaxed);
+
+    if (record_is_untouched(d, page))
+        atomic_store_explicit(&d->word[page], word | (DSM_INVALID + 1), memory_order_release);
+}
+
 static void free_chain(struct dsm_record *r)
 {
     while (r) {

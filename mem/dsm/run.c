@@ -22,15 +22,14 @@ static void tell(struct dsm *d, uint64_t page, enum rank_event event)
     record_put(d, r);
 }
 
-/* Is nothing known of the page, and nothing going on with it? */
-static bool is_untouched(struct dsm *d, uint64_t page)
+bool run_is_untouched(struct dsm *d, uint64_t page)
 {
     return !atomic_load_explicit(&d->word[page], memory_order_relaxed) && !record_find(d, page);
 }
 
 static bool may_come_along(struct dsm *d, uint64_t page)
 {
-    return page < d->config.nr_pages && is_untouched(d, page) && dsm_home(d, page) != d->me;
+    return page < d->config.nr_pages && run_is_untouched(d, page) && dsm_home(d, page) != d->me;
 }
 
 uint8_t run_ask(struct dsm *d, uint64_t page)
@@ -44,7 +43,7 @@ uint8_t run_ask(struct dsm *d, uint64_t page)
 
 static bool give(struct dsm *d, uint64_t page, rank_t to)
 {
-    if (!is_untouched(d, page) || !home_give(d, page, to))
+    if (!run_is_untouched(d, page) || !home_give(d, page, to))
         return false;
     tell(d, page, ON_GIVE);
     return true;

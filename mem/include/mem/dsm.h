@@ -61,7 +61,7 @@ struct dsm_config {
     struct ic *ic;
     uint64_t nr_pages;
     uint8_t *bytes; /* the rank's copy of RAM: service mapping, nr_pages * 4 KiB */
-    /* The home rank of a page; the same function on every rank. Initially its home has it exclusive. */
+    /* The home rank of a page at the start; the same function on every rank. Initially its home has it exclusive. */
     rank_t (*home)(void *opaque, uint64_t page);
     void *home_opaque;
     const struct dsm_enforce_ops *ops;
@@ -69,6 +69,7 @@ struct dsm_config {
     /* At the start all bytes are zero on every rank, and all are written through the engine: then pages that nobody has
      * used go from their home to who needs them many at once (mem/dsm/run.c). The same on every rank. */
     bool blank;
+    unsigned segment_pages; /* homes move by so many pages, aligned: a power of two up to 512; 0: 512 */
     uint64_t hold_ns;      /* how long a granted page waits for its access to retire; 0 = 200 us */
     uint64_t hold_max_ns;  /* the same for a page whose holds were too short; 0 = 1 ms */
     uint64_t stay_max_ns;  /* how long a page that bounces may stay with who writes it; 0: 3 times its way, 12 us */
@@ -120,6 +121,30 @@ uint64_t dsm_patience_ns(struct dsm *d);
 /* Hints: pages that will be read soon (sequential streams). Never waits. */
 void dsm_prefetch(struct dsm *d, uint64_t page, unsigned nr);
 
+/* --- homes move (mem/dsm/move.c) ---
+ *
+ * The directory entries of whole segments go to another rank while vCPUs and devices run on; who needs a page from
+ * elsewhere meanwhile waits until it is over (about three round trips). Bytes stay where they are, but pages that nobody
+ * has ever used are at their home, wherever that is. */
+
+enum { DSM_MOVES = 64, DSM_SEGMENT_PAGES = 512 };
+struct dsm_move {
+    uint64_t first, nr; /* segments: page / segment_pages. Ranges of one call do not overlap */
+    uint32_t to;        /* rank */
+    uint32_t reserved;
+};
+/* Begins; rank 0 only, up to DSM_MOVES ranges that exist, and ranks. *nr_segments: how many will move; those that are there already or
+ * whose pages have several homes stay. 0: nothing has begun. SIM_ERR_BUSY: one is under way. Context: any. */
+enum sim_status dsm_move_homes(struct dsm *d, const struct dsm_move *move, unsigned nr,
+                               uint64_t *nr_segments) SIM_MUST_CHECK;
+/* Rank 0: not over yet on all ranks. It goes on by itself while they poll. Context: any. */
+bool dsm_is_moving(struct dsm *d);
+/* Rank 0: gives it up if ranks still wait for pages that they asked for before, so that nothing has changed. False: it has begun in
+ * earnest (and ends soon), or none is under way. Context: any. */
+bool dsm_cancel_move(struct dsm *d);
+/* Where the page's home is now. Context: any; may change at once. */
+rank_t dsm_home(const struct dsm *d, uint64_t page);
+
 struct dsm_stats {
     uint64_t gets_shared, gets_exclusive;   /* requests sent by this rank */
     uint64_t pages_in, pages_out, zero_pages; /* bodies moved; pages known to be zero move no body */
@@ -130,6 +155,7 @@ struct dsm_stats {
     uint64_t wait_ns_total, waits;          /* from DSM_WAIT to granted */
     uint64_t fetched_ahead, ahead_used, ahead_useless; /* of streams; useless: taken before it was used */
     uint64_t came_along;                    /* pages nobody had used, with another one */
+    uint64_t homes_came;                    /* segments whose home this rank became */
 };
 void dsm_get_stats(const struct dsm *d, struct dsm_stats *out);
 /* The pages that were requested most, hottest first; returns how many were written. For reports. */

@@ -72,7 +72,7 @@ struct world {
     uint64_t oracle[WORLD_PAGES][512];
     bool written[WORLD_PAGES]; /* since the cut */
     struct world_image image;
-    unsigned cuts;
+    unsigned cuts, moves, moves_given_up;
     uint64_t failures;
 };
 
@@ -162,9 +162,10 @@ static const struct dsm_enforce_ops world_ops = {.revoke = world_revoke,
                                                  .take_mark = world_take_mark,
                                                  .put_mark = world_put_mark};
 
-/* `block`: 0, or homes have so many pages in a row, and those that nobody has used come along with others. */
+/* `block`: 0, or homes have so many pages in a row, and those that nobody has used come along with others. Homes move by
+ * `segment` pages. */
 static inline struct world *world_create_blank(uint64_t seed, unsigned nr_ranks, unsigned nr_cpus,
-                                               unsigned nr_pages, unsigned block)
+                                               unsigned nr_pages, unsigned block, unsigned segment)
 {
     struct world *w = sim_new(struct world);
     const struct ic_chaos chaos = {.seed = seed, .manual = true};
@@ -190,6 +191,7 @@ static inline struct world *world_create_blank(uint64_t seed, unsigned nr_ranks,
                                     .ops = &world_ops,
                                     .opaque = r,
                                     .blank = block != 0,
+                                    .segment_pages = segment,
                                     .hold_ns = 2000,
                                     .hold_max_ns = 16000,
                                     .now = world_now};
@@ -201,7 +203,7 @@ static inline struct world *world_create_blank(uint64_t seed, unsigned nr_ranks,
 static inline struct world *world_create(uint64_t seed, unsigned nr_ranks, unsigned nr_cpus,
                                          unsigned nr_pages)
 {
-    return world_create_blank(seed, nr_ranks, nr_cpus, nr_pages, 0);
+    return world_create_blank(seed, nr_ranks, nr_cpus, nr_pages, 0, 1);
 }
 
 static inline void world_destroy(struct world *w)
@@ -354,8 +356,11 @@ static inline void world_run_cpu(struct world *w, struct world_rank *r, unsigned
     cpu->retired++;
 }
 
+/* An image is not begun while homes move. */
 static inline bool world_is_settled(struct world *w)
 {
+    if (dsm_is_moving(w->rank[0].dsm))
+        return false;
     for (unsigned i = 0; i < w->nr_ranks; i++)
         if (!dsm_is_settled(w->rank[i].dsm))
             return false;
@@ -394,6 +399,20 @@ static inline void world_check_keepers(struct world *w)
     }
 }
 
+/* All agree on each page's home, and no other rank has an entry of it. */
+static inline void world_check_homes(struct world *w)
+{
+    for (unsigned page = 0; page < w->nr_pages; page++) {
+        rank_t home = dsm_home(w->rank[0].dsm, page);
+        for (unsigned i = 0; i < w->nr_ranks; i++) {
+            struct dsm *d = w->rank[i].dsm;
+            if (dsm_home(d, page) != home || (d->me != home && !home_never_left(d, page)))
+                world_fail(w, "page %u: rank %u says that its home is rank %d, or has an entry; for rank 0 it is %d", page, i,
+                           (int)dsm_home(d, page), (int)home);
+        }
+    }
+}
+
 static inline void world_end_image(struct world *w)
 {
     for (unsigned i = 0; i < w->nr_ranks; i++)
@@ -410,6 +429,7 @@ static inline void world_cut(struct world *w)
 {
     world_settle(w);
     world_check_keepers(w);
+    world_check_homes(w);
     world_end_image(w);
     memset(&w->image, 0, sizeof w->image);
     memcpy(w->image.want, w->oracle, sizeof w->oracle);
@@ -431,6 +451,22 @@ static inline void world_read_image(struct world *w)
         world_save(r, page);
 }
 
+/* Some homes change their rank, from now on or not at all. */
+static inline void world_move_homes(struct world *w)
+{
+    struct dsm *d = w->rank[0].dsm;
+    uint64_t end = (w->nr_pages + d->config.segment_pages - 1) / d->config.segment_pages, n;
+    uint64_t first = world_random(w, end), half = first + (end - first) / 2;
+    const struct dsm_move move[] = {
+        {.first = first, .nr = half - first, .to = (uint32_t)world_random(w, w->nr_ranks)},
+        {.first = half, .nr = 1 + world_random(w, end - half), .to = (uint32_t)world_random(w, w->nr_ranks)}};
+
+    if (world_random(w, 8) == 0)
+        w->moves_given_up += dsm_cancel_move(d);
+    else if (dsm_move_homes(d, move, SIM_ARRAY_LEN(move), &n) == SIM_OK)
+        w->moves += n != 0;
+}
+
 /* A device: pins what is here, reads or writes later, unpins. */
 static inline void world_run_device(struct world *w, struct world_rank *r)
 {
@@ -438,7 +474,9 @@ static inline void world_run_device(struct world *w, struct world_rank *r)
     unsigned page = (unsigned)world_random(w, w->nr_pages);
     enum dsm_state state = dsm_page_state(r->dsm, page);
 
-    if (r->pin[i].pinned) {
+    if (!r->pin[i].pinned && move_keeps_from_pinning(r->dsm)) {
+        return; /* it would block, and this is the only thread */
+    } else if (r->pin[i].pinned) {
         world_check_load(w, r, r->pin[i].page, 0);
         if (r->pin[i].write)
             world_store(w, r, r->pin[i].page, 0, world_random(w, UINT64_MAX));

@@ -444,7 +444,7 @@ static void test_useless_streams_are_not_trusted(void **state)
 /* All at home at rank 0. */
 static struct world *world_of_blank_pages(unsigned nr_ranks)
 {
-    return world_create_blank(1, nr_ranks, 2, WORLD_PAGES, WORLD_PAGES);
+    return world_create_blank(1, nr_ranks, 2, WORLD_PAGES, WORLD_PAGES, 1);
 }
 
 static void test_untouched_pages_come_along(void **state)

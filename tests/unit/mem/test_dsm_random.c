@@ -4,7 +4,7 @@
 
 #include "dsm_world.h"
 
-static uint64_t nr_seeds;
+static uint64_t nr_seeds, moves, moves_given_up;
 
 static uint64_t retired(const struct world *w)
 {
@@ -31,6 +31,8 @@ static void any_step(struct world *w, unsigned messages)
         world_read_image(w);
     else if (world_random(w, 256) == 0)
         world_cut(w);
+    else if (world_random(w, 64) == 0)
+        world_move_homes(w);
     else
         world_run_cpu(w, r, (unsigned)world_random(w, w->nr_cpus));
     if (world_random(w, 4) == 0)
@@ -69,6 +71,8 @@ static void run_world(struct world *w, unsigned goal, unsigned group)
     world_cut(w);
     if (w->failures)
         world_fail(w, "the protocol was broken");
+    moves += w->moves - w->moves_given_up;
+    moves_given_up += w->moves_given_up;
 }
 
 static void run(uint64_t seed, unsigned nr_ranks, unsigned nr_cpus, unsigned nr_pages,
@@ -117,12 +121,20 @@ static void test_untouched_pages(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= nr_seeds; seed++) {
         unsigned block = 2 + seed % 15, group = seed % 8 ? 1 : 2;
-        struct world *w = world_create_blank(seed, 2 + seed % 3, 1 + seed % 2, WORLD_PAGES, block);
+        struct world *w = world_create_blank(seed, 2 + seed % 3, 1 + seed % 2, WORLD_PAGES, block, 1u << seed % 4);
         run_world(w, 60, group);
         along += came_along(w);
         world_destroy(w);
     }
     assert_true(along > 5 * nr_seeds);
+}
+
+/* In all of these: homes that moved, and moves that were given up. */
+static void test_homes_moved(void **state)
+{
+    (void)state;
+    assert_true(moves > 4 * nr_seeds);
+    assert_true(moves_given_up > nr_seeds / 4);
 }
 
 /* test_dsm_random [SEEDS] */
@@ -135,6 +147,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_many_ranks),
         cmocka_unit_test(test_groups_of_ranks),
         cmocka_unit_test(test_untouched_pages),
+        cmocka_unit_test(test_homes_moved),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

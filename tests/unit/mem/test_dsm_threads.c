@@ -4,7 +4,7 @@
 #include "dsm_world.h"
 #include "sim-core/lock.h"
 
-enum { RANKS = 2, CPUS = 2, PAGES = 4, INCREMENTS = 2000, PINNED = 300 };
+enum { RANKS = 2, CPUS = 2, PAGES = 4, INCREMENTS = 2000, PINNED = 300, MOVES = 50 };
 
 struct cpu {
     struct rank *rank;
@@ -19,7 +19,7 @@ struct rank {
     struct dsm *dsm;
     uint64_t *bytes;
     struct cpu cpu[CPUS];
-    struct sim_thread device;
+    struct sim_thread device, mover;
 };
 
 static struct rank ranks[RANKS];
@@ -102,6 +102,27 @@ static void *run_device(void *arg)
     return NULL;
 }
 
+/* Page after page changes its home, to and fro, while the others want it. */
+static void *run_mover(void *arg)
+{
+    struct rank *r = arg;
+    uint64_t moved;
+
+    for (unsigned i = 0; i < MOVES; i++) {
+        const uint64_t page = i % PAGES;
+        const struct dsm_move move = {.first = page, .nr = 1, .to = !dsm_home(r->dsm, page)};
+        assert_int_equal(dsm_move_homes(r->dsm, &move, 1, &moved), SIM_OK);
+        assert_int_equal(moved, 1);
+        while (dsm_is_moving(r->dsm)) {
+            ic_poll(r->ic);
+            dsm_tick(r->dsm);
+            sim_thread_yield();
+        }
+        assert_int_equal(dsm_home(r->dsm, page), move.to);
+    }
+    return NULL;
+}
+
 static void create(struct ic_inproc *net)
 {
     for (unsigned i = 0; i < RANKS; i++) {
@@ -113,6 +134,7 @@ static void create(struct ic_inproc *net)
                                           .bytes = (uint8_t *)r->bytes,
                                           .home = home,
                                           .ops = &ops,
+                                          .segment_pages = 1,
                                           .opaque = r,
                                           .blank = true};
         assert_int_equal(dsm_create(&config, &r->dsm), SIM_OK);
@@ -191,8 +213,10 @@ static void run(uint64_t seed, uint64_t max_delay_ns)
     create(net);
     for (unsigned i = 0; i < RANKS; i++)
         start(&ranks[i]);
+    assert_int_equal(sim_thread_start(&ranks[0].mover, "mover", run_mover, &ranks[0]), SIM_OK);
     for (unsigned i = 0; i < RANKS; i++)
         join(&ranks[i]);
+    sim_thread_join(&ranks[0].mover);
     for (unsigned i = 0; i < RANKS; i++)
         check_sums(&ranks[i]);
     stop_all();

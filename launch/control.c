@@ -300,6 +300,52 @@ static void move_hart(struct client *c, json_t *arguments, json_t *id)
         answer_return(c, json_pack("{s:f}", "pause-ms", (double)pause_ns / 1e6), id);
 }
 
+static bool is_number(const json_t *value, uint64_t max)
+{
+    return json_is_integer(value) && json_integer_value(value) >= 0 && (uint64_t)json_integer_value(value) <= max;
+}
+
+static void move_memory(struct client *c, json_t *arguments, json_t *id)
+{
+    const json_t *start = json_object_get(arguments, "start"), *length = json_object_get(arguments, "length"),
+                 *rank = json_object_get(arguments, "rank");
+    struct ranks_homes_moved moved;
+
+    if (!is_number(start, INT64_MAX) || !is_number(length, INT64_MAX) || !is_number(rank, UINT32_MAX)) {
+        answer_error(c, "GenericError", "move-memory needs the arguments 'start', 'length' and 'rank', numbers", id);
+        return;
+    }
+    if (c->control->ops->move_memory(c->control->opaque, (uint64_t)json_integer_value(start),
+                                     (uint64_t)json_integer_value(length), (uint32_t)json_integer_value(rank),
+                                     &moved) != SIM_OK)
+        answer_error(c, "GenericError", "not all homes were moved; the emulator's messages say why", id);
+    else
+        answer_return(c, json_pack("{s:I, s:f}", "moved-bytes", (json_int_t)moved.bytes, "pause-ms",
+                                   (double)moved.pause_ns / 1e6), id);
+}
+
+static void add_home(void *opaque, gpa_t start, uint64_t bytes, uint32_t rank)
+{
+    json_t *list = opaque;
+
+    json_array_append_new(list, json_pack("{s:I, s:I, s:I}", "start", (json_int_t)start, "length", (json_int_t)bytes,
+                                          "rank", (json_int_t)rank));
+}
+
+/* What a client's socket surely takes at once. */
+enum { MAX_HOMES_TOLD = 1000 };
+
+static void query_memory(struct client *c, json_t *arguments, json_t *id)
+{
+    json_t *list = json_array();
+
+    (void)arguments;
+    c->control->ops->list_homes(c->control->opaque, add_home, list);
+    while (json_array_size(list) > MAX_HOMES_TOLD)
+        json_array_remove(list, json_array_size(list) - 1);
+    answer_return(c, json_pack("{s:o}", "homes", list), id);
+}
+
 static void trace(struct client *c, json_t *arguments, json_t *id)
 {
     const char *spec = json_string_value(json_object_get(arguments, "spec"));
@@ -318,7 +364,7 @@ static const struct {
 } commands[] = {
     {"query-status", query_status}, {"checkpoint", checkpoint}, {"migrate", migrate},
     {"migrate_cancel", migrate_cancel_command}, {"stop", stop}, {"cont", cont}, {"quit", quit},
-    {"move-hart", move_hart}, {"trace", trace}, {"qmp_capabilities", nothing},
+    {"move-hart", move_hart}, {"move-memory", move_memory}, {"query-memory", query_memory}, {"trace", trace}, {"qmp_capabilities", nothing},
 };
 
 static void execute(struct client *c, json_t *request)

@@ -3,13 +3,14 @@
  *   greeting {"QMP": ...} -> {"execute": NAME, "arguments": {...}, "id": ANY} -> {"return": {...}, "id": ANY}
  *                                                                          | {"error": {"class", "desc"}, "id": ANY}
  * Names: query-status, checkpoint {dir, incremental, stop}, migrate {uri, postcopy}, migrate_cancel, stop, cont, quit,
- * move-hart {hart, rank}, trace {spec}, qmp_capabilities (nothing). The reply to checkpoint and to migrate comes when it is complete;
- * other commands are served meanwhile. */
+ * move-hart {hart, rank}, move-memory {start, length, rank}, query-memory, trace {spec}, qmp_capabilities (nothing). The reply to
+ * checkpoint and to migrate comes when it is complete; other commands are served meanwhile. */
 #ifndef LAUNCH_CONTROL_H
 #define LAUNCH_CONTROL_H
 
 #include "checkpoint.h"
 #include "migrate.h"
+#include "ranks.h"
 #include "sim-core/sim.h"
 
 struct control;
@@ -38,6 +39,10 @@ struct control_ops {
     void (*migrate_cancel)(void *opaque);
     /* Moves a hart to another rank; *pause_ns: how long all stood still. */
     enum sim_status (*move_hart)(void *opaque, uint32_t hart, uint32_t rank, uint64_t *pause_ns);
+    /* ranks_move_memory, ranks_list_homes; one rank: SIM_ERR_UNSUPPORTED (logged), nothing to tell. */
+    enum sim_status (*move_memory)(void *opaque, uint64_t start, uint64_t bytes, uint32_t rank,
+                                   struct ranks_homes_moved *moved);
+    void (*list_homes)(void *opaque, ranks_home_fn *fn, void *fn_opaque);
     /* Starts a trace (trace_spec.h), or ends all: "off". */
     enum sim_status (*trace)(void *opaque, const char *spec);
     /* An image was made with `stop`: the run may end. */

@@ -314,7 +314,10 @@ static const char control_usage[] =
     "  migrate_cancel               a migration under way is given up\n"
     "  trace spec=exec,hart=0,file=F, trace spec=off\n"
     "                               starts a trace (partita run --help: -trace), ends all\n"
-    "  move-hart hart=N rank=N      a hart of a machine on several ranks changes its rank\n";
+    "  move-hart hart=N rank=N      a hart of a machine on several ranks changes its rank\n"
+    "  move-memory start=ADDRESS length=BYTES rank=N\n"
+    "                               so do the homes of guest memory there, whole pieces of 2 MiB\n"
+    "  query-memory                 where its homes are\n";
 
 /* A number where it is one. */
 static bool add_argument(json_t *arguments, const char *word)

@@ -4,6 +4,7 @@
  *   start:   ic (mpi | inproc) -> ranks_create: agree, topologies, plan -> machine_create: RAM, all harts (those
  *            of other ranks as shadows), devices on their rank only -> ranks_connect: coherent memory, start
  *   MMIO:    what is not here -> MMIO message -> queue on the devices' rank -> a thread without locks -> reply
+ *   homes:   dsm_move_homes (mem/dsm.h): segments of memory change their home while all runs
  *   harts:   sim_ranks_ops.post -> VCPU message -> ops->deliver
  *   end:     any rank -> WANT_END -> rank 0 decides -> END to all: all ranks end in the same way
  *   loading: rank 0 loads through the coherent memory; BOOT tells the others where their harts start */
@@ -100,6 +101,18 @@ struct ranks_move {
     uint32_t hart, to;
 };
 enum sim_status ranks_move_harts(struct ranks *r, const struct ranks_move *move, unsigned nr, uint64_t *pause_ns) SIM_MUST_CHECK;
+/* Moves the homes of a range of RAM to a rank, whole segments of 2 MiB, while all goes on: who needs a page from elsewhere
+ * waits for up to pause_ns. SIM_ERR_INVALID (logged): there is no RAM or no such rank; SIM_ERR_BUSY (logged): pages are long under way. */
+struct ranks_homes_moved {
+    uint64_t bytes;
+    uint64_t pause_ns; /* the longest */
+    unsigned pauses;
+};
+enum sim_status ranks_move_memory(struct ranks *r, gpa_t start, uint64_t bytes, uint32_t to,
+                                  struct ranks_homes_moved *moved) SIM_MUST_CHECK;
+/* Tells where homes are now, in order of addresses; neighbours with one home are one. */
+typedef void ranks_home_fn(void *opaque, gpa_t start, uint64_t bytes, uint32_t rank);
+void ranks_list_homes(const struct ranks *r, ranks_home_fn *fn, void *opaque);
 uint32_t ranks_hart_rank(const struct ranks *r, uint32_t hart); /* where it runs now */
 /* How this rank's executors are paused. Before ranks_connect. */
 void ranks_set_world(struct ranks *r, struct world *world);

@@ -124,6 +124,11 @@ void ranks_serve_end(struct ranks *r, const struct ranks *outer);
 void ranks_load_register(struct ranks *r);
 void ranks_load_destroy(struct ranks *r);
 
+/* ranks_homes.c: adds to *moved. SIM_ERR_BUSY: ranks wait for pages for longer than limit_ns, nothing has moved. Context: rank 0's I/O
+ * thread. */
+enum sim_status ranks_move_segments(struct ranks *r, const struct dsm_move *move, unsigned nr, uint64_t limit_ns,
+                                    struct ranks_homes_moved *moved) SIM_MUST_CHECK;
+
 /* ranks_image.c */
 void ranks_image_register(struct ranks *r);
 void ranks_image_destroy(struct ranks *r);

@@ -130,6 +130,25 @@ static enum sim_status control_move_hart(void *opaque, uint32_t hart, uint32_t r
     return SIM_ERR_UNSUPPORTED;
 }
 
+static enum sim_status control_move_memory(void *opaque, uint64_t start, uint64_t bytes, uint32_t rank,
+                                           struct ranks_homes_moved *moved)
+{
+    struct run *r = opaque;
+
+    if (r->ranks)
+        return ranks_move_memory(r->ranks, start, bytes, rank, moved);
+    sim_error("move-memory: the machine is on one rank only");
+    return SIM_ERR_UNSUPPORTED;
+}
+
+static void control_list_homes(void *opaque, ranks_home_fn *fn, void *fn_opaque)
+{
+    struct run *r = opaque;
+
+    if (r->ranks)
+        ranks_list_homes(r->ranks, fn, fn_opaque);
+}
+
 static enum sim_status control_trace(void *opaque, const char *spec)
 {
     struct run *r = opaque;
@@ -153,6 +172,8 @@ static const struct control_ops control_ops = {.status = control_status,
                                                .migrate = control_migrate,
                                                .migrate_cancel = control_migrate_cancel,
                                                .move_hart = control_move_hart,
+                                               .move_memory = control_move_memory,
+                                               .list_homes = control_list_homes,
                                                .trace = control_trace,
                                                .stopped = control_stopped};
 

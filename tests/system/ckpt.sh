@@ -148,6 +148,55 @@ case_moving_harts() {
   last_piece "$partita" restore "$store" --ranks 2
 }
 
+# move_memory START LENGTH RANK [CODE]
+move_memory() {
+  local got=0
+  "$partita" control "$work/socket" move-memory "start=$1" "length=$2" "rank=$3" >>"$work/moves" 2>>"$work/err.moves" || got=$?
+  [ "$got" = "${4:-0}" ] || fail "move-memory $*: exit code $got"
+}
+
+# homes_are LINE : what query-memory says
+homes_are() {
+  "$partita" control "$work/socket" query-memory >"$work/homes" || fail "query-memory"
+  [ "$(cat "$work/homes")" = "$1" ] || fail "homes: $(cat "$work/homes") instead of $1"
+}
+
+# Homes of memory change their rank while pages bounce and images are made, also while memory still comes from an image. The
+# ring lies in the first segments.
+case_moving_homes() {
+  local n
+  ring 4 64
+  begin "$partita" run "${machine[@]}" --ranks 4 --control "$work/socket"
+  find_children 1
+  homes_are '{"homes": [{"length": 16777216, "rank": 0, "start": 2147483648}, {"length": 16777216, "rank": 1, "start": 2164260864}, {"length": 16777216, "rank": 2, "start": 2181038080}, {"length": 16777216, "rank": 3, "start": 2197815296}]}'
+  for n in 1 2 3 0 2 1; do
+    move_memory 0x80000000 4096 $n
+    move_memory 0x80200000 0x1e00000 $(((n + 1) % 4))
+  done
+  move_memory 0x80000000 0x4000000 3
+  homes_are '{"homes": [{"length": 67108864, "rank": 3, "start": 2147483648}]}'
+  "$partita" checkpoint "$work/socket" "$store" >/dev/null || fail "image 1"
+  move_memory 0x80000000 0x4000000 1
+  "$partita" checkpoint "$work/socket" "$store" --incremental >"$work/image" || fail "image 2"
+  grep -q '(incremental)' "$work/image" || fail "image 2 is not incremental"
+  move_memory 0x80000000 0x200000 2
+  [ "$(grep -c '"moved-bytes": [1-9]' "$work/moves")" -ge 12 ] || fail "homes did not move"
+  move_memory 0x80000000 0x200000 4 1
+  move_memory 0x70000000 0x200000 1 1
+  move_memory 0x80000000 -1 1 1
+  find_children 1
+  kill -KILL "${children[@]}"
+  wait "$pid" 2>/dev/null
+  begin "$partita" restore "$store" --ranks 3 --control "$work/socket" "${spread[@]}"
+  find_children 1
+  for n in 2 0 1; do move_memory 0x80000000 0x4000000 $n; done
+  "$partita" checkpoint "$work/socket" "$store" >/dev/null || fail "image 3"
+  find_children 1
+  kill -KILL "${children[@]}"
+  wait "$pid" 2>/dev/null
+  last_piece "$partita" restore "$store" --ranks 2
+}
+
 # `stop` is for all ranks and their clocks; an image of what stands still is as good; `cont` lets them go on at one time.
 case_stopped() {
   need python3

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Harts that change their rank under a guest that works: nothing is lost, and the guest hears nothing of it.
+# Harts and homes of memory that change their rank under a guest that works: nothing is lost, and the guest hears nothing of it.
 . "$(dirname "$0")/lib.sh"
 
 # move HART RANK CODE
@@ -19,9 +19,8 @@ await() {
   fail "no $2 lines like $1 in 200 s"
 }
 
-# Every hart leaves its rank and comes back, one rank is left without harts, and wishes that cannot be are refused. The guest
-# works until it is ended.
-case_harts() {
+# guest_that_checks : $work/initrd, whose four processes never end and compare what they read
+guest_that_checks() {
   need_guest
   mkdir "$work/overlay"
   cat >"$work/overlay/run" <<'RUN'
@@ -33,9 +32,20 @@ done
 wait
 RUN
   "$top/launch/guest/initramfs.sh" "$guest" "$work/initrd" "$work/overlay"
-  "$partita" run -smp 4 -m 1G --ranks 2 -rebalance off --control "$work/socket" -timeout 250 -kernel "$guest/Image" -initrd "$work/initrd" \
-    -append "console=ttyS0 quiet nomods act=run" </dev/null >"$work/out" 2>"$work/err" &
+}
+
+# begin OPTION... : that guest on four harts; $machine
+begin() {
+  "$partita" run -smp 4 -m 1G --control "$work/socket" -timeout 250 -kernel "$guest/Image" -initrd "$work/initrd" \
+    -append "console=ttyS0 quiet nomods act=run" "$@" </dev/null >"$work/out" 2>"$work/err" &
   machine=$!
+}
+
+# Every hart leaves its rank and comes back, one rank is left without harts, and wishes that cannot be are refused. The guest
+# works until it is ended.
+case_harts() {
+  guest_that_checks
+  begin --ranks 2 -rebalance off
   local code=0 i
   for i in 1 2 3 4; do await "^GOOD $i" 1; done
   for pair in "2 0" "3 0" "2 1" "0 1" "1 1" "0 0" "3 1" "1 0"; do
@@ -49,6 +59,27 @@ RUN
   wait $machine || code=$?
   [ $code = 0 ] || fail "exit code $code"
   [ "$(grep -c pause-ms "$work/moves")" = 8 ] || fail "not eight moves"
+  out_lacks '^BAD'
+  healthy
+}
+
+# The homes of all memory go round three ranks while the kernel boots and works, harts moving as they like.
+case_homes() {
+  guest_that_checks
+  begin --ranks 3
+  local code=0 i rank
+  until [ -S "$work/socket" ]; do kill -0 "$machine" || fail "no machine"; sleep 0.1; done
+  until "$partita" control "$work/socket" query-status >/dev/null 2>&1; do kill -0 "$machine" || fail "no machine"; sleep 0.1; done
+  for rank in 1 2 0 1 2 0 2 1 0 1; do
+    "$partita" control "$work/socket" move-memory start=0x80000000 length=0x40000000 "rank=$rank" >>"$work/moves" ||
+      fail "move-memory to $rank"
+    await . "$(($(grep -ca . "$work/out") + 1))"
+  done
+  for i in 1 2 3 4; do await "^GOOD $i" $(($(grep -cae "^GOOD $i" "$work/out") + 2)); done
+  "$partita" control "$work/socket" quit >>"$work/moves" || fail "quit"
+  wait $machine || code=$?
+  [ $code = 0 ] || fail "exit code $code"
+  [ "$(grep -c '"moved-bytes": [1-9]' "$work/moves")" = 10 ] || fail "not ten moves"
   out_lacks '^BAD'
   healthy
 }

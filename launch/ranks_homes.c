@@ -1,0 +1,147 @@
+/* Homes of memory that move between ranks (mem/dsm/move.c), by command: where they are, and which segments of a guest-physical
+ * range there are.
+ *
+ *   move-memory -> the RAM regions of the range -> segments, some at a time -> dsm_move_homes -> serve others until it is over
+ *
+ * On rank 0's I/O thread, as all that needs the ranks to agree: so no image begins meanwhile, and no hart moves. */
+#include "ranks_priv.h"
+#include "sim-core/log.h"
+
+enum {
+    BATCH = 32, /* segments at a time: who needs a page meanwhile waits */
+    NAP_NS = 100 * 1000
+};
+
+#define COMMAND_LIMIT_NS 5000000000ull /* a device may be reading into a page from a slow disk */
+
+static uint64_t segment_bytes(void)
+{
+    return (uint64_t)DSM_SEGMENT_PAGES << GUEST_PAGE_BITS;
+}
+
+/* Serves others until it is over, or gives it up. When the run ends or is reset it ends by itself, or need not. */
+static enum sim_status await(struct ranks *r, uint64_t limit_ns)
+{
+    const uint64_t start = sim_host_ns();
+
+    while (dsm_is_moving(r->dsm)) {
+        if (ranks_failed(r) || sim_ending(r->sim))
+            return dsm_cancel_move(r->dsm) ? SIM_ERR_BUSY : SIM_ERR_IO;
+        if (sim_host_ns() - start > limit_ns && dsm_cancel_move(r->dsm))
+            return SIM_ERR_BUSY;
+        ranks_nap(r, NAP_NS);
+    }
+    return SIM_OK;
+}
+
+enum sim_status ranks_move_segments(struct ranks *r, const struct dsm_move *move, unsigned nr, uint64_t limit_ns,
+                                    struct ranks_homes_moved *moved)
+{
+    uint64_t start = sim_host_ns(), segments;
+
+    SIM_TRY(dsm_move_homes(r->dsm, move, nr, &segments));
+    if (!segments)
+        return SIM_OK;
+    SIM_TRY(await(r, limit_ns));
+    uint64_t pause_ns = sim_host_ns() - start;
+    moved->bytes += segments * segment_bytes();
+    moved->pauses++;
+    if (pause_ns > moved->pause_ns)
+        moved->pause_ns = pause_ns;
+    return SIM_OK;
+}
+
+/* Of the machine's RAM from `offset` on; segments that are partly in it move whole. */
+static enum sim_status move_ram(struct ranks *r, uint64_t offset, uint64_t bytes, uint32_t to,
+                                struct ranks_homes_moved *moved)
+{
+    uint64_t at = offset / segment_bytes(), end = (offset + bytes - 1) / segment_bytes() + 1;
+    enum sim_status status = SIM_OK;
+
+    for (; at < end && status == SIM_OK; at += BATCH) {
+        const struct dsm_move move = {.first = at, .nr = end - at < BATCH ? end - at : BATCH, .to = to};
+        status = ranks_move_segments(r, &move, 1, COMMAND_LIMIT_NS, moved);
+    }
+    return status;
+}
+
+static enum sim_status refuse(const struct ranks *r, gpa_t start, uint64_t bytes, uint32_t to)
+{
+    sim_error("move-memory: %llu bytes at 0x%llx to rank %u: there must be RAM, and there are ranks 0-%u",
+              (unsigned long long)bytes, (unsigned long long)start, to, r->sim->nr_ranks - 1);
+    return SIM_ERR_INVALID;
+}
+
+/* The part of a region that is in the range; 0: none. */
+static uint64_t common(const struct mem_region *region, gpa_t start, uint64_t bytes, uint64_t *offset)
+{
+    gpa_t from = start > region->base ? start : region->base;
+    gpa_t end = region->base + region->size < start + bytes ? region->base + region->size : start + bytes;
+
+    *offset = region->ram_offset + (from - region->base);
+    return region->ops || from >= end ? 0 : end - from;
+}
+
+enum sim_status ranks_move_memory(struct ranks *r, gpa_t start, uint64_t bytes, uint32_t to,
+                                  struct ranks_homes_moved *moved)
+{
+    enum sim_status status = SIM_OK;
+    const struct mem_region *region;
+    uint64_t found = 0, offset;
+
+    *moved = (struct ranks_homes_moved){0};
+    if (to >= r->sim->nr_ranks || start + bytes < start)
+        return refuse(r, start, bytes, to);
+    for (unsigned i = 0; status == SIM_OK && (region = mem_nth(r->space, i)); i++) {
+        uint64_t n = common(region, start, bytes, &offset);
+        found += n;
+        if (n)
+            status = move_ram(r, offset, n, to, moved);
+    }
+    if (!found)
+        return refuse(r, start, bytes, to);
+    if (status == SIM_ERR_BUSY)
+        sim_error("move-memory: %llu bytes have moved; the rest stays where it is, pages of it are long under way",
+                  (unsigned long long)moved->bytes);
+    return status;
+}
+
+/* --- where they are --- */
+
+/* Where the homes can change at the soonest behind a page of the region: its end, the segment's, or the plan's. */
+static uint64_t next_border(const struct ranks *r, const struct mem_region *region, uint64_t page)
+{
+    uint64_t end = (region->ram_offset + region->size) >> GUEST_PAGE_BITS;
+    uint64_t segment_end = (page / DSM_SEGMENT_PAGES + 1) * DSM_SEGMENT_PAGES;
+    uint64_t gpa_page = (region->base - region->ram_offset) / GUEST_PAGE_SIZE + page;
+
+    end = segment_end < end ? segment_end : end;
+    for (uint32_t i = 0; i < r->plan->nr_homes; i++) {
+        uint64_t border = r->plan->home[i].last_page - gpa_page + page;
+        if (r->plan->home[i].last_page > gpa_page && border < end)
+            end = border;
+    }
+    return end;
+}
+
+static void list_region(const struct ranks *r, const struct mem_region *region, ranks_home_fn *fn, void *opaque)
+{
+    const uint64_t end = (region->ram_offset + region->size) >> GUEST_PAGE_BITS;
+
+    for (uint64_t page = region->ram_offset >> GUEST_PAGE_BITS, first = page; page < end; first = page) {
+        rank_t home = dsm_home(r->dsm, page);
+        while (page < end && dsm_home(r->dsm, page) == home)
+            page = next_border(r, region, page);
+        fn(opaque, region->base + ((first << GUEST_PAGE_BITS) - region->ram_offset), (page - first) << GUEST_PAGE_BITS,
+           (uint32_t)home);
+    }
+}
+
+void ranks_list_homes(const struct ranks *r, ranks_home_fn *fn, void *opaque)
+{
+    const struct mem_region *region;
+
+    for (unsigned i = 0; (region = mem_nth(r->space, i)); i++)
+        if (!region->ops)
+            list_region(r, region, fn, opaque);
+}

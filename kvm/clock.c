@@ -1,10 +1,12 @@
-/* The guest's clocks that are KVM's: kvmclock and TSCs. They stand while the machine does, and on several ranks they are in
- * step: each rank makes them follow the simulation's clock, which is one for all ranks.
+/* The guest's clocks that are KVM's: kvmclock and TSCs. They stand while the machine does, and whenever they go on they follow the
+ * simulation's clock, by which devices keep time:
  *
- *   kvmclock := guest time        TSC := guest time at the TSC's rate, by an offset to the host's (exact on one host)
+ *   one rank      kvmclock := guest time + what it was ahead when both went last     TSC: where it stood
+ *   several       kvmclock := guest time    TSC := guest time at the TSC's rate, by an offset to the host's (exact on one host)
  *
- * So they are made anew whenever the simulation's clock goes on: what one adjusts about the other (NTP) is made up for then.
- * Some hosts give every guest their own TSC (hkvm_has_fixed_tsc): there it is in step on one host, and nobody can set it. */
+ * So it does not matter how long anything takes between one clock's stop or start and the other's: no move and no image lets them
+ * part. What one adjusts about the other as they go (NTP) stays on one rank, since a guest's clock must not go back, and is made up for
+ * on several. Some hosts give every guest their own TSC (hkvm_has_fixed_tsc): there it is in step on one host, and nobody can set it. */
 #include <string.h>
 #include <x86intrin.h>
 
@@ -13,13 +15,76 @@
 
 enum { MSR_TSC = 0x10 };
 
+/* --- kvmclock beside the simulation's --- */
+
+/* How often both are read: the closest two count, so that no thread that had to wait between them does harm. */
+enum { LOOKS = 8 };
+
+static bool clock_stands(const struct hkvm_machine *m)
+{
+    return atomic_load_explicit(&m->sim->clock.stopped, memory_order_acquire);
+}
+
+/* Both go. Not less than it is ahead: a guest's clock must not go back. */
+static bool measure(struct hkvm_machine *m)
+{
+    vtime_t closest = VTIME_NEVER;
+
+    for (unsigned i = 0; i < LOOKS; i++) {
+        struct kvm_clock_data clock = {0};
+        vtime_t before = sim_clock_now(&m->sim->clock);
+        if (ioctl(m->vm, KVM_GET_CLOCK, &clock) < 0)
+            return false;
+        vtime_t took = sim_clock_now(&m->sim->clock) - before;
+        if (took < closest) {
+            closest = took;
+            m->clock_ahead_ns = clock.clock - before;
+        }
+    }
+    return true;
+}
+
+bool hkvm_clock_get(struct hkvm_machine *m, struct hkvm_vm_state *s)
+{
+    if (!clock_stands(m) && !measure(m))
+        return false;
+    s->clock_ahead_ns = m->clock_ahead_ns;
+    s->clock_ns = sim_clock_now(&m->sim->clock) + m->clock_ahead_ns;
+    return true;
+}
+
+/* kvmclock is as far ahead as it shall be. No vCPU runs: done again when this thread had to wait meanwhile. */
+static bool set_clock(struct hkvm_machine *m)
+{
+    enum { SOON_NS = 50000 };
+    vtime_t began, took = SOON_NS + 1;
+
+    for (unsigned i = 0; i < LOOKS && took > SOON_NS; i++) {
+        began = sim_clock_now(&m->sim->clock);
+        struct kvm_clock_data clock = {.clock = began + m->clock_ahead_ns};
+        if (ioctl(m->vm, KVM_SET_CLOCK, &clock) < 0)
+            return false;
+        took = sim_clock_now(&m->sim->clock) - began;
+    }
+    return true;
+}
+
+bool hkvm_clock_set(struct hkvm_machine *m, const struct hkvm_vm_state *s)
+{
+    const bool is_known = s->clock_ahead_ns != HKVM_AHEAD_UNKNOWN;
+
+    m->clock_ahead_ns = is_known ? s->clock_ahead_ns : s->clock_ns - sim_clock_now(&m->sim->clock);
+    return set_clock(m);
+}
+
 /* --- standing --- */
 
 void hkvm_machine_clock_stop(struct hkvm_machine *m)
 {
-    struct kvm_clock_data clock = {0};
+    struct hkvm_vm_state now;
 
-    m->stopped_clock_ns = ioctl(m->vm, KVM_GET_CLOCK, &clock) < 0 ? 0 : clock.clock;
+    if (!hkvm_clock_get(m, &now))
+        sim_warn("KVM: the guest's clock cannot be read: %m");
     for (uint32_t i = 0; i < m->nr_added; i++)
         if (m->vcpu[i]->vcpu.remote || !hkvm_msr_read(m->vcpu[i], MSR_TSC, &m->vcpu[i]->stopped_tsc))
             m->vcpu[i]->stopped_tsc = 0;
@@ -28,8 +93,6 @@ void hkvm_machine_clock_stop(struct hkvm_machine *m)
 /* On several ranks each heard of the stop at a moment of its own, and hears of this at another. */
 void hkvm_machine_clock_go(struct hkvm_machine *m)
 {
-    struct kvm_clock_data clock = {.clock = m->stopped_clock_ns};
-
     if (m->is_remote) {
         hkvm_machine_clock_follow(m);
         return;
@@ -37,7 +100,7 @@ void hkvm_machine_clock_go(struct hkvm_machine *m)
     for (uint32_t i = 0; i < m->nr_added; i++)
         if (m->vcpu[i]->stopped_tsc && !hkvm_msr_write(m->vcpu[i], MSR_TSC, m->vcpu[i]->stopped_tsc))
             sim_warn("KVM: vCPU %u: its TSC ran on while the machine stood still", m->vcpu[i]->apic_id);
-    if (clock.clock && ioctl(m->vm, KVM_SET_CLOCK, &clock) < 0)
+    if (!set_clock(m))
         sim_warn("KVM: the guest's clock ran on while the machine stood still: %m");
 }
 
@@ -62,12 +125,10 @@ static void set_tsc(struct hkvm_vcpu *h)
 
 void hkvm_machine_clock_follow(struct hkvm_machine *m)
 {
-    struct kvm_clock_data clock = {0};
-
     for (uint32_t i = 0; i < m->nr_added; i++)
         if (!m->vcpu[i]->vcpu.remote)
             set_tsc(m->vcpu[i]);
-    clock.clock = sim_clock_now(&m->sim->clock);
-    if (ioctl(m->vm, KVM_SET_CLOCK, &clock) < 0)
+    m->clock_ahead_ns = 0;
+    if (!set_clock(m))
         sim_warn("KVM: the guest's clock is not in step with those of other ranks: %m");
 }

@@ -62,7 +62,7 @@ struct hkvm_machine {
     struct mem_space *space;
     uint32_t nr_vcpus, nr_added;
     uint64_t slice_ns; /* a turn takes at least this */
-    uint64_t stopped_clock_ns; /* kvmclock while it stands */
+    uint64_t clock_ahead_ns; /* kvmclock less the simulation's time, modulo 2^64: when both last went, or shall go on */
     struct hkvm_vcpu **vcpu;
     bool own_apics;
     struct mem_region msi; /* own_apics */
@@ -78,7 +78,8 @@ struct hkvm_machine {
     struct hkvm_vm_state {
         uint8_t irqchip[3][512];
         uint8_t pit[sizeof(struct kvm_pit_state2)];
-        uint64_t clock_ns; /* kvmclock */
+        uint64_t clock_ns;       /* kvmclock; older images have nothing else of it */
+        uint64_t clock_ahead_ns; /* of guest time */
     } state, initial;
 };
 
@@ -127,6 +128,11 @@ void hkvm_interrupts_deliver(struct vcpu *v, uint32_t from_rank, const void *msg
 
 /* cpuid.c: what the guest is told of its CPU; the same for each vCPU but for its APIC id. */
 enum sim_status hkvm_cpuid_set(struct hkvm_vcpu *h) SIM_MUST_CHECK;
+
+/* clock.c: kvmclock in a machine's state. False: errno says why not. */
+#define HKVM_AHEAD_UNKNOWN (1ull << 63)
+bool hkvm_clock_get(struct hkvm_machine *m, struct hkvm_vm_state *s);
+bool hkvm_clock_set(struct hkvm_machine *m, const struct hkvm_vm_state *s);
 
 /* state.c. False: this host's KVM has no MSR of that number, or does not take the value. */
 bool hkvm_msr_read(struct hkvm_vcpu *h, uint32_t index, uint64_t *value);

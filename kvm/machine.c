@@ -91,6 +91,7 @@ static enum sim_status set_up(struct hkvm_machine *m)
     SIM_TRY(add_slots(m));
     SIM_TRY(list_msrs(m));
     offer_doorbells(m);
+    hkvm_machine_clock_follow(m); /* on one rank, too: it may go on over several */
     return hkvm_vm_get(m, &m->initial);
 }
 
@@ -123,7 +124,8 @@ enum sim_status hkvm_machine_create(const struct hkvm_config *config, struct hkv
                                .is_remote = config->is_remote,
                                .is_remote_opaque = config->is_remote_opaque,
                                .kvm = kvm,
-                               .vm = -1};
+                               .vm = -1,
+                               .state.clock_ahead_ns = HKVM_AHEAD_UNKNOWN};
     m->vcpu = sim_new_array(struct hkvm_vcpu *, config->nr_vcpus);
     enum sim_status status = check_config(config, &host);
     if (status == SIM_OK)
@@ -176,9 +178,9 @@ enum sim_status hkvm_machine_reset(struct hkvm_machine *m)
     struct hkvm_vm_state s;
 
     SIM_TRY(hkvm_vm_get(m, &s));
-    uint64_t now = s.clock_ns;
+    uint64_t ahead = s.clock_ahead_ns;
     s = m->initial;
-    s.clock_ns = now;
+    s.clock_ahead_ns = ahead;
     SIM_TRY(hkvm_vm_set(m, &s));
     hkvm_machine_renew_slots(m); /* memory is loaded anew */
     for (uint32_t i = 0; i < m->nr_added; i++)

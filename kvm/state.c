@@ -264,23 +264,16 @@ static enum sim_status set_irqchips(struct hkvm_machine *m, const struct hkvm_vm
 
 enum sim_status hkvm_vm_get(struct hkvm_machine *m, struct hkvm_vm_state *s)
 {
-    struct kvm_clock_data clock;
-
     if (!m->own_apics)
         SIM_TRY(get_irqchips(m, s));
-    if (ioctl(m->vm, KVM_GET_CLOCK, &clock) < 0)
-        return vm_failed("KVM_GET_CLOCK");
-    s->clock_ns = clock.clock;
-    return SIM_OK;
+    return hkvm_clock_get(m, s) ? SIM_OK : vm_failed("KVM_GET_CLOCK");
 }
 
 enum sim_status hkvm_vm_set(struct hkvm_machine *m, const struct hkvm_vm_state *s)
 {
-    struct kvm_clock_data clock = {.clock = s->clock_ns};
-
     if (!m->own_apics)
         SIM_TRY(set_irqchips(m, s));
-    return ioctl(m->vm, KVM_SET_CLOCK, &clock) < 0 ? vm_failed("KVM_SET_CLOCK") : SIM_OK;
+    return hkvm_clock_set(m, s) ? SIM_OK : vm_failed("KVM_SET_CLOCK");
 }
 
 static void vm_pre_save(void *object)
@@ -300,10 +293,11 @@ static enum sim_status vm_post_load(void *object)
 
 static const struct state_field vm_fields[] = {
     STATE_ARRAY(struct hkvm_machine, STATE_U8, state.irqchip), STATE_ARRAY(struct hkvm_machine, STATE_U8, state.pit),
-    STATE_SCALAR(struct hkvm_machine, STATE_U64, state.clock_ns), STATE_END};
+    STATE_SCALAR(struct hkvm_machine, STATE_U64, state.clock_ns),
+    {"state.clock_ahead_ns", offsetof(struct hkvm_machine, state.clock_ahead_ns), STATE_U64, 2, 1, 0, NULL, 0}, STATE_END};
 
 static const struct state_desc vm_state = {
-    .name = "kvm-vm", .version = 1, .fields = vm_fields, .pre_save = vm_pre_save, .post_load = vm_post_load};
+    .name = "kvm-vm", .version = 2, .fields = vm_fields, .pre_save = vm_pre_save, .post_load = vm_post_load};
 
 const struct state_desc *hkvm_machine_state_desc(void)
 {

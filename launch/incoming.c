@@ -183,8 +183,8 @@ static enum sim_status start_clocks(struct incoming *in)
 {
     if (in->ranks)
         return ranks_start_clocks(in->ranks);
-    machine_clock_go(in->m);
     sim_clock_go(&in->m->sim->clock);
+    machine_clock_go(in->m);
     return SIM_OK;
 }
 

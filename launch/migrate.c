@@ -312,8 +312,8 @@ static void stop_clocks(struct migrator *g)
         ranks_stop_clocks(g->ranks);
         return;
     }
-    sim_time_stop(g->m->sim);
     machine_clock_stop(g->m);
+    sim_time_stop(g->m->sim);
 }
 
 /* All ranks stand still, and nothing is under way between them. */
@@ -349,8 +349,8 @@ static void go_on(struct migrator *g)
         ranks_cont(g->ranks);
         return;
     }
-    machine_clock_go(g->m);
     sim_clock_go(&g->m->sim->clock);
+    machine_clock_go(g->m);
     sim_timers_shifted(g->m->sim);
     g->ops->thaw(g->opaque);
 }

@@ -253,10 +253,12 @@ enum sim_status restore_load(struct restore *r, struct machine *m, struct ranks 
 
 enum sim_status restore_go(struct restore *r)
 {
-    if (r->ranks)
+    if (r->ranks) {
         SIM_TRY(ranks_start_clocks(r->ranks));
-    else
+    } else {
         sim_clock_go(&r->m->sim->clock);
+        machine_clock_go(r->m);
+    }
     sim_timers_shifted(r->m->sim);
     return SIM_OK;
 }

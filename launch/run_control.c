@@ -59,8 +59,8 @@ static void control_stop(void *opaque)
     r->stopped = true;
     if (!r->ranks) {
         world_pause(&r->world);
-        sim_time_stop(r->sim);
         machine_clock_stop(r->machine);
+        sim_time_stop(r->sim);
     }
 }
 
@@ -75,8 +75,8 @@ static void control_cont(void *opaque)
         ranks_cont(r->ranks);
         return;
     }
-    machine_clock_go(r->machine);
     sim_clock_go(&r->sim->clock);
+    machine_clock_go(r->machine);
     sim_timers_shifted(r->sim);
     world_resume(&r->world);
 }

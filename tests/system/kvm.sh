@@ -58,6 +58,16 @@ await_signals() {
 # What the guest and the same work on the host come to.
 value() { sed -n "s/^$1 //p" "$work/out" | tr -d '\r'; }
 
+# clocks_are_well NS : the guest's clocks have not gone backwards, and kvmclock went as the PM timer did, to NS.
+clocks_are_well() {
+  [ -n "$(value CLOCK-DRIFT)" ] || fail "the guest said nothing of its clocks"
+  [ -z "$(value CLOCK-BACKWARDS | grep -v '^0*$')" ] || fail "a clock of the guest's went backwards"
+  local drift
+  for drift in $(value CLOCK-DRIFT); do
+    [ $((16#$drift)) -lt "$1" ] || fail "kvmclock and the PM timer have moved apart by $((16#$drift)) ns"
+  done
+}
+
 # Two CPUs, page tables, page faults, timers, IPIs, virtio by interrupts; the same checksum each time.
 case_guest() {
   need_kvm
@@ -192,6 +202,7 @@ case_checkpoint() {
   done
   finish 0
   err_has '\(incremental\)'
+  clocks_are_well 20000000
   [ "$(value CHECKSUM)" = "$whole" ] || fail "another checksum: $(value CHECKSUM), $whole"
   for gap in $(value LONGEST-GAP); do # between two ticks, by the PM timer at 3.58 MHz
     [ $((16#$gap)) -lt $((3579545 * 5 / 2)) ] || fail "the guest's time jumped: $((16#$gap)) ticks"
@@ -228,6 +239,7 @@ case_checkpoint_ranks() {
   finish 0
   err_has '\(incremental\)'
   out_lacks GUEST-FAILED
+  clocks_are_well 20000000
   [ "$(value CHECKSUM)" = "$whole" ] || fail "another checksum: $(value CHECKSUM), $whole"
   for gap in $(value LONGEST-GAP); do
     [ $((16#$gap)) -lt $((3579545 * 3 / 2)) ] || fail "the guest's time jumped: $((16#$gap)) ticks"
@@ -296,7 +308,7 @@ case_migrate() {
   guest 200
   begin "${command[@]}"
   finish 0
-  local whole gap source tries=0
+  local whole source tries=0
   whole=$(value CHECKSUM)
   : >"$work/out"
   rm "$work/disk"
@@ -310,6 +322,7 @@ case_migrate() {
   finish 0
   pid=$source
   finish 86
+  clocks_are_well 20000000
   [ "$(value CHECKSUM)" = "$whole" ] || fail "another checksum: $(value CHECKSUM), $whole"
 }
 

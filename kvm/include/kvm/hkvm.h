@@ -86,8 +86,8 @@ enum sim_status hkvm_machine_add_vcpu(struct hkvm_machine *m, struct vcpu **out)
 enum sim_status hkvm_machine_reset(struct hkvm_machine *m) SIM_MUST_CHECK;
 
 /* The guest's clocks (kvmclock, TSCs) stand from stop to go. Where nobody can set the TSC (hkvm_has_fixed_tsc), or for less
- * than a second, TSCs run on. On several ranks `go` is hkvm_machine_clock_follow. Context: no vCPU runs in between; `go` when the
- * simulation's clock goes. */
+ * than a second, TSCs run on. On several ranks `go` is hkvm_machine_clock_follow. Context: no vCPU runs in between; `stop` before
+ * the simulation's clock is stopped (or when the machine's state has been loaded), `go` when that goes on already. */
 void hkvm_machine_clock_stop(struct hkvm_machine *m);
 void hkvm_machine_clock_go(struct hkvm_machine *m);
 /* The guest's clocks become the simulation's time, so that those of all ranks are in step. Context: before vCPUs run. */

@@ -1,7 +1,7 @@
 /* The x86-64 guest of the KVM tests: a kernel of some hundred instructions, and workers in ring 3.
  *
  *   start.S   entry in long mode, the other CPU's way there, interrupt entries
- *   kernel.c  page tables, local APICs, IPIs, timers, virtio-rng and virtio-blk by interrupts, the end
+ *   kernel.c  page tables, local APICs, IPIs, timers, clocks, virtio-rng and virtio-blk by interrupts, the end
  *   worker.c  ring 3: arithmetic, and memory that comes by page faults
  *
  * It keeps to what a KVM without svm and vmx can do (kvm/README.md): ring 3 enters the kernel by INT3, page faults and

@@ -26,6 +26,9 @@ struct cpu {
     u64 checksum;
     u64 ticks, pages;
     u32 last_tick, longest_gap; /* of the APIC's timer, by the PM timer */
+    u64 last_clock, last_tsc;
+    u64 backwards;   /* how often kvmclock or the TSC was behind what it had been */
+    long low, high;  /* kvmclock is at least `low`, at most `high` ns before the PM timer: compare_clocks */
 };
 
 extern u8 stacks[], trampoline[], trampoline_end[];
@@ -49,6 +52,7 @@ static void outl(u16 port, u32 v) { __asm__ volatile("outl %0, %1" ::"a"(v), "Nd
 static u32 inl(u16 port) { u32 v; __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port)); return v; }
 static u32 read32(u64 at) { return *(volatile u32 *)at; }
 static void write32(u64 at, u32 v) { *(volatile u32 *)at = v; }
+static void wrmsr(u32 index, u64 v) { __asm__ volatile("wrmsr" ::"c"(index), "a"((u32)v), "d"((u32)(v >> 32))); }
 static u64 rdtsc(void) { u32 a, d; __asm__ volatile("rdtsc" : "=a"(a), "=d"(d)); return (u64)d << 32 | a; }
 static void barrier(void) { __asm__ volatile("" ::: "memory"); }
 static u32 this_cpu(void) { return read32(LAPIC + A_ID) >> 24; }
@@ -83,6 +87,90 @@ static void check(int good, const char *what)
     say(what);
     say("\n");
     end(1 << 16 | EXIT_FAIL);
+}
+
+/* --- clocks: kvmclock and the TSC beside the PM timer, which is Partita's own --- */
+
+enum { MSR_KVMCLOCK = 0x4b564d01, PM_HZ = 3579545, PM_BITS = 24, SECOND = 1000000000 };
+
+static volatile struct {
+    u32 version, unused;
+    u64 tsc, ns;
+    u32 mul;
+    signed char shift;
+    u8 flags, more[2];
+} kvmclock[NR_CPUS] __attribute__((aligned(64)));
+static u64 first_clock; /* when the boot CPU began */
+static u32 first_pm;
+
+static u64 read_clock(u32 cpu, u64 *tsc)
+{
+    u32 version;
+    u64 ns;
+
+    do {
+        version = kvmclock[cpu].version;
+        barrier();
+        *tsc = rdtsc();
+        u64 passed = *tsc - kvmclock[cpu].tsc;
+        passed = kvmclock[cpu].shift < 0 ? passed >> -kvmclock[cpu].shift : passed << kvmclock[cpu].shift;
+        ns = kvmclock[cpu].ns + (u64)((unsigned __int128)passed * kvmclock[cpu].mul >> 32);
+        barrier();
+    } while (version & 1 || version != kvmclock[cpu].version);
+    return ns;
+}
+
+/* The PM timer in ns since the beginning. It has few bits: kvmclock says how often it has begun anew. */
+static long pm_ns(u32 pm, u64 clock)
+{
+    const u32 unused = 32 - PM_BITS;
+    long ticks = (long)(clock * PM_HZ / SECOND);
+    int off = (int)((pm - first_pm - (u32)ticks) << unused) >> unused;
+
+    return (ticks + off) * SECOND / PM_HZ;
+}
+
+static void set_up_clock(u32 cpu)
+{
+    u64 tsc;
+
+    wrmsr(MSR_KVMCLOCK, (u64)&kvmclock[cpu] | 1);
+    cpus[cpu].low = -(1l << 62);
+    cpus[cpu].high = 1l << 62;
+    if (cpu == 0) {
+        first_pm = inl(PORT_PM_TIMER);
+        first_clock = read_clock(cpu, &tsc);
+    }
+}
+
+/* kvmclock is read between two readings of the PM timer, so that each comparison gives bounds that hold however long it took.
+ * Returns the first. */
+static u32 compare_clocks(struct cpu *c)
+{
+    u32 before = inl(PORT_PM_TIMER);
+    u64 tsc, clock = read_clock((u32)(c - cpus), &tsc);
+    u32 after = inl(PORT_PM_TIMER);
+    long passed = (long)(clock - first_clock), low = passed - pm_ns(after, clock - first_clock),
+         high = passed - pm_ns(before, clock - first_clock);
+
+    c->backwards += clock < c->last_clock || tsc < c->last_tsc;
+    c->last_clock = clock;
+    c->last_tsc = tsc;
+    c->low = low > c->low ? low : c->low;
+    c->high = high < c->high ? high : c->high;
+    return before;
+}
+
+/* By how much the two have moved apart at least, on whichever CPU. */
+static u64 clock_drift(void)
+{
+    long low = cpus[0].low, high = cpus[0].high;
+
+    for (u32 i = 1; i < NR_CPUS; i++) {
+        low = cpus[i].low > low ? cpus[i].low : low;
+        high = cpus[i].high < high ? cpus[i].high : high;
+    }
+    return low > high ? (u64)(low - high) : 0;
 }
 
 /* --- page tables: 64 MiB and the devices at their own addresses; the workers' data page by page --- */
@@ -360,7 +448,7 @@ static u64 round_of_cpu(u32 cpu, u64 x)
 
 static void tick(struct cpu *c)
 {
-    u32 now = inl(PORT_PM_TIMER), gap = (now - c->last_tick) & 0xffffff;
+    u32 now = compare_clocks(c), gap = (now - c->last_tick) & 0xffffff;
 
     if (c->ticks++ && gap > c->longest_gap)
         c->longest_gap = gap;
@@ -399,6 +487,8 @@ static void __attribute__((noreturn)) finish(void)
         say_hex("TICKS ", cpus[i].ticks);
         say_hex("LONGEST-GAP ", cpus[i].longest_gap);
     }
+    say_hex("CLOCK-BACKWARDS ", cpus[0].backwards + cpus[1].backwards);
+    say_hex("CLOCK-DRIFT ", clock_drift());
     say_hex("ROUNDS ", rounds);
     say_hex("PAGES ", cpus[0].pages + cpus[1].pages);
     say_hex("CHECKSUM ", sum);
@@ -469,6 +559,7 @@ static void __attribute__((noreturn)) work(u32 cpu)
 void other_cpu(void)
 {
     set_up_descriptors(1);
+    set_up_clock(1);
     set_up_apic();
     other_is_up = 1;
     work(1);
@@ -518,6 +609,7 @@ void boot_cpu(const u8 *boot_params)
     build_tables();
     build_idt();
     set_up_descriptors(0);
+    set_up_clock(0);
     set_up_apic();
     rng = set_up_virtio(DEVICE_RNG);
     blk = set_up_virtio(DEVICE_BLK);

@@ -2,7 +2,7 @@
  *
  * The type is only foreseen: each operation compares the hart's vkey, which says type, vl = VLMAX, vstart = 0 and
  * VS on at once, and leaves everything else to the interpreter's function (IR_VSET and so on, ir/ops.def).
- * Without segments, MIN_BYTES to MAX_BYTES; the rest is EXEC. */
+ * MIN_BYTES to MAX_BYTES; the rest is VCALL or EXEC. */
 #include "trans.h"
 
 enum { MIN_BYTES = 4, PIECE = 16, MAX_BYTES = 8 * RV_VLENB_MAX, MXCSR_MODES = 4 };
@@ -105,12 +105,36 @@ bool trans_vec_csr(struct trans *t)
 
 /* ---- loads and stores ---- */
 
+/* Fields in memory side by side; type of the row: log2 of the element's bytes. */
+static bool segments(struct trans *t, const struct trans_row *row)
+{
+    enum { MIN_FIELD = 8, MAX_SEGMENTS = 256, MAX_REGS = 8, NR_V = 32 };
+    unsigned fields = t->i->rs3 + 1u;
+    struct type y;
+
+    if (!type_of(t->vtype, t->vlenb, &y) || !ir_host_has(t->host, IR_VLOAD, IR_I64, 0) ||
+        (!t->i->rm && (row->op == IR_VSTORE || !t->i->rd)))
+        return false;
+    int emul = (int)row->type - (int)y.sew + y.lmul;
+    unsigned bytes = y.bytes >> y.sew << row->type, regs = emul > 0 ? fields << emul : fields;
+    if (emul < -3 || emul > 3 || !aligned(t->i->rd, emul) || regs > MAX_REGS || t->i->rd + regs > NR_V ||
+        bytes < MIN_FIELD || bytes * fields > MAX_SEGMENTS)
+        return false;
+    struct ir_vec *v = ir_emit_vec(t->r, (enum ir_op)row->op, IR_I64, IR_NONE, trans_x(t, t->i->rs1));
+    *v = (struct ir_vec){.size = row->type, .key = rv_vkey(t->vtype), .fields = (uint8_t)fields, .elements = true,
+                         .masked = !t->i->rm, .bytes = (uint16_t)(bytes * fields), .a = place(t, t->i->rd),
+                         .d = place(t, t->i->rd), .b = (int32_t)(regs / fields * t->vlenb), .mask = place(t, 0)};
+    return true;
+}
+
 /* type of the row: log2 of the element's bytes */
 static bool unit_stride(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    if (t->i->rs3 || !type_of(t->vtype, t->vlenb, &y) || !ir_host_has(t->host, IR_VLOAD, IR_I64, 0))
+    if (t->i->rs3)
+        return segments(t, row);
+    if (!type_of(t->vtype, t->vlenb, &y) || !ir_host_has(t->host, IR_VLOAD, IR_I64, 0))
         return false;
     /* the host stores words and quads under a mask */
     if (!t->i->rm && (row->op == IR_VLOAD ? !t->i->rd : row->type < 2))

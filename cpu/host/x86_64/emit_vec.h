@@ -113,6 +113,12 @@ void x86_vec512_reduce(struct emit *e, const struct ir_vec *v);
 bool x86_vec512_compares(uint64_t features, const struct ir_vec *v);
 void x86_vec512_compare(struct emit *e, const struct part *p, unsigned predicate);
 
+/* emit_vec_segment.c: rcx = host address of v->bytes. All of the group, masked where v is (loads); or vl segments */
+void x86_vec_segments(struct emit *e, const struct ir_vec *v, bool to_state);
+void x86_vec_some_segments(struct emit *e, const struct ir_vec *v, bool to_state);
+/* The constants of its shuffles, written at a->p. */
+uint8_t *x86_vec_segment_table(struct x86_asm *a, unsigned fields, unsigned size, bool to_state);
+
 /* emit_vec_compare.c: a bit an element */
 static inline bool x86_vec_is_compare(unsigned op)
 {

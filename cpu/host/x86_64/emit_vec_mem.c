@@ -73,7 +73,9 @@ static void transfer(struct emit *e, const struct ir_insn *i, bool to_state)
     emit_vec_address(e, i, c);
     struct cold *off = emit_cold(e, v->any_type || (v->masked && v->bytes > X86_VEC_MAX_TAIL) ? COLD_EXEC : COLD_VEC_PART);
     x86_vec_check_key(e, v, off);
-    if (v->masked)
+    if (v->fields > 1)
+        x86_vec_segments(e, v, to_state);
+    else if (v->masked)
         copy_masked(e, v, to_state);
     else
         copy(e, v, to_state);
@@ -127,7 +129,9 @@ void emit_cold_vec_part(struct emit *e, const struct cold *c)
 
     x86_vec_compare_byte(e, e->t->vkey + 1, v->key);
     uint8_t *other = x86_jcc(&e->a, X86_NE);
-    if (v->masked)
+    if (v->fields > 1)
+        x86_vec_some_segments(e, v, to_state);
+    else if (v->masked)
         copy_masked_part(e, v, to_state);
     else
         copy_what_counts(e, v, to_state);

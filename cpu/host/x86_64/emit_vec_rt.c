@@ -1,7 +1,6 @@
 /* Routines that the translated code of vectors calls, made once per code cache (emit_vec.c). */
-#include "x86_priv.h"
+#include "emit_vec.h"
 
-enum { VMOVDQU_LOAD = X86_OP(0xf3, 1, 0x6f), VMOVDQU_STORE = X86_OP(0xf3, 1, 0x7f) };
 enum { TAIL_SHIFT = 6 }; /* log2 of the bytes of code for one length of the tail */
 enum { MAX_TAIL = X86_VEC_MAX_TAIL };
 
@@ -151,6 +150,10 @@ void x86_emit_vec_runtime(struct ir_host *h, struct x86_asm *a)
         h->rt.k_low_halves[size] = emit_low_halves(a, size);
     h->rt.k_tail = emit_tail_mask(a);
     h->rt.k_length = emit_lengths(a);
+    for (unsigned fields = 2; fields <= X86_VEC_MAX_FIELDS; fields++)
+        for (unsigned size = 0; size < 4; size++)
+            for (unsigned to_state = 0; to_state < 2; to_state++)
+                h->rt.k_segment[to_state][fields][size] = x86_vec_segment_table(a, fields, size, to_state);
     for (unsigned size = 0; size < 4; size++)
         h->rt.k_index[size] = emit_index(a, size);
 }

@@ -17,6 +17,7 @@ enum { STATE_BIAS = 128 };
 enum { R_STATE = RBP, R_TLB = R15, R_BUDGET = R14 };
 enum { XMM0 = 0, XMM1 = 1, XMM2 = 2, XMM3 = 3 };
 enum { X86_VEC_MAX_BYTES = 1024 }; /* of a group */
+enum { X86_VEC_MAX_FIELDS = 8 };
 enum { X86_VEC_MAX_TAIL = 256 }; /* bytes of the largest group whose shorter lengths are emitted, too */
 enum { X86_VEC_LENGTH_SHIFT = 5 }; /* log2 of the bytes of a row of k_length */
 enum { FRAME_SLOTS = 8 * IR_MAX_SLOTS, FRAME_SAVE = FRAME_SLOTS, FRAME_SIZE = FRAME_SLOTS + 24 };
@@ -49,6 +50,7 @@ struct x86_runtime {
     uint8_t *load[2], *store[2], *exec[2], *vcall[2], *observe[2];
     /* constants, 16 bytes each */
     uint8_t *k_mask_bytes, *k_mask_bits[4], *k_low_halves[3], *k_tail, *k_length, *k_index[4]; /* emit_vec_rt.c */
+    uint8_t *k_segment[2][X86_VEC_MAX_FIELDS + 1][4]; /* [to the state][fields][size]; emit_vec_segment.c */
     uint8_t *k_box, *k_nan64, *k_nan32, *k_sign64, *k_sign32, *k_abs64, *k_abs32;
     uint8_t *end;
 };

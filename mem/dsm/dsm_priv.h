@@ -67,6 +67,7 @@ struct dsm_record {
     uint16_t acks_due, acks_got;
     uint32_t waiters; /* the first of the list, or DSM_NOBODY */
     uint32_t pinners; /* threads in dsm_pin */
+    uint32_t pinners_to_write; /* of those */
     uint32_t pins;
     uint32_t holds;
     uint64_t hold_id; /* holds of another id are broken */

@@ -36,6 +36,14 @@ static bool is_held(const struct dsm_record *r)
     return r->holds || r->pinners;
 }
 
+/* A page that is readable is pinned for reading only. Who waits here to pin it for writing as well may be the one who has
+ * pinned it (a buffer's header and its status in one page), and is served after the request. So that goes first; until the
+ * page comes back the bytes stay as they are, and those a device was given to read are no others when it has. */
+static bool is_pinned(const struct dsm_record *r)
+{
+    return r->pins && (r->state == RANK_E || !r->pinners_to_write);
+}
+
 /* What takes nothing away from this rank never waits. */
 static bool takes_something(const struct dsm_record *r)
 {
@@ -47,7 +55,7 @@ static uint64_t may_go_at(struct dsm *d, const struct dsm_record *r)
 {
     if (!takes_something(r))
         return 0;
-    if (r->pins)
+    if (is_pinned(r))
         return UINT64_MAX;
     return is_held(r) ? r->hold_until : habit_stays_until(d, r->page);
 }

@@ -48,9 +48,12 @@ enum sim_status dsm_pin(struct dsm *d, uint64_t page, bool write)
     dsm_enter(d);
     struct dsm_record *r = record_get(d, page);
     r->pinners++;
+    r->pinners_to_write += write;
+    hold_released(d, r); /* pins for reading are less now */
     while (!(pinned = pin_try(d, r, write)) && !dsm_is_stopped(d))
         wait_for_page(d, page, write);
     r->pinners--;
+    r->pinners_to_write -= write;
     hold_released(d, r);
     record_put(d, r);
     dsm_leave(d);

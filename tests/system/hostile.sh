@@ -45,6 +45,12 @@ case_storm() { m_mode storm $(all_devices); }
 case_bars() { m_mode bars $(all_devices); }
 # shellcheck disable=SC2046
 case_resets() { m_mode resets $(all_devices); }
+# shellcheck disable=SC2046 # words
+case_rings() {
+  truncate -s 1M "$work/a.img" "$work/b.img"
+  m_mode rings $(printf -- '-drive file=%s,format=raw,bus=mmio ' "$work/a.img" "$work/b.img") -device virtio-rng-device \
+    -device virtio-serial-device -chardev null,id=c0 -device virtconsole,chardev=c0
+}
 case_calls() { s_mode calls; }
 case_fences() { s_mode fences; }
 case_starts() { s_mode starts; }

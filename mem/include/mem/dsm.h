@@ -105,7 +105,9 @@ void dsm_retired(struct dsm *d, uint32_t waiter);
 bool dsm_waiting(const struct dsm *d, uint32_t waiter);
 
 /* A device: gets the page and pins it, blocking (polls the interconnect meanwhile). Pins nest and are
- * counted; a pinned page is not given away. Every pin is short: ranks that want the page wait.
+ * counted; a pinned page is not given away. Every pin is short: ranks that want the page wait. Only a page that is pinned
+ * for reading, and that somebody waits to pin for writing, goes to who wants it first: its bytes stay, and are those of
+ * all ranks again when the second pin is had.
  * Who pins several takes them in rising order. SIM_ERR_IO after dsm_stop. Context: any thread whose vCPU,
  * if it has one, is not `running`; no lock held that a handler takes. */
 enum sim_status dsm_pin(struct dsm *d, uint64_t page, bool write) SIM_MUST_CHECK;

@@ -94,9 +94,14 @@ static void *run_device(void *arg)
 
     for (unsigned i = 0; i < PINNED; i++) {
         unsigned page = i % PAGES;
+        bool read_first = i & 1; /* another rank may want to write it between the two */
+        if (read_first)
+            assert_int_equal(dsm_pin(r->dsm, page, false), SIM_OK);
         assert_int_equal(dsm_pin(r->dsm, page, true), SIM_OK);
         r->bytes[page * 512 + CPUS]++;
         dsm_unpin(r->dsm, page);
+        if (read_first)
+            dsm_unpin(r->dsm, page);
         sim_thread_yield();
     }
     return NULL;

@@ -10,14 +10,28 @@
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
+void file_set_direct(int fd, bool direct)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags >= 0)
+        fcntl(fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT);
+}
+
 enum sim_status file_write_at(int fd, const char *path, uint64_t offset, const void *data, size_t len)
 {
     const char *p = data;
+    bool refused = false;
 
     while (len) {
         ssize_t n = pwrite(fd, p, len, (off_t)offset);
         if (n < 0 && errno == EINTR)
             continue;
+        if (n < 0 && errno == EINVAL && !refused) { /* not past the page cache: here, or the rest of a short write */
+            refused = true;
+            file_set_direct(fd, false);
+            continue;
+        }
         if (n <= 0) {
             sim_error("image file '%s': writing %zu bytes at offset %llu: %m", path, len,
                       (unsigned long long)offset);

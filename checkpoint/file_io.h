@@ -5,6 +5,9 @@
 #include "sim-core/status.h"
 #include "sim-core/types.h"
 
+/* Writes from now on go past the page cache, or through it, where the file system can: a hint. Past it, memory, offset and
+ * length of a write are multiples of 4096. */
+void file_set_direct(int fd, bool direct);
 /* `path` is for messages; the file is `fd`. */
 enum sim_status file_write_at(int fd, const char *path, uint64_t offset, const void *data,
                               size_t len) SIM_MUST_CHECK;

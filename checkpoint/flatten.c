@@ -6,7 +6,7 @@
 
 static void copy_block(void *opaque, uint64_t block, const uint8_t *data)
 {
-    ckpt_writer_block(opaque, block, data);
+    ckpt_writer_blocks(opaque, block, 1, data);
 }
 
 static void copy_sections(const struct ckpt_image *image, struct ckpt_writer *w)

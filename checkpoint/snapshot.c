@@ -145,12 +145,20 @@ static void moves(struct sim_guard *g, uint64_t local, bool comes)
 
 /* --- the reader's side --- */
 
-static void give(struct ckpt_snapshot *s, struct ckpt_writer *w, uint64_t local, const uint8_t *data)
+/* Consecutive blocks, of which those outside all ranges are left out. */
+static void give(struct ckpt_snapshot *s, struct ckpt_writer *w, uint64_t local, unsigned nr,
+                 const uint8_t *data)
 {
-    const struct ckpt_range *r = ckpt_range_of_local(&s->source, local);
-
-    if (r)
-        ckpt_writer_block(w, r->block + (local - r->local), data);
+    while (nr) {
+        const struct ckpt_range *r = ckpt_range_of_local(&s->source, local);
+        uint64_t room = r ? r->local + r->nr - local : 1;
+        unsigned n = room < nr ? (unsigned)room : nr;
+        if (r)
+            ckpt_writer_blocks(w, r->block + (local - r->local), n, data);
+        local += n;
+        nr -= n;
+        data += (size_t)n * FORMAT_BLOCK;
+    }
 }
 
 static struct aside *take_aside(struct ckpt_snapshot *s)
@@ -170,7 +178,7 @@ static unsigned give_aside(struct ckpt_snapshot *s, struct ckpt_writer *w)
 
     for (struct aside *a = take_aside(s), *next; a; a = next, given++) {
         next = a->next;
-        give(s, w, a->local, a->data);
+        give(s, w, a->local, 1, a->data);
         sim_free(a);
     }
     return given;
@@ -198,6 +206,18 @@ static uint64_t word_mask(const struct ckpt_snapshot *s, uint64_t word)
     return left >= WORD_BLOCKS ? UINT64_MAX : (1ull << left) - 1;
 }
 
+/* The next run of ones from bit *i on: its length, and *i is where it begins; 0: there is none. */
+static unsigned next_run(uint64_t bits, unsigned *i)
+{
+    unsigned n = 0;
+
+    while (*i < WORD_BLOCKS && !(bits >> *i & 1))
+        ++*i;
+    while (*i + n < WORD_BLOCKS && bits >> (*i + n) & 1)
+        n++;
+    return n;
+}
+
 /* Takes the blocks of a word that nobody has taken; returns how many were given. */
 static unsigned give_word(struct ckpt_snapshot *s, struct ckpt_writer *w, uint64_t word)
 {
@@ -207,18 +227,11 @@ static unsigned give_word(struct ckpt_snapshot *s, struct ckpt_writer *w, uint64
     for (unsigned i = 0; i < WORD_BLOCKS; i++)
         if (mine >> i & 1 && wanted(s, first + i))
             want |= 1ull << i;
-    for (unsigned i = 0; i < WORD_BLOCKS;) {
-        unsigned n = 0;
-        while (i + n < WORD_BLOCKS && want >> (i + n) & 1)
-            n++;
-        if (n)
-            read_blocks(s, first + i, n, s->buf + i * FORMAT_BLOCK);
-        i += n + 1;
-    }
+    for (unsigned i = 0, n; (n = next_run(want, &i)); i += n)
+        read_blocks(s, first + i, n, s->buf + i * FORMAT_BLOCK);
     atomic_fetch_or_explicit(&s->done[word], mine, memory_order_release);
-    for (unsigned i = 0; i < WORD_BLOCKS; i++)
-        if (want >> i & 1)
-            give(s, w, first + i, s->buf + i * FORMAT_BLOCK);
+    for (unsigned i = 0, n; (n = next_run(want, &i)); i += n)
+        give(s, w, first + i, n, s->buf + i * FORMAT_BLOCK);
     return (unsigned)__builtin_popcountll(want);
 }
 

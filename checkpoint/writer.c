@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "append_file.h"
 #include "dedupe.h"
 #include "file_io.h"
 #include "format.h"
@@ -22,7 +23,7 @@
 #include "sim-core/log.h"
 #include "sim-core/state.h"
 
-enum { MAX_THREADS = 4, SPARE_CHUNKS = 2, DEFAULT_LEVEL = 1 };
+enum { MAX_THREADS = 4, SPARE_CHUNKS = 2, DEFAULT_LEVEL = 1, BATCH = 16 };
 
 /* A chunk on its way. Owner: the feeder, then one compressor, then the free list. */
 struct job {
@@ -43,6 +44,7 @@ struct ckpt_writer {
     struct ckpt_writer_config config;
     char *data_path, *index_path;
     int data, index;
+    struct append_file *file; /* the data file */
 
     struct space *space; /* the last one is current */
     uint32_t nr_spaces;
@@ -61,29 +63,18 @@ struct ckpt_writer {
     struct sim_thread thread[MAX_THREADS];
     unsigned nr_threads;
 
-    _Atomic uint64_t end;   /* of the data file */
     _Atomic uint64_t given; /* bytes */
-    _Atomic int status;     /* enum sim_status; the first error stays */
 };
-
-static void fail(struct ckpt_writer *w, enum sim_status status)
-{
-    int ok = SIM_OK;
-
-    if (status != SIM_OK)
-        atomic_compare_exchange_strong_explicit(&w->status, &ok, status, memory_order_relaxed,
-                                                memory_order_relaxed);
-}
 
 enum sim_status ckpt_writer_status(const struct ckpt_writer *w)
 {
-    return (enum sim_status)atomic_load_explicit(&w->status, memory_order_relaxed);
+    return append_file_status(w->file);
 }
 
 void ckpt_writer_progress(const struct ckpt_writer *w, uint64_t *given, uint64_t *stored)
 {
     *given = atomic_load_explicit(&w->given, memory_order_relaxed);
-    *stored = atomic_load_explicit(&w->end, memory_order_relaxed);
+    *stored = append_file_bytes(w->file);
 }
 
 /* --- compressors --- */
@@ -125,8 +116,7 @@ static void store_chunk(struct ckpt_writer *w, ZSTD_CCtx *zstd, void *buf, size_
         SIM_BUG_ON(ZSTD_isError(n), "zstd: %s", ZSTD_getErrorName(n));
         chunk.stored = (uint32_t)n;
         chunk.xxh3 = file_hash(buf, n);
-        chunk.offset = atomic_fetch_add_explicit(&w->end, n, memory_order_relaxed);
-        fail(w, file_write_at(w->data, w->data_path, chunk.offset, buf, n));
+        chunk.offset = append_file_put(w->file, buf, n);
     }
     job_done(w, job, &chunk);
 }
@@ -253,23 +243,53 @@ void ckpt_writer_space(struct ckpt_writer *w, const char *name, uint64_t nr_bloc
     strncpy(s->name, name, sizeof s->name - 1);
 }
 
-void ckpt_writer_block(struct ckpt_writer *w, uint64_t block, const void *data)
+/* A block that is not zero. */
+static struct dedupe_place store(struct ckpt_writer *w, struct dedupe_hash hash, const uint8_t *data)
 {
-    struct space *s = &w->space[w->nr_spaces - 1];
-
-    w->part.nr_blocks++;
-    atomic_fetch_add_explicit(&w->given, FORMAT_BLOCK, memory_order_relaxed);
-    if (is_zero(data)) {
-        w->part.nr_zero++;
-        add_extent(s, block, (struct dedupe_place){FORMAT_NO_CHUNK, 0});
-        return;
-    }
     struct dedupe_place place = next_place(w);
-    if (dedupe_find(w->dedupe, data, FORMAT_BLOCK, &place))
+
+    if (dedupe_find(w->dedupe, hash, &place))
         w->part.nr_equal++;
     else
         append_block(w, data);
-    add_extent(s, block, place);
+    return place;
+}
+
+/* At most BATCH. */
+static void add_batch(struct ckpt_writer *w, uint64_t block, unsigned nr, const uint8_t *data)
+{
+    struct space *s = &w->space[w->nr_spaces - 1];
+    struct dedupe_hash hash[BATCH];
+    bool zero[BATCH];
+
+    for (unsigned i = 0; i < nr; i++) {
+        const uint8_t *d = data + (size_t)i * FORMAT_BLOCK;
+        zero[i] = is_zero(d);
+        if (!zero[i])
+            hash[i] = dedupe_hash(w->dedupe, d, FORMAT_BLOCK);
+    }
+    for (unsigned i = 0; i < nr; i++) {
+        struct dedupe_place place = {FORMAT_NO_CHUNK, 0};
+        if (!zero[i])
+            place = store(w, hash[i], data + (size_t)i * FORMAT_BLOCK);
+        w->part.nr_zero += zero[i];
+        add_extent(s, block + i, place);
+    }
+}
+
+void ckpt_writer_blocks(struct ckpt_writer *w, uint64_t block, unsigned nr, const void *data)
+{
+    const uint8_t *from = data;
+
+    w->part.nr_blocks += nr;
+    atomic_fetch_add_explicit(&w->given, (uint64_t)nr * FORMAT_BLOCK, memory_order_relaxed);
+    while (nr) {
+        unsigned n = nr < BATCH ? nr : BATCH;
+        add_batch(w, block, n, from);
+        block += n;
+        from += (size_t)n * FORMAT_BLOCK;
+        nr -= n;
+    }
 }
 
 void ckpt_writer_section(struct ckpt_writer *w, const char *name, const void *data, size_t len)
@@ -322,7 +342,7 @@ static void build_index(const struct ckpt_writer *w, struct state_buf *buf)
         .magic = FORMAT_INDEX_MAGIC,
         .version = FORMAT_VERSION,
         .part = w->config.part,
-        .data_bytes = atomic_load_explicit(&w->end, memory_order_relaxed),
+        .data_bytes = w->part.data_bytes,
         .nr_spaces = w->nr_spaces,
         .nr_chunks = w->nr_chunks,
         .nr_sections = w->nr_sections,
@@ -341,16 +361,12 @@ static void build_index(const struct ckpt_writer *w, struct state_buf *buf)
     state_buf_put(buf, &hash, sizeof hash);
 }
 
-static enum sim_status write_index(struct ckpt_writer *w)
+static enum sim_status write_index(struct ckpt_writer *w, const struct state_buf *index)
 {
-    struct state_buf buf = {0};
-
-    build_index(w, &buf);
-    w->part.index_bytes = buf.len;
-    w->part.index_xxh3 = file_hash(buf.data, buf.len);
-    enum sim_status status = file_write_at(w->index, w->index_path, 0, buf.data, buf.len);
-    state_buf_fini(&buf);
-    return status;
+    w->part.index_bytes = index->len;
+    w->part.index_xxh3 = file_hash(index->data, index->len);
+    SIM_TRY(file_write_at(w->index, w->index_path, 0, index->data, index->len));
+    return file_sync(w->index, w->index_path);
 }
 
 /* --- life --- */
@@ -368,14 +384,15 @@ static enum sim_status create_file(struct ckpt_writer *w, const char *kind, char
     return SIM_ERR_IO;
 }
 
-static enum sim_status write_data_header(struct ckpt_writer *w)
+static enum sim_status begin_data(struct ckpt_writer *w)
 {
     struct format_data_header h = {
         .magic = FORMAT_DATA_MAGIC, .version = FORMAT_VERSION, .part = w->config.part};
 
     memcpy(h.id, w->config.id, sizeof h.id);
-    atomic_store_explicit(&w->end, sizeof h, memory_order_relaxed);
-    return file_write_at(w->data, w->data_path, 0, &h, sizeof h);
+    SIM_TRY(append_file_create(w->data, w->data_path, &w->file));
+    append_file_put(w->file, &h, sizeof h);
+    return SIM_OK;
 }
 
 static unsigned default_threads(void)
@@ -406,7 +423,7 @@ static enum sim_status set_up(struct ckpt_writer *w)
 {
     SIM_TRY(create_file(w, "data", &w->data_path, &w->data));
     SIM_TRY(create_file(w, "index", &w->index_path, &w->index));
-    SIM_TRY(write_data_header(w));
+    SIM_TRY(begin_data(w));
     return start_threads(w);
 }
 
@@ -460,6 +477,7 @@ static void destroy(struct ckpt_writer *w)
     dedupe_destroy(w->dedupe);
     state_buf_fini(&w->sections);
     state_buf_fini(&w->hot);
+    append_file_destroy(w->file);
     if (w->data >= 0)
         close(w->data);
     if (w->index >= 0)
@@ -474,22 +492,30 @@ static void destroy(struct ckpt_writer *w)
 
 void ckpt_writer_abort(struct ckpt_writer *w)
 {
-    fail(w, SIM_ERR_IO); /* compressors need not work any more */
+    if (w->file)
+        append_file_give_up(w->file); /* compressors need not work any more */
     destroy(w);
+}
+
+/* The index is made while the disk is still at work on the last chunks. */
+static enum sim_status complete(struct ckpt_writer *w)
+{
+    struct state_buf index = {0};
+
+    w->part.data_bytes = append_file_bytes(w->file);
+    build_index(w, &index);
+    enum sim_status status = append_file_finish(w->file);
+    if (status == SIM_OK)
+        status = write_index(w, &index);
+    state_buf_fini(&index);
+    return status;
 }
 
 enum sim_status ckpt_writer_finish(struct ckpt_writer *w, struct ckpt_part *out)
 {
     close_chunk(w);
     end_threads(w);
-    enum sim_status status = ckpt_writer_status(w);
-    if (status == SIM_OK)
-        status = write_index(w);
-    if (status == SIM_OK)
-        status = file_sync(w->data, w->data_path);
-    if (status == SIM_OK)
-        status = file_sync(w->index, w->index_path);
-    w->part.data_bytes = atomic_load_explicit(&w->end, memory_order_relaxed);
+    enum sim_status status = complete(w);
     w->part.nr_sections = w->nr_sections;
     w->part.guest_bytes = w->part.nr_blocks * FORMAT_BLOCK;
     if (status == SIM_OK)

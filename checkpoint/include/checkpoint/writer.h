@@ -1,6 +1,6 @@
 /* Writing one part of an image: blocks and sections of one rank.
  *
- *   ckpt_writer_block -> zero? seen before? -> chunk of 64 -> compressor threads -> part-N.data
+ *   ckpt_writer_blocks -> zero? seen before? -> chunk of 64 -> compressor threads -> part-N.data
  *   ckpt_writer_section, ckpt_writer_hot --------------------------------------> part-N.index
  *   ckpt_writer_finish: all written and synced; what the manifest must know (ckpt_part)
  *
@@ -39,8 +39,9 @@ enum sim_status ckpt_writer_create(const struct ckpt_writer_config *config,
 /* Blocks given from now on belong to space `name` (shorter than 32 bytes), which has nr_blocks. A space may be
  * begun once. */
 void ckpt_writer_space(struct ckpt_writer *w, const char *name, uint64_t nr_blocks);
-/* One block, copied. May block for compressors. Blocks may come in any order, each once. */
-void ckpt_writer_block(struct ckpt_writer *w, uint64_t block, const void *data);
+/* `nr` blocks from `block` on, copied. May block for compressors and for the disk. Blocks may come in any order, each
+ * once. */
+void ckpt_writer_blocks(struct ckpt_writer *w, uint64_t block, unsigned nr, const void *data);
 /* Appends an object's saved state under `name`; bytes are copied. */
 void ckpt_writer_section(struct ckpt_writer *w, const char *name, const void *data, size_t len);
 /* The next `nr` blocks of ram that a restore should bring first. */

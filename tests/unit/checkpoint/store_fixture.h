@@ -99,7 +99,7 @@ static inline void give_blocks(struct ckpt_writer *w, const struct plan *p)
 
     for (uint64_t n = p->from; n < p->to; n += p->step) {
         fill_block(data, n, p->generation);
-        ckpt_writer_block(w, n, data);
+        ckpt_writer_blocks(w, n, 1, data);
     }
 }
 

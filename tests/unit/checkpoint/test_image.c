@@ -153,14 +153,14 @@ static void write_special(struct store_fixture *f, struct ckpt_part *part)
     assert_int_equal(ckpt_writer_create(&config, &w), SIM_OK);
     ckpt_writer_space(w, "ram", 1000);
     for (unsigned n = 0; n < 100; n++)
-        ckpt_writer_block(w, n, data);
+        ckpt_writer_blocks(w, n, 1, data);
     fill_block(data, 7, 7);
     for (unsigned n = 200; n < 264; n++)
-        ckpt_writer_block(w, n, data);
+        ckpt_writer_blocks(w, n, 1, data);
     data[4095] ^= 1;
-    ckpt_writer_block(w, 150, data); /* out of order */
+    ckpt_writer_blocks(w, 150, 1, data); /* out of order */
     data[4095] ^= 1;
-    ckpt_writer_block(w, 500, data); /* ends on an equal one */
+    ckpt_writer_blocks(w, 500, 1, data); /* ends on an equal one */
     assert_int_equal(ckpt_writer_finish(w, part), SIM_OK);
     struct ckpt_manifest m = {
         .self = image.ref, .part = part, .nr_parts = 1, .machine = (char *)"{}"};

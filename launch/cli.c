@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "accel.h"
+#include "interconnect/interconnect.h"
 #include "numa.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
@@ -615,6 +616,8 @@ static enum sim_status check_whole(const struct config *c)
         {c->x86 && c->cpu && strcmp(c->cpu, "host") != 0, "-M virt-x86: its CPU is the host's (-cpu host)"},
         {c->x86 && !c->tree.fdt && !c->kernel && !c->dump_dtb && !c->dump_config,
          "nothing to run: -M virt-x86 needs -kernel FILE"},
+        {c->ranks > 1 && ic_mpi_wanted(),
+         "--ranks: mpirun has started several processes already, which are the ranks: leave --ranks away"},
         {!c->dtb && c->ranks > c->smp, "--ranks: each rank needs a hart of its own: raise -smp"},
         {(c->checkpoint.every_ns || c->checkpoint.keep || c->checkpoint.incremental) &&
              !c->checkpoint.dir,

@@ -86,6 +86,12 @@ case_options() {
   need_mpi
   refused_by_all 2 '--clock virtual' -smp 2 --demo --clock virtual
 }
+# Not as many machines as processes, which would all have the same disks.
+case_ranks_in_ranks() {
+  need_mpi
+  # shellcheck disable=SC2086 # words
+  refused 2 '^partita: error: --ranks: mpirun has started several processes already' $mpirun -n 2 "$partita" run --ranks 2 -smp 4 --demo
+}
 case_more_ranks_than_harts() {
   need_mpi
   # shellcheck disable=SC2086 # words

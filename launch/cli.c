@@ -255,7 +255,13 @@ static enum sim_status apply_bind(struct cli *cli, const char *option, const cha
 
 static enum sim_status apply_rebalance(struct cli *cli, const char *option, const char *value)
 {
-    return parse_bool(option, value, &cli->config->rebalance);
+    cli->config->rehome = strcmp(value, "homes") == 0;
+    cli->config->rebalance = false;
+    if (cli->config->rehome)
+        return SIM_OK;
+    SIM_TRY(parse_bool(option, value, &cli->config->rebalance));
+    cli->config->rehome = cli->config->rebalance;
+    return SIM_OK;
 }
 
 static enum sim_status apply_timeout(struct cli *cli, const char *option, const char *value)
@@ -438,8 +444,8 @@ static const struct cli_option options[] = {
      "seed=S[,delay=TIME]: their messages come late, at random", CALL(apply_ranks), RESTORE},
     {"bind", "on|off", "bind the threads of ranks to cores of their own, where there\n"
      "are enough (default: under mpirun)", CALL(apply_bind), RESTORE},
-    {"rebalance", "on|off", "harts move to ranks where they wait less or find an idle core\n"
-     "(default: on)", CALL(apply_rebalance), RESTORE},
+    {"rebalance", "on|homes|off", "harts move to ranks where they wait less or find an idle core,\n"
+     "homes of memory to those that use it (default: on)", CALL(apply_rebalance), RESTORE},
     {"harts-per-rank", "N,N,...", "harts of each rank (default: by its cores)",
      CALL(apply_harts_per_rank), RESTORE},
     {"clock", "host|virtual", "guest time: the host's, or counted instructions",

@@ -322,6 +322,7 @@ static void take_over(struct config *restored, const struct config *file)
     restored->timeout_ns = file->timeout_ns;
     restored->stats = file->stats;
     restored->rebalance = file->rebalance;
+    restored->rehome = file->rehome;
     restored->bind = file->bind;
     restored->nr_accels = file->nr_accels;
     memcpy(restored->accel, file->accel, sizeof file->accel);

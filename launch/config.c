@@ -9,7 +9,7 @@
 
 void config_init(struct config *c)
 {
-    *c = (struct config){.smp = 1, .memory = 128ull << 20, .jit = true, .rebalance = true};
+    *c = (struct config){.smp = 1, .memory = 128ull << 20, .jit = true, .rebalance = true, .rehome = true};
 }
 
 void config_set_string(char **field, const char *value)
@@ -274,7 +274,7 @@ void config_dump(const struct config *c, FILE *out)
         fprintf(out, "message_seed: %u\nmessage_delay_ns: %" PRIu64 "\n", c->message_seed, c->message_delay_ns);
     put_harts_per_rank(c, out);
     if (!c->rebalance)
-        fputs("rebalance: false\n", out);
+        fprintf(out, "rebalance: %s\n", c->rehome ? "homes" : "false");
     if (c->bind != CONFIG_BIND_AUTO)
         fprintf(out, "bind: %s\n", c->bind == CONFIG_BIND_ON ? "true" : "false");
     if (c->timeout_ns)

@@ -126,6 +126,7 @@ struct config {
     uint32_t message_seed;            /* of such ranks, for tests. 0: messages arrive at once */
     uint64_t message_delay_ns;        /* else each after a random time up to this */
     bool rebalance;                   /* harts of several ranks move by themselves */
+    bool rehome;                      /* so do homes of their memory */
     enum config_bind bind;            /* executors of ranks to cores */
     uint32_t *harts_per_rank;         /* the user's own distribution over ranks */
     unsigned nr_harts_per_rank;       /* 0: by the ranks' cores */

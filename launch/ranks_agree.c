@@ -111,7 +111,7 @@ static enum sim_status agree(struct ranks *r)
     fact_file(&facts[5], "kernel file", c->kernel);
     fact_file(&facts[6], "initrd file", c->initrd);
     fact_file(&facts[7], "device tree file", c->dtb);
-    fact(&facts[8], "-rebalance", c->rebalance ? "on" : "off");
+    fact(&facts[8], "-rebalance", c->rebalance ? "on" : c->rehome ? "homes" : "off");
     return ic_agree(r->ic, facts, SIM_ARRAY_LEN(facts));
 }
 

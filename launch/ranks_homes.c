@@ -1,17 +1,26 @@
-/* Homes of memory that move between ranks (mem/dsm/move.c), by command: where they are, and which segments of a guest-physical
- * range there are.
+/* Homes of memory that move between ranks (mem/dsm/move.c), by command and by themselves.
  *
  *   move-memory -> the RAM regions of the range -> segments, some at a time -> dsm_move_homes -> serve others until it is over
+ *   every rank, each half second (unless -rebalance off): its worst placed homes -> TRAFFIC -> rank 0: part_rehome
+ *           (partition/rehome.h) -> those that shall move, at once
  *
  * On rank 0's I/O thread, as all that needs the ranks to agree: so no image begins meanwhile, and no hart moves. */
+#include <string.h>
+
+#include "partition/rehome.h"
 #include "ranks_priv.h"
+#include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
 enum {
     BATCH = 32, /* segments at a time: who needs a page meanwhile waits */
-    NAP_NS = 100 * 1000
+    NAP_NS = 100 * 1000,
+    TICKS = 20, /* intervals of ranks_load.c */
+    TOLD = 64,  /* segments, by each rank */
+    REPORTS = 1024
 };
 
+#define BALANCING_LIMIT_NS 20000000ull /* of who waits for pages */
 #define COMMAND_LIMIT_NS 5000000000ull /* a device may be reading into a page from a slow disk */
 
 static uint64_t segment_bytes(void)
@@ -144,4 +153,104 @@ void ranks_list_homes(const struct ranks *r, ranks_home_fn *fn, void *opaque)
     for (unsigned i = 0; (region = mem_nth(r->space, i)); i++)
         if (!region->ops)
             list_region(r, region, fn, opaque);
+}
+
+/* --- by themselves --- */
+
+_Static_assert(TOLD * sizeof(struct part_traffic) <= IC_MESSAGE_MAX, "a report is a message");
+
+/* `traffic` is rank 0's, under `lock`: handlers write it. The rest: the I/O thread's. */
+struct ranks_homes {
+    struct sim_mutex lock;
+    struct part_traffic traffic[REPORTS]; /* since the last decision */
+    unsigned nr;
+    unsigned ticks;
+    struct part_rehome decider;
+};
+
+static void tell(struct ranks *r)
+{
+    struct dsm_segment_traffic seen[TOLD];
+    struct part_traffic told[TOLD] = {0};
+    unsigned nr = dsm_take_traffic(r->dsm, seen, TOLD);
+
+    for (unsigned i = 0; i < nr; i++)
+        told[i] = (struct part_traffic){seen[i].segment, seen[i].best, seen[i].home_saves, seen[i].best_saves};
+    if (nr)
+        ic_send_small(r->ic, 0, MSG_TRAFFIC, told, (uint32_t)(nr * sizeof told[0]));
+}
+
+static bool makes_sense(const struct ranks *r, const struct part_traffic *t)
+{
+    uint64_t segments = (r->space->ram_size + segment_bytes() - 1) / segment_bytes();
+
+    return t->segment < segments && t->best < r->sim->nr_ranks;
+}
+
+static void on_traffic(void *opaque, rank_t from, const void *data, uint32_t len)
+{
+    struct ranks *r = opaque;
+    struct ranks_homes *h = r->homes;
+    const struct part_traffic *t = data;
+
+    (void)from;
+    if (!h || r->sim->rank != 0)
+        return;
+    sim_mutex_lock(&h->lock);
+    for (uint32_t i = 0; i < len / sizeof *t && h->nr < REPORTS; i++)
+        if (makes_sense(r, &t[i]))
+            h->traffic[h->nr++] = t[i];
+    sim_mutex_unlock(&h->lock);
+}
+
+static unsigned decide(struct ranks_homes *h, struct part_home_move *move)
+{
+    sim_mutex_lock(&h->lock);
+    unsigned nr = part_rehome(&h->decider, h->traffic, h->nr, sim_host_ns(), move, DSM_MOVES);
+    h->nr = 0;
+    sim_mutex_unlock(&h->lock);
+    return nr;
+}
+
+static void rehome(struct ranks *r)
+{
+    struct part_home_move advice[DSM_MOVES];
+    struct dsm_move move[DSM_MOVES];
+    unsigned nr = decide(r->homes, advice);
+
+    for (unsigned i = 0; i < nr; i++)
+        move[i] = (struct dsm_move){.first = advice[i].segment, .nr = 1, .to = advice[i].to};
+    /* Not now: then at another time, if it is still worth it. */
+    if (nr)
+        (void)!ranks_move_segments(r, move, nr, BALANCING_LIMIT_NS, &r->homes_moved);
+}
+
+void ranks_homes_tick(struct ranks *r)
+{
+    if (!r->config->rehome || ++r->homes->ticks % TICKS)
+        return;
+    tell(r);
+    if (r->sim->rank == 0)
+        rehome(r);
+}
+
+void ranks_homes_register(struct ranks *r)
+{
+    ic_register(r->ic, MSG_TRAFFIC, "traffic", on_traffic, r);
+}
+
+void ranks_homes_start(struct ranks *r)
+{
+    struct ranks_homes *h = sim_new(struct ranks_homes);
+
+    sim_mutex_init(&h->lock, SIM_RANK_RANKS);
+    r->homes = h;
+}
+
+void ranks_homes_destroy(struct ranks *r)
+{
+    if (r->homes)
+        sim_mutex_fini(&r->homes->lock);
+    sim_free(r->homes);
+    r->homes = NULL;
 }

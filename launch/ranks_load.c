@@ -1,8 +1,9 @@
-/* Balancing the ranks of a machine while it runs (unless -rebalance off).
+/* Balancing the ranks of a machine while it runs (unless -rebalance off; homes: harts stay).
  *
  *   every rank, each interval: what its harts did -> LOAD -> rank 0
  *   rank 0, when all have said: balance_decide (ranks_balance.h) -> ranks_move_harts
  *                               part_lend (partition/lend.h) -> LEND -> every rank: which of its executors work
+ *   now and then: homes of memory (ranks_homes.c)
  *
  * All on the I/O threads. A report is of its sender's own interval; that they do not begin together does not matter. */
 #include <string.h>
@@ -35,6 +36,7 @@ struct seen {
 struct ranks_load {
     struct ranks *ranks;
     struct sim_io_timer *timer;
+    bool harts_move; /* those of KVM stay */
     struct seen *seen; /* by hart */
     struct sim_mutex lock;
     struct balance_hart *hart;
@@ -253,10 +255,13 @@ static void on_interval(void *opaque)
     sim_io_timer_arm(l->timer, sim_host_ns() + INTERVAL_NS);
     if (ranks_failed(r) || sim_ending(r->sim)) /* a guest's reset, perhaps */
         return;
-    tell(l);
-    apply_works(l); /* the guest's reset makes new executors */
-    if (r->sim->rank == 0)
-        balance_ranks(l);
+    if (l->harts_move) {
+        tell(l);
+        apply_works(l); /* the guest's reset makes new executors */
+        if (r->sim->rank == 0)
+            balance_ranks(l);
+    }
+    ranks_homes_tick(r);
 }
 
 /* --- life --- */
@@ -265,6 +270,7 @@ void ranks_load_register(struct ranks *r)
 {
     ic_register(r->ic, MSG_LOAD, "load", on_load, r);
     ic_register(r->ic, MSG_LEND, "lend", on_lend, r);
+    ranks_homes_register(r);
 }
 
 /* Ranks of a host that lend each other cores are one pool. */
@@ -310,6 +316,7 @@ void ranks_load_start(struct ranks *r)
     struct ranks_load *l = sim_new(struct ranks_load);
 
     l->ranks = r;
+    l->harts_move = r->config->rebalance && r->machine->cpus;
     l->seen = sim_new_array(struct seen, r->sim->nr_vcpus);
     l->hart = sim_new_array(struct balance_hart, r->sim->nr_vcpus);
     l->told = sim_new_array(bool, r->sim->nr_ranks);
@@ -317,6 +324,7 @@ void ranks_load_start(struct ranks *r)
     decider_init(l);
     sim_mutex_init(&l->lock, SIM_RANK_RANKS);
     r->load = l;
+    ranks_homes_start(r);
     l->timer = sim_io_timer_create(r->sim->io, on_interval, l);
     sim_io_timer_arm(l->timer, sim_host_ns() + INTERVAL_NS);
 }
@@ -337,6 +345,7 @@ void ranks_load_destroy(struct ranks *r)
 
     if (!l)
         return;
+    ranks_homes_destroy(r);
     sim_mutex_fini(&l->lock);
     sim_free(l->told);
     sim_free(l->hart);

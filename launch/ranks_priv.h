@@ -37,7 +37,8 @@ enum message_type {
     MSG_MIGRATE_REPORT,
     MSG_MIGRATE_END,
     MSG_MIGRATE_BROKEN,
-    MSG_LEND
+    MSG_LEND,
+    MSG_TRAFFIC
 };
 
 /* A message to a vCPU that waits for the end of a freeze. */
@@ -79,6 +80,8 @@ struct ranks {
     struct ranks_load *load; /* ranks_load.c; NULL: not balanced */
     uint64_t hart_moves;     /* that balancing made */
     uint64_t loans;          /* how often it lent a core or took it back */
+    struct ranks_homes *homes; /* ranks_homes.c; as `load` */
+    struct ranks_homes_moved homes_moved; /* by balancing */
 
     /* ranks_freeze.c */
     struct world *world;
@@ -124,7 +127,12 @@ void ranks_serve_end(struct ranks *r, const struct ranks *outer);
 void ranks_load_register(struct ranks *r);
 void ranks_load_destroy(struct ranks *r);
 
-/* ranks_homes.c: adds to *moved. SIM_ERR_BUSY: ranks wait for pages for longer than limit_ns, nothing has moved. Context: rank 0's I/O
+/* ranks_homes.c: as balancing, of which it is a part; each interval of it. */
+void ranks_homes_register(struct ranks *r);
+void ranks_homes_start(struct ranks *r);
+void ranks_homes_tick(struct ranks *r);
+void ranks_homes_destroy(struct ranks *r);
+/* Adds to *moved. SIM_ERR_BUSY: ranks wait for pages for longer than limit_ns, nothing has moved. Context: rank 0's I/O
  * thread. */
 enum sim_status ranks_move_segments(struct ranks *r, const struct dsm_move *move, unsigned nr, uint64_t limit_ns,
                                     struct ranks_homes_moved *moved) SIM_MUST_CHECK;

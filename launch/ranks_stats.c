@@ -43,6 +43,9 @@ void ranks_print_stats(const struct ranks *r, FILE *out)
     print_hot_pages(r, out);
     if (r->hart_moves)
         fprintf(out, "rank %d:   balancing moved %" PRIu64 " harts\n", (int)ic_rank(r->ic), r->hart_moves);
+    if (r->homes_moved.pauses)
+        fprintf(out, "rank %d:   balancing moved the homes of %" PRIu64 " MiB in %u pauses of up to %.1f ms\n", (int)ic_rank(r->ic),
+                r->homes_moved.bytes >> 20, r->homes_moved.pauses, (double)r->homes_moved.pause_ns / 1e6);
     if (r->loans)
         fprintf(out, "rank %d:   cores were lent or taken back %" PRIu64 " times\n", (int)ic_rank(r->ic), r->loans);
     if (world_spare_turns(r->world))

@@ -233,7 +233,7 @@ static enum sim_status start(struct run *r)
         r->timeout = sim_io_timer_create(r->sim->io, on_timeout, r);
         sim_io_timer_arm(r->timeout, r->start_ns + r->config->timeout_ns);
     }
-    if (r->ranks && r->machine->cpus && r->config->rebalance)
+    if (r->ranks && (r->config->rebalance || r->config->rehome))
         ranks_load_start(r->ranks);
     SIM_TRY(sim_io_start(r->sim->io));
     if (r->restore)

@@ -26,9 +26,19 @@ static uint64_t dir_bytes(const struct dsm *d)
     return d->config.nr_pages * sizeof d->dir[0];
 }
 
+static uint64_t nr_segments(const struct dsm *d)
+{
+    return (d->config.nr_pages >> d->segment_bits) + 1;
+}
+
 static uint64_t moved_bytes(const struct dsm *d)
 {
-    return ((d->config.nr_pages >> d->segment_bits) + 1) * sizeof d->moved[0];
+    return nr_segments(d) * sizeof d->moved[0];
+}
+
+static uint64_t traffic_bytes(const struct dsm *d)
+{
+    return nr_segments(d) * sizeof d->traffic[0];
 }
 
 static enum sim_status map_tables(struct dsm *d)
@@ -36,10 +46,11 @@ static enum sim_status map_tables(struct dsm *d)
     d->word = reserve(word_bytes(d));
     d->dir = reserve(dir_bytes(d));
     d->moved = reserve(moved_bytes(d));
-    if (d->word && d->dir && d->moved)
+    d->traffic = reserve(traffic_bytes(d));
+    if (d->word && d->dir && d->moved && d->traffic)
         return SIM_OK;
     sim_error("cannot reserve %llu MiB for the states of guest pages: %m",
-              (unsigned long long)((word_bytes(d) + dir_bytes(d) + moved_bytes(d)) >> 20));
+              (unsigned long long)((word_bytes(d) + dir_bytes(d) + moved_bytes(d) + traffic_bytes(d)) >> 20));
     return SIM_ERR_NOMEM;
 }
 
@@ -87,12 +98,15 @@ void dsm_destroy(struct dsm *d)
     records_destroy(d);
     waiters_destroy(d);
     home_destroy(d);
+    if (d->traffic)
+        munmap(d->traffic, traffic_bytes(d));
     if (d->moved)
         munmap((void *)d->moved, moved_bytes(d));
     if (d->dir)
         munmap(d->dir, dir_bytes(d));
     if (d->word)
         munmap((void *)d->word, word_bytes(d));
+    sim_free(d->active);
     sim_free(d->local);
     sim_free(d->woken);
     sim_cond_fini(&d->arrived);

@@ -157,6 +157,14 @@ struct dsm_moving {
     unsigned said; /* ranks that are so far */
 };
 
+/* traffic.c: how many messages a home at some ranks would have saved; a place without any is free, as are those behind it. */
+enum { DSM_PLACES = 4 };
+struct dsm_traffic {
+    uint32_t saves[DSM_PLACES];
+    uint16_t rank[DSM_PLACES];
+    bool active; /* in d->active */
+};
+
 struct dsm_port {
     struct dsm *d;
     enum dsm_message type;
@@ -174,6 +182,9 @@ struct dsm {
     _Atomic uint16_t *moved; /* by segment: 1 + its home; 0: as config.home says. Written under the lock */
     unsigned segment_bits;
     struct dsm_moving moving;
+    struct dsm_traffic *traffic; /* by segment; of those whose home this is, since the last report */
+    uint64_t *active;            /* segments with traffic */
+    unsigned nr_active, cap_active;
     struct dsm_port port[MSG_NR];
 
     struct dsm_record *bucket[DSM_BUCKETS];
@@ -278,6 +289,9 @@ void messages_send_page(struct dsm *d, rank_t to, enum dsm_message type, struct 
 void messages_handle_local(struct dsm *d);
 /* Makes the polling thread call dsm_tick, if it sleeps. */
 void messages_send_tick(struct dsm *d);
+
+/* traffic.c: a page goes from one rank to another, or an upgrade (both are the requester). */
+void traffic_count(struct dsm *d, uint64_t page, rank_t requester, rank_t holder);
 
 /* move.c: its messages are of a type behind those of the protocol. */
 enum { MSG_HOMES = MSG_NR };

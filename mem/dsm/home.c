@@ -75,6 +75,7 @@ static void do_fwd_s(struct dsm *d, const struct home_input *in)
     bool mine = in->entry->state == HOME_BS && sharers_have(in->entry->sharers, d->me, d->group);
 
     send(d, mine ? d->me : in->holder, MSG_FWD_S, in, 0);
+    traffic_count(d, in->page, in->rank, mine ? d->me : in->holder);
     if (!mine)
         count_between(d, in);
 }
@@ -86,6 +87,7 @@ static void do_fwd_e(struct dsm *d, const struct home_input *in)
                                     .requester = (uint16_t)in->rank,
                                     .acks = (uint16_t)count_others(d, in),
                                     .run = in->run});
+    traffic_count(d, in->page, in->rank, in->holder);
     count_between(d, in);
 }
 
@@ -93,6 +95,7 @@ static void do_fwd_e(struct dsm *d, const struct home_input *in)
 static void do_grant(struct dsm *d, const struct home_input *in)
 {
     send(d, in->rank, MSG_GRANT, in, count_others(d, in));
+    traffic_count(d, in->page, in->rank, in->rank);
 }
 
 static void do_inv(struct dsm *d, const struct home_input *in)

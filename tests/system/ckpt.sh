@@ -197,6 +197,29 @@ case_moving_homes() {
   last_piece "$partita" restore "$store" --ranks 2
 }
 
+# By themselves: no hart is left on the rank that has the home of what the others share.
+case_homes_follow() {
+  local n=0
+  spread=(-rebalance homes)
+  ring 3 64
+  begin "$partita" run "${machine[@]}" --ranks 3 --control "$work/socket" --stats
+  find_children 1
+  until "$partita" control "$work/socket" move-hart hart=0 rank=1 >/dev/null 2>&1; do
+    kill -0 "$pid" 2>/dev/null || fail "the run has ended"
+    sleep 0.1
+  done
+  until "$partita" control "$work/socket" query-memory | grep -q '"rank": [12], "start": 2147483648}'; do
+    kill -0 "$pid" 2>/dev/null || fail "the run has ended"
+    n=$((n + 1))
+    [ $n -lt 1200 ] || fail "its home stays at rank 0"
+    sleep 0.1
+  done
+  "$partita" checkpoint "$work/socket" "$store" --stop >/dev/null || fail "image"
+  finish 85
+  err_has 'rank 0:   balancing moved the homes of [0-9]+ MiB in [0-9]+ pauses'
+  last_piece "$partita" restore "$store" --ranks 2
+}
+
 # `stop` is for all ranks and their clocks; an image of what stands still is as good; `cont` lets them go on at one time.
 case_stopped() {
   need python3

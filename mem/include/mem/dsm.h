@@ -147,6 +147,16 @@ bool dsm_cancel_move(struct dsm *d);
 /* Where the page's home is now. Context: any; may change at once. */
 rank_t dsm_home(const struct dsm *d, uint64_t page);
 
+/* Of a segment whose home is here: how many messages that has saved, and which other rank would have saved most (mem/dsm/traffic.c). */
+struct dsm_segment_traffic {
+    uint64_t segment;
+    uint32_t best; /* rank */
+    uint32_t home_saves, best_saves;
+};
+/* Since the last call: those where another rank would have saved more, worst placed first; returns how many were written.
+ * Context: any. */
+unsigned dsm_take_traffic(struct dsm *d, struct dsm_segment_traffic *out, unsigned max);
+
 struct dsm_stats {
     uint64_t gets_shared, gets_exclusive;   /* requests sent by this rank */
     uint64_t pages_in, pages_out, zero_pages; /* bodies moved; pages known to be zero move no body */

@@ -220,7 +220,7 @@ bool dsm_keeps(const struct dsm *d, uint64_t page)
 bool dsm_is_settled(struct dsm *d)
 {
     sim_mutex_lock(&d->lock);
-    bool settled = !d->nr_coming;
+    bool settled = !d->nr_coming && !d->moving.leads && d->moving.phase == MOVE_NONE;
     sim_mutex_unlock(&d->lock);
     return settled;
 }

@@ -90,7 +90,7 @@ enum dsm_state dsm_page_state(const struct dsm *d, uint64_t page);
 /* Is this the rank that answers for the page's contents? It is who was exclusive last. Exactly one rank while all are
  * settled and none starts anything. Context: any. */
 bool dsm_keeps(const struct dsm *d, uint64_t page);
-/* Nothing that this rank asked for is under way. Context: any. */
+/* Nothing that this rank asked for is under way, and no homes move, as far as it knows. Context: any. */
 bool dsm_is_settled(struct dsm *d);
 
 /* A vCPU (number `waiter` < 65536 of this rank) is about to read (`write` false) or write the page. DSM_OK: it

@@ -356,11 +356,8 @@ static inline void world_run_cpu(struct world *w, struct world_rank *r, unsigned
     cpu->retired++;
 }
 
-/* An image is not begun while homes move. */
 static inline bool world_is_settled(struct world *w)
 {
-    if (dsm_is_moving(w->rank[0].dsm))
-        return false;
     for (unsigned i = 0; i < w->nr_ranks; i++)
         if (!dsm_is_settled(w->rank[i].dsm))
             return false;

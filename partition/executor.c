@@ -1,7 +1,8 @@
 /* Executors: pick a vCPU that wants a turn, run it for a budget, park it when it idles, sleep when all do.
  *
  *   kick -> ready (and urgent, when it waits for a turn) -> pick -> turn -> settle: ready | parked | resting
- *   parked: until a kick, or its deadline in the heap     resting: it spins, until the others have done something
+ *   parked: until a kick, or its deadline in the heap     resting: it spins, until the word it waits for changes, or
+ *                                                          the others have done something
  *   an executor that shall not work (its core is another rank's): hands on what it has and sleeps until it shall
  *
  * Nothing here looks at all vCPUs. Whoever runs or moves a vCPU has taken its seat; kicks only set bits. */
@@ -25,11 +26,29 @@ enum {
     /* A turn that gave up after so few instructions was one of waiting. */
     SPIN_INSNS = 6000,
     REST_AFTER = 3, /* such turns in a row */
-    /* Turns of others that get something done before those that spin are asked again: a turn takes 10 us and more, a
-     * look of one that spins up to 1 us when its state is in no cache. */
-    REST_TURNS = 16,
-    /* Budgets that a turn may have while nothing urgent comes: who computes fills the caches only once in the while. */
-    TURN_BUDGETS = 8,
+    /* Budgets of others that get something done before those that spin are asked again: a budget takes 10 us and more, a
+     * look of one that spins up to 1 us when its state is in no cache. Those of whom it is known what they wait for are
+     * asked when it comes, and seldom besides: a timer of theirs may be due. */
+    REST_BUDGETS = 16,
+    REST_BUDGETS_KNOWN = 128,
+    /* Between two looks at what they wait for, when nobody else is there; longer each time. */
+    REST_SLEEP_NS = 50000,
+    REST_SLEEP_MAX_NS = 800000,
+    BUDGET_NS = 30000, /* a budget takes about so long */
+    /* Budgets that a turn may have while nobody urgent comes: who computes fills the host's caches only once in the while.
+     * About 4 ms, as the ticks of most kernels; less when very many want their turns. What comes in between leaves it the rest. */
+    TURN_BUDGETS = 128,
+    TURN_BUDGETS_LEAST = 8,
+    TURN_NS = 5000000, /* but no longer, after the least: an interpreter's budget takes 1 ms */
+    ROUND_BUDGETS = 8192, /* of all vCPUs of an executor */
+    TIMER_BUDGETS = 32, /* between two looks at timers in a turn: about 1 ms */
+    /* What a vCPU of another executor holds is mostly free again in a microsecond, and another vCPU's turn costs tens: so
+     * long, and so often in a row, is it waited for. */
+    LINGER_NS = 8000,
+    LINGERS = 16,
+    /* Instructions that urgent turns may have for each turn in order, and what one counts at least. */
+    URGENT_INSNS = 8 * DEFAULT_BUDGET,
+    URGENT_LEAST = 500,
     /* A turn that ends in a section which others may wait for goes on until it is left, at most so often and so long. */
     GRACES = 8,
     GRACE_BUDGET = 2000,
@@ -53,10 +72,16 @@ struct executor {
     struct ready_set resting; /* not ready, but may be asked when there is nothing better */
     struct heap heap;       /* of deadlines when parked; may be out of date, never late */
     struct heap_node *node; /* by vCPU index */
+    struct vcpu_watch *watch; /* by vCPU index: what those that rest wait for */
     uint32_t cursor;        /* the last turn in order */
-    bool was_urgent;        /* the last turn was out of order */
+    uint64_t turn_ns;       /* when the turn began */
+    unsigned left;          /* budgets that the one at the cursor has left: its turn was interrupted */
+    bool is_urgent;         /* the turn is out of order */
+    int64_t urgent_insns;   /* that turns out of order may have until the next in order */
     _Atomic uint32_t turn;  /* whose turn it is, or READY_NONE */
-    unsigned useful;        /* turns since those that rest were asked */
+    unsigned useful;        /* budgets used since those that rest were asked */
+    unsigned since_all;     /* budgets since all of them were, also those of whom it is known what they wait for */
+    uint64_t rest_ns;       /* the last sleep while all rested; 0: somebody has done something since */
     _Atomic bool napping;   /* in sim->ranks->nap */
     _Atomic bool works;     /* it takes turns; the first always does */
     uint64_t spin_ns;
@@ -230,6 +255,16 @@ static void expire(struct executor *ex, vtime_t now)
 
 static bool take_work(struct executor *ex);
 
+/* The one whose turn was interrupted. */
+static struct vcpu *pick_interrupted(struct executor *ex)
+{
+    struct vcpu *v = ex->left && ready_set_has(&ex->ready, ex->cursor) ? claim(ex, ex->cursor) : NULL;
+
+    if (!v)
+        ex->left = 0;
+    return v;
+}
+
 /* The next one in order. */
 static struct vcpu *pick_next(struct executor *ex)
 {
@@ -246,28 +281,80 @@ static struct vcpu *pick_next(struct executor *ex)
     return NULL;
 }
 
-/* One that was kicked, every other turn at most: whoever kicks all the time does not keep others away. */
+/* One that was kicked. Those together get no more done than the others: whoever kicks all the time does not keep them
+ * away. Many that do little, as timer interrupts of idle vCPUs, have their turns one after the other. */
 static struct vcpu *pick_urgent(struct executor *ex)
 {
     uint32_t n;
 
-    if (ex->was_urgent || ex->group->in_order ||
+    if (ex->urgent_insns <= 0 || ex->group->in_order ||
         (n = ready_set_next(&ex->urgent, ex->cursor)) == READY_NONE)
         return NULL;
     ready_set_remove(&ex->urgent, n);
     return claim(ex, n);
 }
 
-/* Those that rest are asked again. */
-static void end_rest(struct executor *ex)
-{
-    uint32_t n;
+/* --- resting --- */
 
-    ex->useful = 0;
-    while ((n = ready_set_next(&ex->resting, READY_NONE)) != READY_NONE) {
-        ready_set_remove(&ex->resting, n);
-        ready_set_add(&ex->ready, n);
+enum asked { ASK_READY /* who need not spin any more */, ASK_UNKNOWN /* and of whom that is not known */, ASK_ALL };
+
+static bool has_come(const struct executor *ex, uint32_t n)
+{
+    return ex->watch[n].word && vcpu_watch_is_over(&ex->watch[n]);
+}
+
+static bool is_asked(const struct executor *ex, uint32_t n, enum asked whom)
+{
+    return whom == ASK_ALL || has_come(ex, n) || (whom == ASK_UNKNOWN && !ex->watch[n].word);
+}
+
+/* The next of those that rest after n who is asked; READY_NONE: there is none, up to the last of them. */
+static uint32_t next_asked(const struct executor *ex, uint32_t n, enum asked whom)
+{
+    uint32_t before;
+
+    do {
+        before = n;
+        n = ready_set_next(&ex->resting, n);
+        if (n == READY_NONE || (before != READY_NONE && n <= before))
+            return READY_NONE;
+    } while (!is_asked(ex, n, whom));
+    return n;
+}
+
+/* Before others go on: locks are handed over in the order in which they were asked for, and all wait for the one whose turn
+ * it is. One whose word has changed may also go on where there is nothing to do. */
+static void end_rest(struct executor *ex, uint32_t n)
+{
+    struct executor_group *g = ex->group;
+
+    if (has_come(ex, n) && take_seat(g, n)) {
+        g->seat[n].spins = 0;
+        leave_seat(g, n);
     }
+    ready_set_remove(&ex->resting, n);
+    ready_set_add(&ex->ready, n);
+    ready_set_add(&ex->urgent, n);
+}
+
+static bool ask(struct executor *ex, enum asked whom)
+{
+    bool any = false;
+
+    for (uint32_t n = READY_NONE; (n = next_asked(ex, n, whom)) != READY_NONE; any = true)
+        end_rest(ex, n);
+    return any;
+}
+
+static void ask_resting(struct executor *ex)
+{
+    enum asked whom = ex->since_all >= REST_BUDGETS_KNOWN ? ASK_ALL : ex->useful >= REST_BUDGETS ? ASK_UNKNOWN : ASK_READY;
+
+    if (whom != ASK_READY)
+        ex->useful = 0;
+    if (whom == ASK_ALL)
+        ex->since_all = 0;
+    ask(ex, whom);
 }
 
 /* Nobody is ready. When all spin: somebody else may hold what they wait for. */
@@ -277,12 +364,12 @@ static bool end_rest_of_all(struct executor *ex)
 
     if (ready_set_next(&ex->resting, READY_NONE) == READY_NONE)
         return false;
-    if (!all_spin || !take_work(ex)) {
-        if (all_spin)
-            sim_thread_yield();
-        end_rest(ex);
-    }
-    return true;
+    if (all_spin && take_work(ex))
+        return true;
+    if (all_spin && next_asked(ex, READY_NONE, ASK_UNKNOWN) != READY_NONE)
+        sim_thread_yield();
+    ex->useful = 0;
+    return ask(ex, ASK_UNKNOWN);
 }
 
 /* A vCPU for a turn, its seat taken; NULL when all are parked. */
@@ -292,10 +379,11 @@ static struct vcpu *pick(struct executor *ex)
 
     if (heap_first(&ex->heap))
         expire(ex, sim_clock_now(&ex->group->sim->clock));
-    if (ex->useful >= REST_TURNS)
-        end_rest(ex);
+    ask_resting(ex);
     v = pick_urgent(ex);
-    ex->was_urgent = v != NULL;
+    ex->is_urgent = v != NULL;
+    if (!v)
+        v = pick_interrupted(ex);
     if (!v)
         v = pick_next(ex);
     if (!v && end_rest_of_all(ex))
@@ -474,6 +562,33 @@ static void executor_sleep(struct executor *ex, vtime_t until)
     atomic_fetch_sub_explicit(&ex->group->sleepers, 1, memory_order_relaxed);
 }
 
+/* One of those that rest can go on, or somebody woke this executor, before the time of a short spin is over. */
+static bool rest_ends_soon(const struct executor *ex)
+{
+    uint64_t start = sim_host_ns(), now = start, last = start;
+
+    while (now - start < SPIN_NS && now - last < DESCHEDULED_NS) {
+        if (atomic_load_explicit(&ex->woken, memory_order_acquire) || next_asked(ex, READY_NONE, ASK_READY) != READY_NONE)
+            return true;
+        sim_cpu_relax();
+        last = now;
+        now = sim_host_ns();
+    }
+    return false;
+}
+
+/* All that are here rest, and of each it is known what it waits for. The time counts as budgets of others. */
+static void watch_resting(struct executor *ex)
+{
+    if (!ex->rest_ns && rest_ends_soon(ex))
+        return;
+    ex->rest_ns = !ex->rest_ns ? REST_SLEEP_NS : ex->rest_ns < REST_SLEEP_MAX_NS ? 2 * ex->rest_ns : ex->rest_ns;
+    atomic_fetch_add_explicit(&ex->group->sleepers, 1, memory_order_relaxed);
+    doze(ex, sim_clock_now(&ex->group->sim->clock) + ex->rest_ns);
+    atomic_fetch_sub_explicit(&ex->group->sleepers, 1, memory_order_relaxed);
+    ex->since_all += 1 + (unsigned)(ex->rest_ns / BUDGET_NS);
+}
+
 /* --- standing aside --- */
 
 /* The one with the fewest vCPUs among those that work; not `but`, which may be told to work at any time. */
@@ -548,17 +663,42 @@ static void park_vcpu(struct executor *ex, struct vcpu *v)
 
 static void rest(struct executor *ex, struct vcpu *v)
 {
+    ex->watch[v->index] = v->watch;
     ready_set_add(&ex->resting, v->index);
     ready_set_remove(&ex->ready, v->index);
     if (atomic_load_explicit(&v->kick, memory_order_seq_cst))
         ready_set_add(&ex->ready, v->index);
 }
 
-/* May the vCPU that has used up a budget have another in the same turn? */
-static bool goes_on(const struct executor *ex, const struct vcpu *v, unsigned budgets)
+static bool timer_is_due(const struct executor *ex)
 {
-    return budgets < TURN_BUDGETS && !ex->group->in_order && !must_park(ex->group) && works(ex) && !sim_ending(v->sim) &&
-           ready_set_next(&ex->urgent, READY_NONE) == READY_NONE;
+    const struct heap_node *first = heap_first(&ex->heap);
+
+    return first && first->key <= sim_clock_now(&ex->group->sim->clock);
+}
+
+/* Has somebody come who shall not wait for the end of a turn? */
+static bool others_press(const struct executor *ex, unsigned left)
+{
+    enum asked whom = ex->useful >= REST_BUDGETS ? ASK_UNKNOWN : ASK_READY;
+
+    return ready_set_next(&ex->urgent, READY_NONE) != READY_NONE || next_asked(ex, READY_NONE, whom) != READY_NONE ||
+           (left % TIMER_BUDGETS == 0 && timer_is_due(ex));
+}
+
+/* May the vCPU that has used up a budget have another in the same turn? */
+static bool goes_on(const struct executor *ex, unsigned left)
+{
+    return left && !must_park(ex->group) && works(ex) && !sim_ending(ex->group->sim) && !others_press(ex, left);
+}
+
+static unsigned turn_budgets(const struct executor *ex)
+{
+    unsigned share = ROUND_BUDGETS / (atomic_load_explicit(&ex->nr, memory_order_relaxed) + 1);
+
+    if (ex->group->in_order)
+        return 1;
+    return share > TURN_BUDGETS ? TURN_BUDGETS : share < TURN_BUDGETS_LEAST ? TURN_BUDGETS_LEAST : share;
 }
 
 static bool in_section(const struct executor *ex, struct vcpu *v)
@@ -566,15 +706,74 @@ static bool in_section(const struct executor *ex, struct vcpu *v)
     return !ex->group->in_order && v->ops->may_hold_lock && v->ops->may_hold_lock(v);
 }
 
-static enum vcpu_exit run(struct executor *ex, struct vcpu *v)
+/* Does another executor run something? */
+static bool others_run(const struct executor *ex)
+{
+    const struct executor_group *g = ex->group;
+
+    for (unsigned i = 0; i < g->nr; i++)
+        if (i != ex->index && atomic_load_explicit(&g->ex[i].turn, memory_order_relaxed) != READY_NONE)
+            return true;
+    return false;
+}
+
+/* The vCPU spins. Has what it waits for come when its turn is held for a moment? */
+static bool lingers(const struct executor *ex, const struct vcpu *v)
+{
+    if (!v->watch.word || ex->group->in_order || !others_run(ex))
+        return false;
+    for (uint64_t end = sim_host_ns() + LINGER_NS; sim_host_ns() < end; sim_cpu_relax())
+        if (vcpu_watch_is_over(&v->watch) || atomic_load_explicit(&v->kick, memory_order_relaxed))
+            return true;
+    return false;
+}
+
+static enum vcpu_exit run_budgets(struct executor *ex, struct vcpu *v, unsigned *left)
 {
     enum vcpu_exit why;
-    unsigned budgets = 0;
+    unsigned lingered = 0, used = 0;
 
-    do {
+    for (;;) {
         why = v->ops->run(v, ex->group->config.budget);
+        if (why == VCPU_EXIT_YIELD && lingered++ < LINGERS && lingers(ex, v))
+            continue;
         ex->useful++;
-    } while (why == VCPU_EXIT_BUDGET && goes_on(ex, v, ++budgets));
+        ex->since_all++;
+        --*left;
+        if (++used >= TURN_BUDGETS_LEAST && sim_host_ns() - ex->turn_ns > TURN_NS)
+            *left = 0;
+        if (why != VCPU_EXIT_BUDGET || !goes_on(ex, *left))
+            return why;
+        lingered = 0;
+    }
+}
+
+static enum vcpu_exit run_in_order(struct executor *ex, struct vcpu *v)
+{
+    if (!ex->left)
+        ex->left = turn_budgets(ex);
+    enum vcpu_exit why = run_budgets(ex, v, &ex->left);
+
+    if (why != VCPU_EXIT_BUDGET)
+        ex->left = 0;
+    ex->urgent_insns = URGENT_INSNS;
+    return why;
+}
+
+static enum vcpu_exit run_urgent(struct executor *ex, struct vcpu *v)
+{
+    uint64_t before = v->stats.insns;
+    unsigned left = turn_budgets(ex);
+    enum vcpu_exit why = run_budgets(ex, v, &left);
+
+    ex->urgent_insns -= (int64_t)(v->stats.insns - before) + URGENT_LEAST;
+    return why;
+}
+
+static enum vcpu_exit run(struct executor *ex, struct vcpu *v)
+{
+    enum vcpu_exit why = ex->is_urgent ? run_urgent(ex, v) : run_in_order(ex, v);
+
     for (unsigned n = 0; why == VCPU_EXIT_BUDGET && n < GRACES && in_section(ex, v); n++)
         why = v->ops->run(v, GRACE_BUDGET);
     if (why == VCPU_EXIT_EXCLUSIVE) {
@@ -592,9 +791,11 @@ static void settle(struct executor *ex, struct vcpu *v, enum vcpu_exit why, uint
 
     seat->spins = !spun ? 0 : seat->spins < REST_AFTER ? seat->spins + 1 : REST_AFTER;
     ex->useful -= spun;
+    if (!spun)
+        ex->rest_ns = 0;
     if (why == VCPU_EXIT_IDLE || why == VCPU_EXIT_WAIT)
         park_vcpu(ex, v);
-    else if (seat->spins == REST_AFTER && !ex->group->in_order)
+    else if ((seat->spins == REST_AFTER || (spun && v->watch.word)) && !ex->group->in_order)
         rest(ex, v);
     else if (spun && ex->group->in_order)
         sim_thread_yield(); /* somebody else may hold what it waits for */
@@ -615,6 +816,7 @@ static void turn(struct executor *ex, struct vcpu *v)
     if (SIM_UNLIKELY(ex->index >= ex->group->nr_own))
         atomic_fetch_add_explicit(&ex->turns, 1, memory_order_relaxed);
     end_wait(v, begin_ns);
+    ex->turn_ns = begin_ns;
     atomic_store_explicit(&ex->turn, v->index, memory_order_relaxed);
     sim_turn_begin(v->sim, ex->index, v);
     enum vcpu_exit why = run(ex, v);
@@ -723,11 +925,13 @@ static void find_work(struct executor *ex)
         return;
     /* A sibling may be about to take who is ready, or have taken who came here while others rest: those are asked before
      * this executor sleeps, for nobody wakes it for them. */
-    if (ready_set_next(&ex->ready, READY_NONE) != READY_NONE || ready_set_next(&ex->resting, READY_NONE) != READY_NONE) {
+    if (ready_set_next(&ex->ready, READY_NONE) != READY_NONE || next_asked(ex, READY_NONE, ASK_UNKNOWN) != READY_NONE)
         sim_thread_yield();
+    else if (take_work(ex))
         return;
-    }
-    if (!take_work(ex))
+    else if (ready_set_next(&ex->resting, READY_NONE) != READY_NONE)
+        watch_resting(ex);
+    else
         executor_sleep(ex, first_deadline(ex));
 }
 
@@ -786,6 +990,7 @@ static void init_sets(struct executor *ex, uint32_t nr_vcpus)
     ready_set_init(&ex->urgent, nr_vcpus);
     ready_set_init(&ex->resting, nr_vcpus);
     ex->node = sim_new_array(struct heap_node, nr_vcpus + 1);
+    ex->watch = sim_new_array(struct vcpu_watch, nr_vcpus + 1);
     for (uint32_t i = 0; i < nr_vcpus; i++)
         ex->node[i].pos = HEAP_OUT;
 }
@@ -818,6 +1023,7 @@ static void executor_fini(struct executor *ex)
     ready_set_fini(&ex->resting);
     heap_fini(&ex->heap);
     sim_free(ex->node);
+    sim_free(ex->watch);
     sim_cond_fini(&ex->cond);
     sim_mutex_fini(&ex->lock);
 }

@@ -384,6 +384,10 @@ enum rv_exec rv_interp_block(struct rv_hart *h);
 enum rv_exec rv_execute(struct rv_hart *h, const struct rv_insn *i);
 enum rv_stop_reason jit_run(struct rv_hart *h); /* cpu/jit */
 
+/* --- wait_loop.c --- Set vcpu.watch when it is known what the hart waits for. Context: vcpu. */
+void rv_watch_reservation(struct rv_hart *h); /* after WRS */
+void rv_watch_loop(struct rv_hart *h);        /* in a loop that seems to wait; may run a round of it */
+
 /* --- sbi.c --- Serves the ECALL in h->x[10..17]; returns what the hart does next. */
 enum rv_exec rv_sbi_ecall(struct rv_hart *h);
 

@@ -165,8 +165,8 @@ static bool run_once(struct rv_hart *h, uint64_t *left, enum vcpu_exit *why)
         release_pages(h);
     switch (reason) {
     case RV_STOP_WFI: wait_for_interrupt(h); return false;
-    case RV_STOP_WRS:
-    case RV_STOP_PAUSE: *why = VCPU_EXIT_YIELD; return true;
+    case RV_STOP_WRS: rv_watch_reservation(h); *why = VCPU_EXIT_YIELD; return true;
+    case RV_STOP_PAUSE: rv_watch_loop(h); *why = VCPU_EXIT_YIELD; return true;
     case RV_STOP_EXCLUSIVE: *why = VCPU_EXIT_EXCLUSIVE; return true;
     case RV_STOP_WAIT: *why = wait_for_page(h); return true;
     default: return false;
@@ -187,6 +187,7 @@ static enum vcpu_exit hart_run(struct vcpu *v, uint64_t budget)
     enum vcpu_exit why;
 
     atomic_store_explicit(&v->awaits_page, false, memory_order_relaxed);
+    v->watch.word = NULL;
     vcpu_enter(v);
     while (!run_once(h, &budget, &why))
         ;

@@ -45,6 +45,21 @@ struct vcpu_stats {
     uint64_t parked_ns;    /* since when it waits so; 0: it does not */
 };
 
+/* What a vCPU that spins waits for: a word of the guest's RAM. Where it is stays mapped as long as the vCPU lives. */
+struct vcpu_watch {
+    const void *word; /* naturally aligned; NULL: not known */
+    uint64_t value;   /* while it has this one, the vCPU would go on spinning */
+    uint8_t size;     /* 4 or 8 */
+};
+
+/* Could it go on now? Context: any thread. */
+static inline bool vcpu_watch_is_over(const struct vcpu_watch *w)
+{
+    if (w->size == 4)
+        return __atomic_load_n((const uint32_t *)w->word, __ATOMIC_ACQUIRE) != (uint32_t)w->value;
+    return __atomic_load_n((const uint64_t *)w->word, __ATOMIC_ACQUIRE) != w->value;
+}
+
 struct vcpu_ops {
     const char *name;
     /* Runs up to about `budget` instructions. Context: the executor that has the vCPU. */
@@ -84,6 +99,7 @@ struct vcpu {
     _Atomic bool awaits_page; /* its last run ended with VCPU_EXIT_WAIT */
     _Atomic uint32_t kick;    /* leave guest code; cleared by the vCPU when it serves requests */
     struct vcpu_stats stats;  /* written by its executor */
+    struct vcpu_watch watch;  /* of the last run, when that ended with VCPU_EXIT_YIELD */
 };
 
 /* Sets kick and wakes the executor if it sleeps. Context: any thread, any lock of rank below

@@ -17,6 +17,8 @@
 #define EBREAK 0x100073u
 #define JUMP_SELF 0x6fu
 #define PAUSE 0x0100000fu
+#define WRS_NTO 0x00d00073u
+#define BACK_16 0xff1ff06fu /* jal x0, -16 */
 #define LR_W(rd, a) (0x1000202fu | (rd) << 7 | (a) << 15)
 #define SC_W(rd, a, b) (0x1800202fu | (rd) << 7 | (a) << 15 | (b) << 20)
 
@@ -181,6 +183,62 @@ static void test_pause_yields(void **state)
     assert_int_equal(run(r->h, 100), VCPU_EXIT_IDLE);
 }
 
+/* Loops that wait until the word at x10 is not 7 any more. */
+static void load_waiting_loop(struct rig *r, bool reserves, uint32_t insn)
+{
+    const uint32_t loop[] = {LD(5, 10, 0), BNE(5, 6, 16), insn, PAUSE, BACK_16, WFI};
+    const uint32_t reserving[] = {LR_W(5, 10), WRS_NTO, WFI};
+
+    if (reserves)
+        rig_put_code(r, RAM_BASE, reserving, SIM_ARRAY_LEN(reserving));
+    else
+        rig_put_code(r, RAM_BASE, loop, SIM_ARRAY_LEN(loop));
+    rv_hart_start(&r->h->vcpu, RAM_BASE, 0, 0);
+    r->h->x[10] = RAM_BASE + 0x1000;
+    r->h->x[6] = 7;
+    rig_put64(r, RAM_BASE + 0x1000, 7);
+}
+
+static void test_waiting_hart_says_what_it_waits_for(void **state)
+{
+    struct rig *r = *state;
+    const struct vcpu_watch *w = &r->h->vcpu.watch;
+
+    for (int reserves = 0; reserves <= 1; reserves++) {
+        load_waiting_loop(r, reserves, ADDI(9, 0, 1));
+        assert_int_equal(run(r->h, 100), VCPU_EXIT_YIELD);
+        if (!reserves) /* x9 was another in the first round */
+            assert_int_equal(run(r->h, 100), VCPU_EXIT_YIELD);
+        assert_non_null(w->word);
+        assert_int_equal(w->size, reserves ? 4 : 8);
+        assert_int_equal(w->value, 7);
+        assert_false(vcpu_watch_is_over(w));
+        rig_put64(r, RAM_BASE + 0x1000, 8);
+        assert_true(vcpu_watch_is_over(w));
+        assert_int_equal(run(r->h, 100), VCPU_EXIT_IDLE);
+        assert_null(w->word);
+        teardown(state);
+        setup(state);
+    }
+}
+
+/* Loops that count, store, read another word, or the time, wait for more than that word. */
+static void test_hart_that_waits_for_more_names_no_word(void **state)
+{
+    static const uint32_t more[] = {ADDI(9, 9, 1), SW(9, 10, 16), LD(7, 10, 8), 0xc01023f3u /* rdtime x7 */};
+    struct rig *r = *state;
+
+    for (unsigned n = 0; n < SIM_ARRAY_LEN(more); n++) {
+        load_waiting_loop(r, false, more[n]);
+        for (unsigned round = 0; round < 3; round++) {
+            assert_int_equal(run(r->h, 100), VCPU_EXIT_YIELD);
+            assert_null(r->h->vcpu.watch.word);
+        }
+        teardown(state);
+        setup(state);
+    }
+}
+
 static void test_complex_lr_sc_runs_alone(void **state)
 {
     struct rig *r = *state;
@@ -275,6 +333,8 @@ int main(void)
         TEST(test_wfi_ignores_a_disabled_line),
         TEST(test_timer_is_a_deadline_and_interrupts),
         TEST(test_pause_yields),
+        TEST(test_waiting_hart_says_what_it_waits_for),
+        TEST(test_hart_that_waits_for_more_names_no_word),
         TEST(test_complex_lr_sc_runs_alone),
         TEST(test_simple_lr_sc_is_tainted_by_an_access),
         TEST(test_leaving_loses_the_reservation),

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <string.h>
 #include <time.h>
 
 #include "partition/executor.h"
@@ -22,7 +23,57 @@ struct counter {
     _Atomic int section; /* turns that it is still in a section which others wait for */
     _Atomic bool had_small_budget;
     bool spins;     /* every turn is a look at something that has not come */
+    struct watched *word; /* what a spinning one waits for; one that computes changes it now and then */
+    struct order *order;  /* NULL: nobody wants to know */
+    struct counter *kicks; /* in its third turn */
 };
+
+/* A word that one vCPU changes and another waits for; both are run by one executor. */
+struct watched {
+    _Atomic uint32_t value;
+    int changed_at;    /* turns of who changes it */
+    uint32_t seen;     /* by the other */
+    int latest;        /* turns from a change until the other saw it, at most */
+};
+
+/* Who had the first turns of one executor. */
+struct order {
+    _Atomic int nr;
+    uint8_t index[1024];
+};
+
+enum { CHANGES_EVERY = 1000 };
+
+static void change_or_see(struct counter *c)
+{
+    struct watched *w = c->word;
+    int turns = atomic_load(&c->turns);
+
+    if (!c->spins && turns % CHANGES_EVERY == 0) {
+        w->changed_at = turns;
+        atomic_fetch_add(&w->value, 1);
+    } else if (c->spins && w->seen != atomic_load(&w->value)) {
+        int late = atomic_load(&c->kicks->turns) - w->changed_at;
+        w->seen = atomic_load(&w->value);
+        w->latest = late > w->latest ? late : w->latest;
+    }
+    if (c->spins)
+        c->vcpu.watch = (struct vcpu_watch){.word = &w->value, .value = w->seen, .size = 4};
+}
+
+static void note_turn(struct counter *c)
+{
+    int n = atomic_load(&c->order->nr);
+
+    if (n < (int)sizeof c->order->index) {
+        c->order->index[n] = (uint8_t)c->vcpu.index;
+        atomic_store(&c->order->nr, n + 1);
+    }
+    if (c->kicks && atomic_load(&c->turns) == 3) {
+        atomic_store(&c->kicks->work, 1);
+        vcpu_kick(&c->kicks->vcpu);
+    }
+}
 
 static _Atomic int in_guest;
 
@@ -34,6 +85,10 @@ static enum vcpu_exit counter_run(struct vcpu *v, uint64_t budget)
     atomic_store(&v->kick, 0);
     atomic_fetch_add(&in_guest, 1);
     atomic_fetch_add(&c->turns, 1);
+    if (c->word)
+        change_or_see(c);
+    if (c->order)
+        note_turn(c);
     if (budget == 2000)
         atomic_store(&c->had_small_budget, true);
     if (atomic_load(&c->section) > 0)
@@ -423,6 +478,79 @@ static void test_executor_lets_spinning_vcpus_rest(void **state)
     stop(&f);
 }
 
+/* It is known what vCPU 1 waits for: it has a turn as soon as that has come, and hardly any besides. */
+static void test_executor_asks_a_spinning_vcpu_when_its_word_changes(void **state)
+{
+    struct fixture f = {0};
+    struct watched word = {0};
+
+    (void)state;
+    f.c[1].spins = true;
+    f.c[1].kicks = &f.c[0]; /* the one that changes it */
+    for (unsigned i = 0; i < 2; i++) {
+        f.c[i].word = &word;
+        atomic_store(&f.c[i].work, INT32_MAX);
+    }
+    start(&f, 2, 1);
+    assert_true(eventually(&f.c[0].turns, 20 * CHANGES_EVERY));
+    stop(&f);
+    assert_in_range(word.seen, 19, UINT32_MAX);
+    assert_in_range(word.latest, 0, 1);
+    assert_true(atomic_load(&f.c[1].turns) < atomic_load(&f.c[0].turns) / 64);
+}
+
+/* Nobody else is there: the executor sleeps, looks now and then, and asks after a while without a change as well. */
+static void test_executor_sleeps_while_all_wait_for_words(void **state)
+{
+    struct fixture f = {0};
+    struct watched word = {0};
+
+    (void)state;
+    f.c[0].spins = true;
+    f.c[0].kicks = &f.c[0];
+    f.c[0].word = &word;
+    atomic_store(&f.c[0].work, INT32_MAX);
+    start(&f, 1, 1);
+    for (unsigned round = 0; round < 20; round++) {
+        int before = atomic_load(&f.c[0].turns);
+        assert_true(eventually(&f.c[0].turns, before + 2));
+    }
+    assert_int_equal(word.seen, 0);
+    uint64_t begin_ns = sim_host_ns();
+    struct timespec pause = {.tv_nsec = 300000000};
+    nanosleep(&pause, NULL);
+    sim_request_end(f.sim, SIM_END_POWEROFF, 0);
+    executor_group_stop(f.group);
+    assert_true(executor_group_cpu_ns(f.group) < (sim_host_ns() - begin_ns) / 2);
+    stop(&f);
+}
+
+/* vCPU 2 is kicked in the turn of vCPU 0, which then goes on before vCPU 1 has its own. */
+static void test_executor_goes_on_with_an_interrupted_turn(void **state)
+{
+    struct fixture f = {0};
+    struct order order = {0};
+    int zeros = 0, twos = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        f.c[i].order = &order;
+        atomic_store(&f.c[i].work, i < 2 ? INT32_MAX : 0);
+    }
+    f.c[0].kicks = &f.c[2];
+    start(&f, 3, 1);
+    assert_true(eventually(&order.nr, sizeof order.index));
+    stop(&f);
+    const uint8_t *first = memchr(order.index, 0, sizeof order.index);
+    assert_non_null(first);
+    for (; first < order.index + sizeof order.index && *first != 1; first++) {
+        zeros += *first == 0;
+        twos += *first == 2;
+    }
+    assert_int_equal(twos, 2); /* one to work, one to see that nothing is left */
+    assert_in_range(zeros, 8, 128); /* or as many as there is time for */
+}
+
 static bool deadline_passes(struct counter *c)
 {
     for (uint64_t end = sim_host_ns() + 10000000000u; atomic_load(&c->deadline) != VTIME_NEVER; sim_thread_yield())
@@ -463,7 +591,7 @@ static void test_executor_ends_turns_outside_of_sections(void **state)
     start(&f, 2, 1);
     for (unsigned round = 0; round < 50; round++) {
         executor_group_pause(f.group);
-        atomic_store(&f.c[0].section, 20); /* up to 8 budgets of its turn and 8 small ones are less */
+        atomic_store(&f.c[0].section, 150); /* up to 128 budgets of its turn and 8 small ones are less */
         int before = atomic_load(&f.c[1].turns);
         executor_group_resume(f.group);
         assert_true(eventually(&f.c[1].turns, before + 1));
@@ -663,6 +791,9 @@ int main(void)
         cmocka_unit_test(test_executor_virtual_clock_jumps),
         cmocka_unit_test(test_pause_holds_everybody),
         cmocka_unit_test(test_executor_lets_spinning_vcpus_rest),
+        cmocka_unit_test(test_executor_asks_a_spinning_vcpu_when_its_word_changes),
+        cmocka_unit_test(test_executor_sleeps_while_all_wait_for_words),
+        cmocka_unit_test(test_executor_goes_on_with_an_interrupted_turn),
         cmocka_unit_test(test_executor_honours_many_deadlines),
         cmocka_unit_test(test_running_vcpus_are_known),
         cmocka_unit_test(test_executor_ends_turns_outside_of_sections),

@@ -357,35 +357,85 @@ static enum sim_status remove_unkept(struct ckpt_store *s, const struct prune *p
     return SIM_OK;
 }
 
+/* All of the store. A damaged image (said so) is not ours to throw away. */
+static enum sim_status list_for_pruning(struct ckpt_store *s, struct prune *p)
+{
+    SIM_TRY(ckpt_store_list(s->path, &p->ref, &p->nr));
+    p->manifest = sim_new_array(struct ckpt_manifest, p->nr + 1);
+    p->keep = sim_new_array(bool, p->nr + 1);
+    for (uint32_t i = 0; i < p->nr; i++) {
+        enum sim_status status = read_manifest(s, p->ref[i].name, &p->manifest[i]);
+        p->keep[i] = status == SIM_ERR_FORMAT;
+        if (status != SIM_OK && status != SIM_ERR_NOTFOUND && status != SIM_ERR_FORMAT)
+            return status;
+    }
+    return SIM_OK;
+}
+
+static void prune_fini(struct prune *p)
+{
+    for (uint32_t i = 0; p->manifest && i < p->nr; i++)
+        ckpt_manifest_fini(&p->manifest[i]);
+    sim_free(p->manifest);
+    sim_free(p->keep);
+    sim_free(p->ref);
+}
+
+static void keep_newest(struct prune *p, uint32_t keep)
+{
+    for (uint32_t i = p->nr, kept = 0; i-- > 0 && kept < keep;) {
+        if (!p->manifest[i].part)
+            continue;
+        kept++;
+        keep_chain(p, i);
+    }
+}
+
+static bool is_one_of(const char *const *names, uint32_t nr, const char *name)
+{
+    for (uint32_t i = 0; i < nr; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* Newest first: those that nobody can have named yet, and those that are named. */
+static void keep_named(struct prune *p, const char *const *names, uint32_t nr)
+{
+    bool newer = nr > 0;
+
+    for (uint32_t i = p->nr; i-- > 0;) {
+        bool named = is_one_of(names, nr, p->ref[i].name);
+        newer = newer && !named;
+        if (p->manifest[i].part && (named || newer))
+            keep_chain(p, i);
+    }
+}
+
 enum sim_status ckpt_store_prune(struct ckpt_store *s, uint32_t keep, uint32_t *removed)
 {
     struct prune p = {0};
-    uint32_t kept = 0;
+    enum sim_status status = list_for_pruning(s, &p);
 
     *removed = 0;
-    SIM_TRY(ckpt_store_list(s->path, &p.ref, &p.nr));
-    p.manifest = sim_new_array(struct ckpt_manifest, p.nr + 1);
-    p.keep = sim_new_array(bool, p.nr + 1);
-    enum sim_status status = SIM_OK;
-    for (uint32_t i = 0; i < p.nr && status == SIM_OK; i++) {
-        status = read_manifest(s, p.ref[i].name, &p.manifest[i]);
-        /* A damaged image (said so) is not ours to throw away. */
-        p.keep[i] = status == SIM_ERR_FORMAT;
-        if (status == SIM_ERR_NOTFOUND || status == SIM_ERR_FORMAT)
-            status = SIM_OK;
-    }
-    for (uint32_t i = p.nr; i-- > 0 && kept < keep;) {
-        if (!p.manifest[i].part)
-            continue;
-        kept++;
-        keep_chain(&p, i);
-    }
-    if (status == SIM_OK)
+    if (status == SIM_OK) {
+        keep_newest(&p, keep);
         status = remove_unkept(s, &p, removed);
-    for (uint32_t i = 0; i < p.nr; i++)
-        ckpt_manifest_fini(&p.manifest[i]);
-    sim_free(p.manifest);
-    sim_free(p.keep);
-    sim_free(p.ref);
+    }
+    prune_fini(&p);
+    return status;
+}
+
+enum sim_status ckpt_store_prune_but(struct ckpt_store *s, const char *const *names, uint32_t nr, uint32_t *removed)
+{
+    struct prune p = {0};
+    enum sim_status status = list_for_pruning(s, &p);
+
+    *removed = 0;
+    if (status == SIM_OK) {
+        keep_named(&p, names, nr);
+        status = remove_unkept(s, &p, removed);
+    }
+    prune_fini(&p);
     return status;
 }

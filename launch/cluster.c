@@ -480,7 +480,7 @@ static void cluster_fini(struct cluster *c)
 
 static void print_help(FILE *out)
 {
-    fputs("Usage: partita cluster FILE [--checkpoint-dir DIR [--checkpoint-incremental]] [--restore DIR]\n"
+    fputs("Usage: partita cluster FILE [--checkpoint-dir DIR [--checkpoint-incremental] [--keep N]] [--restore DIR]\n"
           "Runs several machines in this process. FILE is YAML: each machine's name, and its options as of `partita run`\n"
           "(a text or a list); `until` names one whose end ends all; `segments` says what is no ideal wire, and `seed` chooses which\n"
           "frames it loses:\n\n"
@@ -495,12 +495,13 @@ static void print_help(FILE *out)
           "name. A machine that fails ends all; the exit code is its.\n\n"
           "--checkpoint-dir DIR  SIGUSR1 makes an image of all machines at one moment, with the frames between them; SIGTERM does, and\n"
           "                      ends them\n"
+          "--keep N              of these images keep the newest N and what they need\n"
           "--restore DIR         they go on from the newest one there, or from DIR/cluster-N.json; FILE is the same or says less\n",
           out);
 }
 
 struct options {
-    const char *file, *restore, *dir;
+    const char *file, *restore, *dir, *keep;
     bool incremental;
 };
 
@@ -509,7 +510,7 @@ static bool read_options(int argc, char **argv, struct options *out)
 {
     const struct {
         const char *name, **value;
-    } valued[] = {{"--checkpoint-dir", &out->dir}, {"--restore", &out->restore}};
+    } valued[] = {{"--checkpoint-dir", &out->dir}, {"--restore", &out->restore}, {"--keep", &out->keep}};
 
     for (int i = 0; i < argc; i++) {
         bool known = false;
@@ -529,11 +530,15 @@ static bool read_options(int argc, char **argv, struct options *out)
         else
             out->file = argv[i];
     }
-    return out->file && (out->dir || !out->incremental);
+    return out->file && (out->dir || (!out->incremental && !out->keep));
 }
 
 static enum sim_status set_up(struct cluster *c, const struct options *o)
 {
+    if (o->keep)
+        SIM_TRY(parse_u32("--keep", o->keep, &c->keep));
+    if (o->keep && !c->keep)
+        return option_reject("--keep", o->keep, "keeps no image");
     SIM_TRY(cluster_file_read(o->file, &c->file));
     SIM_TRY(read_members(c));
     SIM_TRY(check_segments(c, o->file));

@@ -66,6 +66,8 @@ static void finish(struct cluster *c)
 
     if (!good)
         sim_error("cluster: no image was made");
+    else if (c->keep && cluster_image_prune(c->dir, c->keep) != SIM_OK)
+        sim_warn("cluster: older images stay behind in '%s'", c->dir);
     cluster_image_fini(&c->cut.image);
     sim_mutex_lock(&c->lock);
     c->cut.active = false;

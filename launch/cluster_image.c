@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 
 enum { FORMAT = 1, ID_TEXT = 2 * CKPT_ID_BYTES + 1, FRAME_MAX = 65535 + 18 };
 #define NAME_PATTERN "cluster-%6u.json"
+#define NAME_FORMAT "cluster-%06u.json"
 
 void cluster_image_begin(struct cluster_image *im)
 {
@@ -147,22 +149,43 @@ enum sim_status cluster_image_load_net(const struct cluster_image *im, const cha
 
 /* --- files --- */
 
-/* The highest number in the directory; 0: there is none. */
-static unsigned newest(const char *dir)
+static int by_number(const void *a, const void *b)
+{
+    unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Those of the directory, ascending; for sim_free. */
+static unsigned *numbers(const char *dir, unsigned *nr)
 {
     DIR *d = opendir(dir);
-    unsigned max = 0, n;
+    unsigned *all = NULL, n;
     int used;
     const struct dirent *e;
 
+    *nr = 0;
     while (d && (e = readdir(d))) {
         used = 0;
-        if (sscanf(e->d_name, NAME_PATTERN "%n", &n, &used) == 1 && used && !e->d_name[used] && n > max)
-            max = n;
+        if (sscanf(e->d_name, NAME_PATTERN "%n", &n, &used) != 1 || !used || e->d_name[used])
+            continue;
+        all = sim_realloc(all, (*nr + 1) * sizeof *all);
+        all[(*nr)++] = n;
     }
     if (d)
         closedir(d);
-    return max;
+    if (all)
+        qsort(all, *nr, sizeof *all, by_number);
+    return all;
+}
+
+/* 0: there is none. */
+static unsigned newest(const char *dir)
+{
+    unsigned nr, *all = numbers(dir, &nr), number = nr ? all[nr - 1] : 0;
+
+    sim_free(all);
+    return number;
 }
 
 static enum sim_status failed(const char *path)
@@ -193,7 +216,7 @@ static void sync_folder(const char *dir)
 enum sim_status cluster_image_write(const struct cluster_image *im, const char *dir, char **path)
 {
     char *text = json_dumps(im->root, JSON_INDENT(1) | JSON_SORT_KEYS);
-    char *to = sim_asprintf("%s/cluster-%06u.json", dir, newest(dir) + 1), *draft = sim_asprintf("%s.new", to);
+    char *to = sim_asprintf("%s/" NAME_FORMAT, dir, newest(dir) + 1), *draft = sim_asprintf("%s.new", to);
     enum sim_status status = SIM_OK;
 
     if (!text || !write_text(draft, text) || rename(draft, to) < 0)
@@ -242,10 +265,100 @@ enum sim_status cluster_image_read(const char *from, struct cluster_image *im, c
         sim_error("'%s' has no image of a cluster (cluster-000001.json)", from);
         return SIM_ERR_INVALID;
     }
-    char *path = is_folder ? sim_asprintf("%s/cluster-%06u.json", from, number) : sim_strdup(from);
+    char *path = is_folder ? sim_asprintf("%s/" NAME_FORMAT, from, number) : sim_strdup(from);
     enum sim_status status = parse(path, im);
     if (status == SIM_OK)
         *dir = folder_of(path);
     sim_free(path);
+    return status;
+}
+
+/* --- pruning --- */
+
+/* What the files that stay say: machine -> the names of its images. */
+struct kept {
+    json_t *images; /* NAME -> list of folders */
+};
+
+static bool note_file(struct kept *k, const char *dir, unsigned number)
+{
+    char *path = sim_asprintf("%s/" NAME_FORMAT, dir, number);
+    struct cluster_image im = {0};
+    bool good = parse(path, &im) == SIM_OK; /* who cannot be read might name any image */
+    const char *name;
+    json_t *m;
+
+    json_object_foreach(json_object_get(im.root, "machines"), name, m) {
+        good = good && !strchr(name, '/') && name[0] != '.'; /* no folder of anybody else's */
+        if (!json_object_get(k->images, name))
+            json_object_set_new(k->images, name, json_array());
+        if (json_is_string(json_object_get(m, "image")))
+            json_array_append(json_object_get(k->images, name), json_object_get(m, "image"));
+    }
+    cluster_image_fini(&im);
+    sim_free(path);
+    return good;
+}
+
+static enum sim_status prune_store(const char *dir, const char *machine, const json_t *images)
+{
+    char *path = sim_asprintf("%s/%s", dir, machine);
+    uint32_t nr = (uint32_t)json_array_size(images), removed;
+    const char **name = sim_new_array(const char *, nr + 1);
+    struct ckpt_store *store = NULL;
+    enum sim_status status = SIM_OK;
+
+    for (uint32_t i = 0; i < nr; i++)
+        name[i] = json_string_value(json_array_get(images, i));
+    if (access(path, F_OK) == 0) /* it may have ended before the first image */
+        status = ckpt_store_open(path, &store);
+    if (store)
+        status = ckpt_store_prune_but(store, name, nr, &removed);
+    ckpt_store_close(store);
+    sim_free(name);
+    sim_free(path);
+    return status;
+}
+
+/* The files first: whoever is interrupted leaves none whose images have gone. */
+static enum sim_status remove_files(const char *dir, const unsigned *number, unsigned nr)
+{
+    for (unsigned i = 0; i < nr; i++) {
+        char *path = sim_asprintf("%s/" NAME_FORMAT, dir, number[i]);
+        int error = unlink(path);
+        enum sim_status status = error ? failed(path) : SIM_OK;
+        sim_free(path);
+        SIM_TRY(status);
+    }
+    sync_folder(dir);
+    return SIM_OK;
+}
+
+static enum sim_status prune_machines(const char *dir, struct kept *k)
+{
+    enum sim_status status = SIM_OK;
+    const char *name;
+    json_t *images;
+
+    json_object_foreach(k->images, name, images)
+        if (status == SIM_OK)
+            status = prune_store(dir, name, images);
+    return status;
+}
+
+enum sim_status cluster_image_prune(const char *dir, unsigned keep)
+{
+    struct kept k = {json_object()};
+    unsigned nr, *number = numbers(dir, &nr), old = nr > keep ? nr - keep : 0;
+    enum sim_status status = SIM_OK;
+
+    for (unsigned i = old; i < nr && status == SIM_OK; i++)
+        status = note_file(&k, dir, number[i]) ? SIM_OK : SIM_ERR_FORMAT;
+    if (status == SIM_OK)
+        status = remove_files(dir, number, old);
+    if (status == SIM_OK)
+        status = prune_machines(dir, &k);
+    json_decref(k.images);
+    sim_free(number);
     return status;
 }

@@ -27,6 +27,10 @@ void cluster_image_add_net(struct cluster_image *im, const char *machine, unsign
 /* Writes it as the next one of the directory; *path is its name, for sim_free. Logs why not. */
 enum sim_status cluster_image_write(const struct cluster_image *im, const char *dir, char **path) SIM_MUST_CHECK;
 
+/* Removes all such files of the directory but the `keep` newest, and of the machines' images those that no file names, no later image
+ * stands on, and that are not newer than all named ones. Logs why not. Context: no image is being made. */
+enum sim_status cluster_image_prune(const char *dir, unsigned keep) SIM_MUST_CHECK;
+
 /* `from` is such a file, or a directory: its newest one. Logs what is wrong. *dir is where machines' stores are, for sim_free. */
 enum sim_status cluster_image_read(const char *from, struct cluster_image *im, char **dir) SIM_MUST_CHECK;
 /* Where the machine's image is, for sim_free; NULL: it has ended. SIM_ERR_FORMAT: it is not in it (logged). */

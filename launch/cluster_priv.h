@@ -47,6 +47,7 @@ struct cluster {
     struct cluster_file file;
     const char *dir; /* of images; NULL: there are none */
     bool incremental;
+    uint32_t keep; /* of the images the newest; 0: all */
     struct member *m;
     unsigned nr;
     struct cluster_image came_from; /* what is under way in it */

@@ -145,6 +145,28 @@ case_images() {
   images "$work/boards.yaml" 200
 }
 
+# Of three images the newest two stay, and of the machines' those that belong to them; also from the older one they go on.
+case_keep() {
+  boards 50 -DPATIENT
+  local store=$work/store slow=$work/slow.yaml n
+  cp "$work/boards.yaml" "$slow"
+  printf 'segments:\n  lan: {latency: 100ms}\n' >>"$slow"
+  begin "$slow" --checkpoint-dir "$store" --keep 2
+  await grep -qs '^asker: ASKS' "$work/out"
+  for n in 1 2 3; do
+    kill -USR1 "$pid"
+    await [ -f "$store/cluster-00000$n.json" ]
+  done
+  for n in asker answerer; do await [ ! -d "$store/$n/000001" ]; done
+  kill -KILL "$pid"
+  wait "$pid" 2>/dev/null
+  [ "$(cd "$store" && echo cluster-* */0*)" = "cluster-000002.json cluster-000003.json answerer/000002 answerer/000003 asker/000002 asker/000003" ] ||
+    fail "of the images there are: $(cd "$store" && echo cluster-* */0*)"
+  begin "$work/boards.yaml" --restore "$store/cluster-000002.json"
+  finish 0
+  [ "$(chain)" = "$(chain_of 50)" ] || fail "another chain: $(chain)"
+}
+
 # One of them on KVM, the other on two ranks.
 case_images_mixed() {
   need_peers

@@ -67,6 +67,9 @@ enum sim_status ckpt_store_list(const char *path, struct ckpt_ref **ref, uint32_
  * ones went in *removed. */
 enum sim_status ckpt_store_prune(struct ckpt_store *s, uint32_t keep,
                                  uint32_t *removed) SIM_MUST_CHECK;
+/* The same, but keeps those that are named, such as are newer than all of these, and what they need. */
+enum sim_status ckpt_store_prune_but(struct ckpt_store *s, const char *const *names, uint32_t nr,
+                                     uint32_t *removed) SIM_MUST_CHECK;
 
 /* "00112233..." of an id; `text` has 2 * CKPT_ID_BYTES + 1 bytes. */
 void ckpt_id_format(const uint8_t id[CKPT_ID_BYTES], char *text);

@@ -215,6 +215,33 @@ static void test_prune_keeps_what_is_needed(void **state)
     ckpt_store_close(s);
 }
 
+static void test_prune_keeps_what_is_named(void **state)
+{
+    static const char *const named[] = {"000003", "000004"};
+    struct store_fixture *f = *state;
+    struct ckpt_store *s;
+    struct ckpt_ref a, b;
+    uint32_t removed;
+
+    assert_int_equal(ckpt_store_open(f->store, &s), SIM_OK);
+    assert_int_equal(write_image(s, NULL, &some, 1, NULL), SIM_OK); /* 1 */
+    assert_int_equal(write_image(s, NULL, &some, 1, &a), SIM_OK);   /* 2 */
+    assert_int_equal(write_image(s, &a, &some, 1, &b), SIM_OK);     /* 3 on 2 */
+    assert_int_equal(write_image(s, NULL, &some, 1, NULL), SIM_OK); /* 4 */
+    assert_int_equal(write_image(s, NULL, &some, 1, NULL), SIM_OK); /* 5: newer */
+    assert_int_equal(ckpt_store_prune_but(s, named, 2, &removed), SIM_OK);
+    assert_int_equal(removed, 1);
+    assert_true(exists(f, 2) && exists(f, 3) && exists(f, 4) && exists(f, 5) && good(f->store));
+    assert_int_equal(ckpt_store_prune_but(s, named, 1, &removed), SIM_OK); /* 4 is newer than 3 */
+    assert_int_equal(removed, 0);
+    assert_int_equal(ckpt_store_prune_but(s, named + 1, 1, &removed), SIM_OK);
+    assert_int_equal(removed, 2);
+    assert_true(exists(f, 4) && exists(f, 5) && good(f->store));
+    assert_int_equal(ckpt_store_prune_but(s, NULL, 0, &removed), SIM_OK);
+    assert_int_equal(removed, 2);
+    ckpt_store_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +249,7 @@ int main(void)
         STORE_TEST(test_full_disk_leaves_the_last_image),
         STORE_TEST(test_killed_writers_leave_whole_images),
         STORE_TEST(test_prune_keeps_what_is_needed),
+        STORE_TEST(test_prune_keeps_what_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -207,6 +207,117 @@ static double measure_irqfd(void)
     return us;
 }
 
+/* --- a level-triggered interrupt from the request to its end, as of a virtio-mmio device --- */
+
+/* PIC, line 5 by level at vector 0x25. Each round: a request (DATA), the interrupt, its acknowledgement (DATA + 4), its end. */
+GUEST_CODE(levels, "  mov $0x7f000, %rsp; lea 93f(%rip), %rax; mov $0x20000, %edi\n"
+                   "  movw %ax, 0x250(%rdi); movw $0x10, 0x252(%rdi); movw $0x8e00, 0x254(%rdi)\n"
+                   "  shr $16, %rax; movw %ax, 0x256(%rdi); movq $0, 0x258(%rdi)\n"
+                   "  lidt 94f(%rip)\n"
+                   "  mov $0x11, %al; out %al, $0x20; out %al, $0xa0; mov $0x20, %al; out %al, $0x21\n"
+                   "  mov $0x28, %al; out %al, $0xa1; mov $4, %al; out %al, $0x21; mov $2, %al; out %al, $0xa1\n"
+                   "  mov $1, %al; out %al, $0x21; out %al, $0xa1; mov $0xdf, %al; out %al, $0x21\n"
+                   "  mov $0xff, %al; out %al, $0xa1; mov $0x4d0, %edx; mov $0x20, %al; out %al, %dx\n"
+                   "  mov $2000, %ecx\n"
+                   "92: movl $1, (%rsi); sti; hlt; cli; dec %ecx; jnz 92b\n"
+                   "  movl $1, 8(%rsi); hlt\n"
+                   "93: movl $1, 4(%rsi); mov $0x20, %al; out %al, $0x20; iretq\n"
+                   "94: .word 0xfff; .quad 0x20000\n");
+enum { GSI_LEVEL = 5, REG_ACK = 4 };
+
+struct leveller {
+    struct fixture *f;
+    struct irq_line line;
+    int raise, ended; /* eventfds; -1: by KVM_IRQ_LINE */
+    _Atomic bool high;
+    unsigned wakes;
+};
+
+static void raise_level(struct leveller *l)
+{
+    const uint64_t one = 1;
+
+    if (l->raise < 0)
+        irq_set(&l->line, true);
+    else
+        assert_int_equal(write(l->raise, &one, sizeof one), sizeof one);
+}
+
+static bool level_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
+{
+    struct leveller *l = opaque;
+
+    if (offset == REG_END)
+        return registers_write(&l->f->memory, offset, size, value);
+    atomic_store(&l->high, offset == REG_DATA);
+    if (offset == REG_DATA)
+        raise_level(l);
+    else if (l->raise < 0)
+        irq_set(&l->line, false);
+    return true;
+}
+
+/* What KVM asks at each end: is it still high? */
+static void *resample(void *arg)
+{
+    struct leveller *l = arg;
+    uint64_t count;
+
+    while (read(l->ended, &count, sizeof count) == sizeof count && count < UINT32_MAX) {
+        l->wakes++;
+        if (atomic_load(&l->high))
+            raise_level(l);
+    }
+    return NULL;
+}
+
+static double process_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+/* By the CPU time of the whole process. */
+static double measure_level(bool by_eventfd)
+{
+    static const struct mem_ops ops = {.read = registers_read, .write = level_write};
+    const uint64_t enough = UINT32_MAX;
+    struct sim_thread thread;
+    struct fixture f;
+
+    fixture_init(&f, 1);
+    struct leveller l = {&f, hkvm_machine_irq(f.m, GSI_LEVEL), -1, -1, false, 0};
+    f.memory.region.ops = &ops;
+    f.memory.region.opaque = &l;
+    if (by_eventfd) {
+        l.raise = eventfd(0, EFD_CLOEXEC);
+        l.ended = eventfd(0, EFD_CLOEXEC);
+        struct kvm_irqfd k = {.fd = (uint32_t)l.raise, .gsi = GSI_LEVEL, .flags = KVM_IRQFD_FLAG_RESAMPLE, .resamplefd = (uint32_t)l.ended};
+        assert_int_equal(ioctl(f.m->vm, KVM_IRQFD, &k), 0);
+        assert_int_equal(sim_thread_start(&thread, "resample", resample, &l), SIM_OK);
+    }
+    BOOT(&f, levels);
+    double begin = process_us();
+    run_guest(&f);
+    double us = (process_us() - begin) / ROUNDS;
+    if (by_eventfd) {
+        assert_int_equal(write(l.ended, &enough, sizeof enough), sizeof enough);
+        sim_thread_join(&thread);
+        assert_true(l.wakes > 0);
+    }
+    fixture_fini(&f);
+    if (by_eventfd) {
+        close(l.raise);
+        close(l.ended);
+    }
+    return us;
+}
+
+static double measure_level_line(void) { return measure_level(false); }
+static double measure_level_irqfd(void) { return measure_level(true); }
+
 /* --- first writes to pages that are there --- */
 
 static void no_copy(struct sim_guard *g, uint64_t first, uint64_t nr, bool write)
@@ -272,6 +383,8 @@ static const struct {
     {"notification, ring 3: answered by an eventfd's listener", "us", measure_heard},
     {"a line up and down: KVM_IRQ_LINE", "us", measure_line},
     {"a line up and down: irqfd", "us", measure_irqfd},
+    {"a level's interrupt, all threads: KVM_IRQ_LINE", "us", measure_level_line},
+    {"a level's interrupt, all threads: irqfd, resampled", "us", measure_level_irqfd},
     {"first write to a page, nothing tracked", "us", measure_untracked},
     {"first write to a page, dirty log", "us", measure_logged},
     {"first write to a page, dirty log and checkpoint guard", "us", measure_guarded},

@@ -64,7 +64,7 @@ static void *run_node(void *arg)
 {
     struct node *n = arg;
 
-    for (uint64_t begin = sim_host_ns(); !sim_ending(n->f.sim) && sim_host_ns() - begin < 60000000000ull;)
+    for (uint64_t begin = sim_host_ns(); !sim_ending(n->f.sim) && sim_host_ns() - begin < HANGS_NS;)
         n->f.v->ops->run(n->f.v, 0);
     return NULL;
 }

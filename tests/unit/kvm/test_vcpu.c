@@ -67,6 +67,72 @@ static void test_string_accesses_come_one_by_one(void **state)
     fixture_fini(&f);
 }
 
+/* String instructions that begin, end or go over into what is no RAM, and over pages with items in two halves. */
+GUEST_CODE(odd_strings,
+           "  mov %rsi, %rbp; mov $0x7f000, %rsp; cld; mov $0xe000, %edx\n"
+           "  movabs $0x0807060504030201, %rax; mov %rax, 0x20ffc\n"
+           "  mov $0x20ffe, %esi; mov $4, %ecx; rep outsb\n"             /* 3 4 | 5 6 */
+           "  mov $0x20fff, %esi; mov $2, %ecx; rep outsw\n"             /* 0504 | 0706 */
+           "  mov %rbp, %rsi; mov $2, %ecx; rep outsl; mov %rbp, %rsi\n" /* from a device's registers (4 bytes), and behind them */
+           "  mov %rbp, %rdi; mov $1, %ecx; rep insl\n"                  /* into them */
+           "  mov $0x20ffc, %esi; mov $0x7ffff8, %edi; mov $2, %ecx; rep movsq\n" /* the end of RAM, and behind it */
+           "  mov $0x7ffffc, %esi; mov $0x21100, %edi; mov $2, %ecx; rep movsl\n"
+           "  mov $0x7ffffe, %edi; mov $5, %ecx; rep insb\n"
+           "  mov 0x7ffff8, %rax; mov %rax, (%rbp); mov 0x21100, %rax; mov %rax, (%rbp)\n"
+           "  mov 0x7ffffc, %rax; mov %rax, (%rbp)\n"                     /* an item in two halves, of which one is nobody's */
+           "  movl $1, 8(%rbp)\n");
+
+static void test_strings_over_the_end_of_memory(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_init(&f, 1);
+    f.memory.data = 0x11223344;
+    f.ports.data = 0xa1a2a3a4;
+    BOOT(&f, odd_strings);
+    run_to_end(&f);
+    assert_int_equal(f.memory.end, 1);
+    for (unsigned i = 0; i < 4; i++)
+        assert_written(&f.ports, i, 0, 1, 3 + i);
+    assert_written(&f.ports, 4, 0, 2, 0x0504);
+    assert_written(&f.ports, 5, 0, 2, 0x0706);
+    assert_written(&f.ports, 6, 0, 4, 0x11223344);
+    assert_written(&f.memory, 0, 0, 4, 0xa1a2a3a4);
+    assert_written(&f.memory, 1, 0, 8, 0xa4a4060504030201);
+    assert_written(&f.memory, 2, 0, 8, 0xffffffff08070605);
+    assert_written(&f.memory, 3, 0, 8, 0xffffffffa4a40605);
+    fixture_fini(&f);
+}
+
+/* Accesses of all sizes and alignments where nobody is: reads are ones, writes are lost, and the guest goes on. From 16 bytes before a
+ * page's end, and in each of the holes of the machine. */
+GUEST_CODE(nobody, "  mov %rsi, %rbp; mov $0x7f000, %rsp; lea 9f(%rip), %rbx\n"
+                   "1: mov (%rbx), %rdi; test %rdi, %rdi; jz 3f; mov $32, %ecx\n"
+                   "2: movb $5, (%rdi); movw $5, (%rdi); movl $5, (%rdi); movq $5, (%rdi); lock incl (%rdi); xchg %eax, (%rdi)\n"
+                   "  mov (%rdi), %al; cmp $0xff, %al; jne 4f; mov (%rdi), %ax; cmp $0xffff, %ax; jne 4f\n"
+                   "  mov (%rdi), %eax; cmp $-1, %eax; jne 4f; mov (%rdi), %rax; cmp $-1, %rax; jne 4f\n"
+                   "  inc %rdi; dec %ecx; jnz 2b; add $8, %rbx; jmp 1b\n"
+                   "3: movl $1, 8(%rbp)\n"
+                   "4: mov %edi, 8(%rbp)\n"
+                   ".balign 8\n"
+                   "9: .quad 0x800000, 0xfffff0, 0xbffffff0, 0xd0fffff0, 0xd1000000, 0xe0000ff0, 0xfedfffd0, 0xffffffd0, 0\n");
+
+static void test_nobody_is_there(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    for (unsigned own = 0; own < 2; own++) {
+        fixture_init_as(&f, 1, own);
+        BOOT(&f, nobody);
+        run_to_end(&f);
+        assert_int_equal(f.memory.end, 1);
+        assert_int_equal(f.memory.nr_writes, 1); /* END's alone */
+        fixture_fini(&f);
+    }
+}
+
 /* --- leaving guest code --- */
 
 GUEST_CODE(spin, TO_RING3 "  jmp 1b\n");
@@ -252,6 +318,8 @@ static int run(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accesses_reach_regions),
         cmocka_unit_test(test_string_accesses_come_one_by_one),
+        cmocka_unit_test(test_strings_over_the_end_of_memory),
+        cmocka_unit_test(test_nobody_is_there),
         cmocka_unit_test(test_run_comes_back_when_the_budget_is_used),
         cmocka_unit_test(test_kicks_get_a_vcpu_out_of_guest_code),
         cmocka_unit_test(test_odd_accesses_of_our_apics),

@@ -268,6 +268,22 @@ case_homes() {
   [ $moves -ge 1 ] || fail "no moves"
 }
 
+# INIT and STARTUP storms at a CPU whose pages go to and fro, nonsense for interrupt controllers, resets in the midst of it; by KVM's
+# controllers, by ours, and over two ranks.
+case_storms() {
+  need_kvm
+  local more
+  for more in "" "-machine virt-x86,kernel-irqchip=off" "--ranks 2"; do
+    : >"$work/out"
+    # shellcheck disable=SC2086 # words
+    guest "storms=300 resets=2" $more
+    begin "${command[@]}"
+    finish 0
+    out_lacks GUEST-FAILED
+    [ "$(grep -c '^STORM-OK' "$work/out")" = 3 ] || fail "not three storms$more"
+  done
+}
+
 # The guest resets itself by ACPI, twice: both CPUs begin anew. The disk is what it was left as, so sums differ.
 case_reset() {
   need_kvm

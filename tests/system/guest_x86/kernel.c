@@ -42,7 +42,8 @@ void interrupt(struct frame *f);
 static struct cpu cpus[NR_CPUS];
 static volatile u32 rounds = 100; /* 0: until something is typed, which the boot CPU sees */
 static u32 resets, faults; /* how often, and whether by a triple fault */
-static volatile u32 other_is_up;
+static u32 storms;         /* how long the boot CPU does its worst to the other; 0: they work together */
+static volatile u32 other_is_up; /* how often it came up */
 
 /* --- instructions --- */
 
@@ -531,6 +532,84 @@ void interrupt(struct frame *f)
     write32(LAPIC + A_EOI, 0);
 }
 
+/* --- storms: INIT and STARTUP to the other CPU while pages go to and fro, and nonsense for interrupt controllers --- */
+
+enum { BOUNCED = 4, BOUNCES = 20, PIN_UNUSED = GSI_VIRTIO + NR_SLOTS, NR_UNUSED = 4 };
+#define BOUNCED_WORD(page, cpu) ((volatile u64 *)(POOL(0) + (page) * PAGE) + (cpu))
+
+static void bounce(u32 cpu, u32 times)
+{
+    for (u32 i = 0; i < times; i++)
+        __asm__ volatile("lock incq %0" : "+m"(*BOUNCED_WORD(i % BOUNCED, cpu)));
+}
+
+/* Ring 3 of the other CPU, until INIT ends it. */
+static void bounce_for_ever(u64 cpu)
+{
+    for (;;)
+        bounce((u32)cpu, BOUNCED);
+}
+
+static u64 next_random(void)
+{
+    static u64 x = 88172645463325252ul;
+
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return x;
+}
+
+static void storm_once(u64 x)
+{
+    static const u32 commands[] = {ICR_INIT, ICR_STARTUP | TRAMPOLINE >> 12, V_IPI, 0xc0000 | ICR_INIT,
+                                   0xc0000 | ICR_STARTUP | TRAMPOLINE >> 12, 0xc0000 | V_IPI, 0x8500 /* INIT's end */, V_IPI | 0x100};
+
+    send(1, commands[x % 8]);
+    write32(IOAPIC, 0x10 + PIN_UNUSED * 2 + (u32)(x >> 8) % (2 * NR_UNUSED));
+    write32(IOAPIC + 0x10, (u32)(x >> 16));
+    read32(IOAPIC + 0x10);
+    write32(LAPIC + A_TIMER_DIVIDE, (u32)(x >> 40));
+    write32(LAPIC + A_TIMER_INITIAL, (u32)(x >> 32) | 1);
+    read32(LAPIC + (u32)(x >> 24) % 0x400);
+    bounce(0, BOUNCES);
+}
+
+static void start_other_cpu(void)
+{
+    u64 begin;
+    u32 before;
+
+    trampoline_cr3 = (u32)(u64)pml4;
+    for (u32 i = 0; i < (u32)(trampoline_end - trampoline); i++)
+        ((volatile u8 *)TRAMPOLINE)[i] = trampoline[i];
+    send(1, ICR_INIT);
+    for (begin = rdtsc(); rdtsc() - begin < 20000000;)
+        ;
+    before = other_is_up;
+    send(1, ICR_STARTUP | TRAMPOLINE >> 12);
+    for (begin = rdtsc(); other_is_up == before;)
+        check(rdtsc() - begin < 60000000000ul, "no second CPU");
+}
+
+/* Afterwards the other CPU still starts, and nobody has lost a word that was not the other's. */
+static void storm(void)
+{
+    u32 pages[BOUNCED] = {0};
+
+    for (u32 page = 0; page < BOUNCED; page++)
+        pages[page] = (u32)*BOUNCED_WORD(page, 0);
+    for (u32 i = 0; i < storms; i++)
+        storm_once(next_random());
+    for (u32 page = 0; page < BOUNCED; page++)
+        check((u32)*BOUNCED_WORD(page, 0) - pages[page] == storms * (BOUNCES / BOUNCED), "a word of a page that went to and fro");
+    say_hex("STARTS ", other_is_up);
+    start_other_cpu();
+    say("STORM-OK\n");
+    reset_if_wished();
+    end(EXIT_OFF);
+}
+
 /* --- the beginning --- */
 
 static u64 user_call(u64 number, u64 argument)
@@ -561,23 +640,10 @@ void other_cpu(void)
     set_up_descriptors(1);
     set_up_clock(1);
     set_up_apic();
-    other_is_up = 1;
+    other_is_up++;
+    if (storms)
+        enter_user(bounce_for_ever, (u64)user_stack[1] + STACK_BYTES - 8, 1);
     work(1);
-}
-
-static void start_other_cpu(void)
-{
-    u64 begin;
-
-    trampoline_cr3 = (u32)(u64)pml4;
-    for (u32 i = 0; i < (u32)(trampoline_end - trampoline); i++)
-        ((volatile u8 *)TRAMPOLINE)[i] = trampoline[i];
-    send(1, ICR_INIT);
-    for (begin = rdtsc(); rdtsc() - begin < 20000000;)
-        ;
-    send(1, ICR_STARTUP | TRAMPOLINE >> 12);
-    for (begin = rdtsc(); !other_is_up;)
-        check(rdtsc() - begin < 60000000000ul, "no second CPU");
 }
 
 /* "KEY=N" of the command line. */
@@ -601,6 +667,7 @@ static void read_command_line(const u8 *boot_params)
     read_number(line, "rounds=", &rounds);
     read_number(line, "resets=", &resets);
     read_number(line, "faults=", &faults);
+    read_number(line, "storms=", &storms);
 }
 
 void boot_cpu(const u8 *boot_params)
@@ -615,5 +682,7 @@ void boot_cpu(const u8 *boot_params)
     blk = set_up_virtio(DEVICE_BLK);
     start_other_cpu();
     say("GUEST-UP\n");
+    if (storms)
+        storm();
     work(0);
 }

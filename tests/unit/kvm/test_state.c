@@ -164,6 +164,61 @@ static void test_unknown_msrs(void **state)
     fixture_fini(&f);
 }
 
+/* Ring 0: the numbers at 0x30000 get the values at 0x31000; what is refused (a general protection fault) is left out. */
+GUEST_CODE(write_msrs, "  mov %rsi, %rbp; mov $0x7f000, %rsp; lea 93f(%rip), %rax; mov $0x20000, %edi\n"
+                       "  movw %ax, 0xd0(%rdi); movw $0x10, 0xd2(%rdi); movw $0x8e00, 0xd4(%rdi)\n"
+                       "  shr $16, %rax; movw %ax, 0xd6(%rdi); movq $0, 0xd8(%rdi)\n"
+                       "  lidt 94f(%rip); mov $0x30000, %ebx; mov $0x31000, %edi\n"
+                       "1: mov (%rbx), %ecx; test %ecx, %ecx; jz 2f; mov (%rdi), %eax; mov 4(%rdi), %edx\n"
+                       "  wrmsr; add $4, %rbx; add $8, %rdi; jmp 1b\n"
+                       "2: movl $1, 8(%rbp)\n"
+                       "93: add $8, %rsp; addq $2, (%rsp); iretq\n"
+                       "94: .word 0xfff; .quad 0x20000\n");
+GUEST_CODE(goes_on, "  mov $7, %eax; mov %eax, 8(%rsi)\n");
+
+static void put_msrs(struct fixture *f, uint64_t value)
+{
+    uint64_t values[HKVM_MAX_MSRS];
+
+    for (uint32_t i = 0; i < f->m->nr_msrs; i++)
+        values[i] = value;
+    assert_int_equal(mem_write(f->space, 0x30000, f->m->msr, f->m->nr_msrs * sizeof f->m->msr[0]), MEM_OK);
+    assert_int_equal(mem_write(f->space, 0x31000, values, f->m->nr_msrs * sizeof values[0]), MEM_OK);
+}
+
+static void assert_goes_on(struct fixture *f)
+{
+    sim_clear_end(f->sim);
+    BOOT(f, goes_on);
+    run_to_end(f);
+    assert_int_equal(f->memory.end, 7);
+}
+
+/* Whatever a guest writes into its MSRs: addresses where nobody is, at a device, over the end of RAM, nonsense. It goes on, and
+ * so it does from its state in another machine. */
+static void test_nonsense_in_msrs(void **state)
+{
+    static const uint64_t values[] = {0, UINT64_MAX, REGISTERS | 1, RAM_SIZE - 15, RAM_SIZE | 1, 0x12345679, 1ull << 47 | 1, 0x5a5a5a5a5a5a5a5b, 3};
+
+    (void)state;
+    for (unsigned i = 0; i < SIM_ARRAY_LEN(values); i++) {
+        struct fixture f, other;
+        fixture_init(&f, 1);
+        fixture_init(&other, 1);
+        put_msrs(&f, values[i]);
+        BOOT(&f, write_msrs);
+        run_to_end(&f);
+        assert_int_equal(f.memory.end, 1);
+        struct hkvm_vcpu *h = hkvm_vcpu_of(f.v);
+        assert_int_equal(hkvm_vcpu_get(h, &h->state), SIM_OK);
+        assert_int_equal(hkvm_vcpu_set(hkvm_vcpu_of(other.v), &h->state), SIM_OK);
+        assert_goes_on(&f);
+        assert_goes_on(&other);
+        fixture_fini(&other);
+        fixture_fini(&f);
+    }
+}
+
 /* Time goes on from where it was: the TSC of a guest that was saved long ago on another host, and kvmclock while the
  * image lay on a disk. (A TSC less than a second away from the present one would be taken for an attempt to
  * synchronize, which is what the other vCPUs' are.) */
@@ -331,6 +386,7 @@ static int run(void)
         cmocka_unit_test(test_accesses_under_way_are_finished),
         cmocka_unit_test(test_impossible_counts_are_refused),
         cmocka_unit_test(test_unknown_msrs),
+        cmocka_unit_test(test_nonsense_in_msrs),
         cmocka_unit_test(regress_6_kvmclock_and_guest_time_do_not_part),
         cmocka_unit_test(test_older_states_have_a_clock),
         cmocka_unit_test(test_kvmclock_stands),

@@ -31,9 +31,9 @@ struct ir_target {
     int32_t res_addr, res_value, res_size, res_sc; /* LR reservation */
     uint64_t res_none;
     /* Vectors. Bytes: the key that ir_vec.key is compared with, behind it the one that says nothing of the length,
-     * "written", "on", "saturated" (1). Words: length, type, first element, and 64 bytes each for a scalar operand in all elements
+     * "written", "on", "saturated" (1), rounding mode. Words: length, type, first element, and 64 bytes each for a scalar operand in all elements
      * and for bits of a mask */
-    int32_t vkey, vdirty, von, vxsat, vl, vtype, vstart, vsplat, vmask;
+    int32_t vkey, vdirty, von, vxsat, vxrm, vl, vtype, vstart, vsplat, vmask;
     uint8_t vkey_none; /* no ir_vec has this key */
     /* Soft TLB: pointer in the state; sets of `ways` entries, see riscv/tlb.h for the protocol */
     int32_t tlb;

@@ -283,6 +283,7 @@ void jit_fill_target(struct ir_target *t)
     t->vdirty = STATE(vs_dirty);
     t->von = STATE(vs_on);
     t->vxsat = STATE(vxsat);
+    t->vxrm = STATE(vxrm);
     t->vl = STATE(vl);
     t->vtype = STATE(vtype);
     t->vstart = STATE(vstart);

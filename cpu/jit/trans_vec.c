@@ -108,7 +108,7 @@ bool trans_vec_csr(struct trans *t)
 /* Fields in memory side by side; type of the row: log2 of the element's bytes. */
 static bool segments(struct trans *t, const struct trans_row *row)
 {
-    enum { MIN_FIELD = 8, MAX_SEGMENTS = 256, MAX_REGS = 8, NR_V = 32 };
+    enum { MIN_MASKED = 8, MAX_SEGMENTS = 256, MAX_REGS = 8, NR_V = 32 };
     unsigned fields = t->i->rs3 + 1u;
     struct type y;
 
@@ -118,7 +118,7 @@ static bool segments(struct trans *t, const struct trans_row *row)
     int emul = (int)row->type - (int)y.sew + y.lmul;
     unsigned bytes = y.bytes >> y.sew << row->type, regs = emul > 0 ? fields << emul : fields;
     if (emul < -3 || emul > 3 || !aligned(t->i->rd, emul) || regs > MAX_REGS || t->i->rd + regs > NR_V ||
-        bytes < MIN_FIELD || bytes * fields > MAX_SEGMENTS)
+        (!t->i->rm && bytes < MIN_MASKED) || bytes * fields > MAX_SEGMENTS)
         return false;
     struct ir_vec *v = ir_emit_vec(t->r, (enum ir_op)row->op, IR_I64, IR_NONE, trans_x(t, t->i->rs1));
     *v = (struct ir_vec){.size = row->type, .key = rv_vkey(t->vtype), .fields = (uint8_t)fields, .elements = true,
@@ -690,6 +690,7 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     VV_VX(vxor, XOR), VI(vxor, XOR, elements), VV_VX(vmul, MUL),
     VV_VX(vmin, MIN), VV_VX(vmax, MAX), VV_VX(vminu, MINU), VV_VX(vmaxu, MAXU),
     VV_VX(vsaddu, SADDU), VI(vsaddu, SADDU, elements), VV_VX(vsadd, SADD), VI(vsadd, SADD, elements),
+    VV_VX(vaaddu, AADDU), VV_VX(vaadd, AADD), VV_VX(vasubu, ASUBU), VV_VX(vasub, ASUB),
     VV_VX(vssubu, SSUBU), VV_VX(vssub, SSUB),
     CONVERT(f_x, FI), CONVERT(f_xu, FU), CONVERT(x_f, IF), CONVERT(xu_f, UF), CONVERT(rtz_x_f, IFZ), CONVERT(rtz_xu_f, UFZ),
     [RV_OP_vfwcvt_f_f_v] = {widen_float, IR_V_CVTW_FF, FROM_NOWHERE, 0},

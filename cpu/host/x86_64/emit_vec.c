@@ -37,6 +37,10 @@ const uint32_t x86_vec_packed[IR_V_NR_OPS][4] = {
     [IR_V_SADD] = {P(0xec), P(0xed), 0, 0},
     [IR_V_SSUBU] = {P(0xd8), P(0xd9), 0, 0},
     [IR_V_SSUB] = {P(0xe8), P(0xe9), 0, 0},
+    [IR_V_AADDU] = {P(0xfc), P(0xfd), P(0xfe), P(0xd4)}, /* half and base */
+    [IR_V_AADD] = {P(0xfc), P(0xfd), P(0xfe), P(0xd4)},
+    [IR_V_ASUBU] = {P(0xf8), P(0xf9), P(0xfa), P(0xfb)},
+    [IR_V_ASUB] = {P(0xf8), P(0xf9), P(0xfa), P(0xfb)},
     [IR_V_CVT_FI] = {0, 0, PS(0x5b), 0},
     [IR_V_CVT_IF] = {0, 0, P(0x5b), 0},
     [IR_V_CVT_IFZ] = {0, 0, X86_OP(0xf3, 1, 0x5b), 0},
@@ -95,6 +99,11 @@ static bool is_saturating(unsigned op)
     return op >= IR_V_SADDU && op <= IR_V_SSUB;
 }
 
+static bool is_average(unsigned op)
+{
+    return op >= IR_V_AADDU && op <= IR_V_ASUB;
+}
+
 static bool is_conversion(unsigned op)
 {
     return op >= IR_V_CVT_FI && op <= IR_V_CVT_IFZ;
@@ -113,7 +122,7 @@ static bool is_carry(unsigned op)
 /* Is the scalar operand read from state.vsplat? */
 static bool wants_splat(unsigned op)
 {
-    return is_float(op) || is_multiply_add(op) || is_saturating(op) || (op >= IR_V_FSGNJ && op <= IR_V_FSGNJX) ||
+    return is_float(op) || is_multiply_add(op) || is_saturating(op) || is_average(op) || (op >= IR_V_FSGNJ && op <= IR_V_FSGNJX) ||
            (op >= IR_V_MADC && op <= IR_V_MSBCC);
 }
 
@@ -211,8 +220,20 @@ static void slide_distance(struct emit *e, const struct ir_vec *v, ir_ref scalar
     x86_rr(&e->a, X86_ADD, 1, RCX, RAX);
 }
 
+/* state.vmask = what rounds averages, 32 bytes of p and of q */
+static void prepare_rounding(struct emit *e, int l)
+{
+    x86_rm(&e->a, X86_MOVZX8, 0, RAX, emit_state(e->t->vxrm));
+    x86_shift_i(&e->a, X86_SHL_N, 0, RAX, 4);
+    x86_rm(&e->a, X86_LEA, 1, RCX, x86_at_rip(e->rt->k_rounding));
+    for (int32_t n = 0; n < 2; n++) {
+        x86_yrm(&e->a, P38(0x59), 0, l, XMM0, 0, x86_at_index(RCX, RAX, 0, 8 * n)); /* vpbroadcastq */
+        x86_vec_store(e, l, XMM0, emit_state(e->t->vmask + 32 * n));
+    }
+}
+
 /* The scalar operand to where the pieces want it. */
-void x86_vec_prepare_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar)
+static void prepare_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar)
 {
     if (is_slide(v->op)) {
         slide_distance(e, v, scalar);
@@ -240,6 +261,14 @@ void x86_vec_prepare_scalar(struct emit *e, const struct ir_vec *v, ir_ref scala
     splat(e, v, scalar);
     if (wants_splat(v->op))
         x86_vec_store(e, v->bytes >= 32, XMM1, emit_state(e->t->vsplat));
+}
+
+void x86_vec_prepare(struct emit *e, const struct ir_vec *v, ir_ref scalar)
+{
+    if (v->scalar)
+        prepare_scalar(e, v, scalar);
+    if (is_average(v->op))
+        prepare_rounding(e, v->bytes >= 32);
 }
 
 void x86_vec_store_part(struct emit *e, const struct part *p, int32_t operand)
@@ -299,7 +328,7 @@ void x86_vec_give_back(struct emit *e, unsigned nr)
 
 static unsigned borrowed(const struct ir_vec *v, unsigned mask)
 {
-    return is_carry(v->op) ? 1 : !mask ? 0 : is_fma(v->op) ? 2 : 1;
+    return is_average(v->op) ? 2 : is_carry(v->op) ? 1 : !mask ? 0 : is_fma(v->op) ? 2 : 1;
 }
 
 void x86_vec_lanes_of_v0(struct emit *e, const struct part *p)
@@ -349,6 +378,10 @@ struct x86_mem x86_vec_memory_b(struct emit *e, const struct part *p)
 }
 
 /* ---- pieces: the result in ymm0 ---- */
+
+/* by an immediate; bytes are words whose neighbours' bits go */
+static const uint32_t shift_by_i[] = {P(0x71), P(0x71), P(0x72), P(0x73)};
+enum { RIGHT = 2 };
 
 /* add to sqrt; other lanes: 0 op 0 */
 static void part_float(struct emit *e, const struct part *p)
@@ -465,6 +498,34 @@ static void part_saturating(struct emit *e, const struct part *p)
     x86_rm8(&e->a, X86_OP(0, 0, 0x08), RAX, emit_state(e->t->vxsat)); /* or */
 }
 
+/* a + b = 2 (a & b) + (a ^ b), a - b = (a ^ b) - 2 (~a & b): half of it, and what it lacks. */
+static void part_average(struct emit *e, const struct part *p)
+{
+    const struct ir_vec *v = p->v;
+    bool adds = v->op == IR_V_AADDU || v->op == IR_V_AADD, is_signed = v->op == IR_V_AADD || v->op == IR_V_ASUB;
+    struct x86_mem b = x86_vec_memory_b(e, p);
+    const uint8_t *ones = e->rt->k_ones[v->size], *second = ones + 32, *all_but_highest = ones + 64;
+    uint32_t add = x86_vec_packed[IR_V_ADD][v->size], sub = x86_vec_packed[IR_V_SUB][v->size];
+
+    x86_vec_load(e, p->l, XMM0, part_of(p, v->a));
+    x86_yrm(&e->a, x86_vec_packed[IR_V_XOR][v->size], 0, p->l, XMM1, XMM0, b);
+    x86_yrm(&e->a, adds ? (uint32_t)VPAND : (uint32_t)VPANDN, 0, p->l, XMM0, XMM0, b);
+    x86_yrr(&e->a, shift_by_i[v->size], 0, p->l, RIGHT, XMM3, XMM1);
+    x86_byte(&e->a, 1);
+    if (v->size == 0)
+        x86_yrm(&e->a, VPAND, 0, p->l, XMM3, XMM3, x86_at_rip(all_but_highest));
+    if (is_signed) { /* the sign comes in */
+        x86_yrm(&e->a, x86_vec_packed[IR_V_XOR][v->size], 0, p->l, XMM3, XMM3, x86_at_rip(second));
+        x86_yrm(&e->a, sub, 0, p->l, XMM3, XMM3, x86_at_rip(second));
+    }
+    x86_yrr(&e->a, x86_vec_packed[v->op][v->size], 0, p->l, XMM0, XMM3, XMM0);
+    x86_yrm(&e->a, VPAND, 0, p->l, XMM1, XMM1, x86_at_rip(ones));
+    x86_yrm(&e->a, VPAND, 0, p->l, XMM3, XMM0, emit_state(e->t->vmask));
+    x86_yrm(&e->a, x86_vec_packed[IR_V_XOR][v->size], 0, p->l, XMM3, XMM3, emit_state(e->t->vmask + 32));
+    x86_yrr(&e->a, VPAND, 0, p->l, XMM1, XMM1, XMM3);
+    x86_yrr(&e->a, add, 0, p->l, XMM0, XMM0, XMM1);
+}
+
 /* 0 in the other lanes stays 0. */
 static void part_convert(struct emit *e, const struct part *p)
 {
@@ -565,6 +626,8 @@ static void emit_part(struct emit *e, struct part *p)
         part_extend(e, p);
     else if (is_saturating(p->v->op))
         part_saturating(e, p);
+    else if (is_average(p->v->op))
+        part_average(e, p);
     else if (is_conversion(p->v->op))
         part_convert(e, p);
     else if (x86_vec_is_wide(p->v->op))

@@ -81,7 +81,7 @@ void x86_vec_mark_written(struct emit *e);
 void x86_vec_length_mask(struct emit *e, unsigned bits, int32_t which);
 
 /* emit_vec.c: element by element */
-void x86_vec_prepare_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar); /* to where the pieces want it */
+void x86_vec_prepare(struct emit *e, const struct ir_vec *v, ir_ref scalar); /* operands to where the pieces want them */
 void x86_vec_parts(struct emit *e, const struct ir_vec *v, unsigned mask);
 /* ymm2 = all ones in the lanes of p->mask (not of MASK_NONE). */
 void x86_vec_lanes(struct emit *e, const struct part *p);
@@ -113,6 +113,7 @@ void x86_vec512_reduce(struct emit *e, const struct ir_vec *v);
 bool x86_vec512_compares(uint64_t features, const struct ir_vec *v);
 void x86_vec512_compare(struct emit *e, const struct part *p, unsigned predicate);
 
+enum { X86_VEC_MIN_FIELD = 8 }; /* bytes of a field that are shuffled; of less there is no shorter length */
 /* emit_vec_segment.c: rcx = host address of v->bytes. All of the group, masked where v is (loads); or vl segments */
 void x86_vec_segments(struct emit *e, const struct ir_vec *v, bool to_state);
 void x86_vec_some_segments(struct emit *e, const struct ir_vec *v, bool to_state);

@@ -65,13 +65,20 @@ static void copy_masked(struct emit *e, const struct ir_vec *v, bool to_state)
     x86_vec_give_back(e, 1);
 }
 
+static bool may_be_shorter(const struct ir_vec *v)
+{
+    if (v->fields > 1)
+        return v->bytes / v->fields >= X86_VEC_MIN_FIELD;
+    return !v->any_type && (!v->masked || v->bytes <= X86_VEC_MAX_TAIL);
+}
+
 static void transfer(struct emit *e, const struct ir_insn *i, bool to_state)
 {
     const struct ir_vec *v = x86_vec_of(e, i);
     struct cold *c = emit_cold(e, COLD_VEC);
 
     emit_vec_address(e, i, c);
-    struct cold *off = emit_cold(e, v->any_type || (v->masked && v->bytes > X86_VEC_MAX_TAIL) ? COLD_EXEC : COLD_VEC_PART);
+    struct cold *off = emit_cold(e, may_be_shorter(v) ? COLD_VEC_PART : COLD_EXEC);
     x86_vec_check_key(e, v, off);
     if (v->fields > 1)
         x86_vec_segments(e, v, to_state);

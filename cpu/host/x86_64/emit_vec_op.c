@@ -166,8 +166,7 @@ static enum shorter shorter_by(const struct emit *e, const struct ir_vec *v)
 /* On the elements whose bit is set from state byte `which` on; 0: on all. With a length (`shorter`) that is not 0. */
 static void operate(struct emit *e, const struct ir_insn *i, const struct ir_vec *v, int32_t which, bool shorter)
 {
-    if (v->scalar)
-        x86_vec_prepare_scalar(e, v, i->src[0]);
+    x86_vec_prepare(e, v, i->src[0]);
     switch (v->op) {
     case IR_V_COMPRESS: x86_vec512_compress(e, v); break;
     case IR_V_FIRST: first_bit(e, v); break;
@@ -252,8 +251,7 @@ static void operate_on_bits(struct emit *e, const struct ir_insn *i, const struc
 
 static void operate_on_lanes(struct emit *e, const struct ir_insn *i, const struct ir_vec *v)
 {
-    if (v->scalar)
-        x86_vec_prepare_scalar(e, v, i->src[0]);
+    x86_vec_prepare(e, v, i->src[0]);
     x86_load(&e->a, RAX, emit_state(e->t->vl));
     if (v->size)
         x86_shift_i(&e->a, X86_SHL_N, 0, RAX, v->size);

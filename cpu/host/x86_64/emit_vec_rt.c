@@ -126,6 +126,34 @@ static uint8_t *emit_lengths(struct x86_asm *a)
     return at;
 }
 
+/* 1 in 32 bytes of elements, then the bit below the highest, then all bits but the highest. */
+static uint8_t *emit_ones(struct x86_asm *a, unsigned size)
+{
+    uint64_t one[] = {0x0101010101010101, 0x0001000100010001, 0x0000000100000001, 1};
+    unsigned bits = 8u << size;
+    uint8_t *at = a->p;
+
+    for (unsigned n = 0; n < 4; n++)
+        x86_u64(a, one[size]);
+    for (unsigned n = 0; n < 4; n++)
+        x86_u64(a, one[size] << (bits - 2));
+    for (unsigned n = 0; n < 4; n++)
+        x86_u64(a, ~(one[size] << (bits - 1)));
+    return at;
+}
+
+/* By vxrm, two words p and q: what is half too little becomes one more where (floor & p) ^ q is odd. */
+static uint8_t *emit_rounding(struct x86_asm *a)
+{
+    static const uint64_t p_q[4][2] = {{0, UINT64_MAX}, {UINT64_MAX, 0}, {0, 0}, {UINT64_MAX, UINT64_MAX}};
+    uint8_t *at = a->p;
+
+    for (unsigned mode = 0; mode < 4; mode++)
+        for (unsigned n = 0; n < 2; n++)
+            x86_u64(a, p_q[mode][n]);
+    return at;
+}
+
 /* 0, 1, 2 ... in all elements of the longest group; of bytes until they begin anew. */
 static uint8_t *emit_index(struct x86_asm *a, unsigned size)
 {
@@ -150,6 +178,9 @@ void x86_emit_vec_runtime(struct ir_host *h, struct x86_asm *a)
         h->rt.k_low_halves[size] = emit_low_halves(a, size);
     h->rt.k_tail = emit_tail_mask(a);
     h->rt.k_length = emit_lengths(a);
+    h->rt.k_rounding = emit_rounding(a);
+    for (unsigned size = 0; size < 4; size++)
+        h->rt.k_ones[size] = emit_ones(a, size);
     for (unsigned fields = 2; fields <= X86_VEC_MAX_FIELDS; fields++)
         for (unsigned size = 0; size < 4; size++)
             for (unsigned to_state = 0; to_state < 2; to_state++)

@@ -141,11 +141,30 @@ static void store_fields(struct emit *e, const struct segment *s)
         }
 }
 
+/* Of a few bytes: one after the other. */
+static void move_elements(struct emit *e, const struct segment *s)
+{
+    static const uint32_t load[] = {X86_MOVZX8, X86_MOVZX16, X86_MOV_LOAD}, store[] = {0, X86_MOV_STORE16, X86_MOV_STORE};
+    unsigned size = s->v->size, fields = s->v->fields;
+
+    for (unsigned n = 0; n < s->bytes * fields >> size; n++) {
+        struct x86_mem memory = x86_at(s->base, (int32_t)(n << size)), field = of_field(s, n % fields, n / fields << size);
+
+        x86_rm(&e->a, load[size], 0, RAX, s->to_state ? memory : field);
+        if (size == 0)
+            x86_rm8(&e->a, X86_MOV_STORE8, RAX, s->to_state ? field : memory);
+        else
+            x86_rm(&e->a, store[size], 0, RAX, s->to_state ? field : memory);
+    }
+}
+
 void x86_vec_segments(struct emit *e, const struct ir_vec *v, bool to_state)
 {
     struct segment s = {v, to_state, RCX, (unsigned)v->bytes / v->fields};
 
-    if (to_state)
+    if (s.bytes < X86_VEC_MIN_FIELD)
+        move_elements(e, &s);
+    else if (to_state)
         load_fields(e, &s);
     else
         store_fields(e, &s);

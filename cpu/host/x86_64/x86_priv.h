@@ -49,7 +49,7 @@ struct x86_runtime {
     /* [0]: saves the integer registers only, [1]: the FP registers too */
     uint8_t *load[2], *store[2], *exec[2], *vcall[2], *observe[2];
     /* constants, 16 bytes each */
-    uint8_t *k_mask_bytes, *k_mask_bits[4], *k_low_halves[3], *k_tail, *k_length, *k_index[4]; /* emit_vec_rt.c */
+    uint8_t *k_mask_bytes, *k_mask_bits[4], *k_low_halves[3], *k_tail, *k_length, *k_index[4], *k_ones[4], *k_rounding; /* emit_vec_rt.c */
     uint8_t *k_segment[2][X86_VEC_MAX_FIELDS + 1][4]; /* [to the state][fields][size]; emit_vec_segment.c */
     uint8_t *k_box, *k_nan64, *k_nan32, *k_sign64, *k_sign32, *k_abs64, *k_abs32;
     uint8_t *end;

@@ -70,6 +70,7 @@ enum ir_vop {
     IR_V_MACC, IR_V_NMSAC, IR_V_MADD, IR_V_NMSUB, /* d + a * b, d - a * b, a + d * b, a - d * b */
     IR_V_SADDU, IR_V_SADD, IR_V_SSUBU, IR_V_SSUB, /* saturating, which the state's vxsat notes */
     IR_V_AADDU, IR_V_AADD, IR_V_ASUBU, IR_V_ASUB, /* half of the sum or difference, rounded as the state's vxrm says */
+    IR_V_SSRL, IR_V_SSRA, IR_V_NCLIPU, IR_V_NCLIP, /* shifts, rounded likewise; to half the size, saturating */
     IR_V_COPY,                                    /* d = b */
     IR_V_PICK,                                    /* d = a[b] everywhere, 0 beyond the group; b: a scalar */
     IR_V_ID,                                      /* d[n] = n */

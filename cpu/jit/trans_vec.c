@@ -650,6 +650,9 @@ bool trans_vec_call(struct trans *t)
     [RV_OP_##name##_wv] = {narrow, IR_V_##op##V, FROM_V, 0},                                        \
     [RV_OP_##name##_wx] = {narrow_x, IR_V_##op, FROM_X, IR_V_##op##V},                              \
     [RV_OP_##name##_wi] = {narrow_x, IR_V_##op, FROM_I, IR_V_##op##V}
+#define CLIP(name, op)                                                                             \
+    [RV_OP_##name##_wv] = {narrow, IR_V_##op, FROM_V, 0}, [RV_OP_##name##_wx] = {narrow, IR_V_##op, FROM_X, 0}, \
+    [RV_OP_##name##_wi] = {narrow, IR_V_##op, FROM_I, 0}
 #define SHIFT(name, op)                                                                            \
     VV(name, op##V, elements), [RV_OP_##name##_vx] = {shift, IR_V_##op, FROM_X, IR_V_##op##V},      \
     [RV_OP_##name##_vi] = {shift, IR_V_##op, FROM_I, IR_V_##op##V}
@@ -690,6 +693,8 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     VV_VX(vxor, XOR), VI(vxor, XOR, elements), VV_VX(vmul, MUL),
     VV_VX(vmin, MIN), VV_VX(vmax, MAX), VV_VX(vminu, MINU), VV_VX(vmaxu, MAXU),
     VV_VX(vsaddu, SADDU), VI(vsaddu, SADDU, elements), VV_VX(vsadd, SADD), VI(vsadd, SADD, elements),
+    VV_VX(vssrl, SSRL), VI(vssrl, SSRL, elements), VV_VX(vssra, SSRA), VI(vssra, SSRA, elements),
+    CLIP(vnclipu, NCLIPU), CLIP(vnclip, NCLIP),
     VV_VX(vaaddu, AADDU), VV_VX(vaadd, AADD), VV_VX(vasubu, ASUBU), VV_VX(vasub, ASUB),
     VV_VX(vssubu, SSUBU), VV_VX(vssub, SSUB),
     CONVERT(f_x, FI), CONVERT(f_xu, FU), CONVERT(x_f, IF), CONVERT(xu_f, UF), CONVERT(rtz_x_f, IFZ), CONVERT(rtz_xu_f, UFZ),

@@ -220,14 +220,20 @@ static void slide_distance(struct emit *e, const struct ir_vec *v, ir_ref scalar
     x86_rr(&e->a, X86_ADD, 1, RCX, RAX);
 }
 
+void x86_vec_rounding(struct emit *e)
+{
+    x86_rm(&e->a, X86_MOVZX8, 0, RAX, emit_state(e->t->vxrm));
+    x86_shift_i(&e->a, X86_SHL_N, 0, RAX, 5);
+    x86_rm(&e->a, X86_LEA, 1, RCX, x86_at_rip(e->rt->k_rounding));
+    x86_rr(&e->a, X86_ADD, 1, RCX, RAX);
+}
+
 /* state.vmask = what rounds averages, 32 bytes of p and of q */
 static void prepare_rounding(struct emit *e, int l)
 {
-    x86_rm(&e->a, X86_MOVZX8, 0, RAX, emit_state(e->t->vxrm));
-    x86_shift_i(&e->a, X86_SHL_N, 0, RAX, 4);
-    x86_rm(&e->a, X86_LEA, 1, RCX, x86_at_rip(e->rt->k_rounding));
+    x86_vec_rounding(e);
     for (int32_t n = 0; n < 2; n++) {
-        x86_yrm(&e->a, P38(0x59), 0, l, XMM0, 0, x86_at_index(RCX, RAX, 0, 8 * n)); /* vpbroadcastq */
+        x86_yrm(&e->a, P38(0x59), 0, l, XMM0, 0, x86_at(RCX, 8 * n)); /* vpbroadcastq */
         x86_vec_store(e, l, XMM0, emit_state(e->t->vmask + 32 * n));
     }
 }

@@ -103,6 +103,10 @@ void x86_vec_load_b(struct emit *e, const struct part *p, unsigned ymm);
 /* op ymm0, ymm0, b */
 void x86_vec_with_b(struct emit *e, const struct part *p, uint32_t op, int w);
 
+enum { X86_VEC_ROUNDING = 4 }; /* words of a row of k_rounding */
+/* rcx = address of the row of vxrm; rax is changed */
+void x86_vec_rounding(struct emit *e);
+
 /* emit_vec512.c: operations that the host has by AVX-512 only */
 bool x86_vec512_has(uint64_t features, unsigned op, unsigned size);
 void x86_vec512_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar); /* to where the pieces want it */

@@ -12,15 +12,17 @@
 #define NP(byte) X86_OP(0, 1, byte)
 #define F3(byte) X86_OP(0xf3, 1, byte)
 #define F2(byte) X86_OP(0xf2, 1, byte)
+#define F338(byte) X86_OP(0xf3, 2, byte)
 #define W(op) ((op) | X86_EVEX_W)
 
-enum { R = 16, A, B, T, U, K = 30 /* a constant */, S = 31 /* the scalar */ };
+enum { R = 16, A, B, T, U, OTHERS, ROUND_P, ROUND_Q, ROUND_S, ROUND_T, ONE, K = 30 /* a constant */, S = 31 /* the scalar */ };
 enum { XMM, YMM, ZMM };
 
 enum kind {
     NONE,
     PLAIN,    /* r = a op b */
     SHIFT,    /* likewise, b modulo the size */
+    SCALE,    /* likewise, rounded by vxrm */
     WIDE,     /* r = low half of (a op b) >> `shift`, a and b extended to twice the size */
     WIDE_ACC, /* d of twice the size: d = d + a op b */
     WIDE_MUL, /* d of twice the size: d = a op b */
@@ -34,6 +36,7 @@ enum kind {
     TO_NARROW, /* r = op a, a of twice the size */
     FWIDE,    /* d of twice the size: d = a op b, floats */
     FWIDE_ACC,
+    CLIP,     /* r = a >> b of twice the size, rounded and saturated */
     SATURATE,
     GATHER    /* `high`: indices of 16 bits */
 };
@@ -60,6 +63,10 @@ static const struct op512 ops[IR_V_NR_OPS] = {
     [IR_V_SLLV] = {.kind = SHIFT, .op = SHIFTS(0x12, 0x47)},
     [IR_V_SRLV] = {.kind = SHIFT, .op = SHIFTS(0x10, 0x45)},
     [IR_V_SRAV] = {.kind = SHIFT, .op = SHIFTS(0x11, 0x46), .a_signed = true},
+    [IR_V_SSRL] = {.kind = SCALE, .op = SHIFTS(0x10, 0x45)},
+    [IR_V_SSRA] = {.kind = SCALE, .op = SHIFTS(0x11, 0x46)},
+    [IR_V_NCLIPU] = {.kind = CLIP, .op = {W(E38(0x10)), E38(0x45), W(E38(0x45)), 0}},
+    [IR_V_NCLIP] = {.kind = CLIP, .op = {W(E38(0x11)), E38(0x46), W(E38(0x46)), 0}, .a_signed = true},
     [IR_V_MUL] = {.kind = PLAIN, .op = Q(E38(0x40))},
     [IR_V_MULH] = {MUL_WIDE, .a_signed = true, .b_signed = true, .high = true},
     [IR_V_MULHU] = {MUL_WIDE, .high = true},
@@ -131,6 +138,7 @@ enum {
     XOR_Q = (int)W(E(0xef)),
     STORE = (int)W(F3(0x7f)),
     KORTEST_W = X86_OP(0, 1, 0x98),
+    KORTEST_Q = X86_OP(0, 1, 0x98), /* W */
     KMOV_Q_FROM_MEMORY = X86_OP(0, 1, 0x90),
     KMOV_Q_FROM_GPR = X86_OP(0xf2, 1, 0x92),
     KMOV_Q_TO_GPR = X86_OP(0xf2, 1, 0x93),
@@ -392,6 +400,77 @@ static void accumulate(struct emit *e, const struct piece *p)
     rrr(e, p, p->o->subtract ? sub[v->size] : add[v->size], R, A, R);
 }
 
+/* ---- fixed point ---- */
+
+/* Where k2 has lanes; up to 32 of them. */
+static void note_saturated(struct emit *e)
+{
+    x86_yrr(&e->a, KORTEST_Q, 1, 0, 2, 0, 2);
+    x86_setcc(&e->a, X86_NE, RAX);
+    x86_rm8(&e->a, X86_OP(0, 0, 0x08), RAX, emit_state(e->t->vxsat)); /* or */
+}
+
+/* `others` = 1 where bits below the highest that goes are set: those above are shifted out first. T = that one and what
+ * comes in, B - 1 places. */
+static void shifted_out(struct emit *e, unsigned size, struct x86_evex x)
+{
+    static const uint32_t left[] = {0, W(E38(0x12)), E38(0x47), W(E38(0x47))}, right[] = {0, W(E38(0x10)), E38(0x45), W(E38(0x45))};
+    static const uint32_t min_u[] = {0, E38(0x3a), E38(0x3b), W(E38(0x3b))};
+
+    x86_err(&e->a, sub[size], x, U, B, ONE);
+    x86_err(&e->a, right[size], x, T, A, U); /* by more than there are bits: 0 */
+    x86_err(&e->a, sub[size], x, U, K, U);
+    x86_err(&e->a, left[size], x, OTHERS, A, U);
+    x86_err(&e->a, add[size], x, OTHERS, OTHERS, OTHERS);
+    x86_err(&e->a, min_u[size], x, OTHERS, OTHERS, ONE);
+}
+
+/* R = A >> B, rounded, elements of that size */
+static void scaled(struct emit *e, const struct piece *p, unsigned size, unsigned length)
+{
+    struct x86_evex x = all_of(length);
+
+    x86_err(&e->a, p->o->op[p->v->size], x, R, A, B);
+    shifted_out(e, size, x);
+    x86_err(&e->a, (uint32_t)AND_Q, x, U, OTHERS, ROUND_S);
+    x86_err(&e->a, (uint32_t)OR_Q, x, T, T, U);
+    x86_err(&e->a, (uint32_t)AND_Q, x, U, OTHERS, ROUND_T);
+    x86_err(&e->a, (uint32_t)OR_Q, x, U, U, R);
+    x86_err(&e->a, (uint32_t)AND_Q, x, U, U, ROUND_P);
+    x86_err(&e->a, (uint32_t)XOR_Q, x, U, U, ROUND_Q);
+    x86_err(&e->a, (uint32_t)AND_Q, x, T, T, U);
+    x86_err(&e->a, (uint32_t)AND_Q, x, T, T, ONE);
+    x86_err(&e->a, add[size], x, R, R, T);
+}
+
+static void scale(struct emit *e, const struct piece *p)
+{
+    load(e, p, A, p->v->a);
+    rrr(e, p, (uint32_t)AND_Q, B, load_b(e, p), K);
+    scaled(e, p, p->v->size, p->length);
+}
+
+/* What is saturated does not come back the same. */
+static void clip(struct emit *e, const struct piece *p)
+{
+    static const uint32_t saturated[2][3] = {{F338(0x10), F338(0x13), F338(0x15)}, {F338(0x20), F338(0x23), F338(0x25)}};
+    static const uint32_t compare[] = {0, W(X86_OP(0x66, 3, 0x3f)), X86_OP(0x66, 3, 0x1f), W(X86_OP(0x66, 3, 0x1f))};
+    const struct ir_vec *v = p->v;
+    unsigned length = p->length + 1, size = v->size;
+
+    x86_erm(&e->a, move[3], all_of(length), A, 0, home(v->a, 2 * p->at));
+    if (!v->scalar)
+        extended(e, length, size, false, B, v->b, p->at);
+    x86_err(&e->a, (uint32_t)AND_Q, all_of(length), B, v->scalar ? S : B, K);
+    scaled(e, p, size + 1, length);
+    x86_err(&e->a, move[3], all_of(length), A, 0, R);
+    x86_err(&e->a, saturated[p->o->a_signed][size], all_of(length), A, 0, R);
+    x86_err(&e->a, extend[p->o->a_signed][size], all_of(length), T, 0, R);
+    x86_err(&e->a, compare[size + 1], (struct x86_evex){(uint8_t)length, (uint8_t)p->mask, false}, 2, A, T);
+    x86_byte(&e->a, 4); /* not equal */
+    note_saturated(e);
+}
+
 /* k2 = lanes that went beyond the range; they become its end. */
 static void saturate(struct emit *e, const struct piece *p)
 {
@@ -418,9 +497,7 @@ static void saturate(struct emit *e, const struct piece *p)
         x86_byte(&e->a, q ? 63 : 31);
         x86_err(&e->a, q ? W(E(0xef)) : E(0xef), over, R, A, K); /* ^ the largest */
     }
-    x86_yrr(&e->a, KORTEST_W, 0, 0, 2, 0, 2);
-    x86_setcc(&e->a, X86_NE, RAX);
-    x86_rm8(&e->a, X86_OP(0, 0, 0x08), RAX, emit_state(e->t->vxsat)); /* or */
+    note_saturated(e);
 }
 
 /* ---- permutations ---- */
@@ -687,6 +764,8 @@ static void make_piece(struct emit *e, const struct piece *p)
     switch (p->kind) {
     case PLAIN:
     case SHIFT: plain(e, p); break;
+    case SCALE: scale(e, p); break;
+    case CLIP: clip(e, p); break;
     case WIDE: wide_product(e, p, p->v->a, R); break;
     case WIDE_MUL:
     case WIDE_ACC: wide_to_d(e, p); break;
@@ -704,6 +783,16 @@ static void make_piece(struct emit *e, const struct piece *p)
     check_result(e, p);
 }
 
+/* What rounds elements of that size */
+static void prepare_rounding(struct emit *e, unsigned size)
+{
+    x86_vec_rounding(e);
+    for (unsigned n = 0; n < X86_VEC_ROUNDING; n++)
+        x86_erm(&e->a, W(E38(0x59)), all_of(ZMM), ROUND_P + n, 0, x86_at(RCX, 8 * (int32_t)n)); /* vpbroadcastq */
+    constant(e, size, 1);
+    x86_err(&e->a, move[3], all_of(ZMM), ONE, 0, K);
+}
+
 /* K, where a row wants a constant */
 static void prepare_constant(struct emit *e, const struct ir_vec *v, enum kind kind)
 {
@@ -711,13 +800,15 @@ static void prepare_constant(struct emit *e, const struct ir_vec *v, enum kind k
     unsigned size = v->size;
     int64_t min = size == 3 ? INT64_MIN : INT32_MIN;
 
+    if (kind == SCALE || kind == CLIP)
+        prepare_rounding(e, size + (kind == CLIP));
     if (is_byte_shift(v->op, size))
         constant(e, 1, 7);
-    else if (kind == SHIFT)
+    else if (kind == SHIFT || kind == SCALE)
         constant(e, size, (8 << size) - 1);
     else if (kind == GATHER)
         constant(e, o->high && size == 0 ? 1 : size, (int64_t)(x86_vec_bytes(v) >> size));
-    else if (kind == NARROW)
+    else if (kind == NARROW || kind == CLIP)
         constant(e, size + 1, (16 << size) - 1);
     else if (kind == SATURATE)
         constant(e, size, o->a_signed ? ~min : o->subtract ? 0 : -1);
@@ -727,7 +818,7 @@ static void prepare_constant(struct emit *e, const struct ir_vec *v, enum kind k
 
 static bool has_halves(enum kind kind)
 {
-    return kind == WIDE || kind == NARROW || kind == TO_NARROW;
+    return kind == WIDE || kind == NARROW || kind == CLIP || kind == TO_NARROW;
 }
 
 /* Does it matter what is in lanes that are not written? */
@@ -750,7 +841,7 @@ void x86_vec512_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar)
     emit_move_to(e, RAX, scalar);
     if (kind == WIDE_MUL || kind == WIDE_ACC)
         size--;
-    if (kind == NARROW)
+    if (kind == NARROW || kind == CLIP)
         size++;
     x86_err(&e->a, broadcast_gpr[size], all_of(ZMM), S, 0, RAX);
     if (kind == WIDE_MUL || kind == WIDE_ACC || kind == WIDE || (kind == ACC && size == 0))

@@ -142,15 +142,17 @@ static uint8_t *emit_ones(struct x86_asm *a, unsigned size)
     return at;
 }
 
-/* By vxrm, two words p and q: what is half too little becomes one more where (floor & p) ^ q is odd. */
+/* By vxrm, words p, q, s and t: of what is shifted out, the highest bit and whether there are others,
+ * (highest | (others & s)) & (((floor | (others & t)) & p) ^ q) & 1 is to be added. */
 static uint8_t *emit_rounding(struct x86_asm *a)
 {
-    static const uint64_t p_q[4][2] = {{0, UINT64_MAX}, {UINT64_MAX, 0}, {0, 0}, {UINT64_MAX, UINT64_MAX}};
+    static const uint64_t words[4][X86_VEC_ROUNDING] = {
+        {0, UINT64_MAX, 0, 0}, {UINT64_MAX, 0, 0, UINT64_MAX}, {0, 0, 0, 0}, {UINT64_MAX, UINT64_MAX, UINT64_MAX, 0}};
     uint8_t *at = a->p;
 
     for (unsigned mode = 0; mode < 4; mode++)
-        for (unsigned n = 0; n < 2; n++)
-            x86_u64(a, p_q[mode][n]);
+        for (unsigned n = 0; n < X86_VEC_ROUNDING; n++)
+            x86_u64(a, words[mode][n]);
     return at;
 }
 

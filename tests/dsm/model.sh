@@ -4,7 +4,7 @@
 #   check   exhaustively: 3 ranks x 1 page and 2 ranks x 2 pages, safety and progress (under a minute)
 #   broken  breaks one row after the other; spin must find each (tests the model)
 #   full    3 ranks x 2 pages, safety (20 million states: a minute on a quiet host, 2 GiB)
-#   along   3 ranks x 2 pages of which one comes along with the other, safety (10 million states); no test of its own
+#   along   3 ranks x 2 pages of which one comes along with the other, safety (12 million states); no test of its own
 # Exit code 77 when spin is not installed.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)

@@ -405,11 +405,12 @@ static enum sim_status give_away(struct migrator *g)
 
     g->result.undecided = true;
     g->sent_before = blocks_sent(g);
-    SIM_TRY(migrate_share_go(g->share));
+    enum sim_status sent = migrate_share_go(g->share); /* to some rank: the answer says whether that was enough */
     SIM_TRY(migrate_share_serve(g->share, CKPT_FRAME_STARTED, -1, &started));
     g->result.undecided = false;
     g->result.gone = true;
     g->result.pause_ns = sim_host_ns() - g->cut_ns;
+    SIM_TRY(sent);
     order(g, RANKS_MIGRATE_REST, 0);
     SIM_TRY(migrate_share_rest(g->share));
     return await(g);

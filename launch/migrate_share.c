@@ -344,6 +344,18 @@ static bool poll_open(struct migrate_share *s, unsigned *last, int timeout_ms)
     return found >= 0;
 }
 
+/* A connection has broken. That the machine runs there may have been said before that, and lie unread: behind an answer that
+ * could not be sent, or in the first connection when another one was looked at. */
+static bool said_before(struct migrate_share *s, enum ckpt_frame_type type)
+{
+    struct ckpt_frame f;
+
+    while (ckpt_stream_try_receive(s->stream[0], &f) == SIM_OK)
+        if (f.type == type)
+            return true;
+    return false;
+}
+
 enum sim_status migrate_share_serve(struct migrate_share *s, enum ckpt_frame_type until, int timeout_ms, bool *came)
 {
     uint64_t end = sim_host_ns() + (uint64_t)timeout_ms * 1000000;
@@ -355,7 +367,11 @@ enum sim_status migrate_share_serve(struct migrate_share *s, enum ckpt_frame_typ
             break;
         if (!poll_open(s, &last, timeout_ms < 0 ? -1 : (int)((end - now) / 1000000)))
             continue;
-        SIM_TRY(take_frame(s, last, until, came));
+        enum sim_status status = take_frame(s, last, until, came);
+        if (status != SIM_OK) {
+            *came = until == CKPT_FRAME_STARTED && said_before(s, until);
+            return *came ? SIM_OK : status;
+        }
         note_pending(s);
     }
     return SIM_OK;

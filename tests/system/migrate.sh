@@ -232,9 +232,9 @@ PY
   finish c 0
 }
 
-# wire FRAME [hold [BACK]] : a connection in between, from $work/front to $work/back (or tcp:HOST:PORT), which is cut right after a
+# wire FRAME [hold|late [BACK]] : a connection in between, from $work/front to $work/back (or tcp:HOST:PORT), which is cut right after a
 # frame of that type (FORMAT.md), or which holds back that frame and all that follows, which $work/front.held says, until there is
-# $work/go; connections of other ranks live as long
+# $work/go; "late": GO is held so, and FRAME is the last one. Connections of other ranks live as long
 wire() {
   rm -f "$work/front" "$work/front.held" "$work/go"
   python3 - "$work/front" "${3:-$work/back}" "$1" "${2:-}" "$work/go" <<'PY' &
@@ -251,14 +251,16 @@ def pump(a, b, counts):
         while True:
             head = f.read(32)
             if len(head) < 32: break
-            last = counts and struct.unpack_from("<H", head, 4)[0] == int(sys.argv[3])
-            if last and sys.argv[4]: open(sys.argv[1] + ".held", "w")
-            while last and sys.argv[4] and not os.path.exists(sys.argv[5]): time.sleep(0.05)
+            kind = struct.unpack_from("<H", head, 4)[0]
+            last = counts and kind == int(sys.argv[3])
+            held = counts and kind == (11 if sys.argv[4] == "late" else int(sys.argv[3]))
+            if held and sys.argv[4]: open(sys.argv[1] + ".held", "w")
+            while held and sys.argv[4] and not os.path.exists(sys.argv[5]): time.sleep(0.05)
             frame = head + f.read(struct.unpack_from("<I", head, 20)[0])
             with passing: # an answer to the last frame does not come through
                 if closing: break
                 b.sendall(frame)
-                if last and not sys.argv[4]:
+                if last and sys.argv[4] != "hold":
                     closing.append(True)
                     break
     except OSError: pass
@@ -682,6 +684,29 @@ RUN
   wait $wire
   lines=$(grep -c 'error' "$work/c.err")
   [ "$lines" = 1 ] || failed "$lines messages of the target"
+}
+
+# The same where all connections have ended before the source comes to see that the machine runs there: it says the same, and does
+# not offer to let it go on here, too.
+case_ranks_lost_unseen() {
+  need python3
+  ring 4 4
+  begin a run "${machine[@]}"
+  until [ -S "$work/a.socket" ]; do sleep 0.05; done
+  begin c restore --incoming "unix:$work/back" --ranks 2
+  until [ -S "$work/back" ]; do sleep 0.05; done
+  wire 12 late
+  "$partita" migrate "$work/a.socket" "unix:$work/front" >"$work/out" 2>"$work/err" &
+  local moving=$!
+  until [ -e "$work/front.held" ]; do kill -0 $moving || failed "it never ran there"; sleep 0.05; done
+  kill -STOP "${process[a]}"
+  : >"$work/go"
+  wait $wire
+  finish c 2
+  kill -CONT "${process[a]}"
+  wait $moving && failed "a migration that broke is no success"
+  err_has 'while the machine ran there already'
+  finish a 74
 }
 
 # The first connection of two ranks to two breaks around GO: it stands still on both until somebody lets it go on, and moves later.

@@ -35,6 +35,7 @@ struct ckpt_receiver {
     struct sim_cond changed;
     unsigned waiting;
     bool go, over;
+    bool told; /* somebody tells the source that it is not needed any more: once, for then it goes */
     bool *ended; /* by stream; receiving thread */
     _Atomic int status;
     _Atomic uint64_t demands, wait_ns;
@@ -312,6 +313,15 @@ static void say_end(const struct ckpt_receiver *r)
                  waited_ms);
 }
 
+static bool claim_done(struct ckpt_receiver *r)
+{
+    sim_mutex_lock(&r->lock);
+    bool mine = !r->told;
+    r->told = true;
+    sim_mutex_unlock(&r->lock);
+    return mine;
+}
+
 static enum sim_status receive_rest(struct ckpt_receiver *r)
 {
     struct ckpt_stream *const *stream = r->config.stream;
@@ -333,7 +343,8 @@ static enum sim_status receive_rest(struct ckpt_receiver *r)
     for (unsigned i = 0; i < r->config.nr; i++)
         r->space[i].target.set_guard(r->space[i].target.opaque, NULL);
     /* The source may be gone: it has nothing that we need. */
-    for (unsigned i = 0; i < r->config.nr_streams; i++)
+    bool mine = claim_done(r);
+    for (unsigned i = 0; mine && i < r->config.nr_streams; i++)
         if (ckpt_stream_send(stream[i], &(struct ckpt_frame){.type = CKPT_FRAME_DONE}) != SIM_OK)
             sim_warn("migration: %s did not hear that all has come", ckpt_stream_peer(stream[i]));
     say_end(r);
@@ -453,7 +464,8 @@ static void end_receiving(struct ckpt_receiver *r)
     bool over = r->over, go = r->go;
     sim_mutex_unlock(&r->lock);
     atomic_store_explicit(&r->finish_ns, sim_host_ns() + FINISH_NS, memory_order_relaxed);
-    for (unsigned i = 0; !over && go && i < r->config.nr_streams; i++) {
+    bool mine = !over && go && claim_done(r);
+    for (unsigned i = 0; mine && i < r->config.nr_streams; i++) {
         ckpt_stream_finish(r->config.stream[i]);
         told &= ckpt_stream_send(r->config.stream[i], &(struct ckpt_frame){.type = CKPT_FRAME_DONE}) == SIM_OK;
     }

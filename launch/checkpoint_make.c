@@ -378,6 +378,7 @@ static void count_bytes(const struct checkpointer *c, struct checkpoint_result *
 /* Makes the current image; true: another request has taken its place. */
 static bool make_one(struct checkpointer *c)
 {
+    ranks_keep_homes(c->ranks, true);
     struct checkpoint_result r = {.status = make_image(c)};
     struct checkpoint_request request = c->request;
     char *path = r.status == SIM_OK ? sim_strdup(c->image.path) : NULL;
@@ -389,6 +390,7 @@ static bool make_one(struct checkpointer *c)
     if (r.status == SIM_OK)
         count_bytes(c, &r);
     clean_up(c, r.status == SIM_OK);
+    ranks_keep_homes(c->ranks, false);
     bool more = take_next(c);
     if (!request.done)
         say(&r);

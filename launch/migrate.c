@@ -491,9 +491,11 @@ static void *migrate_main(void *arg)
 {
     struct migrator *g = arg;
 
+    ranks_keep_homes(g->ranks, true);
     g->result.status = migrate(g);
     fill_result(g);
     clean_up(g);
+    ranks_keep_homes(g->ranks, false);
     say(g);
     if (g->stands)
         let_world_go(g);

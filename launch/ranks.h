@@ -102,7 +102,8 @@ struct ranks_move {
 };
 enum sim_status ranks_move_harts(struct ranks *r, const struct ranks_move *move, unsigned nr, uint64_t *pause_ns) SIM_MUST_CHECK;
 /* Moves the homes of a range of RAM to a rank, whole segments of 2 MiB, while all goes on: who needs a page from elsewhere
- * waits for up to pause_ns. SIM_ERR_INVALID (logged): there is no RAM or no such rank; SIM_ERR_BUSY (logged): pages are long under way. */
+ * waits for up to pause_ns. SIM_ERR_INVALID (logged): there is no RAM or no such rank; SIM_ERR_BUSY (logged): pages are long
+ * under way, or an image or a migration is. */
 struct ranks_homes_moved {
     uint64_t bytes;
     uint64_t pause_ns; /* the longest */
@@ -110,6 +111,9 @@ struct ranks_homes_moved {
 };
 enum sim_status ranks_move_memory(struct ranks *r, gpa_t start, uint64_t bytes, uint32_t to,
                                   struct ranks_homes_moved *moved) SIM_MUST_CHECK;
+/* Homes stay (SIM_ERR_BUSY) while somebody reads all of memory: who has a page is asked once for each. Nests. `r` may be NULL. Context: rank 0,
+ * before its I/O thread makes the cut. */
+void ranks_keep_homes(struct ranks *r, bool keep);
 /* Tells where homes are now, in order of addresses; neighbours with one home are one. */
 typedef void ranks_home_fn(void *opaque, gpa_t start, uint64_t bytes, uint32_t rank);
 void ranks_list_homes(const struct ranks *r, ranks_home_fn *fn, void *opaque);

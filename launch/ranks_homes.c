@@ -4,7 +4,8 @@
  *   every rank, each half second (unless -rebalance off): its worst placed homes -> TRAFFIC -> rank 0: part_rehome
  *           (partition/rehome.h) -> those that shall move, at once
  *
- * On rank 0's I/O thread, as all that needs the ranks to agree: so no image begins meanwhile, and no hart moves. */
+ * On rank 0's I/O thread, as all that needs the ranks to agree: so no image begins meanwhile, and no hart moves. While an image is
+ * written, or the machine migrates, homes stay (ranks_keep_homes). */
 #include <string.h>
 
 #include "partition/rehome.h"
@@ -43,11 +44,26 @@ static enum sim_status await(struct ranks *r, uint64_t limit_ns)
     return SIM_OK;
 }
 
+void ranks_keep_homes(struct ranks *r, bool keep)
+{
+    if (r && keep)
+        atomic_fetch_add_explicit(&r->homes_kept, 1, memory_order_release);
+    else if (r)
+        atomic_fetch_sub_explicit(&r->homes_kept, 1, memory_order_release);
+}
+
+static bool are_kept(const struct ranks *r)
+{
+    return atomic_load_explicit(&r->homes_kept, memory_order_acquire);
+}
+
 enum sim_status ranks_move_segments(struct ranks *r, const struct dsm_move *move, unsigned nr, uint64_t limit_ns,
                                     struct ranks_homes_moved *moved)
 {
     uint64_t start = sim_host_ns(), segments;
 
+    if (are_kept(r))
+        return SIM_ERR_BUSY;
     SIM_TRY(dsm_move_homes(r->dsm, move, nr, &segments));
     if (!segments)
         return SIM_OK;
@@ -110,8 +126,8 @@ enum sim_status ranks_move_memory(struct ranks *r, gpa_t start, uint64_t bytes, 
     if (!found)
         return refuse(r, start, bytes, to);
     if (status == SIM_ERR_BUSY)
-        sim_error("move-memory: %llu bytes have moved; the rest stays where it is, pages of it are long under way",
-                  (unsigned long long)moved->bytes);
+        sim_error("move-memory: %llu bytes have moved; the rest stays where it is: %s", (unsigned long long)moved->bytes,
+                  are_kept(r) ? "an image or a migration is under way" : "pages of it are long under way");
     return status;
 }
 

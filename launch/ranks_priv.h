@@ -81,6 +81,7 @@ struct ranks {
     uint64_t hart_moves;     /* that balancing made */
     uint64_t loans;          /* how often it lent a core or took it back */
     struct ranks_homes *homes; /* ranks_homes.c; as `load` */
+    _Atomic unsigned homes_kept;
     struct ranks_homes_moved homes_moved; /* by balancing */
 
     /* ranks_freeze.c */

@@ -199,11 +199,9 @@ static enum sim_status start_executors(struct run *r)
                                 : 0,
     };
 
-    SIM_TRY(executor_group_create(r->sim, &config, &r->group));
+    SIM_TRY(world_create_executors(&r->world, r->sim, &config, &r->group));
     r->threads = executor_group_nr_threads(r->group);
-    SIM_TRY(executor_group_start(r->group));
-    world_attach(&r->world, r->group);
-    return SIM_OK;
+    return executor_group_start(r->group);
 }
 
 static void stop_executors(struct run *r)
@@ -259,18 +257,23 @@ static enum sim_status reset_and_load(struct run *r)
     return r->ranks ? ranks_load(r->ranks) : loader_load(r->machine);
 }
 
-static enum sim_status restart(struct run *r)
+static enum sim_status restart_changing(struct run *r)
 {
     stop_executors(r);
-    world_begin_change(&r->world);
-    enum sim_status status = reset_and_load(r);
-    world_end_change(&r->world);
-    SIM_TRY(status);
+    SIM_TRY(reset_and_load(r));
     /* What the host side asked for meanwhile was cleared, too. */
     uint64_t wanted = atomic_load_explicit(&r->wanted, memory_order_seq_cst);
     if (wanted)
         sim_request_end(r->sim, (enum sim_end)(wanted >> 32), (int)(uint32_t)wanted);
     return start_executors(r);
+}
+
+static enum sim_status restart(struct run *r)
+{
+    world_begin_change(&r->world);
+    enum sim_status status = restart_changing(r);
+    world_end_change(&r->world);
+    return status;
 }
 
 /* This rank cannot go on: ends the others, too. The exit code: `code`, or that of the rank that gave up first. */

@@ -103,21 +103,25 @@ uint64_t world_spare_turns(struct world *w)
     return turns;
 }
 
-static void set_group(struct world *w, struct executor_group *group)
+static void set_group_locked(struct world *w, struct executor_group *group)
 {
-    sim_mutex_lock(&w->group_lock);
     w->spare_turns = spare_turns_locked(w);
     w->group = group;
-    sim_mutex_unlock(&w->group_lock);
 }
 
-void world_attach(struct world *w, struct executor_group *group)
+enum sim_status world_create_executors(struct world *w, struct sim *sim, const struct executor_config *config,
+                                       struct executor_group **out)
 {
     sim_mutex_lock(&w->lock);
-    set_group(w, group);
-    if (w->paused)
-        executor_group_pause(group);
+    sim_mutex_lock(&w->group_lock);
+    enum sim_status status = executor_group_create(sim, config, out);
+    if (status == SIM_OK)
+        set_group_locked(w, *out);
+    sim_mutex_unlock(&w->group_lock);
+    if (status == SIM_OK && w->paused)
+        executor_group_pause(*out);
     sim_mutex_unlock(&w->lock);
+    return status;
 }
 
 void world_detach(struct world *w)
@@ -125,7 +129,9 @@ void world_detach(struct world *w)
     sim_mutex_lock(&w->lock);
     if (w->group && w->paused)
         executor_group_resume(w->group); /* they find that the simulation ends */
-    set_group(w, NULL);
+    sim_mutex_lock(&w->group_lock);
+    set_group_locked(w, NULL);
+    sim_mutex_unlock(&w->group_lock);
     sim_mutex_unlock(&w->lock);
 }
 

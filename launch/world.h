@@ -41,11 +41,14 @@ void world_set_works(struct world *w, const bool *works);
 /* Turns that vCPUs had on cores of other ranks, ever. Context: any. */
 uint64_t world_spare_turns(struct world *w);
 
-/* The launch thread: executors have started; or are about to be stopped for good (a pause does not hold them back from
- * ending; there are no more of them for anybody). */
-void world_attach(struct world *w, struct executor_group *group);
+/* Creates executors, which the caller starts, and destroys after world_detach: at no moment are there vCPUs that came here and that they
+ * do not know. Context: the launch thread. */
+enum sim_status world_create_executors(struct world *w, struct sim *sim, const struct executor_config *config,
+                                       struct executor_group **out) SIM_MUST_CHECK;
+/* They are about to be stopped for good: a pause does not hold them back from ending, and there are no more of them for anybody. */
 void world_detach(struct world *w);
-/* Around a reset: waits until nobody wants the machine to stand still, and lets nobody in before the end. */
+/* Around a reset, from before its executors stop until the next have started: waits until nobody wants the machine to stand still,
+ * and lets nobody in before the end. */
 void world_begin_change(struct world *w);
 void world_end_change(struct world *w);
 

@@ -59,6 +59,9 @@ void executor_group_add(struct executor_group *g, struct vcpu *v)
 {
     struct executor *ex = executor_least(g, NULL);
 
+    for (unsigned i = 0; i < g->nr; i++)
+        if (executor_has(&g->ex[i], v))
+            return;
     atomic_fetch_add_explicit(&ex->nr, 1, memory_order_relaxed);
     g->seat[v->index].spins = 0;
     v->stats.parked_ns = 0; /* of when it was here before */
@@ -261,17 +264,29 @@ enum sim_status executor_group_create(struct sim *sim, const struct executor_con
     return SIM_OK;
 }
 
+/* Those from `first` on did not start: who waits for all to park does not wait for them. */
+static void give_up_start(struct executor_group *g, unsigned first)
+{
+    sim_mutex_lock(&g->pause_lock);
+    for (unsigned i = first; i < g->nr; i++)
+        count_parked(g);
+    sim_mutex_unlock(&g->pause_lock);
+    sim_request_end(g->sim, SIM_END_ERROR, 70);
+    executor_group_stop(g);
+}
+
 enum sim_status executor_group_start(struct executor_group *g)
 {
+    sim_mutex_lock(&g->pause_lock);
     g->started = true;
+    sim_mutex_unlock(&g->pause_lock);
     for (unsigned i = 0; i < g->nr; i++) {
         char name[16];
         snprintf(name, sizeof name, "exec%u", i);
         enum sim_status status =
             sim_thread_start(&g->ex[i].thread, name, executor_main, &g->ex[i]);
         if (status != SIM_OK) {
-            sim_request_end(g->sim, SIM_END_ERROR, 70);
-            executor_group_stop(g);
+            give_up_start(g, i);
             return status;
         }
     }

@@ -201,12 +201,16 @@ rank_t dsm_home(const struct dsm *d, uint64_t page)
 enum dsm_state dsm_page_state(const struct dsm *d, uint64_t page)
 {
     SIM_ASSERT(page < d->config.nr_pages);
-    /* A1: what the page's bytes were when R1 (record_set_state) said so can be read now. */
-    uint32_t state = atomic_load_explicit(&d->word[page], memory_order_acquire) & DSM_WORD_STATE;
-
-    if (state)
-        return (enum dsm_state)(state - 1);
-    return dsm_home(d, page) == d->me ? DSM_EXCLUSIVE : DSM_INVALID;
+    for (;;) {
+        /* A1: what the page's bytes were when R1 (record_set_state) said so can be read now. */
+        uint32_t state = atomic_load_explicit(&d->word[page], memory_order_acquire) & DSM_WORD_STATE;
+        if (state)
+            return (enum dsm_state)(state - 1);
+        /* As its home says; but that moves (H2), and the word of a page that is in use says so before. */
+        bool here = dsm_home(d, page) == d->me;
+        if (!(atomic_load_explicit(&d->word[page], memory_order_relaxed) & DSM_WORD_STATE))
+            return here ? DSM_EXCLUSIVE : DSM_INVALID;
+    }
 }
 
 bool dsm_keeps(const struct dsm *d, uint64_t page)

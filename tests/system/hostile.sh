@@ -3,16 +3,6 @@
 # architecture does not allow; a code of 10 or more is the place in the guest where it did.
 . "$(dirname "$0")/lib.sh"
 
-# build_hostile NAME [s] : $work/NAME.elf, for M mode or (s) for S mode under the built-in SBI
-build_hostile() {
-  local cc=riscv64-linux-gnu-gcc dir=$here/guest/hostile mode=()
-  need $cc
-  [ -z "${2-}" ] || mode=(-DSMODE -Wl,--defsym=smode=1)
-  $cc -O2 -Wall -Wextra -Werror -march=rv64gc -mabi=lp64d -mcmodel=medany -ffreestanding -fno-stack-protector -nostdlib \
-    -static -no-pie "${mode[@]}" -Wl,--build-id=none,--no-warn-rwx-segments -T "$dir/link.ld" "$dir/start.S" \
-    "$dir/common.c" "$dir/$1.c" -o "$work/$1.elf" || fail "cannot build guest/hostile/$1.c"
-}
-
 # every_engine BIOS NAME OPTION... : four harts on one and more threads, interpreted and translated; $tiers: in the
 # background, too
 every_engine() {

@@ -88,6 +88,16 @@ build_guest() {
     "$here/guest/$1.S" -o "$work/$1.elf" || fail "cannot build guest/$1.S"
 }
 
+# build_hostile NAME [s] : $work/NAME.elf, for M mode or (s) for S mode under the built-in SBI
+build_hostile() {
+  local cc=riscv64-linux-gnu-gcc dir=$here/guest/hostile mode=()
+  need $cc
+  [ -z "${2-}" ] || mode=(-DSMODE -Wl,--defsym=smode=1)
+  $cc -O2 -Wall -Wextra -Werror -march=rv64gc -mabi=lp64d -mcmodel=medany -ffreestanding -fno-stack-protector -nostdlib \
+    -static -no-pie "${mode[@]}" -Wl,--build-id=none,--no-warn-rwx-segments -T "$dir/link.ld" "$dir/start.S" \
+    "$dir/common.c" "$dir/$1.c" -o "$work/$1.elf" || fail "cannot build guest/hostile/$1.c"
+}
+
 spread=(-rebalance off) # harts stay where the plan wants them
 
 # ring HARTS PAGES : builds guest/ring.S, whose pages change their rank in every round, and which knows when one is lost or of

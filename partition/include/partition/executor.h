@@ -31,11 +31,11 @@ enum sim_status executor_group_start(struct executor_group *g) SIM_MUST_CHECK;
 /* Waits until all executors have stopped; sim_request_end must have been called. Idempotent. */
 void executor_group_stop(struct executor_group *g);
 /* Returns when every executor stands between two turns; they stay there until resume. Turns end by themselves, so
- * that a pause changes nothing in a run with counted time. Idle when the group has not started or is ending. Context:
- * any thread but an executor; one at a time; not while stop or destroy runs. */
+ * that a pause changes nothing in a run with counted time. Idle when the group is ending; before it has started it
+ * starts paused. Context: any thread but an executor; one at a time; not while stop or destroy runs. */
 void executor_group_pause(struct executor_group *g);
 void executor_group_resume(struct executor_group *g);
-/* A vCPU of the sim comes to the executor that has the fewest, or leaves its own. Context: paused. */
+/* A vCPU of the sim comes to the executor that has the fewest, unless it is here already, or leaves its own. Context: paused. */
 void executor_group_add(struct executor_group *g, struct vcpu *v);
 void executor_group_remove(struct executor_group *g, struct vcpu *v);
 /* The vCPU that had the last turn on the first executor. Context: paused or stopped. */

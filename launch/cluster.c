@@ -474,6 +474,7 @@ static void cluster_fini(struct cluster *c)
         config_fini(&c->m[i].config);
     }
     sim_free(c->m);
+    ckpt_store_close(c->dir_lock);
     cluster_image_fini(&c->came_from);
     cluster_file_fini(&c->file);
 }
@@ -505,32 +506,46 @@ struct options {
     bool incremental;
 };
 
-/* False: wrong. */
-static bool read_options(int argc, char **argv, struct options *out)
+static enum sim_status reject(const char *what, const char *why)
+{
+    sim_error("cluster: %s%s", what, why);
+    return SIM_ERR_INVALID;
+}
+
+/* The word argv[*i], and the one behind it when it is that one's value. */
+static enum sim_status read_option(int argc, char **argv, int *i, struct options *out)
 {
     const struct {
-        const char *name, **value;
-    } valued[] = {{"--checkpoint-dir", &out->dir}, {"--restore", &out->restore}, {"--keep", &out->keep}};
+        const char *name, **value, *why;
+    } valued[] = {{"--checkpoint-dir", &out->dir, " needs DIR"}, {"--restore", &out->restore, " needs DIR"}, {"--keep", &out->keep, " needs N"}};
+    const char *word = argv[*i];
 
-    for (int i = 0; i < argc; i++) {
-        bool known = false;
-        for (size_t k = 0; k < SIM_ARRAY_LEN(valued); k++) {
-            if (strcmp(argv[i], valued[k].name) == 0 && i + 1 < argc) {
-                *valued[k].value = argv[++i];
-                known = true;
-                break;
-            }
-        }
-        if (known)
+    for (size_t k = 0; k < SIM_ARRAY_LEN(valued); k++) {
+        if (strcmp(word, valued[k].name) != 0)
             continue;
-        if (strcmp(argv[i], "--checkpoint-incremental") == 0)
-            out->incremental = true;
-        else if (argv[i][0] == '-' || out->file)
-            return false;
-        else
-            out->file = argv[i];
+        if (*i + 1 == argc)
+            return reject(word, valued[k].why);
+        *valued[k].value = argv[++*i];
+        return SIM_OK;
     }
-    return out->file && (out->dir || (!out->incremental && !out->keep));
+    if (strcmp(word, "--checkpoint-incremental") == 0)
+        out->incremental = true;
+    else if (word[0] == '-')
+        return reject(word, " is no option");
+    else if (out->file)
+        return reject(word, " is one file too many");
+    else
+        out->file = word;
+    return SIM_OK;
+}
+
+static enum sim_status read_options(int argc, char **argv, struct options *out)
+{
+    for (int i = 0; i < argc; i++)
+        SIM_TRY(read_option(argc, argv, &i, out));
+    if (!out->dir && (out->incremental || out->keep))
+        return reject("--checkpoint-incremental and --keep need --checkpoint-dir DIR", "");
+    return SIM_OK;
 }
 
 static enum sim_status set_up(struct cluster *c, const struct options *o)
@@ -542,6 +557,8 @@ static enum sim_status set_up(struct cluster *c, const struct options *o)
     SIM_TRY(cluster_file_read(o->file, &c->file));
     SIM_TRY(read_members(c));
     SIM_TRY(check_segments(c, o->file));
+    if (c->dir)
+        SIM_TRY(ckpt_store_open(c->dir, &c->dir_lock));
     return restore_members(c, o->restore);
 }
 
@@ -553,7 +570,9 @@ int cluster_command(int argc, char **argv)
         print_help(stdout);
         return 0;
     }
-    if (!read_options(argc, argv, &o)) {
+    if (read_options(argc, argv, &o) != SIM_OK)
+        return EXIT_CODE_USAGE;
+    if (!o.file) {
         print_help(stderr);
         return EXIT_CODE_USAGE;
     }

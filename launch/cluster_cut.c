@@ -5,10 +5,8 @@
  *
  * So a frame is in exactly one place: in the sender's memory, in the file, or in the receiver's memory. When a machine cannot be
  * saved there is no image of the cluster, and all go on. */
-#include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "checkpoint.h"
 #include "cluster_priv.h"
@@ -155,8 +153,6 @@ static bool begin_locked(struct cluster *c, bool stop)
 
 void cluster_cut_start(struct cluster *c, bool stop)
 {
-    if (mkdir(c->dir, 0777) < 0 && errno != EEXIST)
-        sim_error("cluster: cannot make the directory '%s': %m", c->dir);
     sim_mutex_lock(&c->lock);
     bool go = begin_locked(c, stop);
     sim_mutex_unlock(&c->lock);

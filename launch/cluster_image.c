@@ -16,7 +16,7 @@
 #include "sim-core/log.h"
 
 enum { FORMAT = 1, ID_TEXT = 2 * CKPT_ID_BYTES + 1, FRAME_MAX = 65535 + 18 };
-#define NAME_PATTERN "cluster-%6u.json"
+#define NAME_PATTERN "cluster-%9u.json"
 #define NAME_FORMAT "cluster-%06u.json"
 
 void cluster_image_begin(struct cluster_image *im)
@@ -156,18 +156,27 @@ static int by_number(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* The name is what we would give to a file of that number: cluster-1.json is somebody else's. */
+static bool is_our_name(const char *name, unsigned *number)
+{
+    char ours[32];
+
+    if (sscanf(name, NAME_PATTERN, number) != 1)
+        return false;
+    snprintf(ours, sizeof ours, NAME_FORMAT, *number);
+    return strcmp(name, ours) == 0;
+}
+
 /* Those of the directory, ascending; for sim_free. */
 static unsigned *numbers(const char *dir, unsigned *nr)
 {
     DIR *d = opendir(dir);
     unsigned *all = NULL, n;
-    int used;
     const struct dirent *e;
 
     *nr = 0;
     while (d && (e = readdir(d))) {
-        used = 0;
-        if (sscanf(e->d_name, NAME_PATTERN "%n", &n, &used) != 1 || !used || e->d_name[used])
+        if (!is_our_name(e->d_name, &n))
             continue;
         all = sim_realloc(all, (*nr + 1) * sizeof *all);
         all[(*nr)++] = n;
@@ -320,13 +329,12 @@ static enum sim_status prune_store(const char *dir, const char *machine, const j
     return status;
 }
 
-/* The files first: whoever is interrupted leaves none whose images have gone. */
+/* The files first: whoever is interrupted leaves none whose images have gone. One that has gone already is none to mention. */
 static enum sim_status remove_files(const char *dir, const unsigned *number, unsigned nr)
 {
     for (unsigned i = 0; i < nr; i++) {
         char *path = sim_asprintf("%s/" NAME_FORMAT, dir, number[i]);
-        int error = unlink(path);
-        enum sim_status status = error ? failed(path) : SIM_OK;
+        enum sim_status status = unlink(path) < 0 && errno != ENOENT ? failed(path) : SIM_OK;
         sim_free(path);
         SIM_TRY(status);
     }

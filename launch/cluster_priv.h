@@ -2,6 +2,7 @@
 #ifndef LAUNCH_CLUSTER_PRIV_H
 #define LAUNCH_CLUSTER_PRIV_H
 
+#include "checkpoint/store.h"
 #include "cluster_file.h"
 #include "cluster_image.h"
 #include "machine.h"
@@ -46,6 +47,7 @@ struct cluster_cut {
 struct cluster {
     struct cluster_file file;
     const char *dir; /* of images; NULL: there are none */
+    struct ckpt_store *dir_lock; /* on it: two clusters in one folder would take each other's images for their own */
     bool incremental;
     uint32_t keep; /* of the images the newest; 0: all */
     struct member *m;

@@ -151,6 +151,8 @@ case_keep() {
   local store=$work/store slow=$work/slow.yaml n
   cp "$work/boards.yaml" "$slow"
   printf 'segments:\n  lan: {latency: 100ms}\n' >>"$slow"
+  mkdir "$store"
+  touch "$store/cluster-7.json" "$store/cluster-+00008.json" # somebody else's: not counted, not removed
   begin "$slow" --checkpoint-dir "$store" --keep 2
   await grep -qs '^asker: ASKS' "$work/out"
   for n in 1 2 3; do
@@ -160,7 +162,7 @@ case_keep() {
   for n in asker answerer; do await [ ! -d "$store/$n/000001" ]; done
   kill -KILL "$pid"
   wait "$pid" 2>/dev/null
-  [ "$(cd "$store" && echo cluster-* */0*)" = "cluster-000002.json cluster-000003.json answerer/000002 answerer/000003 asker/000002 asker/000003" ] ||
+  [ "$(cd "$store" && echo cluster-0* cluster-[+7]* */0*)" = "cluster-000002.json cluster-000003.json cluster-+00008.json cluster-7.json answerer/000002 answerer/000003 asker/000002 asker/000003" ] ||
     fail "of the images there are: $(cd "$store" && echo cluster-* */0*)"
   begin "$work/boards.yaml" --restore "$store/cluster-000002.json"
   finish 0
@@ -204,10 +206,32 @@ YAML
   out_lacks '^pc: CHAIN'
 }
 
+# A guest that prints OK, then loops.
+build_hello() {
+  printf '\267\002\000\020\023\003\360\004\043\200\142\000\023\003\260\004\043\200\142\000\023\003\240\000\043\200\142\000\001\240' >"$work/hello"
+}
+
+# A folder of images is one cluster's as long as that lives, however it ends.
+case_one_folder() {
+  local store=$work/store
+  build_hello
+  printf 'machines:\n  a: -bios none -m 32M -kernel %s\n' "$work/hello" >"$work/first.yaml"
+  sed 's/$/ --timeout 0.2s/; 1s/ .*//' "$work/first.yaml" >"$work/second.yaml"
+  begin "$work/first.yaml" --checkpoint-dir "$store"
+  await grep -qs '^a: OK' "$work/out"
+  mv "$work/out" "$work/err" "$store" # still the first one's
+  cluster 2 "$work/second.yaml" --checkpoint-dir "$store"
+  one_message "image store '$store' is being written by another process: process $pid on "
+  kill -USR1 "$pid"
+  await [ -f "$store/cluster-000001.json" ]
+  kill -KILL "$pid"
+  wait "$pid" 2>/dev/null
+  cluster 124 "$work/second.yaml" --checkpoint-dir "$store" --restore "$store"
+}
+
 # A signal ends all of them in order: each still says what it did.
 case_signal() {
-  # prints OK, then loops
-  printf '\267\002\000\020\023\003\360\004\043\200\142\000\023\003\260\004\043\200\142\000\023\003\240\000\043\200\142\000\001\240' >"$work/hello"
+  build_hello
   cat >"$work/two.yaml" <<YAML
 machines:
   a: -bios none -m 32M -kernel $work/hello --stats
@@ -236,6 +260,17 @@ refused() { # YAML PATTERN
 }
 
 case_bad_files() {
+  printf 'machines:\n  a: --demo\n' >"$work/good.yaml"
+  cluster 2 "$work/good.yaml" --keep 2
+  one_message "--checkpoint-incremental and --keep need --checkpoint-dir DIR"
+  cluster 2 "$work/good.yaml" --checkpoint-dir "$work/new" --keep
+  one_message "--keep needs N"
+  cluster 2 "$work/good.yaml" --keep=2
+  one_message "--keep=2 is no option"
+  cluster 2 "$work/good.yaml" "$work/good.yaml"
+  one_message "good.yaml is one file too many"
+  cluster 2 "$work/good.yaml" --checkpoint-dir "$work/none/new"
+  one_message "none/new': cannot make it: No such file"
   refused 'machines: {a: --demo, a: --demo}\n' "bad.yaml', line 1: two machines"
   refused 'machines:\n  a: --demo\nuntil: b\n' "'until' names no machine"
   refused 'machines:\n  a: --demo\nlinks: x\n' "line 3: there are 'machines', 'segments', 'seed' and 'until'"
@@ -255,7 +290,6 @@ case_bad_files() {
   refused 'machines: {}\n' "no machine"
   refused '- a\n' "a mapping"
   refused '"\n' "bad.yaml', line"
-  printf 'machines:\n  a: --demo\n' >"$work/good.yaml"
   cluster 2 "$work/good.yaml" --restore "$work/none"
   one_message "none': .*No such file"
   mkdir "$work/empty"

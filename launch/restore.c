@@ -137,6 +137,8 @@ static enum sim_status load_states(struct restore *r)
     machine_objects_list(r->m, has_devices ? &r->state : NULL, &o);
     enum sim_status status =
         r->ranks ? load_over_ranks(r, &o) : load_objects(r, &o, machine_objects_load);
+    if (status == SIM_OK && !r->ranks)
+        machine_clock_stop(r->m); /* until all go; on several ranks they are set then */
     machine_objects_fini(&o);
     SIM_TRY(status);
     clock->carry_ps = r->state.carry_ps;

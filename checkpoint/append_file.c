@@ -13,7 +13,10 @@
 
 /* Two writes of 2 MiB at a time have the whole speed of a fast disk; two more slabs are filled meanwhile. */
 enum { SLAB = 2 << 20, NR_SLABS = 4, NR_THREADS = 2 };
-#define AHEAD (32ull << 20) /* bytes allocated at a time: writes that do not extend a file go side by side */
+/* Bytes allocated at a time, as many as there are already: writes that do not extend a file go side by side. */
+#define LEAST_AHEAD (4ull << 20)
+#define MOST_AHEAD (32ull << 20)
+#define PATIENCE_NS 1000000000ull /* with the disk; see take_place */
 
 struct slab {
     struct slab *next; /* in the queue */
@@ -32,6 +35,7 @@ struct append_file {
     struct slab slab[NR_SLABS];
     struct slab *queue, **queue_end;
     uint64_t allocated;
+    uint64_t waited_ns, waited_until; /* by putters for room, together; host time */
     bool ending;
     struct sim_thread thread[NR_THREADS];
 
@@ -39,13 +43,12 @@ struct append_file {
     _Atomic int status; /* enum sim_status; the first error stays */
 };
 
-static void fail(struct append_file *f, enum sim_status status)
+/* True for the first one, whose error is the file's. */
+static bool fail(struct append_file *f)
 {
     int ok = SIM_OK;
 
-    if (status != SIM_OK)
-        atomic_compare_exchange_strong_explicit(&f->status, &ok, status, memory_order_relaxed,
-                                                memory_order_relaxed);
+    return atomic_compare_exchange_strong_explicit(&f->status, &ok, SIM_ERR_IO, memory_order_relaxed, memory_order_relaxed);
 }
 
 enum sim_status append_file_status(const struct append_file *f)
@@ -60,7 +63,7 @@ uint64_t append_file_bytes(const struct append_file *f)
 
 void append_file_give_up(struct append_file *f)
 {
-    fail(f, SIM_ERR_IO);
+    (void)fail(f);
 }
 
 /* --- those who put --- */
@@ -70,13 +73,29 @@ static struct slab *slab_of(struct append_file *f, uint64_t offset)
     return &f->slab[offset / SLAB % NR_SLABS];
 }
 
+/* While several wait each counts what the others have not. A disk that is slower than who puts would hold up the guest, whose
+ * pages wait for their copies here: the page cache takes more than the ring. What is being written now ends as it began. */
+static void wait_for_room(struct append_file *f)
+{
+    const bool was_patient = f->waited_ns < PATIENCE_NS;
+    uint64_t begin = sim_host_ns();
+
+    sim_cond_wait(&f->room, &f->lock);
+    if (begin < f->waited_until)
+        begin = f->waited_until;
+    f->waited_until = sim_host_ns();
+    f->waited_ns += f->waited_until - begin;
+    if (was_patient && f->waited_ns >= PATIENCE_NS)
+        file_set_direct(f->fd, false);
+}
+
 /* A place at the end whose slabs are all in the ring. (The slab of a byte before the end is: `len` is less than a slab.) */
 static uint64_t take_place(struct append_file *f, size_t len)
 {
     sim_mutex_lock(&f->lock);
     uint64_t place = append_file_bytes(f);
     while (slab_of(f, place + len - 1)->number != (place + len - 1) / SLAB) {
-        sim_cond_wait(&f->room, &f->lock);
+        wait_for_room(f);
         place = append_file_bytes(f);
     }
     atomic_store_explicit(&f->end, place + len, memory_order_relaxed);
@@ -130,18 +149,34 @@ static struct slab *next_slab(struct append_file *f)
     return s;
 }
 
+static uint64_t ahead_of(uint64_t allocated)
+{
+    return allocated < LEAST_AHEAD ? LEAST_AHEAD : allocated < MOST_AHEAD ? allocated : MOST_AHEAD;
+}
+
 /* The slab that is about to be written gets its place on the disk with many others. Where that cannot be done the write
  * does it by itself, or says why not. */
 static void allocate(struct append_file *f, uint64_t end)
 {
     sim_mutex_lock(&f->lock);
     uint64_t begin = f->allocated;
-    bool more = begin < end;
-    if (more)
-        f->allocated += AHEAD;
+    while (f->allocated < end)
+        f->allocated += ahead_of(f->allocated);
+    uint64_t len = f->allocated - begin;
     sim_mutex_unlock(&f->lock);
-    if (more)
-        fallocate(f->fd, 0, (off_t)begin, AHEAD);
+    if (len)
+        (void)fallocate(f->fd, 0, (off_t)begin, (off_t)len);
+}
+
+/* A full disk fails all threads at once: one of them says so. */
+static void write_slab(struct append_file *f, const struct slab *s)
+{
+    const uint64_t offset = s->number * SLAB;
+
+    allocate(f, offset + SLAB);
+    int error = file_try_write_at(f->fd, offset, s->bytes, SLAB);
+    if (error && fail(f))
+        (void)file_write_failed(f->path, offset, SLAB, error);
 }
 
 static void slab_written(struct append_file *f, struct slab *s)
@@ -159,10 +194,8 @@ static void *disk_main(void *arg)
     struct slab *s;
 
     while ((s = next_slab(f))) {
-        if (append_file_status(f) == SIM_OK) {
-            allocate(f, (s->number + 1) * SLAB);
-            fail(f, file_write_at(f->fd, f->path, s->number * SLAB, s->bytes, SLAB));
-        }
+        if (append_file_status(f) == SIM_OK)
+            write_slab(f, s);
         slab_written(f, s);
     }
     return NULL;

@@ -6,7 +6,8 @@
  *
  * Why past the page cache: 1.1 GB through it cost 0.3 s of processor time, and 1 to 2 s in a virtual machine whose host
  * has to find each fresh page; past it 0.06 s. And the disk works while others compute, instead of during the sync. A file
- * that does not fill a slab stays in the page cache. Where a file system cannot do that, everything goes through it. */
+ * that does not fill a slab stays in the page cache. Where a file system cannot do that, everything goes through it; so does the
+ * rest of a file for whose disk was waited more than a second. */
 #ifndef CHECKPOINT_APPEND_FILE_H
 #define CHECKPOINT_APPEND_FILE_H
 

@@ -18,7 +18,7 @@ void file_set_direct(int fd, bool direct)
         fcntl(fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT);
 }
 
-enum sim_status file_write_at(int fd, const char *path, uint64_t offset, const void *data, size_t len)
+int file_try_write_at(int fd, uint64_t offset, const void *data, size_t len)
 {
     const char *p = data;
     bool refused = false;
@@ -32,16 +32,27 @@ enum sim_status file_write_at(int fd, const char *path, uint64_t offset, const v
             file_set_direct(fd, false);
             continue;
         }
-        if (n <= 0) {
-            sim_error("image file '%s': writing %zu bytes at offset %llu: %m", path, len,
-                      (unsigned long long)offset);
-            return SIM_ERR_IO;
-        }
+        if (n <= 0)
+            return n < 0 ? errno : EIO;
         p += n;
         offset += (uint64_t)n;
         len -= (size_t)n;
     }
-    return SIM_OK;
+    return 0;
+}
+
+enum sim_status file_write_failed(const char *path, uint64_t offset, size_t len, int error)
+{
+    errno = error; /* for %m */
+    sim_error("image file '%s': writing %zu bytes at offset %llu: %m", path, len, (unsigned long long)offset);
+    return SIM_ERR_IO;
+}
+
+enum sim_status file_write_at(int fd, const char *path, uint64_t offset, const void *data, size_t len)
+{
+    int error = file_try_write_at(fd, offset, data, len);
+
+    return error ? file_write_failed(path, offset, len, error) : SIM_OK;
 }
 
 enum sim_status file_read_at(int fd, const char *path, uint64_t offset, void *data, size_t len)

@@ -8,7 +8,11 @@
 /* Writes from now on go past the page cache, or through it, where the file system can: a hint. Past it, memory, offset and
  * length of a write are multiples of 4096. */
 void file_set_direct(int fd, bool direct);
-/* `path` is for messages; the file is `fd`. */
+/* 0, or errno: nothing is logged. */
+int file_try_write_at(int fd, uint64_t offset, const void *data, size_t len) SIM_MUST_CHECK;
+/* Logs it. */
+enum sim_status file_write_failed(const char *path, uint64_t offset, size_t len, int error);
+/* Both. `path` is for messages; the file is `fd`. */
 enum sim_status file_write_at(int fd, const char *path, uint64_t offset, const void *data,
                               size_t len) SIM_MUST_CHECK;
 /* A file that ends before is SIM_ERR_FORMAT: "truncated". */

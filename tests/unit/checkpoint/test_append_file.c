@@ -6,13 +6,17 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "append_file.h"
@@ -21,6 +25,45 @@
 #include "sim-core/lock.h"
 
 enum { THREADS = 3, PUTS = 40, MAX_LEN = 300000, MIB = 1 << 20 };
+
+/* --- the disk, as the file sees it: these come before the C library's --- */
+
+static struct {
+    _Atomic long slow_ns;           /* of each write past the page cache */
+    _Atomic unsigned direct, cached; /* whole slabs written */
+    _Atomic unsigned meet, met;     /* so many writes are begun before one of them goes on */
+    _Atomic unsigned nr_allocations;
+    _Atomic uint64_t allocated;
+} disk;
+
+static bool is_direct(int fd)
+{
+    return fcntl(fd, F_GETFL) & O_DIRECT;
+}
+
+ssize_t pwrite(int fd, const void *data, size_t len, off_t offset)
+{
+    const bool direct = is_direct(fd);
+
+    if (direct && disk.slow_ns)
+        nanosleep(&(struct timespec){.tv_nsec = disk.slow_ns}, NULL);
+    disk.met++;
+    while (disk.met < disk.meet)
+        sched_yield();
+    ssize_t n = syscall(SYS_pwrite64, fd, data, len, offset);
+    if (n == 2 * MIB)
+        (*(direct ? &disk.direct : &disk.cached))++;
+    return n;
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t len)
+{
+    disk.nr_allocations++;
+    disk.allocated += (uint64_t)len;
+    return (int)syscall(SYS_fallocate, fd, mode, offset, len);
+}
+
+/* --- */
 
 /* A file of no name. */
 static int new_file(void)
@@ -132,8 +175,8 @@ static enum sim_status append_limited(uint64_t limit, unsigned mib)
     return status;
 }
 
-/* In another process: a limit stays. EFBIG stands for ENOSPC. */
-static int append_in_child(uint64_t limit, unsigned mib)
+/* In another process: a limit stays. EFBIG stands for ENOSPC. What it says goes to `said`. */
+static int append_in_child(uint64_t limit, unsigned mib, int said)
 {
     pid_t pid = fork();
     int status;
@@ -141,8 +184,7 @@ static int append_in_child(uint64_t limit, unsigned mib)
     assert_true(pid >= 0);
     if (pid == 0) {
         signal(SIGXFSZ, SIG_IGN);
-        int null = open("/dev/null", O_WRONLY);
-        dup2(null, STDERR_FILENO);
+        dup2(said, STDERR_FILENO);
         enum sim_status s = append_limited(limit, mib);
         _exit(s == SIM_OK ? 0 : s == SIM_ERR_IO ? 1 : 2);
     }
@@ -156,11 +198,91 @@ static void test_append_file_says_that_the_disk_is_full(void **state)
     static const uint64_t full[] = {0,           1,           4096,        2 * MIB - 1, 2 * MIB,
                                     2 * MIB + 1, 3 * MIB + 7, 5 * MIB + 513, 13 * MIB};
 
+    int null = open("/dev/null", O_WRONLY);
+
     (void)state;
     for (size_t i = 0; i < SIM_ARRAY_LEN(full); i++)
-        assert_int_equal(append_in_child(full[i], 13), 1);
-    assert_int_equal(append_in_child(13 * MIB + 1, 13), 0);
-    assert_int_equal(append_in_child(1, 0), 0);
+        assert_int_equal(append_in_child(full[i], 13, null), 1);
+    assert_int_equal(append_in_child(13 * MIB + 1, 13, null), 0);
+    assert_int_equal(append_in_child(1, 0, null), 0);
+    close(null);
+}
+
+/* Both disk threads find it so at the same time. */
+static void test_append_file_says_once_that_the_disk_is_full(void **state)
+{
+    int said[2];
+    char text[1000];
+
+    (void)state;
+    assert_int_equal(pipe(said), 0);
+    disk.met = 0;
+    disk.meet = 2;
+    assert_int_equal(append_in_child(1, 13, said[1]), 1);
+    disk.meet = 0;
+    close(said[1]);
+    ssize_t len = read(said[0], text, sizeof text - 1);
+    assert_true(len > 0);
+    text[len] = 0;
+    assert_non_null(strstr(text, "image file 'file': writing "));
+    assert_ptr_equal(strchr(text, '\n'), text + len - 1);
+    close(said[0]);
+}
+
+/* `mib` MiB, which are read back. */
+static void append_pattern(unsigned mib)
+{
+    uint8_t *data = sim_zalloc(MIB), *got = sim_zalloc(MIB);
+    int fd = new_file();
+    struct append_file *f;
+
+    assert_int_equal(append_file_create(fd, "file", &f), SIM_OK);
+    for (unsigned i = 0; i < mib; i++) {
+        memset(data, (int)i + 1, MIB);
+        append_file_put(f, data, MIB);
+    }
+    assert_int_equal(append_file_finish(f), SIM_OK);
+    append_file_destroy(f);
+    file_set_direct(fd, false);
+    for (unsigned i = 0; i < mib; i++) {
+        memset(data, (int)i + 1, MIB);
+        assert_int_equal(file_read_at(fd, "file", (uint64_t)i * MIB, got, MIB), SIM_OK);
+        assert_memory_equal(got, data, MIB);
+    }
+    sim_free(got);
+    sim_free(data);
+    close(fd);
+}
+
+/* Past the page cache all 24 slabs would take 5 s. */
+static void test_append_file_leaves_a_slow_disk_to_the_page_cache(void **state)
+{
+    (void)state;
+    disk.direct = disk.cached = 0;
+    disk.slow_ns = 400000000;
+    append_pattern(48);
+    disk.slow_ns = 0;
+    if (!disk.direct)
+        skip(); /* TMPDIR's file system always goes through it */
+    assert_int_equal(disk.direct + disk.cached, 24);
+    assert_true(disk.cached >= 4);
+}
+
+/* Small parts of many ranks do not fill a disk that has room for them. */
+static void test_append_file_allocates_as_much_as_there_is(void **state)
+{
+    static const struct {
+        unsigned mib, calls, allocated;
+    } row[] = {{1, 0, 0}, {3, 1, 4}, {7, 2, 8}, {70, 6, 96}};
+
+    (void)state;
+    for (size_t i = 0; i < SIM_ARRAY_LEN(row); i++) {
+        disk.nr_allocations = 0;
+        disk.allocated = 0;
+        append_pattern(row[i].mib);
+        assert_int_equal(disk.nr_allocations, row[i].calls);
+        assert_int_equal(disk.allocated, (uint64_t)row[i].allocated * MIB);
+    }
 }
 
 static void test_append_file_given_up_takes_what_comes(void **state)
@@ -199,6 +321,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_append_file_takes_many_threads),
         cmocka_unit_test(test_append_file_says_that_the_disk_is_full),
+        cmocka_unit_test(test_append_file_says_once_that_the_disk_is_full),
+        cmocka_unit_test(test_append_file_leaves_a_slow_disk_to_the_page_cache),
+        cmocka_unit_test(test_append_file_allocates_as_much_as_there_is),
         cmocka_unit_test(test_append_file_given_up_takes_what_comes),
         cmocka_unit_test(test_file_write_at_falls_back),
     };

@@ -130,6 +130,8 @@ static void find_work(struct executor *ex)
     atomic_store_explicit(&ex->woken, false, memory_order_seq_cst);
     if (executor_must_park(ex->group) || sim_ending(ex->group->sim))
         return;
+    if (executor_next_asked(ex, READY_NONE, ASK_READY) != READY_NONE)
+        return; /* its word has just come */
     /* A sibling may be about to take who is ready, or have taken who came here while others rest: those are asked before
      * this executor sleeps, for nobody wakes it for them. */
     if (ready_set_next(&ex->ready, READY_NONE) != READY_NONE || executor_next_asked(ex, READY_NONE, ASK_UNKNOWN) != READY_NONE)
@@ -206,6 +208,7 @@ static void executor_init(struct executor *ex, struct executor_group *g, unsigne
 {
     ex->waker.wake = executor_wake;
     ex->spin_ns = SPIN_NS;
+    ex->rest_spin_ns = REST_SPIN_NS;
     ex->group = g;
     ex->index = index;
     atomic_init(&ex->works, index < g->nr_own);

@@ -96,10 +96,10 @@ static void expire(struct executor *ex, vtime_t now)
 /* The one whose turn was interrupted. */
 static struct vcpu *pick_interrupted(struct executor *ex)
 {
-    struct vcpu *v = ex->left && ready_set_has(&ex->ready, ex->cursor) ? claim(ex, ex->cursor) : NULL;
+    struct vcpu *v = ex->in_order.left && ready_set_has(&ex->ready, ex->cursor) ? claim(ex, ex->cursor) : NULL;
 
     if (!v)
-        ex->left = 0;
+        ex->in_order.left = 0;
     return v;
 }
 
@@ -164,9 +164,12 @@ static void end_rest(struct executor *ex, uint32_t n)
 {
     struct executor_group *g = ex->group;
 
-    if (has_come(ex, n) && seat_take(g, n)) {
-        g->seat[n].spins = 0;
-        seat_leave(g, n);
+    if (has_come(ex, n)) {
+        executor_rest_is_over(ex, true);
+        if (seat_take(g, n)) {
+            g->seat[n].spins = 0;
+            seat_leave(g, n);
+        }
     }
     ready_set_remove(&ex->resting, n);
     ready_set_add(&ex->ready, n);

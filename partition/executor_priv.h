@@ -12,10 +12,19 @@
 enum {
     DEFAULT_BUDGET = 50000,
     SPIN_NS = 20000,
+    REST_SPIN_NS = 50000, /* the shortest while all rest: no sleep lasts less */
+    BUDGET_NS = 30000,    /* a budget takes about so long */
     /* Budgets of others that get something done before those that spin are asked again: a budget takes 10 us and more, a
      * look of one that spins up to 1 us when its state is in no cache. Those of whom it is known what they wait for are
      * asked when it comes, and seldom besides: a timer of theirs may be due. */
     REST_BUDGETS = 16
+};
+
+/* What a turn in order has had and may have yet. One that is interrupted keeps it. */
+struct allotment {
+    unsigned left; /* budgets; 0: the turn is over */
+    unsigned used;
+    uint64_t ns;
 };
 
 /* Owner: its thread. Others: the ready sets (atomic), and woken. */
@@ -38,13 +47,15 @@ struct executor {
     struct vcpu_watch *watch; /* by vCPU index: what those that rest wait for */
     uint32_t cursor;        /* the last turn in order */
     uint64_t turn_ns;       /* when the turn began */
-    unsigned left;          /* budgets that the one at the cursor has left: its turn was interrupted */
+    struct allotment in_order; /* of the one at the cursor */
     bool is_urgent;         /* the turn is out of order */
     int64_t urgent_insns;   /* that turns out of order may have until the next in order */
     _Atomic uint32_t turn;  /* whose turn it is, or READY_NONE */
     unsigned useful;        /* budgets used since those that rest were asked */
     unsigned since_all;     /* budgets since all of them were, also those of whom it is known what they wait for */
-    uint64_t rest_ns;       /* the last sleep while all rested; 0: somebody has done something since */
+    uint64_t rest_ns;       /* the last sleep while all rested; 0: a word has come, or somebody done something since */
+    uint64_t rest_from_ns;  /* since when all rest; 0: they do not */
+    uint64_t rest_spin_ns;  /* before the first such sleep */
     _Atomic bool napping;   /* in sim->ranks->nap */
     _Atomic bool works;     /* it takes turns; the first always does */
     uint64_t spin_ns;
@@ -131,6 +142,9 @@ void executor_turn(struct executor *ex, struct vcpu *v);
 void executor_doze(struct executor *ex, vtime_t until); /* until it is roused, at once */
 void executor_sleep(struct executor *ex, vtime_t until); /* the same after a spin */
 void executor_watch_resting(struct executor *ex);         /* all rest: looks at what they wait for, and sleeps between looks */
+void executor_rest_is_over(struct executor *ex, bool by_word); /* somebody can go on */
+/* How long to look before the first sleep, after a wait before which it was spin_ns. */
+uint64_t executor_fit_rest_spin(uint64_t spin_ns, uint64_t waited_ns);
 
 /* executor_share.c */
 bool executor_take_work(struct executor *ex);              /* from a busy sibling */

@@ -7,8 +7,7 @@ enum {
     DESCHEDULED_NS = 30000, /* between two looks at the clock: another thread had the core */
     /* Between two looks at what they wait for, when nobody else is there; longer each time. */
     REST_SLEEP_NS = 50000,
-    REST_SLEEP_MAX_NS = 800000,
-    BUDGET_NS = 30000 /* a budget takes about so long */
+    REST_SLEEP_MAX_NS = 800000
 };
 
 /* A short spin before sleeping: a wake-up through the host kernel costs more than it lasts. It ends early when
@@ -108,29 +107,58 @@ void executor_sleep(struct executor *ex, vtime_t until)
     atomic_fetch_sub_explicit(&ex->group->sleepers, 1, memory_order_relaxed);
 }
 
-/* One of those that rest can go on, or somebody woke this executor, before the time of a short spin is over. */
-static bool rest_ends_soon(const struct executor *ex)
+/* One of those that rest can go on, or somebody woke this executor, before a short spin or the time is over. Who else wants
+ * the core has it meanwhile: that may be who is waited for. Such time does not count. */
+static bool rest_ends_soon(const struct executor *ex, vtime_t until)
 {
-    uint64_t start = sim_host_ns(), now = start, last = start;
+    const struct sim_clock *clock = &ex->group->sim->clock;
+    uint64_t spun = 0, now = sim_host_ns(), last;
 
-    while (now - start < SPIN_NS && now - last < DESCHEDULED_NS) {
-        if (atomic_load_explicit(&ex->woken, memory_order_acquire) || executor_next_asked(ex, READY_NONE, ASK_READY) != READY_NONE)
+    do {
+        if (atomic_load_explicit(&ex->woken, memory_order_acquire) ||
+            executor_next_asked(ex, READY_NONE, ASK_READY) != READY_NONE || until <= sim_clock_now(clock))
             return true;
-        sim_cpu_relax();
+        sim_thread_yield();
         last = now;
         now = sim_host_ns();
-    }
+        spun += now - last < DESCHEDULED_NS ? now - last : DESCHEDULED_NS / 10;
+    } while (spun < ex->rest_spin_ns);
     return false;
 }
 
-/* All that are here rest, and of each it is known what it waits for. The time counts as budgets of others. */
+/* A wait that a longer spin would have spared a sleep makes the next spin longer; one that it would not have, half as long:
+ * it may have been a hiccup of the host. */
+uint64_t executor_fit_rest_spin(uint64_t spin_ns, uint64_t waited_ns)
+{
+    uint64_t fit = waited_ns > SPIN_MAX_NS ? spin_ns / 2 : waited_ns > SPIN_MAX_NS / 2 ? SPIN_MAX_NS : 2 * waited_ns;
+
+    return fit < REST_SPIN_NS ? REST_SPIN_NS : fit;
+}
+
+void executor_rest_is_over(struct executor *ex, bool by_word)
+{
+    if (by_word && ex->rest_from_ns)
+        ex->rest_spin_ns = executor_fit_rest_spin(ex->rest_spin_ns, sim_host_ns() - ex->rest_from_ns);
+    ex->rest_ns = ex->rest_from_ns = 0;
+}
+
+/* All that are here rest or are parked, and of each that rests it is known what it waits for. The time counts as budgets
+ * of others. */
 void executor_watch_resting(struct executor *ex)
 {
-    if (!ex->rest_ns && rest_ends_soon(ex))
+    vtime_t deadline = executor_first_deadline(ex), now;
+
+    if (!ex->rest_from_ns)
+        ex->rest_from_ns = sim_host_ns();
+    if (!ex->rest_ns && rest_ends_soon(ex, deadline))
+        return;
+    now = sim_clock_now(&ex->group->sim->clock);
+    if (deadline <= now)
         return;
     ex->rest_ns = !ex->rest_ns ? REST_SLEEP_NS : ex->rest_ns < REST_SLEEP_MAX_NS ? 2 * ex->rest_ns : ex->rest_ns;
+    uint64_t sleep_ns = deadline - now < ex->rest_ns ? deadline - now : ex->rest_ns;
     atomic_fetch_add_explicit(&ex->group->sleepers, 1, memory_order_relaxed);
-    executor_doze(ex, sim_clock_now(&ex->group->sim->clock) + ex->rest_ns);
+    executor_doze(ex, now + sleep_ns);
     atomic_fetch_sub_explicit(&ex->group->sleepers, 1, memory_order_relaxed);
-    ex->since_all += 1 + (unsigned)(ex->rest_ns / BUDGET_NS);
+    ex->since_all += 1 + (unsigned)(sleep_ns / BUDGET_NS);
 }

@@ -11,15 +11,17 @@ enum {
     TURN_BUDGETS = 128,
     TURN_BUDGETS_LEAST = 8,
     TURN_NS = 5000000, /* but no longer, after the least: an interpreter's budget takes 1 ms */
-    ROUND_BUDGETS = 8192, /* of all vCPUs of an executor */
+    ROUND_BUDGETS = 2048, /* of all vCPUs of an executor: about 60 ms */
     TIMER_BUDGETS = 32, /* between two looks at timers in a turn: about 1 ms */
     /* What a vCPU of another executor holds is mostly free again in a microsecond, and another vCPU's turn costs tens: so
      * long, and so often in a row, is it waited for. */
     LINGER_NS = 8000,
     LINGERS = 16,
-    /* Instructions that urgent turns may have for each turn in order, and what one counts at least. */
+    /* Instructions that urgent turns may have: as many as turns in order have had since, up to these. And what is added for
+     * each turn, and for each nanosecond of one whose instructions nobody counts: as KVM's budgets are reckoned. */
     URGENT_INSNS = 8 * DEFAULT_BUDGET,
-    URGENT_LEAST = 500,
+    TURN_INSNS = 500,
+    INSNS_PER_NS = 1,
     /* A turn that ends in a section which others may wait for goes on until it is left, at most so often and so long. */
     GRACES = 8,
     GRACE_BUDGET = 2000
@@ -34,9 +36,19 @@ static void park_vcpu(struct executor *ex, struct vcpu *v)
         ready_set_add(&ex->ready, v->index);
 }
 
+/* Its timer may be due while it rests. One that was due when the turn began is nothing new: it is masked. */
+static vtime_t deadline_of_resting(const struct executor *ex, struct vcpu *v)
+{
+    vtime_t t = v->ops->deadline(v), now = sim_clock_now(&ex->group->sim->clock);
+    uint64_t turn_ns = sim_host_ns() - ex->turn_ns;
+
+    return t != VTIME_NEVER && t + turn_ns > now ? t : VTIME_NEVER;
+}
+
 static void rest(struct executor *ex, struct vcpu *v)
 {
     ex->watch[v->index] = v->watch;
+    executor_put_deadline(ex, v->index, deadline_of_resting(ex, v));
     ready_set_add(&ex->resting, v->index);
     ready_set_remove(&ex->ready, v->index);
     if (atomic_load_explicit(&v->kick, memory_order_seq_cst))
@@ -79,13 +91,14 @@ static bool in_section(const struct executor *ex, struct vcpu *v)
     return !ex->group->in_order && v->ops->may_hold_lock && v->ops->may_hold_lock(v);
 }
 
-/* Does another executor run something? */
-static bool others_run(const struct executor *ex)
+/* Does another executor run something, or look for it? */
+static bool others_are_awake(const struct executor *ex)
 {
     const struct executor_group *g = ex->group;
 
     for (unsigned i = 0; i < g->nr; i++)
-        if (i != ex->index && atomic_load_explicit(&g->ex[i].turn, memory_order_relaxed) != READY_NONE)
+        if (i != ex->index && executor_works(&g->ex[i]) && !atomic_load_explicit(&g->ex[i].sleeping, memory_order_relaxed) &&
+            !atomic_load_explicit(&g->ex[i].napping, memory_order_relaxed))
             return true;
     return false;
 }
@@ -93,7 +106,7 @@ static bool others_run(const struct executor *ex)
 /* The vCPU spins. Has what it waits for come when its turn is held for a moment? */
 static bool lingers(const struct executor *ex, const struct vcpu *v)
 {
-    if (!v->watch.word || ex->group->in_order || !others_run(ex))
+    if (!v->watch.word || ex->group->in_order || !others_are_awake(ex))
         return false;
     for (uint64_t end = sim_host_ns() + LINGER_NS; sim_host_ns() < end; sim_cpu_relax())
         if (vcpu_watch_is_over(&v->watch) || atomic_load_explicit(&v->kick, memory_order_relaxed))
@@ -101,10 +114,11 @@ static bool lingers(const struct executor *ex, const struct vcpu *v)
     return false;
 }
 
-static enum vcpu_exit run_budgets(struct executor *ex, struct vcpu *v, unsigned *left)
+static enum vcpu_exit run_budgets(struct executor *ex, struct vcpu *v, struct allotment *a)
 {
     enum vcpu_exit why;
-    unsigned lingered = 0, used = 0;
+    unsigned lingered = 0;
+    uint64_t before_ns = a->ns;
 
     for (;;) {
         why = v->ops->run(v, ex->group->config.budget);
@@ -112,34 +126,47 @@ static enum vcpu_exit run_budgets(struct executor *ex, struct vcpu *v, unsigned 
             continue;
         ex->useful++;
         ex->since_all++;
-        --*left;
-        if (++used >= TURN_BUDGETS_LEAST && sim_host_ns() - ex->turn_ns > TURN_NS)
-            *left = 0;
-        if (why != VCPU_EXIT_BUDGET || !goes_on(ex, *left))
+        a->left--;
+        a->used++;
+        a->ns = before_ns + sim_host_ns() - ex->turn_ns;
+        if (a->used >= TURN_BUDGETS_LEAST && a->ns > TURN_NS)
+            a->left = 0;
+        if (why != VCPU_EXIT_BUDGET || !goes_on(ex, a->left))
             return why;
         lingered = 0;
     }
 }
 
+/* What the turn, which had `insns` instructions, counts when turns in order and urgent ones are compared. */
+static int64_t worth(const struct executor *ex, uint64_t insns)
+{
+    return (int64_t)(insns ? insns : (sim_host_ns() - ex->turn_ns) * INSNS_PER_NS) + TURN_INSNS;
+}
+
 static enum vcpu_exit run_in_order(struct executor *ex, struct vcpu *v)
 {
-    if (!ex->left)
-        ex->left = turn_budgets(ex);
-    enum vcpu_exit why = run_budgets(ex, v, &ex->left);
+    uint64_t before = v->stats.insns;
+
+    if (!ex->in_order.left)
+        ex->in_order = (struct allotment){.left = turn_budgets(ex)};
+    enum vcpu_exit why = run_budgets(ex, v, &ex->in_order);
 
     if (why != VCPU_EXIT_BUDGET)
-        ex->left = 0;
-    ex->urgent_insns = URGENT_INSNS;
+        ex->in_order.left = 0;
+    ex->urgent_insns += worth(ex, v->stats.insns - before);
+    if (ex->urgent_insns > URGENT_INSNS)
+        ex->urgent_insns = URGENT_INSNS;
     return why;
 }
 
 static enum vcpu_exit run_urgent(struct executor *ex, struct vcpu *v)
 {
-    uint64_t before = v->stats.insns;
-    unsigned left = turn_budgets(ex);
-    enum vcpu_exit why = run_budgets(ex, v, &left);
+    uint64_t before = v->stats.insns, may = (uint64_t)ex->urgent_insns / ex->group->config.budget + 1;
+    unsigned most = turn_budgets(ex);
+    struct allotment a = {.left = may < most ? (unsigned)may : most};
+    enum vcpu_exit why = run_budgets(ex, v, &a);
 
-    ex->urgent_insns -= (int64_t)(v->stats.insns - before) + URGENT_LEAST;
+    ex->urgent_insns -= worth(ex, v->stats.insns - before);
     return why;
 }
 
@@ -165,7 +192,7 @@ static void settle(struct executor *ex, struct vcpu *v, enum vcpu_exit why, uint
     seat->spins = !spun ? 0 : seat->spins < REST_AFTER ? seat->spins + 1 : REST_AFTER;
     ex->useful -= spun;
     if (!spun)
-        ex->rest_ns = 0;
+        executor_rest_is_over(ex, false);
     if (why == VCPU_EXIT_IDLE || why == VCPU_EXIT_WAIT)
         park_vcpu(ex, v);
     else if ((seat->spins == REST_AFTER || (spun && v->watch.word)) && !ex->group->in_order)

@@ -42,8 +42,9 @@ static struct vcpu_watch word_at(struct rv_hart *h, gva_t va, unsigned size)
     return w;
 }
 
-/* May the instruction be part of a loop that only waits? Of a load *w becomes what it reads; a second word is one too many. */
-static bool only_waits(struct rv_hart *h, const struct rv_insn *i, struct vcpu_watch *w)
+/* May the instruction be part of a loop that only waits? Of a load, at `va`, *w becomes what it reads; a second word is one
+ * too many. */
+static bool only_waits(struct rv_hart *h, const struct rv_insn *i, gva_t va, struct vcpu_watch *w)
 {
     unsigned flags = rv_op_info[i->op].flags;
 
@@ -51,12 +52,21 @@ static bool only_waits(struct rv_hart *h, const struct rv_insn *i, struct vcpu_w
         return i->op == RV_OP_pause;
     if (!(flags & RV_OPF_LOAD))
         return true;
-    struct vcpu_watch word = word_at(h, h->x[i->rs1] + (uint64_t)(int64_t)i->imm, rv_op_info[i->op].size);
+    struct vcpu_watch word = word_at(h, va, rv_op_info[i->op].size);
     bool first = !w->word;
 
     if (first)
         *w = word;
     return word.word && (first || (word.word == w->word && word.value == w->value));
+}
+
+/* Was it the value watched that the load, which has been run, read? The word may have changed in between. */
+static bool has_read(const struct rv_hart *h, const struct rv_insn *i, gva_t va, const struct vcpu_watch *w)
+{
+    unsigned size = rv_op_info[i->op].size, shift = 8 * (unsigned)(va & (w->size - 1u));
+    uint64_t bits = size == 8 ? UINT64_MAX : ((uint64_t)1 << 8 * size) - 1;
+
+    return i->rd && !((h->x[i->rd] ^ w->value >> shift) & bits);
 }
 
 /* The next instruction is run when it is harmless: it neither traps nor leaves. */
@@ -68,10 +78,11 @@ static bool step(struct rv_hart *h, struct vcpu_watch *w)
     if (!rv_fetch_whole(h, h->pc) || !rv_fetch(h, &raw))
         return false;
     rv_decode(raw, &h->isa, &insn);
-    if (!only_waits(h, &insn, w))
+    gva_t va = h->x[insn.rs1] + (uint64_t)(int64_t)insn.imm;
+    if (!only_waits(h, &insn, va, w))
         return false;
     rv_interp_step(h);
-    return true;
+    return !(rv_op_info[insn.op].flags & RV_OPF_LOAD) || has_read(h, &insn, va, w);
 }
 
 void rv_watch_loop(struct rv_hart *h)

@@ -19,6 +19,7 @@
 #define PAUSE 0x0100000fu
 #define WRS_NTO 0x00d00073u
 #define BACK_16 0xff1ff06fu /* jal x0, -16 */
+#define BACK_8 0xff9ff06fu  /* jal x0, -8 */
 #define LR_W(rd, a) (0x1000202fu | (rd) << 7 | (a) << 15)
 #define SC_W(rd, a, b) (0x1800202fu | (rd) << 7 | (a) << 15 | (b) << 20)
 
@@ -239,6 +240,48 @@ static void test_hart_that_waits_for_more_names_no_word(void **state)
     }
 }
 
+struct changer {
+    _Atomic uint64_t *word;
+    _Atomic bool end;
+};
+
+static void *change_word(void *opaque)
+{
+    struct changer *c = opaque;
+
+    for (uint64_t n = 0; !atomic_load(&c->end); n++)
+        atomic_store_explicit(c->word, 7 + n % 2, memory_order_relaxed);
+    return NULL;
+}
+
+/* The word changes all the time: what is watched is what the loop itself has read. */
+static void test_watched_value_is_the_one_that_was_read(void **state)
+{
+    enum { ROUNDS = 100000 };
+    static const uint32_t loop[] = {LD(5, 10, 0), PAUSE, BACK_8};
+    struct rig *r = *state;
+    struct changer changer = {0};
+    struct sim_thread thread;
+    unsigned watched = 0, other = 0;
+
+    load_waiting_loop(r, false, PAUSE);
+    rig_put_code(r, RAM_BASE, loop, SIM_ARRAY_LEN(loop));
+    assert_int_equal(run(r->h, 100), VCPU_EXIT_YIELD);
+    assert_int_equal(run(r->h, 100), VCPU_EXIT_YIELD);
+    assert_non_null(r->h->vcpu.watch.word);
+    changer.word = (_Atomic uint64_t *)(uintptr_t)r->h->vcpu.watch.word;
+    assert_int_equal(sim_thread_start(&thread, "changer", change_word, &changer), SIM_OK);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        assert_int_equal(run(r->h, 100), VCPU_EXIT_YIELD);
+        watched += r->h->vcpu.watch.word != NULL;
+        other += r->h->vcpu.watch.word && r->h->vcpu.watch.value != r->h->x[5];
+    }
+    atomic_store(&changer.end, true);
+    sim_thread_join(&thread);
+    assert_true(watched > 0);
+    assert_int_equal(other, 0);
+}
+
 static void test_complex_lr_sc_runs_alone(void **state)
 {
     struct rig *r = *state;
@@ -335,6 +378,7 @@ int main(void)
         TEST(test_pause_yields),
         TEST(test_waiting_hart_says_what_it_waits_for),
         TEST(test_hart_that_waits_for_more_names_no_word),
+        TEST(test_watched_value_is_the_one_that_was_read),
         TEST(test_complex_lr_sc_runs_alone),
         TEST(test_simple_lr_sc_is_tainted_by_an_access),
         TEST(test_leaving_loses_the_reservation),

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "partition/executor.h"
+#include "executor_priv.h"
 #include "sim-core/alloc.h"
 
 /* A vCPU that works for `work` turns, then idles until given more. */
@@ -19,13 +19,15 @@ struct counter {
     _Atomic bool want_exclusive, was_exclusive, overlapped;
     _Atomic uint64_t deadline;
     _Atomic bool waits; /* turns end with VCPU_EXIT_WAIT */
+    bool keeps_deadline; /* though it is over */
     bool busy_host; /* each turn takes 1 ms of host time */
     _Atomic int section; /* turns that it is still in a section which others wait for */
     _Atomic bool had_small_budget;
     bool spins;     /* every turn is a look at something that has not come */
     struct watched *word; /* what a spinning one waits for; one that computes changes it now and then */
     struct order *order;  /* NULL: nobody wants to know */
-    struct counter *kicks; /* in its third turn */
+    struct counter *kicks; /* in its third turn, or in each */
+    bool kicks_always, uncounted /* instructions */;
 };
 
 /* A word that one vCPU changes and another waits for; both are run by one executor. */
@@ -69,10 +71,16 @@ static void note_turn(struct counter *c)
         c->order->index[n] = (uint8_t)c->vcpu.index;
         atomic_store(&c->order->nr, n + 1);
     }
-    if (c->kicks && atomic_load(&c->turns) == 3) {
+}
+
+/* One that idles has something to do then. */
+static void kick_other(struct counter *c)
+{
+    if (!c->kicks_always && atomic_load(&c->turns) != 3)
+        return;
+    if (atomic_load(&c->kicks->work) <= 0)
         atomic_store(&c->kicks->work, 1);
-        vcpu_kick(&c->kicks->vcpu);
-    }
+    vcpu_kick(&c->kicks->vcpu);
 }
 
 static _Atomic int in_guest;
@@ -89,18 +97,20 @@ static enum vcpu_exit counter_run(struct vcpu *v, uint64_t budget)
         change_or_see(c);
     if (c->order)
         note_turn(c);
+    if (c->kicks && !c->word)
+        kick_other(c);
     if (budget == 2000)
         atomic_store(&c->had_small_budget, true);
     if (atomic_load(&c->section) > 0)
         atomic_fetch_sub(&c->section, 1);
-    v->stats.insns += c->spins ? 10 : budget;
+    v->stats.insns += c->uncounted ? 0 : c->spins ? 10 : budget;
     for (uint64_t end = sim_host_ns() + 1000000; c->busy_host && sim_host_ns() < end;)
         sim_cpu_relax();
     atomic_fetch_sub(&in_guest, 1);
     vcpu_leave(v);
     if (atomic_exchange(&c->want_exclusive, false))
         return VCPU_EXIT_EXCLUSIVE;
-    if (atomic_load(&c->deadline) <= sim_clock_now(&v->sim->clock))
+    if (!c->keeps_deadline && atomic_load(&c->deadline) <= sim_clock_now(&v->sim->clock))
         atomic_store(&c->deadline, VTIME_NEVER);
     if (atomic_load(&c->waits))
         return VCPU_EXIT_WAIT;
@@ -169,7 +179,7 @@ static void log_start(void *opaque, unsigned executor)
         atomic_store(&log->late, true);
 }
 
-static void start(struct fixture *f, unsigned harts, unsigned threads)
+static void create(struct fixture *f, unsigned harts, unsigned threads)
 {
     struct executor_config config = {.nr_threads = threads,
                                      .nr_spare = f->spares,
@@ -186,6 +196,11 @@ static void start(struct fixture *f, unsigned harts, unsigned threads)
         sim_add_vcpu(f->sim, &f->c[i].vcpu);
     }
     assert_int_equal(executor_group_create(f->sim, &config, &f->group), SIM_OK);
+}
+
+static void start(struct fixture *f, unsigned harts, unsigned threads)
+{
+    create(f, harts, threads);
     assert_int_equal(executor_group_start(f->group), SIM_OK);
 }
 
@@ -551,6 +566,157 @@ static void test_executor_goes_on_with_an_interrupted_turn(void **state)
     assert_in_range(zeros, 8, 128); /* or as many as there is time for */
 }
 
+/* --- an executor without a thread: the test takes its turns --- */
+
+static void take_turns(struct fixture *f, unsigned nr)
+{
+    while (nr--) {
+        struct vcpu *v = executor_pick(&f->group->ex[0]);
+        assert_non_null(v);
+        executor_turn(&f->group->ex[0], v);
+    }
+}
+
+/* vCPU 0 waits for a word, and rests. */
+static struct executor *create_waiting(struct fixture *f, struct watched *word)
+{
+    f->c[0].spins = true;
+    f->c[0].kicks = &f->c[0];
+    f->c[0].word = word;
+    atomic_store(&f->c[0].work, INT32_MAX);
+    create(f, 1, 1);
+    take_turns(f, 1);
+    assert_null(executor_pick(&f->group->ex[0]));
+    return &f->group->ex[0];
+}
+
+/* However long it slept before: after the word has come it looks for the next change before it sleeps. */
+static void test_executor_looks_again_after_a_word_has_come(void **state)
+{
+    struct fixture f = {0};
+    struct watched word = {0};
+    struct executor *ex = create_waiting(&f, &word);
+
+    (void)state;
+    for (unsigned round = 1; round <= 3; round++) {
+        while (ex->rest_ns < 200000)
+            executor_watch_resting(ex);
+        for (unsigned change = 0; change < 2; change++) {
+            atomic_fetch_add(&word.value, 1);
+            take_turns(&f, 1);
+            assert_int_equal(word.seen, atomic_load(&word.value));
+            assert_null(executor_pick(ex));
+            assert_int_equal(ex->rest_ns, 0);
+        }
+        atomic_fetch_add(&word.value, 1);
+        executor_watch_resting(ex);
+        assert_int_equal(ex->rest_ns, 0); /* seen without a sleep */
+        take_turns(&f, 1);
+        assert_null(executor_pick(ex));
+    }
+    stop(&f);
+}
+
+/* It looks as long as would have spared the last sleep; not for long where that would not have helped. */
+static void test_looks_before_a_sleep_are_as_long_as_the_last_wait(void **state)
+{
+    (void)state;
+    assert_int_equal(executor_fit_rest_spin(REST_SPIN_NS, 1000), REST_SPIN_NS);
+    assert_int_equal(executor_fit_rest_spin(200000, 1000), REST_SPIN_NS);
+    assert_int_equal(executor_fit_rest_spin(REST_SPIN_NS, 70000), 140000);
+    assert_int_equal(executor_fit_rest_spin(REST_SPIN_NS, 150000), 200000);
+    assert_int_equal(executor_fit_rest_spin(200000, 1000000), 100000);
+    assert_int_equal(executor_fit_rest_spin(60000, UINT64_MAX), REST_SPIN_NS);
+}
+
+/* It goes on when its timer is due, long before it is asked without reason; one that was due before is no reason. */
+static void test_timer_ends_a_rest(void **state)
+{
+    struct fixture f = {0};
+    struct watched word = {0};
+    struct executor *ex = create_waiting(&f, &word);
+    struct vcpu *v;
+    vtime_t due;
+
+    (void)state;
+    do { /* until it has not passed in the turn already */
+        due = sim_clock_now(&f.sim->clock) + 2000000;
+        atomic_store(&f.c[0].deadline, due);
+        vcpu_kick(&f.c[0].vcpu);
+        take_turns(&f, 1);
+    } while (atomic_load(&f.c[0].deadline) != due);
+    atomic_store(&ex->woken, false); /* by the kick */
+    while (!(v = executor_pick(ex)))
+        executor_watch_resting(ex);
+    assert_true(sim_clock_now(&f.sim->clock) >= due);
+    assert_in_range(ex->since_all, 1, 127); /* begins anew when all are asked */
+    executor_turn(ex, v);
+    f.c[0].keeps_deadline = true;
+    atomic_store(&f.c[0].deadline, due);
+    vcpu_kick(&f.c[0].vcpu);
+    take_turns(&f, 1);
+    assert_null(executor_pick(ex));
+    stop(&f);
+}
+
+/* Of two that compute, vCPU 0 kicks the other in each of its turns. */
+static void create_kicking(struct fixture *f)
+{
+    atomic_store(&f->c[0].work, INT32_MAX);
+    atomic_store(&f->c[1].work, INT32_MAX);
+    f->c[0].kicks = &f->c[1];
+    f->c[0].kicks_always = true;
+    create(f, 2, 1);
+}
+
+static void test_kicks_give_no_more_than_a_fair_share(void **state)
+{
+    struct fixture f = {0};
+
+    (void)state;
+    create_kicking(&f);
+    take_turns(&f, 10000);
+    assert_true(atomic_load(&f.c[1].turns) < 4 * atomic_load(&f.c[0].turns));
+    stop(&f);
+}
+
+/* Nobody counts their instructions; budgets of the one that is kicked take 1 ms, of the other hardly anything. */
+static void test_kicks_give_no_more_than_a_fair_share_of_time(void **state)
+{
+    struct fixture f = {0};
+
+    (void)state;
+    f.c[0].uncounted = f.c[1].uncounted = f.c[1].busy_host = true;
+    create_kicking(&f);
+    while (atomic_load(&f.c[0].turns) < 700)
+        take_turns(&f, 1);
+    assert_true(atomic_load(&f.c[1].turns) < atomic_load(&f.c[0].turns) / 2);
+    stop(&f);
+}
+
+/* vCPU 2 interrupts each budget of vCPU 0, of 1 ms: vCPU 1 has its turn after as many as if there had been no interruption. */
+static void test_interrupted_turn_is_no_longer_than_another(void **state)
+{
+    struct fixture f = {0};
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        f.c[i].busy_host = true;
+        atomic_store(&f.c[i].work, INT32_MAX);
+    }
+    f.c[0].kicks = &f.c[2];
+    f.c[0].kicks_always = true;
+    create(&f, 3, 1);
+    while (!atomic_load(&f.c[0].turns))
+        take_turns(&f, 1);
+    int ones = atomic_load(&f.c[1].turns), before = atomic_load(&f.c[0].turns) - 1;
+    while (atomic_load(&f.c[1].turns) == ones)
+        take_turns(&f, 1);
+    assert_true(atomic_load(&f.c[2].turns) > 4);
+    assert_int_equal(atomic_load(&f.c[0].turns) - before, 8);
+    stop(&f);
+}
+
 static bool deadline_passes(struct counter *c)
 {
     for (uint64_t end = sim_host_ns() + 10000000000u; atomic_load(&c->deadline) != VTIME_NEVER; sim_thread_yield())
@@ -794,6 +960,12 @@ int main(void)
         cmocka_unit_test(test_executor_asks_a_spinning_vcpu_when_its_word_changes),
         cmocka_unit_test(test_executor_sleeps_while_all_wait_for_words),
         cmocka_unit_test(test_executor_goes_on_with_an_interrupted_turn),
+        cmocka_unit_test(test_executor_looks_again_after_a_word_has_come),
+        cmocka_unit_test(test_looks_before_a_sleep_are_as_long_as_the_last_wait),
+        cmocka_unit_test(test_timer_ends_a_rest),
+        cmocka_unit_test(test_kicks_give_no_more_than_a_fair_share),
+        cmocka_unit_test(test_kicks_give_no_more_than_a_fair_share_of_time),
+        cmocka_unit_test(test_interrupted_turn_is_no_longer_than_another),
         cmocka_unit_test(test_executor_honours_many_deadlines),
         cmocka_unit_test(test_running_vcpus_are_known),
         cmocka_unit_test(test_executor_ends_turns_outside_of_sections),

@@ -202,10 +202,9 @@ static void load_waiting_loop(struct rig *r, bool reserves, uint32_t insn)
 
 static void test_waiting_hart_says_what_it_waits_for(void **state)
 {
-    struct rig *r = *state;
-    const struct vcpu_watch *w = &r->h->vcpu.watch;
-
     for (int reserves = 0; reserves <= 1; reserves++) {
+        struct rig *r = *state;
+        const struct vcpu_watch *w = &r->h->vcpu.watch;
         load_waiting_loop(r, reserves, ADDI(9, 0, 1));
         assert_int_equal(run(r->h, 100), VCPU_EXIT_YIELD);
         if (!reserves) /* x9 was another in the first round */
@@ -227,9 +226,8 @@ static void test_waiting_hart_says_what_it_waits_for(void **state)
 static void test_hart_that_waits_for_more_names_no_word(void **state)
 {
     static const uint32_t more[] = {ADDI(9, 9, 1), SW(9, 10, 16), LD(7, 10, 8), 0xc01023f3u /* rdtime x7 */};
-    struct rig *r = *state;
-
     for (unsigned n = 0; n < SIM_ARRAY_LEN(more); n++) {
+        struct rig *r = *state;
         load_waiting_loop(r, false, more[n]);
         for (unsigned round = 0; round < 3; round++) {
             assert_int_equal(run(r->h, 100), VCPU_EXIT_YIELD);

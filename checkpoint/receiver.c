@@ -342,7 +342,9 @@ static enum sim_status receive_rest(struct ckpt_receiver *r)
         return senseless(r, "the end has come, and blocks are missing");
     for (unsigned i = 0; i < r->config.nr; i++)
         r->space[i].target.set_guard(r->space[i].target.opaque, NULL);
-    /* The source may be gone: it has nothing that we need. */
+    /* The source may be gone: it has nothing that we need. A DEMAND that was on its way to being sent may find it so. */
+    for (unsigned i = 0; i < r->config.nr_streams; i++)
+        ckpt_stream_finish(stream[i]);
     bool mine = claim_done(r);
     for (unsigned i = 0; mine && i < r->config.nr_streams; i++)
         if (ckpt_stream_send(stream[i], &(struct ckpt_frame){.type = CKPT_FRAME_DONE}) != SIM_OK)

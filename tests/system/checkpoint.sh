@@ -184,7 +184,7 @@ case_disk() { killed_and_restored 1 1 1; }
 # From two ranks to one, to three. ROUNDS=30: so many more, on 1 to 4 ranks.
 case_disk_ranks() {
   local more=() n
-  for n in $(seq "${ROUNDS:-0}"); do more+=($((RANDOM % 4 + 1))); done
+  for n in $(seq "${ROUNDS:-0}"); do more+=($((RANDOM % 3 + 1))); done # it has three harts
   killed_and_restored 2 1 3 "${more[@]}"
 }
 

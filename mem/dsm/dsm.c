@@ -26,19 +26,14 @@ static uint64_t dir_bytes(const struct dsm *d)
     return d->config.nr_pages * sizeof d->dir[0];
 }
 
-static uint64_t nr_segments(const struct dsm *d)
-{
-    return (d->config.nr_pages >> d->segment_bits) + 1;
-}
-
 static uint64_t moved_bytes(const struct dsm *d)
 {
-    return nr_segments(d) * sizeof d->moved[0];
+    return dsm_nr_segments(d) * sizeof d->moved[0];
 }
 
 static uint64_t traffic_bytes(const struct dsm *d)
 {
-    return nr_segments(d) * sizeof d->traffic[0];
+    return dsm_nr_segments(d) * sizeof d->traffic[0];
 }
 
 static enum sim_status map_tables(struct dsm *d)

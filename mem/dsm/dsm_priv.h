@@ -247,6 +247,10 @@ void record_used(struct dsm *d, uint64_t page);
 void record_written(struct dsm *d, uint64_t page);
 /* The page's home comes here, and the page has been used elsewhere: a word as at the start would say otherwise. */
 void record_never_here(struct dsm *d, uint64_t page);
+static inline uint64_t dsm_nr_segments(const struct dsm *d)
+{
+    return (d->config.nr_pages + d->config.segment_pages - 1) >> d->segment_bits;
+}
 static inline bool record_is_written(const struct dsm *d, uint64_t page)
 {
     return atomic_load_explicit(&d->word[page], memory_order_relaxed) & DSM_WORD_WRITTEN;

@@ -38,11 +38,6 @@ _Static_assert(sizeof(struct move_entry) * DSM_SEGMENT_PAGES + sizeof(struct mov
 
 /* --- segments --- */
 
-static uint64_t nr_segments(const struct dsm *d)
-{
-    return (d->config.nr_pages + d->config.segment_pages - 1) >> d->segment_bits;
-}
-
 static uint64_t first_page(const struct dsm *d, uint64_t segment)
 {
     return segment << d->segment_bits;
@@ -226,7 +221,7 @@ static void count_due(struct dsm *d, uint64_t segment, rank_t to)
 
 static bool is_range(const struct dsm *d, const struct dsm_move *m)
 {
-    uint64_t end = nr_segments(d);
+    uint64_t end = dsm_nr_segments(d);
 
     return m->first < end && m->nr <= end - m->first && m->to < (uint32_t)d->nr_ranks;
 }
@@ -269,7 +264,7 @@ static bool on_entries(struct dsm *d, const struct move_message *in)
     const uint64_t segment = in->head.segment;
     const struct move_entry *entry = in->body;
 
-    if (d->moving.phase < MOVE_QUIET || !d->moving.due || segment >= nr_segments(d) || home_of(d, segment) != in->from ||
+    if (d->moving.phase < MOVE_QUIET || !d->moving.due || segment >= dsm_nr_segments(d) || home_of(d, segment) != in->from ||
         in->head.nr != nr_pages(d, segment))
         return false;
     for (unsigned i = 0; i < in->head.nr; i++)

@@ -116,6 +116,29 @@ static void take(struct config *c, enum config_accel accel)
     c->jit = accel == CONFIG_ACCEL_JIT;
 }
 
+/* Is what was asked of the translator its to do? */
+static enum sim_status check_translator(const struct config *c)
+{
+    const struct {
+        bool wrong;
+        const char *why;
+    } rules[] = {
+        {!c->jit && (c->jit_threshold || c->jit_hot || c->jit_tier != RV_JIT_DEFAULT),
+         "-accel tier=, threshold= and hot= are of the translator (-accel jit), which does not run here"},
+        {!c->jit && !c->kvm && (c->tools.perf_map || c->tools.jitdump),
+         "-perfmap and -jitdump name translated code: -accel interp translates none"},
+        {c->jit_hot && c->jit_tier != RV_JIT_AUTO, "-accel hot=: code is translated again by tier=auto only"},
+    };
+
+    for (size_t i = 0; i < SIM_ARRAY_LEN(rules); i++) {
+        if (rules[i].wrong) {
+            sim_error("%s", rules[i].why);
+            return SIM_ERR_INVALID;
+        }
+    }
+    return SIM_OK;
+}
+
 /* The guest's output comes next: what happens to a wish is said once, before it. */
 enum sim_status accel_choose(struct config *c)
 {
@@ -128,7 +151,7 @@ enum sim_status accel_choose(struct config *c)
         take(c, c->accel[i]);
         if (i)
             sim_warn("-accel %s: %s; using %s", engine_name(c->accel[0]), why[0], engine_name(c->accel[i]));
-        return SIM_OK;
+        return check_translator(c);
     }
     unsigned last = c->nr_accels - 1;
     sim_error("-accel %s: %s%s%s", engine_name(c->accel[0]), why[0],

@@ -17,6 +17,7 @@
 struct cli {
     struct config *config;
     bool restoring; /* only options that a restored machine leaves open */
+    bool smp_given, memory_given;
     struct cli_devices devices;
     struct numa_options numa;
     bool help;
@@ -68,6 +69,7 @@ static enum sim_status apply_smp(struct cli *cli, const char *option, const char
         return SIM_ERR_INVALID;
     }
     cli->config->smp = (uint32_t)harts;
+    cli->smp_given = true;
     return SIM_OK;
 }
 
@@ -93,9 +95,11 @@ static enum sim_status apply_memory(struct cli *cli, const char *option, const c
         status = option_reject(option, size,
                                "is not a possible memory size (1M to 64T, whole 4K pages)");
     keyvals_fini(&kv);
-    if (status == SIM_OK)
-        cli->config->memory = bytes;
-    return status;
+    if (status != SIM_OK)
+        return status;
+    cli->config->memory = bytes;
+    cli->memory_given = true;
+    return SIM_OK;
 }
 
 static enum sim_status apply_numa(struct cli *cli, const char *option, const char *value)
@@ -166,17 +170,30 @@ static enum sim_status apply_machine(struct cli *cli, const char *option, const 
 
 /* --- execution --- */
 
+/* As QEMU's: all harts on one host thread, or as many threads as there is use for, as without it. */
+static enum sim_status set_thread(struct config *c, const char *option, const char *value)
+{
+    if (strcmp(value, "single") == 0)
+        c->threads = 1;
+    else if (strcmp(value, "multi") != 0)
+        return option_reject(option, value, "is not a choice of thread (single or multi)");
+    return SIM_OK;
+}
+
 static enum sim_status apply_accel(struct cli *cli, const char *option, const char *value)
 {
-    static const char *const ignored[] = {"thread", "tb-size", "split-wx", "one-insn-per-tb", NULL};
+    static const char *const ignored[] = {"tb-size", "split-wx", "one-insn-per-tb", NULL};
     struct keyvals kv;
 
     SIM_TRY(keyvals_parse(option, value, "accel", &kv));
     keyvals_ignore(&kv, ignored);
     const char *list = keyvals_take(&kv, "accel"), *irqchip = keyvals_take(&kv, "kernel-irqchip");
+    const char *thread = keyvals_take(&kv, "thread");
     enum sim_status status = accel_take_settings(&kv, cli->config);
     if (status == SIM_OK && irqchip)
         status = set_irqchip(cli->config, option, irqchip);
+    if (status == SIM_OK && thread)
+        status = set_thread(cli->config, option, thread);
     if (status == SIM_OK)
         status = keyvals_check(&kv);
     if (status == SIM_OK)
@@ -624,6 +641,8 @@ static enum sim_status check_whole(const struct config *c)
          "nothing to run: -M virt-x86 needs -kernel FILE"},
         {c->ranks > 1 && ic_mpi_wanted(),
          "--ranks: mpirun has started several processes already, which are the ranks: leave --ranks away"},
+        {c->message_seed && c->ranks <= 1,
+         "--ranks: seed= delays the messages between ranks of one process: it needs two ranks or more, without mpirun"},
         {!c->dtb && c->ranks > c->smp, "--ranks: each rank needs a hart of its own: raise -smp"},
         {(c->checkpoint.every_ns || c->checkpoint.keep || c->checkpoint.incremental) &&
              !c->checkpoint.dir,
@@ -634,6 +653,23 @@ static enum sim_status check_whole(const struct config *c)
     for (size_t i = 0; i < SIM_ARRAY_LEN(rules); i++) {
         if (rules[i].wrong) {
             sim_error("%s", rules[i].why);
+            return SIM_ERR_INVALID;
+        }
+    }
+    return SIM_OK;
+}
+
+/* A device tree says all of these. */
+static enum sim_status check_tree(const struct cli *cli)
+{
+    const struct {
+        bool given;
+        const char *option;
+    } options[] = {{cli->smp_given, "-smp"}, {cli->memory_given, "-m"}, {cli->config->cpu, "-cpu"}};
+
+    for (size_t i = 0; cli->config->dtb && i < SIM_ARRAY_LEN(options); i++) {
+        if (options[i].given) {
+            sim_error("%s: the harts and the memory are those of the device tree (-dtb '%s')", options[i].option, cli->config->dtb);
             return SIM_ERR_INVALID;
         }
     }
@@ -662,6 +698,7 @@ static enum sim_status complete(struct cli *cli)
 {
     struct config *c = cli->config;
 
+    SIM_TRY(check_tree(cli));
     SIM_TRY(check_harts_per_rank(c));
     SIM_TRY(numa_resolve(&cli->numa, c));
     SIM_TRY(cli_devices_resolve(&cli->devices, c));

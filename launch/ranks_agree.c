@@ -1,55 +1,10 @@
 /* What the ranks of a run tell each other before anything else: facts that must be the same for all, and then each
  * one's clock and topology, from which every rank makes the same plan. */
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-#include <xxhash.h>
 
+#include "rank_facts.h"
 #include "ranks_priv.h"
 #include "sim-core/alloc.h"
-
-static void fact(struct ic_fact *f, const char *name, const char *value)
-{
-    f->name = name;
-    snprintf(f->value, sizeof f->value, "%s", value ? value : "none");
-}
-
-static bool hash_file(int fd, uint64_t *size, uint64_t *hash)
-{
-    enum { CHUNK = 1 << 20 };
-    XXH3_state_t *state = XXH3_createState();
-    uint8_t *buf = sim_zalloc(CHUNK);
-    ssize_t n;
-
-    *size = 0;
-    XXH3_64bits_reset(state);
-    while ((n = read(fd, buf, CHUNK)) > 0) {
-        XXH3_64bits_update(state, buf, (size_t)n);
-        *size += (uint64_t)n;
-    }
-    *hash = XXH3_64bits_digest(state);
-    sim_free(buf);
-    XXH3_freeState(state);
-    return n == 0;
-}
-
-/* The files' contents must agree, not their names: hosts mount them where they like. What the first rank cannot
- * read it says when it loads. */
-static void fact_file(struct ic_fact *f, const char *name, const char *path)
-{
-    int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
-    uint64_t size, hash;
-
-    f->name = name;
-    if (fd >= 0 && hash_file(fd, &size, &hash))
-        snprintf(f->value, sizeof f->value, "%" PRIu64 " bytes with the hash %016" PRIx64, size, hash);
-    else
-        snprintf(f->value, sizeof f->value, path ? "none that can be read" : "none");
-    if (fd >= 0)
-        close(fd);
-}
 
 /* One message: every rank knows that there are too few harts, the first says it. */
 static enum sim_status check_harts(const struct ranks *r)
@@ -62,57 +17,12 @@ static enum sim_status check_harts(const struct ranks *r)
     return SIM_ERR_INVALID;
 }
 
-/* What a machine on several ranks cannot do. */
-static enum sim_status check_options(const struct ranks *r)
-{
-    const struct config *c = r->config;
-    const struct {
-        bool wrong;
-        const char *why;
-    } rules[] = {
-        {c->virtual_clock, "--clock virtual counts the instructions of one thread: it needs a run on one rank"},
-    };
-
-    for (size_t i = 0; i < SIM_ARRAY_LEN(rules); i++) {
-        if (!rules[i].wrong)
-            continue;
-        if (ic_rank(r->ic) == 0)
-            sim_error("%s", rules[i].why);
-        return SIM_ERR_UNSUPPORTED;
-    }
-    return SIM_OK;
-}
-
-/* A restored machine needs none of the files that it began with. */
-static enum sim_status agree_on_image(struct ranks *r)
-{
-    struct ic_fact image;
-
-    fact(&image, "image", r->config->tree.image);
-    return ic_agree(r->ic, &image, 1);
-}
-
 static enum sim_status agree(struct ranks *r)
 {
-    const struct config *c = r->config;
-    struct ic_fact facts[9];
-    char number[32];
+    struct ic_fact fact[RANK_FACTS];
+    unsigned nr = rank_facts(r->config, fact);
 
-    if (c->tree.fdt)
-        return agree_on_image(r);
-
-    snprintf(number, sizeof number, "%u", c->smp);
-    fact(&facts[0], "-smp", number);
-    snprintf(number, sizeof number, "%" PRIu64 " MiB", c->memory >> 20);
-    fact(&facts[1], "-m", number);
-    fact(&facts[2], "-cpu", c->cpu);
-    fact(&facts[3], "-bios", c->bios);
-    fact(&facts[4], "-append", c->append);
-    fact_file(&facts[5], "kernel file", c->kernel);
-    fact_file(&facts[6], "initrd file", c->initrd);
-    fact_file(&facts[7], "device tree file", c->dtb);
-    fact(&facts[8], "-rebalance", c->rebalance ? "on" : c->rehome ? "homes" : "off");
-    return ic_agree(r->ic, facts, SIM_ARRAY_LEN(facts));
+    return ic_agree(r->ic, fact, nr);
 }
 
 /* What every rank tells every other: its clock's zero, then its topology. Of the ranks of one process the first reads it for
@@ -184,7 +94,7 @@ enum sim_status ranks_agree(struct ranks *r)
 {
     SIM_TRY(agree(r));
     SIM_TRY(check_harts(r));
-    SIM_TRY(check_options(r));
+    SIM_TRY(rank_options_check(r->config, (uint32_t)ic_nr_ranks(r->ic), ic_rank(r->ic) == 0));
     SIM_TRY(ranks_check_folder(r));
     return introduce(r);
 }

@@ -22,6 +22,7 @@
 #include "machine.h"
 #include "partition/executor.h"
 #include "progress.h"
+#include "rank_facts.h"
 #include "ranks.h"
 #include "restore.h"
 #include "signals.h"
@@ -158,8 +159,7 @@ static enum sim_status set_up_machine(struct run *r)
 
     if (c->expect && r->first)
         SIM_TRY(expect_create(r->sim->io, c->expect, on_match, r, &r->expect));
-    if (r->ic)
-        SIM_TRY(ranks_create(r->sim, c, r->ic, &r->ranks));
+    SIM_TRY(r->ic ? ranks_create(r->sim, c, r->ic, &r->ranks) : rank_options_check(c, 0, true));
     if (r->ranks) {
         ranks_set_world(r->ranks, &r->world);
         ranks_set_up_begin(r->ranks);

@@ -90,6 +90,8 @@ case_options() {
 case_ranks_in_ranks() {
   need_mpi
   # shellcheck disable=SC2086 # words
+  refused 2 '^partita: error: --ranks: seed= delays the messages between ranks of one process' $mpirun -n 2 "$partita" run --ranks 1,seed=4 -smp 4 --demo
+  # shellcheck disable=SC2086 # words
   refused 2 '^partita: error: --ranks: mpirun has started several processes already' $mpirun -n 2 "$partita" run --ranks 2 -smp 4 --demo
 }
 case_more_ranks_than_harts() {
@@ -111,9 +113,11 @@ both='rank 0 \(host .*, pid [0-9]+\) has .*, rank 1 \(host .*, pid [0-9]+\) has'
 case_other_options() {
   need_mpi
   differing "-smp: $both" --demo -smp 2 -- --demo -smp 3
-  differing "-m: $both" --demo -smp 2 -m 64M -- --demo -smp 2 -m 128M
+  differing "-m: $both" --demo -smp 2 -m 64M -- --demo -smp 2 -m 65540K
   differing "-append: $both" --demo -smp 2 -append a -- --demo -smp 2 -append b
   differing "-rebalance: $both" --demo -smp 2 -- --demo -smp 2 -rebalance off
+  differing "-harts-per-rank: $both" --demo -smp 4 -harts-per-rank 1,3 -- --demo -smp 4 -harts-per-rank 2,2
+  differing "-clock: $both" --demo -smp 2 -- --demo -smp 2 --clock virtual
 }
 case_other_kernel() {
   need_mpi

@@ -498,7 +498,7 @@ static const struct cli_option options[] = {
      STRING(expect), RESTORE},
     {"no-reboot", NULL, "a guest's reset ends the run", FLAG(no_reboot), RESTORE},
     {"stats", NULL, "at the end, print what was executed and how fast", FLAG(stats), RESTORE},
-    {"state-hash", NULL, "at the end, print a hash of memory and all registers",
+    {"state-hash", NULL, "at the end, print a hash of memory and all registers\n(not on several ranks)",
      FLAG(state_hash), RESTORE},
     {"dump-config", NULL, "print the configuration as YAML and exit", FLAG(dump_config)},
 

@@ -314,13 +314,27 @@ static enum sim_status read_members(struct cluster *c)
 
 /* --- from an image --- */
 
-/* What an image leaves open is as the file says. */
-static void take_over(struct config *restored, const struct config *file)
+/* The other has it then, so that who ends first frees nothing of it. */
+#define SWAP(type, a, b)                                                                           \
+    do {                                                                                           \
+        type swapped = (a);                                                                        \
+        (a) = (b);                                                                                 \
+        (b) = swapped;                                                                             \
+    } while (0)
+
+/* What an image leaves open is as the file says; what is owned goes over. */
+static void take_over(struct config *restored, struct config *file)
 {
     restored->ranks = file->ranks;
+    restored->message_seed = file->message_seed;
+    restored->message_delay_ns = file->message_delay_ns;
+    SWAP(uint32_t *, restored->harts_per_rank, file->harts_per_rank);
+    SWAP(unsigned, restored->nr_harts_per_rank, file->nr_harts_per_rank);
     restored->threads = file->threads;
     restored->timeout_ns = file->timeout_ns;
     restored->stats = file->stats;
+    restored->state_hash = file->state_hash;
+    restored->no_reboot = file->no_reboot;
     restored->rebalance = file->rebalance;
     restored->rehome = file->rehome;
     restored->bind = file->bind;
@@ -328,7 +342,9 @@ static void take_over(struct config *restored, const struct config *file)
     memcpy(restored->accel, file->accel, sizeof file->accel);
     restored->jit_tier = file->jit_tier;
     restored->jit_threshold = file->jit_threshold;
-    config_set_string(&restored->expect, file->expect);
+    restored->jit_hot = file->jit_hot;
+    SWAP(char *, restored->expect, file->expect);
+    SWAP(struct config_tools, restored->tools, file->tools);
 }
 
 /* The machine of the file becomes the image's of that name. */

@@ -722,6 +722,21 @@ static enum sim_status plug_extras(struct machine *m)
 
 /* --- life --- */
 
+/* What leads to no port is refused, unless it leads to nothing anyway; the first may be the SBI's alone. */
+static enum sim_status check_serials(const struct builder *b)
+{
+    const struct config *c = b->m->config;
+    unsigned ports = b->nr_uarts ? b->nr_uarts : 1;
+
+    for (unsigned i = ports; i < c->nr_serials; i++) {
+        if (strcmp(c->serial[i], "null") != 0) {
+            sim_error("-serial '%s' is number %u, and the machine has %u serial port%s", c->serial[i], i + 1, ports, ports > 1 ? "s" : "");
+            return SIM_ERR_INVALID;
+        }
+    }
+    return SIM_OK;
+}
+
 static enum sim_status compose(struct builder *b)
 {
     struct machine *m = b->m;
@@ -735,6 +750,7 @@ static enum sim_status compose(struct builder *b)
         return walk(b, 0, PASS_CONSOLE, 0); /* what is not here is asked of the rank that has it */
     for (enum pass pass = PASS_CONTROLLERS; pass <= PASS_ABSENT; pass++)
         SIM_TRY(walk(b, 0, pass, 0));
+    SIM_TRY(check_serials(b));
     SIM_TRY(plug_drives(m));
     SIM_TRY(plug_nets(m));
     return plug_extras(m);

@@ -141,6 +141,7 @@ enum sim_status rank_options_check(const struct config *c, uint32_t nr_ranks, bo
         const char *why;
     } rules[] = {
         {c->virtual_clock && nr_ranks, "--clock virtual counts the instructions of one thread: it needs a run on one rank, without mpirun"},
+        {c->state_hash && nr_ranks, "--state-hash is of a machine alone, without ranks: the state of several is in no place at one time"},
         {c->bind == CONFIG_BIND_ON && !nr_ranks, "-bind on is for ranks (--ranks N, or mpirun): the threads of a machine alone are not bound"},
         {c->nr_harts_per_rank > 1 && !nr_ranks, "-harts-per-rank: there is only one rank (--ranks N, or mpirun, makes more)"},
     };

@@ -479,7 +479,7 @@ int run_machine(struct run *r)
     stop(r);
     settle_drives(r, why, code);
     code = exit_code(r, why, code);
-    if (r->config->state_hash && !r->ranks)
+    if (r->config->state_hash)
         print_state_hash(r);
     if (r->config->stats && r->first)
         print_stats(r);

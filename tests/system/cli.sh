@@ -80,6 +80,8 @@ check 2 "qqq" run -kernel spin -cpu rv64,qqq=on
 check 2 "more than this host has" run -kernel spin -m 60T
 check 2 "regular expression" run -kernel spin --expect '('
 check 2 "/nowhere/x" run -kernel spin -serial file:/nowhere/x
+check 2 "-serial 'file:second' is number 2" run --demo -serial stdio -serial file:second
+check 7 "" run -bios none -kernel exit7 -serial stdio -serial null
 head -c 300M /dev/zero >huge # sparse is good enough: only its size counts
 check 2 "does not fit" run -kernel huge -m 128M
 rm -f huge

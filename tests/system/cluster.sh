@@ -164,9 +164,11 @@ case_keep() {
   wait "$pid" 2>/dev/null
   [ "$(cd "$store" && echo cluster-0* cluster-[+7]* */0*)" = "cluster-000002.json cluster-000003.json cluster-+00008.json cluster-7.json answerer/000002 answerer/000003 asker/000002 asker/000003" ] ||
     fail "of the images there are: $(cd "$store" && echo cluster-* */0*)"
+  sed -i 's/-m 32M/-m 32M --state-hash/' "$work/boards.yaml" # what the image leaves open, the file says
   begin "$work/boards.yaml" --restore "$store/cluster-000002.json"
   finish 0
   [ "$(chain)" = "$(chain_of 50)" ] || fail "another chain: $(chain)"
+  [ "$(grep -ac 'state hash' "$work/out" "$work/err" | cut -d: -f2 | paste -sd+ | bc)" = 2 ] || fail "no two state hashes"
 }
 
 # One of them on KVM, the other on two ranks.

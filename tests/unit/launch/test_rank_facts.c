@@ -106,6 +106,8 @@ static const struct {
     {"--demo --clock virtual", 0, NULL},
     {"--demo --clock virtual", 1, "without mpirun"},
     {"--demo --clock virtual", 2, "--clock virtual"},
+    {"--demo --state-hash", 0, NULL},
+    {"--demo --state-hash", 2, "--state-hash"},
     {"--demo -bind on", 0, "-bind on"},
     {"--demo -bind off", 0, NULL},
     {"--demo -bind on", 1, NULL},

@@ -30,7 +30,8 @@ struct ckpt_pager {
     unsigned next_hot;     /* what a prefetcher takes next */
     size_t next_extent;
     bitmap_word *taken;    /* by extent: a prefetcher brings its chunk */
-    unsigned nr_busy;      /* prefetchers that have not ended */
+    bool fetching;         /* somebody has begun to bring blocks ahead of their use; */
+    unsigned nr_busy;      /* those who do, and have not ended */
     struct sim_thread thread[MAX_THREADS];
 
     _Atomic int status;    /* enum sim_status */
@@ -311,39 +312,39 @@ static void complete(struct ckpt_pager *p)
     sim_mutex_unlock(&p->lock);
 }
 
-static void *prefetch_main(void *arg)
+/* One more who brings blocks ahead? Not when that has ended already. */
+static bool join(struct ckpt_pager *p)
 {
-    struct ckpt_pager *p = arg;
+    sim_mutex_lock(&p->lock);
+    bool in = p->nr_busy || !p->fetching;
+    p->fetching = true;
+    p->nr_busy += in;
+    sim_mutex_unlock(&p->lock);
+    return in;
+}
 
-    prefetch(p);
+static void leave(struct ckpt_pager *p)
+{
     sim_mutex_lock(&p->lock);
     bool last = --p->nr_busy == 0;
     sim_mutex_unlock(&p->lock);
     if (last)
         complete(p);
+}
+
+static void *prefetch_main(void *arg)
+{
+    struct ckpt_pager *p = arg;
+
+    /* Whoever needs a block now brings it; and pages go between ranks whose threads sleep and wake all the time, each time behind
+     * who uses the core otherwise. */
+    sim_thread_give_way();
+    prefetch(p);
+    leave(p);
     return NULL;
 }
 
 /* --- life --- */
-
-static enum sim_status start_threads(struct ckpt_pager *p)
-{
-    unsigned want = p->config.nr_threads < MAX_THREADS ? p->config.nr_threads : MAX_THREADS;
-
-    p->nr_busy = want;
-    for (unsigned i = 0; i < want; i++) {
-        if (sim_thread_start(&p->thread[i], "prefetch", prefetch_main, p) != SIM_OK) {
-            sim_mutex_lock(&p->lock);
-            p->nr_busy -= want - i;
-            bool over = i && !p->nr_busy; /* the others have ended already */
-            sim_mutex_unlock(&p->lock);
-            if (over)
-                complete(p);
-            return i ? SIM_OK : SIM_ERR_NOMEM;
-        }
-    }
-    return SIM_OK;
-}
 
 enum sim_status ckpt_pager_start(const struct ckpt_pager_config *config, struct ckpt_pager **out)
 {
@@ -354,27 +355,43 @@ enum sim_status ckpt_pager_start(const struct ckpt_pager_config *config, struct 
     p->space = ckpt_image_find_space(config->image, config->target.name);
     sim_mutex_init(&p->lock, SIM_RANK_LEAF);
     sim_cond_init(&p->changed);
-    *out = p;
     if (!p->space || !p->space->nr_extents) {
         atomic_store_explicit(&p->done, true, memory_order_release);
+        *out = p;
         return SIM_OK;
     }
     p->claimed = bitmap_create(config->target.nr_blocks);
     p->present = bitmap_create(config->target.nr_blocks);
     p->taken = bitmap_create(p->space->nr_extents);
-    enum sim_status status = p->claimed && p->present && p->taken ? SIM_OK : SIM_ERR_NOMEM;
-    if (status != SIM_OK)
+    if (!p->claimed || !p->present || !p->taken) {
         sim_error("restore: no memory for %llu blocks of '%s'",
                   (unsigned long long)config->target.nr_blocks, config->target.name);
-    if (status == SIM_OK) {
-        config->target.set_guard(config->target.opaque, &p->guard);
-        status = start_threads(p);
-    }
-    if (status != SIM_OK) {
         ckpt_pager_destroy(p);
-        *out = NULL;
+        return SIM_ERR_NOMEM;
     }
-    return status;
+    config->target.set_guard(config->target.opaque, &p->guard);
+    *out = p;
+    return SIM_OK;
+}
+
+enum sim_status ckpt_pager_fetch(struct ckpt_pager *p)
+{
+    unsigned want = p->config.nr_threads < MAX_THREADS ? p->config.nr_threads : MAX_THREADS;
+
+    if (ckpt_pager_is_done(p))
+        return SIM_OK;
+    for (unsigned i = 0; i < want && join(p); i++) {
+        if (sim_thread_start(&p->thread[i], "prefetch", prefetch_main, p) == SIM_OK)
+            continue;
+        if (i) { /* those before bring it all */
+            leave(p);
+            return SIM_OK;
+        }
+        fail(p, SIM_ERR_NOMEM);
+        leave(p);
+        return SIM_ERR_NOMEM;
+    }
+    return SIM_OK;
 }
 
 bool ckpt_pager_is_done(const struct ckpt_pager *p)
@@ -384,9 +401,9 @@ bool ckpt_pager_is_done(const struct ckpt_pager *p)
 
 enum sim_status ckpt_pager_finish(struct ckpt_pager *p)
 {
-    if (!p->config.nr_threads && !ckpt_pager_is_done(p)) {
+    if (!ckpt_pager_is_done(p) && join(p)) {
         prefetch(p);
-        complete(p);
+        leave(p);
     }
     sim_mutex_lock(&p->lock);
     while (!ckpt_pager_is_done(p))

@@ -244,6 +244,7 @@ enum sim_status restore_load(struct restore *r, struct machine *m, struct ranks 
     /* Memory first: devices look at their rings when they are loaded. */
     SIM_TRY(load_ram(r));
     if (m->kvm && !ranks) { /* KVM takes pages without asking: all of them first */
+        SIM_TRY(restore_fetch(r));
         SIM_TRY(restore_finish(r));
         machine_collect_dirty(m); /* the next image may build on this one */
     }
@@ -262,6 +263,13 @@ enum sim_status restore_go(struct restore *r)
         machine_clock_go(r->m);
     }
     sim_timers_shifted(r->m->sim);
+    return SIM_OK;
+}
+
+enum sim_status restore_fetch(struct restore *r)
+{
+    for (unsigned i = 0; i < r->nr_pagers; i++)
+        SIM_TRY(ckpt_pager_fetch(r->pager[i]));
     return SIM_OK;
 }
 

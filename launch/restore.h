@@ -30,7 +30,9 @@ enum sim_status restore_load(struct restore *r, struct machine *m, struct ranks 
 uint32_t restore_cursor(const struct restore *r);
 /* Guest time goes on. Collective over ranks. Context: right before the executors start. */
 enum sim_status restore_go(struct restore *r) SIM_MUST_CHECK;
-/* Waits until nothing of the image is needed any more. Any thread. */
+/* Begins to bring what nothing has asked for. Context: launch thread, right after the executors have started. */
+enum sim_status restore_fetch(struct restore *r) SIM_MUST_CHECK;
+/* Helps until nothing of the image is needed any more. Any thread. */
 enum sim_status restore_finish(struct restore *r) SIM_MUST_CHECK;
 
 #endif

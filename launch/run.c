@@ -239,6 +239,8 @@ static enum sim_status start(struct run *r)
     if (r->incoming)
         SIM_TRY(incoming_go(r->incoming));
     SIM_TRY(start_executors(r));
+    if (r->restore)
+        SIM_TRY(restore_fetch(r->restore));
     if (r->incoming)
         incoming_started(r->incoming);
     return SIM_OK;

@@ -2,7 +2,7 @@
  *
  *   ckpt_pager_start: guard set -> machine runs
  *     first use of a block -> guard -> its chunk is read, checked, unpacked; all its blocks go into the descriptor
- *     prefetch threads: the working set first, then everything
+ *   ckpt_pager_fetch: threads that give way to others bring the working set first, then everything
  *   all there: guard removed
  *
  * A chunk that cannot be read is one message and failed(): the machine must end. */
@@ -19,7 +19,7 @@ struct ckpt_pager_config {
     /* Where blocks go; its descriptor has only holes (where the image has nothing it stays so). take_dirty is not
      * used; `owns` says, always the same, which blocks are ours to bring. A space that the image does not have is empty. */
     struct ckpt_source target;
-    unsigned nr_threads; /* prefetchers; 0: blocks come on demand only (tests) */
+    unsigned nr_threads; /* prefetchers; 0: blocks come on demand only, and by ckpt_pager_finish */
     void (*failed)(void *opaque); /* any thread; once */
     void *opaque;
 };
@@ -27,7 +27,10 @@ struct ckpt_pager_config {
 /* Context: frozen world; nothing has used the blocks. */
 enum sim_status ckpt_pager_start(const struct ckpt_pager_config *config,
                                  struct ckpt_pager **out) SIM_MUST_CHECK;
-/* Waits until everything is there; the error, if there was one. With no prefetchers brings it itself. */
+/* Starts the prefetchers: best when the machine runs, so that they do not hold up its start. Nothing to do when
+ * everything is there. Context: launch. */
+enum sim_status ckpt_pager_fetch(struct ckpt_pager *p) SIM_MUST_CHECK;
+/* Helps until everything is there; the error, if there was one. Context: any thread, several too. */
 enum sim_status ckpt_pager_finish(struct ckpt_pager *p) SIM_MUST_CHECK;
 /* Has everything come, or has it failed? */
 bool ckpt_pager_is_done(const struct ckpt_pager *p);

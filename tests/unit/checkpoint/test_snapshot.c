@@ -55,12 +55,20 @@ static void save(struct ckpt_store *store, const struct ckpt_ref *parent, struct
     ckpt_store_end(store, &image);
 }
 
-/* Loads the newest image of the store through a pager, on demand in a random order, and compares. */
+static void *finish_main(void *pager)
+{
+    assert_int_equal(ckpt_pager_finish(pager), SIM_OK);
+    assert_true(ckpt_pager_is_done(pager));
+    return NULL;
+}
+
+/* Loads the newest image of the store through a pager, on demand in a random order, ahead, and for two that wait, and compares. */
 static void check(struct store_fixture *f, const uint8_t *want, unsigned prefetchers)
 {
     struct memory *m = memory_create();
     struct ckpt_pager *pager;
     struct ckpt_image *image;
+    struct sim_thread waiter;
     unsigned seed = 77;
 
     assert_int_equal(ckpt_image_open(f->store, &image), SIM_OK);
@@ -70,11 +78,15 @@ static void check(struct store_fixture *f, const uint8_t *want, unsigned prefetc
     for (unsigned i = 0; i < 500; i++) {
         seed = seed * 1103515245 + 12345;
         uint64_t block = (seed >> 8) % BLOCKS;
+        if (i == 20)
+            assert_int_equal(ckpt_pager_fetch(pager), SIM_OK);
         sim_guard_before(&m->guard, block * CKPT_BLOCK, CKPT_BLOCK, i & 1);
         assert_memory_equal(m->bytes + block * CKPT_BLOCK, want + block * CKPT_BLOCK, CKPT_BLOCK);
     }
-    assert_int_equal(ckpt_pager_finish(pager), SIM_OK);
-    assert_true(ckpt_pager_is_done(pager));
+    assert_int_equal(sim_thread_start(&waiter, "waiter", finish_main, pager), SIM_OK);
+    finish_main(pager);
+    sim_thread_join(&waiter);
+    assert_int_equal(ckpt_pager_fetch(pager), SIM_OK); /* nothing is left to fetch */
     assert_null(atomic_load(&m->guard));
     assert_memory_equal(m->bytes, want, BLOCKS * CKPT_BLOCK);
     ckpt_pager_destroy(pager);
@@ -195,6 +207,7 @@ static void test_damage_is_told_once(void **state)
                                        .opaque = &failures};
     int saved = hush();
     assert_int_equal(ckpt_pager_start(&config, &pager), SIM_OK);
+    assert_int_equal(ckpt_pager_fetch(pager), SIM_OK);
     for (unsigned i = 0; i < BLOCKS; i++)
         sim_guard_before(&to->guard, (uint64_t)i * CKPT_BLOCK, CKPT_BLOCK, false);
     assert_int_equal(ckpt_pager_finish(pager), SIM_ERR_FORMAT);

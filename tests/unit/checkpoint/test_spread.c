@@ -233,6 +233,7 @@ static void check_contents(struct store_fixture *f, const uint8_t *want)
         struct ckpt_pager *pager;
         config.target.owns = is_home;
         assert_int_equal(ckpt_pager_start(&config, &pager), SIM_OK);
+        assert_int_equal(ckpt_pager_fetch(pager), SIM_OK);
         assert_int_equal(ckpt_pager_finish(pager), SIM_OK);
         ckpt_pager_destroy(pager);
     }

@@ -92,7 +92,7 @@ static struct ring *ring_make(struct ic_inproc *net, rank_t from, rank_t to)
     struct ring *ring = ring_get(net, from, to);
 
     if (SIM_UNLIKELY(!ring)) {
-        ring = sim_zalloc_aligned(64, sizeof *ring);
+        ring = sim_zalloc_pages(sizeof *ring); /* most of it is never used in most pairs */
         atomic_store_explicit(&net->ring[(size_t)to * net->nr + (size_t)from], ring,
                               memory_order_release);
     }
@@ -336,7 +336,7 @@ void ic_inproc_destroy(struct ic_inproc *net)
     for (unsigned i = 0; i < net->nr; i++)
         SIM_BUG_ON(joined(net, i), "rank %u still belongs to the net", i);
     for (unsigned i = 0; i < net->nr * net->nr; i++)
-        sim_free(atomic_load_explicit(&net->ring[i], memory_order_relaxed));
+        sim_free_pages(atomic_load_explicit(&net->ring[i], memory_order_relaxed), sizeof(struct ring));
     sim_free(net->ring);
     sim_free(net->port);
     sim_free(net->ic);

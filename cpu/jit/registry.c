@@ -363,15 +363,21 @@ static void free_list(struct jit_region *r, bool graves)
     }
 }
 
+/* Tables that nothing was put into are not touched, nor empty entries written: the kernel gives memory for what is. */
 void jit_registry_clear(struct jit *jit)
 {
+    if (!jit->epochs) /* no page was ever made, so no region */
+        return;
     free_list(jit->graves, true);
     jit->graves = NULL;
     for (unsigned n = 0; n < QUICK_SETS; n++)
         for (unsigned w = 0; w < 2; w++)
-            quick_put(&jit->quick[n].way[w], 0, NULL, NULL);
+            if (atomic_load_explicit(&jit->quick[n].way[w].key, memory_order_relaxed))
+                quick_put(&jit->quick[n].way[w], 0, NULL, NULL);
     for (unsigned n = 0; n < REGION_BUCKETS; n++) {
         struct jit_region *r = atomic_load_explicit(&jit->bucket[n], memory_order_relaxed);
+        if (!r)
+            continue;
         atomic_store_explicit(&jit->bucket[n], NULL, memory_order_relaxed);
         free_list(r, false);
     }

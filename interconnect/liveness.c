@@ -178,7 +178,8 @@ static void listen_to(struct ic *ic, struct ic_peer *p, uint64_t elapsed_ns)
         return;
     p->silent_ns += elapsed_ns;
     if (p->silent_ns >= ic->config.lost_after_ns) {
-        snprintf(reason, sizeof reason, "nothing was heard of it for %.1f s", (double)p->silent_ns / 1e9);
+        snprintf(reason, sizeof reason, "nothing was heard of it for %.1f s: it hangs%s", (double)p->silent_ns / 1e9,
+                 ic_same_host(ic, p->rank, ic->rank) ? "" : ", or the network between its host and this one is blocked");
         ic_lose(ic, p->rank, reason);
         /* Should it come back it must not go on alone. */
         struct lost_message m = lost_message(p->rank, reason);

@@ -22,11 +22,20 @@ enum {
 };
 
 #define BALANCING_LIMIT_NS 20000000ull /* of who waits for pages */
-#define COMMAND_LIMIT_NS 5000000000ull /* a device may be reading into a page from a slow disk */
+/* A device may be reading into a page from a slow disk: a command tries again until it has tried for so long, and between its
+ * tries those go on who wait for pages. */
+#define COMMAND_TRY_NS 100000000ull
+#define COMMAND_REST_NS 100000000ull
+#define COMMAND_LIMIT_NS 5000000000ull
 
 static uint64_t segment_bytes(void)
 {
     return (uint64_t)DSM_SEGMENT_PAGES << GUEST_PAGE_BITS;
+}
+
+static bool is_ending(const struct ranks *r)
+{
+    return ranks_failed(r) || sim_ending(r->sim);
 }
 
 /* Serves others until it is over, or gives it up. When the run ends or is reset it ends by itself, or need not. */
@@ -35,7 +44,7 @@ static enum sim_status await(struct ranks *r, uint64_t limit_ns)
     const uint64_t start = sim_host_ns();
 
     while (dsm_is_moving(r->dsm)) {
-        if (ranks_failed(r) || sim_ending(r->sim))
+        if (is_ending(r))
             return dsm_cancel_move(r->dsm) ? SIM_ERR_BUSY : SIM_ERR_IO;
         if (sim_host_ns() - start > limit_ns && dsm_cancel_move(r->dsm))
             return SIM_ERR_BUSY;
@@ -76,6 +85,25 @@ enum sim_status ranks_move_segments(struct ranks *r, const struct dsm_move *move
     return SIM_OK;
 }
 
+static void rest(struct ranks *r, uint64_t ns)
+{
+    for (const uint64_t start = sim_host_ns(); sim_host_ns() - start < ns && !is_ending(r);)
+        ranks_nap(r, NAP_NS);
+}
+
+/* Some segments, by command. */
+static enum sim_status move_batch(struct ranks *r, const struct dsm_move *move, struct ranks_homes_moved *moved)
+{
+    const uint64_t start = sim_host_ns();
+
+    for (;;) {
+        enum sim_status status = ranks_move_segments(r, move, 1, COMMAND_TRY_NS, moved);
+        if (status != SIM_ERR_BUSY || are_kept(r) || is_ending(r) || sim_host_ns() - start > COMMAND_LIMIT_NS)
+            return status;
+        rest(r, COMMAND_REST_NS);
+    }
+}
+
 /* Of the machine's RAM from `offset` on; segments that are partly in it move whole. */
 static enum sim_status move_ram(struct ranks *r, uint64_t offset, uint64_t bytes, uint32_t to,
                                 struct ranks_homes_moved *moved)
@@ -85,7 +113,7 @@ static enum sim_status move_ram(struct ranks *r, uint64_t offset, uint64_t bytes
 
     for (; at < end && status == SIM_OK; at += BATCH) {
         const struct dsm_move move = {.first = at, .nr = end - at < BATCH ? end - at : BATCH, .to = to};
-        status = ranks_move_segments(r, &move, 1, COMMAND_LIMIT_NS, moved);
+        status = move_batch(r, &move, moved);
     }
     return status;
 }
@@ -107,6 +135,13 @@ static uint64_t common(const struct mem_region *region, gpa_t start, uint64_t by
     return region->ops || from >= end ? 0 : end - from;
 }
 
+static const char *why_busy(const struct ranks *r)
+{
+    return are_kept(r)   ? "an image or a migration is under way"
+           : is_ending(r) ? "the run ends, or the guest is being reset"
+                          : "pages are long under way, as when a device reads into them from a slow disk; try again later";
+}
+
 enum sim_status ranks_move_memory(struct ranks *r, gpa_t start, uint64_t bytes, uint32_t to,
                                   struct ranks_homes_moved *moved)
 {
@@ -126,8 +161,7 @@ enum sim_status ranks_move_memory(struct ranks *r, gpa_t start, uint64_t bytes, 
     if (!found)
         return refuse(r, start, bytes, to);
     if (status == SIM_ERR_BUSY)
-        sim_error("move-memory: %llu bytes have moved; the rest stays where it is: %s", (unsigned long long)moved->bytes,
-                  are_kept(r) ? "an image or a migration is under way" : "pages of it are long under way");
+        sim_error("move-memory: %llu bytes have moved; the rest stays where it is: %s", (unsigned long long)moved->bytes, why_busy(r));
     return status;
 }
 
@@ -236,9 +270,13 @@ static void rehome(struct ranks *r)
 
     for (unsigned i = 0; i < nr; i++)
         move[i] = (struct dsm_move){.first = advice[i].segment, .nr = 1, .to = advice[i].to};
+    if (!nr || are_kept(r))
+        return;
     /* Not now: then at another time, if it is still worth it. */
-    if (nr)
-        (void)!ranks_move_segments(r, move, nr, BALANCING_LIMIT_NS, &r->homes_moved);
+    const uint64_t start = sim_host_ns();
+    enum sim_status status = ranks_move_segments(r, move, nr, BALANCING_LIMIT_NS, &r->homes_moved);
+    const uint64_t end = sim_host_ns();
+    part_rehome_result(&r->homes->decider, status != SIM_OK || end - start > BALANCING_LIMIT_NS, end);
 }
 
 void ranks_homes_tick(struct ranks *r)

@@ -1,7 +1,6 @@
 /* The decision alone; mem/dsm/traffic.c counts, launch/ranks_homes.c asks and acts. */
 #include "partition/rehome.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #define MS 1000000ull
@@ -9,7 +8,7 @@
 enum {
     SEGMENT_GAIN = 20, /* messages in an interval: less is not worth its entries, which are two pages long */
     PAUSE_GAIN = 200, /* all together: a pause takes as long as a thousand messages, and it will last some intervals */
-    MOST_DOUBLINGS = 6
+    MOST_DOUBLINGS = 6 /* a minute */
 };
 
 static const uint64_t pause_distance = 1000 * MS, stay = 1000 * MS;
@@ -112,4 +111,15 @@ unsigned part_rehome(struct part_rehome *r, const struct part_traffic *traffic, 
         note_move(r, move[i].segment, now_ns);
     r->not_before_ns = now_ns + pause_distance;
     return n;
+}
+
+void part_rehome_result(struct part_rehome *r, bool hindered, uint64_t now_ns)
+{
+    if (!hindered) {
+        r->hindered = 0;
+        return;
+    }
+    if (r->hindered < MOST_DOUBLINGS)
+        r->hindered++;
+    r->not_before_ns = now_ns + (pause_distance << r->hindered);
 }

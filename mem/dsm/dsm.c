@@ -81,7 +81,7 @@ enum sim_status dsm_create(const struct dsm_config *config, struct dsm **out)
         return status;
     }
     messages_register(d);
-    move_register(d);
+    move_init(d);
     *out = d;
     return SIM_OK;
 }
@@ -93,6 +93,7 @@ void dsm_destroy(struct dsm *d)
     records_destroy(d);
     waiters_destroy(d);
     home_destroy(d);
+    move_fini(d);
     if (d->traffic)
         munmap(d->traffic, traffic_bytes(d));
     if (d->moved)

@@ -154,7 +154,8 @@ struct dsm_moving {
     /* Of rank 0, which leads it. */
     uint32_t led_round; /* its HOLD may be under way to itself */
     bool leads, goes;
-    unsigned said; /* ranks that are so far */
+    unsigned said;  /* ranks that are so far: */
+    bool *has_said; /* which */
 };
 
 /* traffic.c: how many messages a home at some ranks would have saved; a place without any is free, as are those behind it. */
@@ -299,7 +300,8 @@ void traffic_count(struct dsm *d, uint64_t page, rank_t requester, rank_t holder
 
 /* move.c: its messages are of a type behind those of the protocol. */
 enum { MSG_HOMES = MSG_NR };
-void move_register(struct dsm *d);
+void move_init(struct dsm *d);
+void move_fini(struct dsm *d);
 /* Is a GET put off? So it is while homes move, unless it is urgent and this rank may still ask. */
 bool move_puts_off(const struct dsm *d, bool urgent);
 /* No new pin may begin: this rank has said that it has none. */

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 
 #include "dsm_priv.h"
+#include "sim-core/alloc.h"
 
 enum move_kind { SAY_HOLD, SAY_QUIET, SAY_GO, SAY_ENTRIES, SAY_MOVED, SAY_RELEASE, SAY_NR };
 
@@ -293,19 +294,44 @@ static bool on_release(struct dsm *d, const struct move_message *in)
 
 /* --- rank 0, which leads it --- */
 
-/* Has the last rank said it? Words of a move that was given up may come late. */
-static bool all_said(struct dsm *d, const struct move_message *in, bool goes)
+/* Words of a move that was given up may come late. */
+static bool is_late(const struct dsm_moving *m, const struct move_message *in)
+{
+    return !m->leads || in->head.round != m->led_round;
+}
+
+static void begin_phase(struct dsm *d, bool goes)
+{
+    d->moving.goes = goes;
+    d->moving.said = 0;
+    memset(d->moving.has_said, 0, (size_t)d->nr_ranks * sizeof d->moving.has_said[0]);
+}
+
+/* Each rank says it once in its phase. */
+static bool says(struct dsm *d, const struct move_message *in, bool goes)
 {
     struct dsm_moving *m = &d->moving;
 
-    return m->leads && in->head.round == m->led_round && m->goes == goes && ++m->said == (unsigned)d->nr_ranks;
+    if (d->me != 0 || m->goes != goes || m->has_said[in->from])
+        return false;
+    m->has_said[in->from] = true;
+    m->said++;
+    return true;
+}
+
+static bool all_said(const struct dsm *d)
+{
+    return d->moving.said == (unsigned)d->nr_ranks;
 }
 
 static bool on_quiet(struct dsm *d, const struct move_message *in)
 {
-    if (all_said(d, in, false)) {
-        d->moving.goes = true;
-        d->moving.said = 0;
+    if (d->me == 0 && is_late(&d->moving, in))
+        return true;
+    if (!says(d, in, false))
+        return false;
+    if (all_said(d)) {
+        begin_phase(d, true);
         say_to_all(d, SAY_GO);
     }
     return true;
@@ -319,7 +345,10 @@ static void release(struct dsm *d)
 
 static bool on_moved(struct dsm *d, const struct move_message *in)
 {
-    if (all_said(d, in, true))
+    /* Who has said GO gives up no more. */
+    if (is_late(&d->moving, in) || !says(d, in, true))
+        return false;
+    if (all_said(d))
         release(d);
     return true;
 }
@@ -329,8 +358,7 @@ static void begin(struct dsm *d, const struct dsm_move *move, unsigned nr)
     const struct move_head head = {.round = ++d->moving.led_round, .kind = SAY_HOLD, .nr = (uint16_t)nr};
 
     d->moving.leads = true;
-    d->moving.goes = false;
-    d->moving.said = 0;
+    begin_phase(d, false);
     for (rank_t rank = 0; rank < d->nr_ranks; rank++)
         ic_send(d->config.ic, rank, IC_TYPE_DSM + MSG_HOMES, &head, sizeof head, move,
                 (uint32_t)(nr * sizeof move[0]));
@@ -408,7 +436,13 @@ static void receive(void *opaque, rank_t from, const void *data, uint32_t len)
     dsm_leave(d);
 }
 
-void move_register(struct dsm *d)
+void move_init(struct dsm *d)
 {
+    d->moving.has_said = sim_new_array(bool, (size_t)d->nr_ranks);
     ic_register(d->config.ic, IC_TYPE_DSM + MSG_HOMES, "HOMES", receive, d);
+}
+
+void move_fini(struct dsm *d)
+{
+    sim_free(d->moving.has_said);
 }

@@ -8,10 +8,12 @@
  * A page that goes from one rank to another costs 4 messages, 2 less when its home is who wants it, 1 less when it is who
  * has it. Who reads a page once and keeps it saves twice what its home did, never more: such segments stay. Two ranks that
  * share evenly save the same: one of them becomes the home, and then it stays there; so do homes of what all share. A
- * segment that has moved stays for a second, and twice as long after each move. */
+ * segment that has moved stays for a second, and twice as long after each move. After a pause that was long, or for nothing,
+ * because pages were long under way, all stay for two seconds, and twice as long after each further one. */
 #ifndef PARTITION_REHOME_H
 #define PARTITION_REHOME_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -42,10 +44,14 @@ struct part_rehome {
     unsigned nr_wishes;
     struct part_recent_move recent[PART_REHOME_RECENT];
     uint64_t not_before_ns;
+    unsigned hindered; /* pauses one after the other */
 };
 
 /* Each interval of about half a second. Returns how many moves are advised, at most `max`, those that save most first. */
 unsigned part_rehome(struct part_rehome *r, const struct part_traffic *traffic, unsigned nr, uint64_t now_ns,
                      struct part_home_move *move, unsigned max);
+
+/* What came of the advice that was followed, or of a move that somebody else wanted. */
+void part_rehome_result(struct part_rehome *r, bool hindered, uint64_t now_ns);
 
 #endif

@@ -887,7 +887,34 @@ static void test_lies_end_the_run(void **state)
     }
 }
 
-/* About homes that move; kinds as in move.c: 0 hold, 2 go, 3 entries, 5 release. */
+/* Who says twice that it is quiet is not taken for another rank, whose pin would not be waited for. */
+static void regress_3_ranks_are_a_set(void **state)
+{
+    const struct dsm_move move = {.first = 0, .nr = 1, .to = 1};
+    struct {
+        uint32_t round;
+        uint16_t kind, nr;
+        uint64_t segment;
+    } quiet = {.round = 1, .kind = 1};
+    struct world *w = world_create(1, 3, 1, 2);
+    uint64_t moved;
+
+    (void)state;
+    assert_int_equal(dsm_pin(w->rank[0].dsm, 0, true), SIM_OK);
+    assert_int_equal(dsm_move_homes(w->rank[0].dsm, &move, 1, &moved), SIM_OK);
+    for (unsigned i = 0; i < 100; i++)
+        world_step(w);
+    assert_int_equal(w->failures, 0);
+    ic_send_small(w->rank[1].ic, 0, IC_TYPE_DSM + MSG_HOMES, &quiet, sizeof quiet);
+    for (unsigned i = 0; i < 100; i++)
+        world_step(w);
+    assert_true(w->failures);
+    assert_false(w->rank[0].dsm->moving.goes);
+    dsm_unpin(w->rank[0].dsm, 0);
+    world_destroy(w);
+}
+
+/* About homes that move; kinds as in move.c: 0 hold, 1 quiet, 2 go, 3 entries, 4 moved, 5 release. */
 static const struct home_lie {
     unsigned from, to;
     uint32_t len;
@@ -909,6 +936,9 @@ static const struct home_lie {
     {0, 1, 16, {.kind = 5}},
     {0, 1, 16, {.kind = 3}}, /* not asked for */
     {0, 1, 32, {.kind = 3, .nr = 1}},
+    {1, 2, 16, {.kind = 1}}, /* rank 2 leads nothing */
+    {1, 2, 16, {.kind = 4}},
+    {1, 0, 16, {.kind = 4}}, /* nothing moves */
 };
 
 static void test_lies_about_homes_end_the_run(void **state)
@@ -968,6 +998,7 @@ int main(void)
         cmocka_unit_test(test_traffic_names_the_natural_home),
         cmocka_unit_test(test_traffic_of_many),
         cmocka_unit_test(test_lies_end_the_run),
+        cmocka_unit_test(regress_3_ranks_are_a_set),
         cmocka_unit_test(test_lies_about_homes_end_the_run),
     };
 

@@ -106,6 +106,35 @@ static void test_pauses_are_far_apart(void **state)
     assert_true(pauses >= 10);
 }
 
+/* Pages are long under way, and all wait for a move that comes to nothing: less and less often, until it is quick again. */
+static void test_pauses_for_nothing_become_rare(void **state)
+{
+    struct world w = world_init();
+    uint64_t last_ns = 0;
+    unsigned advised = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 1000; i++) {
+        const struct part_traffic t = {.segment = i / 2, .best = 1, .best_saves = 1000};
+        if (!interval(&w, &t, 1))
+            continue;
+        uint64_t least = 1000000000ull << (advised < 6 ? advised : 6);
+        assert_true(!last_ns || w.now_ns - last_ns >= least);
+        last_ns = w.now_ns;
+        advised++;
+        part_rehome_result(&w.rehome, true, w.now_ns);
+    }
+    assert_in_range(advised, 10, 15);
+    part_rehome_result(&w.rehome, false, w.now_ns);
+    for (unsigned i = 0; i < 1000; i++) {
+        const struct part_traffic t = {.segment = 1000 + i / 2, .best = 1, .best_saves = 1000};
+        if (interval(&w, &t, 1))
+            part_rehome_result(&w.rehome, false, w.now_ns);
+        advised += w.nr;
+    }
+    assert_in_range(advised, 200, 600);
+}
+
 /* Its users change all the time: each move makes it wait twice as long. */
 static void test_no_segment_goes_to_and_fro(void **state)
 {
@@ -144,6 +173,7 @@ int main(void)
         cmocka_unit_test(test_little_traffic_is_not_worth_a_pause),
         cmocka_unit_test(test_those_that_save_most_come_first),
         cmocka_unit_test(test_pauses_are_far_apart),
+        cmocka_unit_test(test_pauses_for_nothing_become_rare),
         cmocka_unit_test(test_no_segment_goes_to_and_fro),
         cmocka_unit_test(test_memory_is_bounded),
     };

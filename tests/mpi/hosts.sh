@@ -5,7 +5,8 @@
 #   tests/mpi/hosts.sh 2 2 build/tests/mpi/ic_pingpong
 # Environment: MPIRUN_OPTIONS go to mpirun. HOSTS_READY names a file that gets the words by which a command runs inside
 # node N, for tests that break a link:  $(cat FILE)N COMMAND.  HOSTS_CLOCKS=1: CLOCK_MONOTONIC of node N is N * 1000 s
-# ahead.  HOSTS_BLOCKED=1: what MPI sends between hosts is dropped, as by a firewall (mpirun's own connections are not).
+# ahead.  HOSTS_BLOCKED=1: what MPI sends between hosts is dropped, as by a firewall (mpirun's own connections are not);
+# HOSTS_BLOCKED=2-1: only what node 2 sends to node 1 (its Ethernet address is wrong there).
 set -u
 [ $# -ge 3 ] || { sed -n '2,8s/^# //p' "$0"; exit 2; }
 hosts=$1 ranks=$2
@@ -43,9 +44,11 @@ up() {
   done
   for ((n = 1; n <= hosts; n++)); do
     ip netns add ${id}n$n && ip -n ${id}n$n link set lo up && wire $n 0 && wire $n 1 || return
-    [ -z "${HOSTS_BLOCKED:-}" ] || bridge -n ${id}sw link set dev port1n$n isolated on || return
+    [ "${HOSTS_BLOCKED:-}" != 1 ] || bridge -n ${id}sw link set dev port1n$n isolated on || return
   done
 }
+
+one_way() { ip -n ${id}n${1%-*} neigh replace 10.77.1.${1#*-} lladdr 02:00:00:00:00:01 dev veth1 nud permanent; }
 
 # clock_of N : how node N's namespaces are made.
 clock_of() { echo "--uts${HOSTS_CLOCKS:+ --time --monotonic $1}${HOSTS_CLOCKS:+000}"; }
@@ -59,7 +62,7 @@ exec ip netns exec ${id}n\$n unshare $(clock_of '${n}') sh -c 'hostname "\$0"; e
 X
 chmod +x "$dir/agent"
 
-up 2>"$dir/log" || { echo "SKIP: no network namespaces here: $(tail -n 1 "$dir/log")"; exit 77; }
+up 2>"$dir/log" && case "${HOSTS_BLOCKED:-}" in *-*) one_way "$HOSTS_BLOCKED" ;; esac 2>"$dir/log" || { echo "SKIP: no network namespaces here: $(tail -n 1 "$dir/log")"; exit 77; }
 [ -z "${HOSTS_READY:-}" ] || echo "ip netns exec ${id}n" >"$HOSTS_READY"
 
 # One line a host with its number of ranks. RTT and bandwidth are the kernel's: there is no delay on the links.

@@ -133,6 +133,12 @@ case_hosts_blocked() {
   has '^partita: error: rank [01] did not show up within 3.0 s of start-up'
 }
 
+case_hosts_blocked_one_way() {
+  need_hosts
+  HOSTS_BLOCKED=2-1 expect any "$hosts" 2 2 "$ranks" traffic 3000
+  has '^partita: error: rank [01] did not show up within 3.0 s of start-up'
+}
+
 case_hosts_killed() {
   need_hosts
   export MPIRUN_OPTIONS=--enable-recovery # mpirun does not end the others: we must notice

@@ -32,6 +32,32 @@ case_demo3() { on 3 3 --demo -smp 3; out_has 'primes below 1,000,000: right'; }
 case_boot2() { boot_on 2 2 2; }
 case_boot_mixed() { boot_on 2 3 5; }
 
+# For three seconds and more nothing that the second host sends gets to the first, in the middle of a boot: both say so, and it goes on.
+case_one_way_outage() {
+  need_hosts
+  need_guest
+  local job i code=0
+  HOSTS_READY=$work/ready timeout -k 5 "$limit" "$hosts" 2 2 "$partita" run -smp 2 -m 512M -kernel "$guest/Image" \
+    -initrd "$guest/initramfs.cpio.gz" -append "console=ttyS0 nomods" </dev/null >"$work/out" 2>"$work/err" &
+  job=$!
+  until grep -qa 'Linux version' "$work/out"; do
+    kill -0 $job 2>/dev/null || fail "it ended before the kernel began"
+    sleep 0.1
+  done
+  $(cat "$work/ready")2 ip neigh replace 10.77.1.1 lladdr 02:00:00:00:00:01 dev veth1 nud permanent
+  sleep 3
+  for ((i = 0; i < 200; i++)); do # a loaded host counts slowly
+    ! grep -qa 'warning: nothing was heard of rank 1' "$work/err" || break
+    sleep 0.1
+  done
+  $(cat "$work/ready")2 ip neigh del 10.77.1.1 dev veth1
+  wait $job || code=$?
+  [ "$code" = 0 ] || fail "exit code $code"
+  out_has '^BOOT-OK nproc=2 '
+  err_has '^partita: warning: nothing was heard of rank 1 \(host node2, '
+  err_has '^partita: rank 1 \(host node2, .* is back after '
+}
+
 # The link goes down in the middle of a run: named within the 30 s of silence that a rank has, and all end.
 case_link_down() {
   need_hosts

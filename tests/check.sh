@@ -5,7 +5,7 @@
 #   tiers  unit, isa and system tests translated by the quick tier only, and each hot region again at once
 #   fuzz   each fuzzer for FUZZ_SECONDS (30)
 #   perf   benchmarks beside QEMU (tests/perf/README.md); QEMU= names the program
-#   rootfs a whole Debian with systemd, stress-ng and apt in the guest (root only: it makes the image)
+#   rootfs a whole Debian with systemd, stress-ng and apt in the guest, also in pieces (root only: it makes the image)
 #   kvm-nested  Debian's amd64 kernel on -M virt-x86 -accel kvm, inside QEMU with kvm-amd (QEMU_X86 names the program)
 # Installs missing Debian packages first (root or sudo). The last line counts the tests: "N passed, N failed, N skipped".
 set -u
@@ -165,7 +165,7 @@ case $level in
     check_fuzzers "${FUZZ_SECONDS:-30}"
     ;;
   rootfs)
-    packages_install $packages_build $packages_guest || exit $?
+    packages_install $packages_build $packages_mpi $packages_guest || exit $?
     check_gcc -L rootfs -j 1
     ;;
   kvm-nested)

@@ -2,16 +2,7 @@
 # Images of machines on several ranks: one instant of all, restored on any number of them; signals at any rank, ranks that
 # die or cannot write.
 . "$(dirname "$0")/lib.sh"
-
-store=$work/store
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-
-# begin COMMAND... : in the background; $pid; what is typed comes from the file $work/in.
-begin() {
-  timeout -k 5 "$limit" "$@" <"$work/in" >>"$work/out" 2>>"$work/err" &
-  pid=$!
-}
-: >"$work/in"
+. "$here/lib_images.sh"
 
 # The ring's last round comes, and all of it was right: the run that begins now is the last.
 last_piece() {
@@ -19,49 +10,6 @@ last_piece() {
   begin "$@"
   finish 0
   out_has RING-OK
-}
-
-# find_children N : ${children[*]} are the N processes of the run, by rank; their parent is timeout, or mpirun below it.
-find_children() {
-  local want=$1 tries=0
-  until children=($(pgrep -P "$pid" -x partita || pgrep -P "$(pgrep -P "$pid" | head -n 1)" -x partita)) &&
-    [ ${#children[@]} = "$want" ]; do
-    kill -0 "$pid" 2>/dev/null || fail "the run has ended"
-    tries=$((tries + 1))
-    [ $tries -lt 200 ] || fail "no $want ranks in 10 s"
-    sleep 0.05
-  done
-  # From here on a signal is an image, not the end.
-  for want in "${children[@]}"; do
-    until grep -qsx signals "/proc/$want"/task/*/comm; do
-      tries=$((tries + 1))
-      kill -0 "$pid" 2>/dev/null && [ $tries -lt 600 ] || fail "rank $want never takes signals"
-      sleep 0.05
-    done
-  done
-}
-
-# finish CODE...
-finish() {
-  local want
-  code=0
-  wait "$pid" || code=$?
-  for want in "$@"; do [ "$code" != "$want" ] || return 0; done
-  fail "exit code $code instead of $*"
-}
-
-# newest : the name of the newest complete image, or nothing
-newest() { ls -d "$store"/*/manifest.json 2>/dev/null | tail -n 1; }
-
-# await_image NAME : until there is a newer one than that
-await_image() {
-  local tries=0
-  until [ "$(newest)" != "$1" ]; do
-    kill -0 "$pid" 2>/dev/null || fail "the machine ended before an image was made"
-    tries=$((tries + 1))
-    [ $tries -lt 600 ] || fail "no image in a minute"
-    sleep 0.05
-  done
 }
 
 # piece HOW : the running machine makes an image and goes: by SIGTERM, or killed while it goes on after SIGUSR1.
@@ -97,15 +45,31 @@ over() {
   "$partita" image verify "$store" >"$work/verify" || { cat "$work/verify"; fail "damaged"; }
 }
 
+# as_one HARTS PAGES : memory and what harts carried in registers are those of a run on one rank that nobody interrupted
+as_one() {
+  local rounds sum
+  read -r rounds sum < <(sed -nE 's/^RING-OK rounds=(\w+) sum=(\w+)\r?$/\1 \2/p' "$work/out")
+  ring "$1" "$2" "$rounds"
+  : >"$work/in"
+  : >"$work/out"
+  begin "$partita" run "${machine[@]}"
+  finish 0
+  out_has "^RING-OK rounds=$rounds sum=$sum"
+  echo "$((rounds)) rounds"
+}
+
 # Each number of ranks from 1 to 4 to each other and itself. Pages bounce while they are saved.
 case_any_to_any() {
   ring 4 16
   over 1 1 2 1 3 1 4 2 2 3 2 4 3 3 4 4
+  as_one 4 16
 }
 
+# From each number of ranks up to 16 to another one.
 case_many_ranks() {
   ring 16 1
-  over 16 7 16
+  over 1 16 3 13 5 7 2 15 4 12 6 11 8 14 9 10
+  as_one 16 1
 }
 
 # Late messages in random order, images one after the other.
@@ -313,11 +277,6 @@ case_killed_all() {
   kill -KILL "${children[@]}"
   wait "$pid" 2>/dev/null
   last_piece "$partita" restore "$store" --ranks 2
-}
-
-mpi() {
-  need mpirun
-  mpirun=(mpirun --oversubscribe --bind-to none)
 }
 
 # Processes: the last rank is asked, all end with 85, and it goes on in others.

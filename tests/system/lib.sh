@@ -100,13 +100,13 @@ build_hostile() {
 
 spread=(-rebalance off) # harts stay where the plan wants them
 
-# ring HARTS PAGES : builds guest/ring.S, whose pages change their rank in every round, and which knows when one is lost or of
-# another instant; it ends when something is typed. $machine is the run.
+# ring HARTS PAGES [LAST] : builds guest/ring.S, whose pages change their rank in every round, and which knows when one is lost or of
+# another instant; it ends when something is typed, or after LAST rounds. $machine is the run.
 ring() {
   local cc=riscv64-linux-gnu-gcc
   need $cc
   $cc -march=rv64gc -mabi=lp64d -nostdlib -static -no-pie -Wl,-N,--build-id=none,--no-warn-rwx-segments -Wl,-Ttext=0x80000000 \
-    -DHARTS="$1" -DPAGES="$2" "$here/guest/ring.S" -o "$work/ring.elf" || fail "cannot build guest/ring.S"
+    -DHARTS="$1" -DPAGES="$2" -DLAST="${3:--1}" "$here/guest/ring.S" -o "$work/ring.elf" || fail "cannot build guest/ring.S"
   machine=(-smp "$1" -m 64M -bios none -kernel "$work/ring.elf" "${spread[@]}")
 }
 

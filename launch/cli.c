@@ -459,6 +459,7 @@ static const struct cli_option options[] = {
     {"ranks", "N[,seed=S]", "spread the machine over N ranks inside this process\n"
      "(mpirun -n N partita run ... : over N processes);\n"
      "seed=S[,delay=TIME]: their messages come late, at random", CALL(apply_ranks), RESTORE},
+    {"n", "N", NULL, CALL(apply_ranks), RESTORE}, /* as mpirun spells it */
     {"bind", "on|off", "bind the threads of ranks to cores of their own, where there\n"
      "are enough (default: under mpirun)", CALL(apply_bind), RESTORE},
     {"rebalance", "on|homes|off", "harts move to ranks where they wait less or find an idle core,\n"
@@ -545,7 +546,7 @@ static const struct cli_option *find_option(const char *name, size_t len)
 
 /* --- the walk --- */
 
-static enum sim_status unknown_option(const char *word)
+static enum sim_status unknown_option(const struct cli *cli, const char *word)
 {
     const char *near = nearest_word(word + strspn(word, "-"), option_name);
 
@@ -554,7 +555,7 @@ static enum sim_status unknown_option(const char *word)
     else if (near)
         sim_error("unknown option '%s': did you mean '-%s'?", word, near);
     else
-        sim_error("unknown option '%s' (partita run --help lists them)", word);
+        sim_error("unknown option '%s' (partita %s --help lists them)", word, cli->restoring ? "restore" : "run");
     return SIM_ERR_INVALID;
 }
 
@@ -584,10 +585,11 @@ static enum sim_status apply_word(struct cli *cli, int argc, char *const *argv, 
         name == word ? NULL : find_option(name, equals ? (size_t)(equals - name) : strlen(name));
 
     if (!o)
-        return unknown_option(word);
-    if (cli->restoring && !o->restore)
-        return option_reject(word, equals ? equals + 1 : "", "is not for a restored machine: the image "
-                             "says what it is made of");
+        return unknown_option(cli, word);
+    if (cli->restoring && !o->restore) {
+        sim_error("%s: what a restored machine is made of, its image says (partita restore --help lists what can be chosen)", word);
+        return SIM_ERR_INVALID;
+    }
     if (!o->arg && equals)
         return option_reject(word, equals + 1, "is one argument too many: it takes none");
     if (!o->arg || equals)
@@ -643,7 +645,9 @@ static enum sim_status check_whole(const struct config *c)
          "--ranks: mpirun has started several processes already, which are the ranks: leave --ranks away"},
         {c->message_seed && c->ranks <= 1,
          "--ranks: seed= delays the messages between ranks of one process: it needs two ranks or more, without mpirun"},
-        {!c->dtb && c->ranks > c->smp, "--ranks: each rank needs a hart of its own: raise -smp"},
+        {!c->dtb && c->ranks > c->smp, "--ranks: each rank needs a hart of its own, and the machine has fewer (-smp)"},
+        {c->state_hash && (c->ranks > 1 || ic_mpi_wanted()),
+         "--state-hash is of a machine on one rank: those of several end in no one state"},
         {(c->checkpoint.every_ns || c->checkpoint.keep || c->checkpoint.incremental) &&
              !c->checkpoint.dir,
          "--checkpoint-every, --checkpoint-incremental and --keep need --checkpoint-dir DIR"},

@@ -231,7 +231,8 @@ static const char usage[] =
     "Usage: partita checkpoint SOCKET DIR [--incremental] [--stop]\n"
     "Makes an image in DIR of the machine that was started with --control SOCKET.\n\n"
     "  --incremental  only what has changed since the last image, when that lies in DIR\n"
-    "  --stop         the machine ends when the image is complete (exit code 85)\n";
+    "  --stop         the machine ends when the image is complete (exit code 85)\n\n"
+    "Exit code 0: the image is complete, and its path printed; 1: none was made, the machine goes on; 2: no machine there.\n";
 
 int checkpoint_command(int argc, char **argv)
 {

@@ -88,8 +88,8 @@ static int ls_one(const char *path)
     const struct ckpt_manifest *m = ckpt_image_manifest(image, 0);
     time_t created = (time_t)m->created;
     strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", localtime(&created));
-    printf("%-8s %s  guest time %9.3f s  %4" PRIu32 " harts  %9.1f MB of %9.1f MB  %s%s\n", name,
-           when, (double)m->guest_ns / 1e9, m->nr_harts, (double)stored_bytes(m) / 1e6,
+    printf("%-8s %s  guest time %9.3f s  %4" PRIu32 " hart%s  %9.1f MB of %9.1f MB  %s%s\n", name,
+           when, (double)m->guest_ns / 1e9, m->nr_harts, m->nr_harts == 1 ? " " : "s", (double)stored_bytes(m) / 1e6,
            (double)guest_bytes(m) / 1e6, m->incremental ? "on " : "full",
            m->incremental ? m->parent.name : "");
     ckpt_image_close(image);
@@ -312,7 +312,7 @@ static int command_prune(int argc, char **argv)
         if (parse_u32("--keep", argv[2], &keep) != SIM_OK)
             return EXIT_CODE_USAGE;
     } else if (argc != 1) {
-        sim_error("image prune: DIR [--keep N]");
+        sim_error("image prune: '%s' is not for it: partita image prune DIR [--keep N]", argv[1]);
         return EXIT_CODE_USAGE;
     }
     if (!keep) {
@@ -333,6 +333,20 @@ static int command_prune(int argc, char **argv)
     return 0;
 }
 
+/* Whoever restores a store gets its newest image, also when that is a copy of an old one. */
+static void tell_newest(const struct ckpt_image *image, const char *copy)
+{
+    const char *store = ckpt_image_store(image), *self = ckpt_image_manifest(image, 0)->self.name;
+    struct ckpt_ref *ref;
+    uint32_t nr;
+
+    if (ckpt_store_list(store, &ref, &nr) != SIM_OK)
+        return;
+    if (nr >= 2 && strcmp(ref[nr - 2].name, self) != 0)
+        sim_info("%s, the state of %s, is now the newest image of '%s', which restore takes", copy, self, store);
+    sim_free(ref);
+}
+
 static int command_flatten(int argc, char **argv)
 {
     struct ckpt_image *image;
@@ -347,8 +361,10 @@ static int command_flatten(int argc, char **argv)
         status = ckpt_image_flatten(image, store, &ref);
         ckpt_store_close(store);
     }
-    if (status == SIM_OK)
+    if (status == SIM_OK) {
         printf("%s/%s\n", ckpt_image_store(image), ref.name);
+        tell_newest(image, ref.name);
+    }
     ckpt_image_close(image);
     return status == SIM_OK ? 0 : EXIT_CODE_USAGE;
 }
@@ -365,7 +381,7 @@ static const struct {
     {"verify", "IMAGE|DIR", "read and check everything; 1 when something is damaged", 1, 1, command_verify},
     {"diff", "IMAGE IMAGE", "compare memory, disks and states; 1 when they differ", 2, 2, command_diff},
     {"prune", "DIR [--keep N]", "keep the N newest (1) and what they need", 1, 3, command_prune},
-    {"flatten", "IMAGE", "write it as a new image that needs no other", 1, 1, command_flatten},
+    {"flatten", "IMAGE", "write it as a new image, the newest, that needs no other", 1, 1, command_flatten},
 };
 
 static const char *command_name(unsigned i)
@@ -392,7 +408,9 @@ int image_command(int argc, char **argv)
         if (strcmp(argv[0], commands[i].name) != 0)
             continue;
         if (argc - 1 < commands[i].min || argc - 1 > commands[i].max) {
-            sim_error("image %s: %s", commands[i].name, commands[i].arguments);
+            sim_error("image %s: %s: partita image %s %s", commands[i].name,
+                      argc - 1 < commands[i].min ? "something is missing" : "there is too much",
+                      commands[i].name, commands[i].arguments);
             return EXIT_CODE_USAGE;
         }
         return commands[i].run(argc - 1, argv + 1);

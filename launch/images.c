@@ -19,6 +19,7 @@ struct images {
     struct follower *follower;         /* other ranks */
     struct migrate_follower *migrate_follower;
     struct sim_timer *every;           /* the next one by time */
+    unsigned left_out;                 /* images by time, because one was being written */
 };
 
 /* --- standing still --- */
@@ -157,6 +158,15 @@ static const struct ranks_image_ops leader_ops = {.wanted = on_wanted};
 
 /* --- time --- */
 
+/* The first is news, and as many again each time. */
+static void leave_out(struct images *im)
+{
+    unsigned n = ++im->left_out;
+
+    if ((n & (n - 1)) == 0)
+        sim_warn("checkpoint: the last image is still being written: --checkpoint-every is too short, %u left out", n);
+}
+
 static void make_by_time(void *opaque)
 {
     struct images *im = opaque;
@@ -165,7 +175,7 @@ static void make_by_time(void *opaque)
 
     sim_timer_arm(im->every, sim_clock_now(&im->c.machine->sim->clock) + k->every_ns);
     if (checkpoint_start(im->checkpointer, &request) == SIM_ERR_BUSY)
-        sim_warn("checkpoint: the last image is still being written; this one is left out");
+        leave_out(im);
 }
 
 static void start_timer(struct images *im)

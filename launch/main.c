@@ -74,6 +74,13 @@ static int restore_incoming(int argc, char **argv)
     return code;
 }
 
+static bool is_help(const char *word)
+{
+    const char *name = word + strspn(word, "-");
+
+    return name != word && (strcmp(name, "help") == 0 || strcmp(name, "h") == 0);
+}
+
 static int command_restore(int argc, char **argv)
 {
     struct sim_log_kept said;
@@ -82,11 +89,15 @@ static int command_restore(int argc, char **argv)
 
     if (argc && argv[0][0] == '-' && strcmp(argv[0] + strspn(argv[0], "-"), "incoming") == 0)
         return restore_incoming(argc - 1, argv + 1);
-    if (argc < 1 || argv[0][0] == '-') {
+    if (argc < 1 || is_help(argv[0])) {
         cli_print_restore_help(argc < 1 ? stderr : stdout);
         return argc < 1 ? EXIT_CODE_USAGE : 0;
     }
     run_reads_command_line(&said);
+    if (argv[0][0] == '-') {
+        sim_error("restore: '%s': the image comes first (partita restore IMAGE [OPTION...])", argv[0]);
+        return run_refused(&said);
+    }
     if (restore_open(argv[0], &config, &restore) != SIM_OK)
         return run_refused(&said);
     enum cli_action action = cli_parse_restore(argc - 1, argv + 1, &config);

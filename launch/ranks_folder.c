@@ -1,5 +1,5 @@
-/* Do all ranks see the directory of images? The first leaves a file there, the others look for it: before the guest runs,
- * not when the first image fails. */
+/* Can images be written to their directory, and do all ranks see it? The first leaves a file there, the others look for it: before the
+ * guest runs, not when the first image fails. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -87,6 +87,17 @@ static enum sim_status look_for_file(struct ranks *r, const char *dir, void **al
     if (first)
         remove_file(dir, name);
     return status;
+}
+
+enum sim_status ranks_try_folder(const char *dir)
+{
+    char name[NAME_BYTES];
+
+    leave_file(dir, name);
+    if (!name[0])
+        return SIM_ERR_IO;
+    remove_file(dir, name);
+    return SIM_OK;
 }
 
 enum sim_status ranks_check_folder(struct ranks *r)

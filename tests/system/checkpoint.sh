@@ -273,7 +273,9 @@ case_image_tool() {
   out_has ' on 0'
   local newest flat
   newest=$(ls -d "$store"/0* | tail -n 1)
-  flat=$("$partita" image flatten "$newest") || fail flatten
+  "$partita" image flatten "$(ls -d "$store"/0* | head -n 1)" >"$work/out" 2>"$work/err" || fail "flatten an old one"
+  err_has 'the state of .*, is now the newest image of'
+  flat=$("$partita" image flatten "$newest" 2>"$work/err") || fail flatten
   "$partita" image diff "$newest" "$flat" >"$work/out" || fail "the flat image differs"
   out_has 'the same'
   "$partita" image diff "$(ls -d "$store"/0* | head -n 1)" "$flat" >"$work/out" && fail "no difference to an older one"

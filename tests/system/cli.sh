@@ -74,6 +74,7 @@ check 2 "missing" run -kernel spin -dtb missing
 check 2 "empty" run -kernel spin -dtb empty
 check 2 "missing.img" run -kernel spin -drive file=missing.img,format=raw
 check 2 "directory" run -kernel spin -drive file=/tmp,format=raw
+check 2 "--checkpoint-dir '/proc/x': cannot write there" "${bare[@]}" exit7 --checkpoint-dir /proc/x
 check 2 "1 to 4096 harts" run -kernel spin -smp 0
 check 2 "1 to 4096 harts" run -kernel spin -smp 100000
 check 2 "qqq" run -kernel spin -cpu rv64,qqq=on
@@ -85,6 +86,29 @@ check 7 "" run -bios none -kernel exit7 -serial stdio -serial null
 head -c 300M /dev/zero >huge # sparse is good enough: only its size counts
 check 2 "does not fit" run -kernel huge -m 128M
 rm -f huge
+
+# images
+check 2 "need --checkpoint-dir" "${bare[@]}" exit7 --checkpoint-every 1s
+check 2 "'nowhere': No such file" restore nowhere
+check 2 "'--ranks': the image comes first" restore --ranks 2 nowhere
+check 0 "-ranks N" restore --help
+check 2 "image ls: something is missing: partita image ls DIR" image ls
+check 2 "image show: there is too much: partita image show IMAGE" image show a b
+check 2 "'--kep' is not for it" image prune . --kep 3
+check 2 "cannot reach a machine at 'nowhere'" checkpoint nowhere images
+check 0 "exit code 85" checkpoint --help
+rm -rf images
+"$PARTITA" "${bare[@]}" spin --checkpoint-dir images --clock virtual --checkpoint-every 1ms --timeout 20 </dev/null >said 2>&1 &
+spinning=$!
+until grep -q '16 left out' said; do kill -0 $spinning 2>/dev/null || { echo "FAILED: no warning of too many images"; failures=$((failures + 1)); break; }; sleep 0.05; done
+kill -TERM $spinning
+wait $spinning
+[ $? = 85 ] || { echo "FAILED: SIGTERM does not end with 85"; failures=$((failures + 1)); }
+[ "$(grep -c 'left out' said)" -le 20 ] || { echo "FAILED: a warning for each image that is left out"; failures=$((failures + 1)); }
+check 2 "-m: what a restored machine is made of" restore images -m 1G
+check 2 "(partita restore --help" restore images --frobnicate
+check 2 "the machine has fewer" "${bare[@]}" spin -n 2
+check 124 "" restore images --timeout 0.1
 
 # the device tree
 check 0 "" run -smp 3 -dumpdtb tree.dtb -append 'a=b'

@@ -136,7 +136,7 @@ case_ranks() {
   need $cc
   need mke2fs
   need_guest
-  most=3
+  most=2
   truncate -s 64M "$work/disk.img"
   mke2fs -q -t ext4 "$work/disk.img" || fail mke2fs
   mkdir -p "$work/overlay"

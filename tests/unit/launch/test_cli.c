@@ -91,6 +91,7 @@ static const struct {
     {"-dtb soc.dtb -kernel I", "machine: dtb\ndtb: \"soc.dtb\""},
     {"-kernel I -bind off", "bind: false"},
     {"-kernel I --bind=on", "bind: true"},
+    {"-kernel I -smp 2 -n 2", "ranks: 2"},
     {"-kernel I -smp 3 --ranks 3,seed=7,delay=2ms", "ranks: 3\nmessage_seed: 7\nmessage_delay_ns: 2000000"},
     {"-kernel I -smp 16 --harts-per-rank 6,5,5", "harts_per_rank: [6, 5, 5]"},
     /* NUMA */
@@ -219,6 +220,8 @@ static const struct {
     {"--demo -bios none", {"--demo"}},
     {"-bios none", {"nothing to run"}},
     {"-kernel I --ranks 0", {"-ranks", "'0'"}},
+    {"-kernel I -n 0", {"-n", "'0'"}},
+    {"-kernel I -smp 2 --ranks 2 --state-hash", {"--state-hash", "one rank"}},
     {"-kernel I --ranks x", {"-ranks", "'x'"}},
     {"-kernel I --ranks 2,sead=1", {"-ranks", "sead"}},
     {"-kernel I --ranks seed=1", {"-ranks"}},

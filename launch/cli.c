@@ -646,8 +646,6 @@ static enum sim_status check_whole(const struct config *c)
         {c->message_seed && c->ranks <= 1,
          "--ranks: seed= delays the messages between ranks of one process: it needs two ranks or more, without mpirun"},
         {!c->dtb && c->ranks > c->smp, "--ranks: each rank needs a hart of its own, and the machine has fewer (-smp)"},
-        {c->state_hash && (c->ranks > 1 || ic_mpi_wanted()),
-         "--state-hash is of a machine on one rank: those of several end in no one state"},
         {(c->checkpoint.every_ns || c->checkpoint.keep || c->checkpoint.incremental) &&
              !c->checkpoint.dir,
          "--checkpoint-every, --checkpoint-incremental and --keep need --checkpoint-dir DIR"},

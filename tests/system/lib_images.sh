@@ -14,7 +14,7 @@ begin() {
 # find_children N : ${children[*]} are the N processes of the run, by rank; their parent is timeout, or mpirun below it.
 find_children() {
   local want=$1 tries=0
-  until children=($(pgrep -P "$pid" -x partita || pgrep -P "$(pgrep -P "$pid" | head -n 1)" -x partita)) &&
+  until children=($(pgrep -P "$pid" -x partita || pgrep -P "$(pgrep -P "$pid" | head -n 1)" -x partita 2>/dev/null)) &&
     [ ${#children[@]} = "$want" ]; do
     kill -0 "$pid" 2>/dev/null || fail "the run has ended"
     tries=$((tries + 1))

@@ -221,7 +221,6 @@ static const struct {
     {"-bios none", {"nothing to run"}},
     {"-kernel I --ranks 0", {"-ranks", "'0'"}},
     {"-kernel I -n 0", {"-n", "'0'"}},
-    {"-kernel I -smp 2 --ranks 2 --state-hash", {"--state-hash", "one rank"}},
     {"-kernel I --ranks x", {"-ranks", "'x'"}},
     {"-kernel I --ranks 2,sead=1", {"-ranks", "sead"}},
     {"-kernel I --ranks seed=1", {"-ranks"}},

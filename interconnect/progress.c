@@ -1,6 +1,6 @@
 /* The progress thread: polls while nobody else does, and sleeps as long as it can.
  *
- *   others poll (ic->polls moves) -> looks again after WATCH_NS
+ *   others poll (ic->polls moves) -> looks again after WATCH_NS, later and later while they go on: it may be their core
  *   nobody polls                  -> polls; nothing for SPIN_NS -> arms the bell, looks once more, sleeps
  *   rung, or every TICK_NS        -> polls; the tick is run by whoever polls next, at the latest here when the next is due
  *   others are in ic_nap          -> leaves the bell to them, and looks again after WATCH_NS
@@ -17,6 +17,7 @@ enum {
     SPIN_NS = 20000,
     RESTLESS_NS = 50000, /* something is under way that only polls bring on */
     WATCH_NS = 1000000,
+    WATCH_MAX_NS = 4 * WATCH_NS,
     LOOK_MAX_NS = 8 * WATCH_NS,
     LAST_WORDS_NS = 200000000,
     FIRST_NAP_NS = 20000 /* doubles while nothing comes, up to nap_cap_ns */
@@ -137,13 +138,15 @@ unsigned ic_rest(struct ic *ic)
     return n;
 }
 
-/* Others poll: sleeps for a while, unless one of them has just stopped. */
-static void watch(struct ic *ic, uint32_t rung)
+/* Others poll: sleeps for a while, longer each time, unless one of them has just stopped. */
+static void watch(struct ic *ic, uint32_t rung, uint64_t *watch_ns)
 {
     atomic_store_explicit(&ic->watching, true, memory_order_seq_cst);
     if (!atomic_exchange_explicit(&ic->rested, false, memory_order_seq_cst))
-        sleep_for(ic, rung, false, WATCH_NS);
+        sleep_for(ic, rung, false, *watch_ns);
     atomic_store_explicit(&ic->watching, false, memory_order_seq_cst);
+    if (*watch_ns < WATCH_MAX_NS)
+        *watch_ns *= 2;
 }
 
 /* Polls until nothing has come for a moment: what asks one thing often asks another. */
@@ -179,7 +182,7 @@ static void *progress_main(void *arg)
 {
     struct ic *ic = arg;
     struct ic_bell *bell = own_bell(ic);
-    uint64_t next_tick = 0, nap_ns = FIRST_NAP_NS, look_ns = WATCH_NS;
+    uint64_t next_tick = 0, nap_ns = FIRST_NAP_NS, look_ns = WATCH_NS, watch_ns = WATCH_NS;
     uint32_t polls = 0, rung = atomic_load_explicit(&bell->rung, memory_order_acquire);
 
     while (!atomic_load_explicit(&ic->progress_stop, memory_order_acquire)) {
@@ -194,9 +197,10 @@ static void *progress_main(void *arg)
             continue;
         }
         if (others_poll(ic, &polls) && rung == rung_now) {
-            watch(ic, rung);
+            watch(ic, rung, &watch_ns);
             continue;
         }
+        watch_ns = WATCH_NS;
         if (rung != rung_now || nap(ic, nap_ns)) {
             serve(ic);
             nap_ns = FIRST_NAP_NS;

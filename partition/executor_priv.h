@@ -137,6 +137,9 @@ bool executor_ask(struct executor *ex, enum asked whom);
 
 /* executor_turn.c: of a vCPU whose seat is taken; leaves it. */
 void executor_turn(struct executor *ex, struct vcpu *v);
+/* The next budget of a turn, after one that took ns. Of fast code it is more, so that what is looked at between two costs
+ * little; of slow code it is never less. */
+uint64_t executor_fit_budget(uint64_t least, uint64_t budget, uint64_t ns);
 
 /* executor_sleep.c */
 void executor_doze(struct executor *ex, vtime_t until); /* until it is roused, at once */

@@ -11,6 +11,7 @@ enum {
     TURN_BUDGETS = 128,
     TURN_BUDGETS_LEAST = 8,
     TURN_NS = 5000000, /* but no longer, after the least: an interpreter's budget takes 1 ms */
+    BUDGET_GROWS = 4, /* times: of code that is so fast that one takes less than BUDGET_NS */
     ROUND_BUDGETS = 2048, /* of all vCPUs of an executor: about 60 ms */
     TIMER_BUDGETS = 32, /* between two looks at timers in a turn: about 1 ms */
     /* What a vCPU of another executor holds is mostly free again in a microsecond, and another vCPU's turn costs tens: so
@@ -114,14 +115,24 @@ static bool lingers(const struct executor *ex, const struct vcpu *v)
     return false;
 }
 
+uint64_t executor_fit_budget(uint64_t least, uint64_t budget, uint64_t ns)
+{
+    uint64_t most = BUDGET_GROWS * least;
+
+    budget = ns ? budget * BUDGET_NS / ns : most;
+    return budget < least ? least : budget > most ? most : budget;
+}
+
 static enum vcpu_exit run_budgets(struct executor *ex, struct vcpu *v, struct allotment *a)
 {
     enum vcpu_exit why;
     unsigned lingered = 0;
-    uint64_t before_ns = a->ns;
+    const uint64_t least = ex->group->config.budget;
+    uint64_t before_ns = a->ns, budget = least;
 
     for (;;) {
-        why = v->ops->run(v, ex->group->config.budget);
+        uint64_t before = a->ns;
+        why = v->ops->run(v, budget);
         if (why == VCPU_EXIT_YIELD && lingered++ < LINGERS && lingers(ex, v))
             continue;
         ex->useful++;
@@ -133,6 +144,8 @@ static enum vcpu_exit run_budgets(struct executor *ex, struct vcpu *v, struct al
             a->left = 0;
         if (why != VCPU_EXIT_BUDGET || !goes_on(ex, a->left))
             return why;
+        if (!ex->group->in_order)
+            budget = executor_fit_budget(least, budget, a->ns - before);
         lingered = 0;
     }
 }

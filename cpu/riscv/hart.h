@@ -162,9 +162,8 @@ struct rv_hart {
     uint64_t state_nr;             /* HSM states told of this hart; of one elsewhere: the last that was heard */
     _Atomic uint32_t acks_due;     /* remote fences of this hart that other ranks have not answered */
     uint64_t polled_ns;            /* the last look at messages of other ranks */
-    uint32_t ranks_chunk;          /* instructions until the next */
-    uint32_t look_ns;              /* what they shall take */
-    bool chunk_used_up;            /* the last chunk was ended by its budget alone */
+    uint32_t look_ns;              /* from one to the next */
+    uint32_t chunk;                /* instructions between two passes of the run loop (hart_vcpu.c); 0: none yet */
 
     struct {
         uint64_t tlb_fills, tlb_flushes, interp_insns, jit_insns, traps, interrupts, mmio;
@@ -236,9 +235,10 @@ enum rv_exec rv_take_trap(struct rv_hart *h);
 /* Takes the highest-priority pending and enabled interrupt, if any; true when it did. */
 bool rv_take_interrupt(struct rv_hart *h);
 uint64_t rv_mip(const struct rv_hart *h);          /* with STIP as of the last timer update */
-/* Compares stimecmp with the time. The run loop does it at least every RV_TIMER_INSNS. */
+/* Compares stimecmp with the time. The run loop does it after each chunk: where time is counted of so many instructions, else
+ * of as many as take some 25 us. */
 void rv_timer_update(struct rv_hart *h);
-#define RV_TIMER_INSNS 50000
+#define RV_CHUNK_INSNS 50000
 /* Where time is counted (--clock virtual) chunks end by their budget, to the instruction, and whatever engine
  * runs them: so a kick is not looked at before, and a run can be repeated bit for bit. */
 static inline bool rv_counts_time(const struct rv_hart *h)

@@ -10,12 +10,15 @@
 enum {
     EXCLUSIVE_INSNS = 64,
     HELD_INSNS = 256, /* while a page is held for us that others may want */
-    /* A look at messages of other ranks costs about 0.1 us, and whoever asks for a page waits half the span between
-     * two of them: short while messages come, longer look by look when none do. */
+    /* Guest code runs by chunks; between two of them are looks at requests, the timer and messages of other ranks. They cost
+     * 0.1 us and more, so a chunk shall take a while, of however many instructions that is. */
+    CHUNK_NS = 25000,
+    /* Whoever asks for a page waits half the span between two looks at messages: short while messages come, longer look by
+     * look when none do. */
     LOOK_MIN_NS = 2000,
     LOOK_MAX_NS = 10000,
-    LOOK_INSNS_MIN = 256,
-    LOOK_INSNS_MAX = 1 << 16
+    CHUNK_INSNS_MIN = 256,
+    CHUNK_INSNS_MAX = 1 << 17
 };
 
 /* Folds what was charged into h->insns and grants `budget` more. */
@@ -58,24 +61,43 @@ static void wait_for_interrupt(struct rv_hart *h)
     __atomic_store_n(&h->waiting, how, __ATOMIC_SEQ_CST);
 }
 
-/* --- several ranks --- */
+/* --- chunks --- */
 
-static uint64_t chunk_size(const struct rv_hart *h)
+static uint64_t chunk_size(struct rv_hart *h)
 {
-    if (SIM_LIKELY(!h->machine->sim->ranks))
-        return RV_TIMER_INSNS;
-    return h->holds_pages ? HELD_INSNS : h->ranks_chunk;
+    bool ranks = h->machine->sim->ranks != NULL;
+
+    if (rv_counts_time(h))
+        return RV_CHUNK_INSNS;
+    if (ranks && h->holds_pages)
+        return HELD_INSNS;
+    if (!h->chunk)
+        h->chunk = ranks ? CHUNK_INSNS_MIN : RV_CHUNK_INSNS;
+    return h->chunk;
 }
 
-/* A chunk that was used up took ns: the next one shall take the span. */
-static void fit_chunk(struct rv_hart *h, uint64_t ns)
+/* A chunk of so many instructions took ns: the next one shall take its span. */
+static void fit_chunk(struct rv_hart *h, uint64_t insns, uint64_t ns)
 {
-    uint64_t chunk = (uint64_t)h->ranks_chunk * h->look_ns / (ns ? ns : 1), most = 4ull * h->ranks_chunk;
+    uint64_t span = h->machine->sim->ranks ? h->look_ns : CHUNK_NS;
+    uint64_t chunk = insns * span / (ns ? ns : 1), most = 4 * insns;
 
     chunk = chunk < most ? chunk : most;
-    h->ranks_chunk = (uint32_t)(chunk < LOOK_INSNS_MIN   ? LOOK_INSNS_MIN
-                                : chunk > LOOK_INSNS_MAX ? LOOK_INSNS_MAX
-                                                         : chunk);
+    h->chunk = (uint32_t)(chunk < CHUNK_INSNS_MIN ? CHUNK_INSNS_MIN : chunk > CHUNK_INSNS_MAX ? CHUNK_INSNS_MAX : chunk);
+}
+
+/* What remained of a budget, or a chunk cut short, tells little. */
+static void measure_chunk(struct rv_hart *h, uint64_t insns, bool whole, uint64_t *began)
+{
+    if (rv_counts_time(h) || !whole || h->holds_pages || insns < h->chunk / 2) {
+        *began = 0;
+        return;
+    }
+    uint64_t now = sim_host_ns();
+
+    if (*began)
+        fit_chunk(h, insns, now - *began);
+    *began = now;
 }
 
 static void fit_span(struct rv_hart *h, bool came)
@@ -86,23 +108,23 @@ static void fit_span(struct rv_hart *h, bool came)
 }
 
 /* Handlers may wait for every running vCPU, so this one does not count meanwhile. */
-static void poll_ranks(struct rv_hart *h)
+static void poll_ranks(struct rv_hart *h, uint64_t *began)
 {
     struct sim *sim = h->machine->sim;
-    uint64_t now = sim_host_ns(), since = now - h->polled_ns;
 
-    if (!h->ranks_chunk) {
-        h->ranks_chunk = LOOK_INSNS_MIN;
+    if (!h->look_ns)
         h->look_ns = LOOK_MAX_NS;
-    }
-    if (h->chunk_used_up)
-        fit_chunk(h, since);
-    if (since < sim->poll_interval_ns)
+    if (!*began)
+        *began = sim_host_ns();
+    if (*began - h->polled_ns < sim->poll_interval_ns)
         return;
-    h->polled_ns = now;
+    h->polled_ns = *began;
     vcpu_leave(&h->vcpu);
-    fit_span(h, sim_poll(sim));
+    bool came = sim_poll(sim);
     vcpu_enter(&h->vcpu);
+    fit_span(h, came);
+    if (came)
+        *began = sim_host_ns();
 }
 
 /* The instruction that accesses a device, alone; while it does the hart is not running (mem.c). */
@@ -129,11 +151,11 @@ static void release_pages(struct rv_hart *h)
 }
 
 /* One pass: requests, timer, interrupts, then guest code until it stops or *left is used up.
- * Returns true with *why when run() is over. */
-static bool run_once(struct rv_hart *h, uint64_t *left, enum vcpu_exit *why)
+ * *began: when this pass did, or 0. Returns true with *why when run() is over. */
+static bool run_once(struct rv_hart *h, uint64_t *left, uint64_t *began, enum vcpu_exit *why)
 {
     if (h->machine->sim->ranks)
-        poll_ranks(h);
+        poll_ranks(h, began);
     uint64_t most = chunk_size(h), chunk = *left < most ? *left : most;
 
     /* Cleared before looking: a kick after this makes the engine leave again. */
@@ -159,7 +181,7 @@ static bool run_once(struct rv_hart *h, uint64_t *left, enum vcpu_exit *why)
     if (reason == RV_STOP_MMIO)
         reason = step_mmio(h);
     uint64_t used = (uint64_t)(h->slice - h->budget);
-    h->chunk_used_up = used >= chunk && !h->holds_pages;
+    measure_chunk(h, used, used >= chunk, began);
     *left = used < *left ? *left - used : 0;
     if (h->holds_pages && used)
         release_pages(h);
@@ -184,12 +206,13 @@ static void leave(struct rv_hart *h)
 static enum vcpu_exit hart_run(struct vcpu *v, uint64_t budget)
 {
     struct rv_hart *h = rv_hart_of(v);
+    uint64_t began = 0;
     enum vcpu_exit why;
 
     atomic_store_explicit(&v->awaits_page, false, memory_order_relaxed);
     v->watch.word = NULL;
     vcpu_enter(v);
-    while (!run_once(h, &budget, &why))
+    while (!run_once(h, &budget, &began, &why))
         ;
     leave(h);
     return why;

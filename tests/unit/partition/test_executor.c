@@ -630,6 +630,16 @@ static void test_looks_before_a_sleep_are_as_long_as_the_last_wait(void **state)
 }
 
 /* It goes on when its timer is due, long before it is asked without reason; one that was due before is no reason. */
+static void test_budgets_of_fast_code_are_larger(void **state)
+{
+    (void)state;
+    assert_int_equal(executor_fit_budget(1000, 1000, BUDGET_NS / 2), 2000);
+    assert_int_equal(executor_fit_budget(1000, 2000, BUDGET_NS), 2000);
+    assert_int_equal(executor_fit_budget(1000, 2000, 3 * BUDGET_NS), 1000);
+    assert_int_equal(executor_fit_budget(1000, 1000, 1), 4000);
+    assert_int_equal(executor_fit_budget(1000, 1000, 0), 4000);
+}
+
 static void test_timer_ends_a_rest(void **state)
 {
     struct fixture f = {0};
@@ -962,6 +972,7 @@ int main(void)
         cmocka_unit_test(test_executor_goes_on_with_an_interrupted_turn),
         cmocka_unit_test(test_executor_looks_again_after_a_word_has_come),
         cmocka_unit_test(test_looks_before_a_sleep_are_as_long_as_the_last_wait),
+        cmocka_unit_test(test_budgets_of_fast_code_are_larger),
         cmocka_unit_test(test_timer_ends_a_rest),
         cmocka_unit_test(test_kicks_give_no_more_than_a_fair_share),
         cmocka_unit_test(test_kicks_give_no_more_than_a_fair_share_of_time),

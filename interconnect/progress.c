@@ -1,6 +1,6 @@
 /* The progress thread: polls while nobody else does, and sleeps as long as it can.
  *
- *   others poll (ic->polls moves) -> looks again after WATCH_NS, later and later while they go on: it may be their core
+ *   others poll (ic->polls moves) -> looks again after WATCH_NS, later when they poll without a pause: it is their core
  *   nobody polls                  -> polls; nothing for SPIN_NS -> arms the bell, looks once more, sleeps
  *   rung, or every TICK_NS        -> polls; the tick is run by whoever polls next, at the latest here when the next is due
  *   others are in ic_nap          -> leaves the bell to them, and looks again after WATCH_NS
@@ -18,6 +18,7 @@ enum {
     RESTLESS_NS = 50000, /* something is under way that only polls bring on */
     WATCH_NS = 1000000,
     WATCH_MAX_NS = 4 * WATCH_NS,
+    STEADY_NS = 20000, /* between two polls of one that does nothing but run guest code on a core of its own */
     LOOK_MAX_NS = 8 * WATCH_NS,
     LAST_WORDS_NS = 200000000,
     FIRST_NAP_NS = 20000 /* doubles while nothing comes, up to nap_cap_ns */
@@ -103,11 +104,10 @@ unsigned ic_nap(struct ic *ic, uint64_t max_ns)
     return n;
 }
 
-/* Did other threads poll since the last question? */
-static bool others_poll(struct ic *ic, uint32_t *seen)
+/* How often other threads have polled since the last question. */
+static uint32_t others_poll(struct ic *ic, uint32_t *seen)
 {
-    uint32_t polls = atomic_load_explicit(&ic->polls, memory_order_relaxed);
-    bool moved = polls != *seen;
+    uint32_t polls = atomic_load_explicit(&ic->polls, memory_order_relaxed), moved = polls - *seen;
 
     *seen = polls;
     return moved;
@@ -138,15 +138,22 @@ unsigned ic_rest(struct ic *ic)
     return n;
 }
 
-/* Others poll: sleeps for a while, longer each time, unless one of them has just stopped. */
-static void watch(struct ic *ic, uint32_t rung, uint64_t *watch_ns)
+/* Others poll: sleeps for a while, unless one of them has just stopped. */
+static void watch(struct ic *ic, uint32_t rung, uint64_t max_ns)
 {
     atomic_store_explicit(&ic->watching, true, memory_order_seq_cst);
     if (!atomic_exchange_explicit(&ic->rested, false, memory_order_seq_cst))
-        sleep_for(ic, rung, false, *watch_ns);
+        sleep_for(ic, rung, false, max_ns);
     atomic_store_explicit(&ic->watching, false, memory_order_seq_cst);
-    if (*watch_ns < WATCH_MAX_NS)
-        *watch_ns *= 2;
+}
+
+/* How long to leave it to others, who polled so often in the last such span. One that was without a core for a part of it
+ * may be so again, and then messages wait for our next look. */
+static uint64_t next_watch(uint64_t watch_ns, uint32_t polls)
+{
+    if (polls < watch_ns / STEADY_NS)
+        return WATCH_NS;
+    return watch_ns < WATCH_MAX_NS ? 2 * watch_ns : WATCH_MAX_NS;
 }
 
 /* Polls until nothing has come for a moment: what asks one thing often asks another. */
@@ -196,8 +203,10 @@ static void *progress_main(void *arg)
             rung = rung_now;
             continue;
         }
-        if (others_poll(ic, &polls) && rung == rung_now) {
-            watch(ic, rung, &watch_ns);
+        uint32_t polled = others_poll(ic, &polls);
+        if (polled && rung == rung_now) {
+            watch_ns = next_watch(watch_ns, polled);
+            watch(ic, rung, watch_ns);
             continue;
         }
         watch_ns = WATCH_NS;

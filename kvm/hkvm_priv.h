@@ -81,6 +81,11 @@ struct hkvm_machine {
         uint64_t clock_ns;       /* kvmclock; older images have nothing else of it */
         uint64_t clock_ahead_ns; /* of guest time */
     } state, initial;
+    struct hkvm_pin {
+        bool is_edge;
+        int fd; /* an edge's eventfd; -1: it is two ioctls */
+        _Atomic uint64_t edges; /* sent so far */
+    } pin[HKVM_NR_GSIS];
 };
 
 static inline struct hkvm_vcpu *hkvm_vcpu_of(struct vcpu *v)
@@ -90,6 +95,14 @@ static inline struct hkvm_vcpu *hkvm_vcpu_of(struct vcpu *v)
 
 /* probe.c: the descriptor of /dev/kvm, checked; -1: *out says why not. */
 int hkvm_open(struct hkvm_report *out);
+
+/* lines.c */
+void hkvm_lines_init(struct hkvm_machine *m);
+void hkvm_lines_close(struct hkvm_machine *m);
+/* The interrupt controllers have been loaded: pins of edges are low. */
+void hkvm_lines_rest(struct hkvm_machine *m);
+/* A vCPU has been loaded: edges of before go on their way once more. Context: no vCPU runs. */
+void hkvm_lines_raise_again(struct hkvm_machine *m);
 
 /* vcpu.c */
 extern const struct vcpu_ops hkvm_vcpu_ops;

@@ -1,4 +1,4 @@
-/* A VM: memory slots from the machine's RAM, KVM's interrupt controllers, and the lines that lead to them. */
+/* A VM: memory slots from the machine's RAM, KVM's interrupt controllers, writes that become events. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -127,6 +127,7 @@ enum sim_status hkvm_machine_create(const struct hkvm_config *config, struct hkv
                                .vm = -1,
                                .state.clock_ahead_ns = HKVM_AHEAD_UNKNOWN};
     m->vcpu = sim_new_array(struct hkvm_vcpu *, config->nr_vcpus);
+    hkvm_lines_init(m);
     enum sim_status status = check_config(config, &host);
     if (status == SIM_OK)
         status = set_up(m);
@@ -146,6 +147,7 @@ void hkvm_machine_destroy(struct hkvm_machine *m)
     hkvm_protect_destroy(m->protect);
     for (uint32_t i = 0; i < m->nr_added; i++)
         hkvm_vcpu_destroy(m->vcpu[i]);
+    hkvm_lines_close(m);
     if (m->vm >= 0)
         close(m->vm);
     close(m->kvm);
@@ -209,20 +211,4 @@ static void offer_doorbells(struct hkvm_machine *m)
 {
     if (!m->is_remote && ioctl(m->vm, KVM_CHECK_EXTENSION, KVM_CAP_IOEVENTFD) > 0)
         mem_set_doorbells(m->space, &doorbells, m);
-}
-
-/* --- interrupt lines --- */
-
-static void set_line(void *opaque, uint32_t number, bool level)
-{
-    struct hkvm_machine *m = opaque;
-    struct kvm_irq_level k = {.irq = number, .level = level};
-
-    if (ioctl(m->vm, KVM_IRQ_LINE, &k) < 0)
-        sim_error("KVM_IRQ_LINE %u: %m", number);
-}
-
-struct irq_line hkvm_machine_irq(struct hkvm_machine *m, uint32_t gsi)
-{
-    return gsi < HKVM_NR_GSIS ? (struct irq_line){set_line, m, gsi} : (struct irq_line){0};
 }

@@ -206,7 +206,9 @@ static enum sim_status vcpu_post_load(void *object)
     }
     if (h->m->own_apics)
         hkvm_interrupts_tell(h);
-    return hkvm_vcpu_set(h, &h->state);
+    SIM_TRY(hkvm_vcpu_set(h, &h->state));
+    hkvm_lines_raise_again(h->m); /* with the last vCPU all is there that they go through */
+    return SIM_OK;
 }
 
 void *hkvm_vcpu_state_object(struct vcpu *v)
@@ -273,6 +275,7 @@ enum sim_status hkvm_vm_set(struct hkvm_machine *m, const struct hkvm_vm_state *
 {
     if (!m->own_apics)
         SIM_TRY(set_irqchips(m, s));
+    hkvm_lines_rest(m);
     return hkvm_clock_set(m, s) ? SIM_OK : vm_failed("KVM_SET_CLOCK");
 }
 

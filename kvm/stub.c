@@ -51,6 +51,18 @@ struct irq_line hkvm_machine_irq(struct hkvm_machine *m, uint32_t gsi)
     return (struct irq_line){0};
 }
 
+struct irq_line hkvm_machine_edge_irq(struct hkvm_machine *m, uint32_t gsi)
+{
+    (void)m, (void)gsi;
+    return (struct irq_line){0};
+}
+
+uint64_t hkvm_machine_edges_by_eventfd(const struct hkvm_machine *m)
+{
+    (void)m;
+    return 0;
+}
+
 enum sim_status hkvm_vcpu_boot(struct vcpu *v, const struct hkvm_entry *entry)
 {
     (void)v, (void)entry;

@@ -199,11 +199,11 @@ static void resource_memory(struct bytes *b, uint32_t base, uint32_t size)
     put(b, size, 4);
 }
 
-static void resource_interrupt(struct bytes *b, uint32_t gsi)
+static void resource_interrupt(struct bytes *b, uint32_t gsi, bool edge)
 {
     put(b, 0x89, 1);
     put(b, 6, 2);
-    put(b, 1, 1); /* consumer, level, active high, exclusive */
+    put(b, edge ? 3 : 1, 1); /* consumer, edge or level, active high, exclusive */
     put(b, 1, 1);
     put(b, gsi, 4);
 }
@@ -235,7 +235,7 @@ static void clock_device(struct bytes *b)
     package_end(b, device);
 }
 
-static void virtio_slot(struct bytes *b, unsigned n)
+static void virtio_slot(struct bytes *b, unsigned n, bool edge)
 {
     const char segment[] = {'V', 'R', '0', (char)('0' + n), 0};
     size_t device = device_begin(b, segment);
@@ -247,7 +247,7 @@ static void virtio_slot(struct bytes *b, unsigned n)
     name_byte(b, "_CCA", 1);
     struct resources r = resources_begin(b);
     resource_memory(b, X86_VIRTIO_BASE + n * X86_VIRTIO_SIZE, X86_VIRTIO_SIZE);
-    resource_interrupt(b, X86_GSI_VIRTIO + n);
+    resource_interrupt(b, X86_GSI_VIRTIO + n, edge);
     resources_end(b, r);
     package_end(b, device);
 }
@@ -267,7 +267,7 @@ static void power_off(struct bytes *b)
     package_end(b, package);
 }
 
-static size_t dsdt(struct bytes *b)
+static size_t dsdt(struct bytes *b, bool edges)
 {
     size_t start = table_begin(b, "DSDT", 2);
 
@@ -277,7 +277,7 @@ static size_t dsdt(struct bytes *b)
     serial_port(b);
     clock_device(b);
     for (unsigned i = 0; i < X86_NR_VIRTIO; i++)
-        virtio_slot(b, i);
+        virtio_slot(b, i, edges);
     package_end(b, scope);
     power_off(b);
     table_end(b, start);
@@ -486,18 +486,19 @@ static size_t slit(struct bytes *b, const struct config_numa *numa)
     return start;
 }
 
-size_t acpi_build(uint32_t nr_cpus, bool has_pic, const struct config_numa *numa, uint8_t out[X86_TABLES_MAX])
+size_t acpi_build(const struct acpi_machine *machine, uint8_t out[X86_TABLES_MAX])
 {
+    const struct config_numa *numa = machine->numa;
     struct bytes b = {out, 0, X86_TABLES_MAX};
     size_t table[4];
     unsigned nr = 0;
 
     put_zeroes(&b, RSDP_BYTES);
-    size_t facs_at = facs(&b), dsdt_at = dsdt(&b);
+    size_t facs_at = facs(&b), dsdt_at = dsdt(&b, machine->edges);
     table[nr++] = fadt(&b, address(facs_at), address(dsdt_at));
-    table[nr++] = madt(&b, nr_cpus, has_pic);
+    table[nr++] = madt(&b, machine->nr_cpus, machine->has_pic);
     if (numa->nr_nodes) {
-        table[nr++] = srat(&b, nr_cpus, numa);
+        table[nr++] = srat(&b, machine->nr_cpus, numa);
         table[nr++] = slit(&b, numa);
     }
     rsdp(out, address(xsdt(&b, table, nr)));

@@ -143,15 +143,25 @@ static enum sim_status set_irqchip(struct config *c, const char *option, const c
     return option_reject(option, value, "is not a choice of kernel-irqchip ('on': KVM's, 'off': Partita's)");
 }
 
+/* Virtio interrupts of a machine on KVM. */
+static enum sim_status set_irqfd(struct config *c, const char *option, const char *value)
+{
+    c->irqfd = strcmp(value, "on") == 0;
+    if (c->irqfd || strcmp(value, "off") == 0)
+        return SIM_OK;
+    return option_reject(option, value, "is not a choice of irqfd ('on': virtio interrupts are edges, by eventfd; 'off': levels)");
+}
+
 static enum sim_status apply_machine(struct cli *cli, const char *option, const char *value)
 {
     struct keyvals kv;
     enum sim_status status = SIM_OK;
-    const char *type, *dump, *accel, *irqchip;
+    const char *type, *dump, *accel, *irqchip, *irqfd;
 
     SIM_TRY(keyvals_parse(option, value, "type", &kv));
     type = keyvals_take(&kv, "type");
     irqchip = keyvals_take(&kv, "kernel-irqchip");
+    irqfd = keyvals_take(&kv, "irqfd");
     dump = keyvals_take(&kv, "dumpdtb");
     accel = keyvals_take(&kv, "accel");
     if (type)
@@ -160,6 +170,8 @@ static enum sim_status apply_machine(struct cli *cli, const char *option, const 
         config_set_string(&cli->config->dump_dtb, dump);
     if (status == SIM_OK && irqchip)
         status = set_irqchip(cli->config, option, irqchip);
+    if (status == SIM_OK && irqfd)
+        status = set_irqfd(cli->config, option, irqfd);
     if (status == SIM_OK && accel)
         status = apply_accel(cli, "-machine accel=", accel);
     if (status == SIM_OK)
@@ -415,7 +427,7 @@ static enum sim_status apply_nothing(struct cli *cli, const char *option, const 
 static const struct cli_option options[] = {
     GROUP("Machine"),
     {"machine", "virt|virt-x86", "RISC-V, register-compatible with QEMU's machine of that name\n"
-     "(default); or x86-64 on the host's KVM (with KVM's interrupt\ncontrollers, or without: virt-x86,kernel-irqchip=off)", CALL(apply_machine)},
+     "(default); or x86-64 on the host's KVM (with KVM's interrupt\ncontrollers, or without: virt-x86,kernel-irqchip=off;\nwith virtio interrupts by eventfd: virt-x86,irqfd=on)", CALL(apply_machine)},
     {"M", "virt", NULL, CALL(apply_machine)},
     {"cpu", "rv64[,EXT=on|off...]", "extensions of the harts: -cpu rv64,sv57=off,zacas=off",
      STRING(cpu)},
@@ -638,6 +650,8 @@ static enum sim_status check_whole(const struct config *c)
         {c->x86 && (c->dtb || c->bios || c->demo || c->numa.nr_nodes || c->virtual_clock),
          "-M virt-x86 has no -dtb, -bios, --demo, -numa or --clock virtual"},
         {c->own_apics && !c->x86, "kernel-irqchip=off is for -M virt-x86: other machines' interrupt controllers are never KVM's"},
+        {c->irqfd && (!c->x86 || c->own_apics || c->ranks > 1),
+         "irqfd=on is for -M virt-x86 on one rank with KVM's interrupt controllers: it raises pins of those"},
         {c->x86 && c->cpu && strcmp(c->cpu, "host") != 0, "-M virt-x86: its CPU is the host's (-cpu host)"},
         {c->x86 && !c->tree.fdt && !c->kernel && !c->dump_dtb && !c->dump_config,
          "nothing to run: -M virt-x86 needs -kernel FILE"},

@@ -253,7 +253,7 @@ void config_dump(const struct config *c, FILE *out)
     } boot[] = {{"cpu", c->cpu},       {"dtb", c->dtb},       {"bios", c->bios},
                 {"kernel", c->kernel}, {"initrd", c->initrd}, {"append", c->append}};
 
-    fprintf(out, "machine: %s\n", c->dtb ? "dtb" : c->own_apics ? "virt-x86,kernel-irqchip=off" : c->x86 ? "virt-x86" : "virt");
+    fprintf(out, "machine: %s\n", c->dtb ? "dtb" : c->own_apics ? "virt-x86,kernel-irqchip=off" : c->irqfd ? "virt-x86,irqfd=on" : c->x86 ? "virt-x86" : "virt");
     fprintf(out, "smp: %" PRIu32 "\nmemory: %" PRIu64 "\n", c->smp, c->memory);
     for (size_t i = 0; i < SIM_ARRAY_LEN(boot); i++)
         put_string(out, "", boot[i].key, boot[i].value);

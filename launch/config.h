@@ -94,6 +94,7 @@ struct config_tools {
 struct config {
     bool x86;          /* machine virt-x86 */
     bool own_apics;    /* virt-x86: interrupt controllers are ours, not KVM's; on several ranks always */
+    bool irqfd;        /* virt-x86 with KVM's: virtio interrupts are edges, by eventfd; of an image: its tree says so */
     uint32_t smp;      /* harts, 1..CONFIG_MAX_HARTS */
     uint64_t memory;   /* bytes */
     char *cpu;         /* -cpu text, NULL = "rv64" */

@@ -197,6 +197,12 @@ static unsigned interrupt_cells(const struct fdt_walk *w, uint32_t phandle)
     return p ? p->irq_cells : 0;
 }
 
+/* A specifier of one to three cells. */
+static struct fdt_irq irq_of(uint32_t phandle, const fdt32_t *cell, unsigned cells)
+{
+    return (struct fdt_irq){phandle, fdt32_to_cpu(cell[0]), cells > 1 ? fdt32_to_cpu(cell[1]) : 0};
+}
+
 static enum sim_status irqs_extended(const struct fdt_walk *w, int node, const fdt32_t *p, unsigned nr_cells,
                                      struct fdt_irq *irq, unsigned *n)
 {
@@ -205,7 +211,7 @@ static enum sim_status irqs_extended(const struct fdt_walk *w, int node, const f
         unsigned cells = interrupt_cells(w, phandle);
         if (!cells || cells > 3 || i + cells >= nr_cells)
             return malformed(w, node, "interrupts-extended");
-        irq[(*n)++] = (struct fdt_irq){phandle, fdt32_to_cpu(p[i + 1])};
+        irq[(*n)++] = irq_of(phandle, p + i + 1, cells);
         i += 1 + cells;
     }
     return SIM_OK;
@@ -220,7 +226,7 @@ static enum sim_status irqs_plain(const struct fdt_walk *w, int node, const fdt3
     if (!cells || cells > 3 || nr_cells % cells)
         return malformed(w, node, "interrupts");
     for (unsigned i = 0; i < nr_cells; i += cells)
-        irq[(*n)++] = (struct fdt_irq){phandle, fdt32_to_cpu(p[i])};
+        irq[(*n)++] = irq_of(phandle, p + i, cells);
     return SIM_OK;
 }
 
@@ -236,7 +242,7 @@ static enum sim_status irqs_map(const struct fdt_walk *w, int node, const fdt32_
             return malformed(w, node, "interrupt-map");
         uint32_t slot = fdt32_to_cpu(p[i]) >> 11 & 31, pin = fdt32_to_cpu(p[i + 3]);
         if (slot == 0 && pin >= 1 && pin <= 4) {
-            irq[pin - 1] = (struct fdt_irq){phandle, fdt32_to_cpu(p[i + 5 + addr])};
+            irq[pin - 1] = irq_of(phandle, p + i + 5 + addr, cells);
             if (*n < pin)
                 *n = pin;
         }

@@ -41,9 +41,11 @@ enum sim_status fdt_walk_reg(const struct fdt_walk *w, int node, struct dev_reg 
 enum sim_status fdt_walk_ranges(const struct fdt_walk *w, int node, struct dev_range **range,
                                 unsigned *n) SIM_MUST_CHECK;
 
+enum { FDT_IRQ_EDGE_RISING = 1, FDT_IRQ_LEVEL_HIGH = 4 };
 struct fdt_irq {
     uint32_t controller; /* phandle */
     uint32_t number;     /* first cell of the specifier */
+    uint32_t trigger;    /* the second one, FDT_IRQ_EDGE_RISING and so on; 0: there is none */
 };
 /* "interrupts-extended", "interrupts", or a PCI host's "interrupt-map" (device 0, pins A-D). */
 enum sim_status fdt_walk_irqs(const struct fdt_walk *w, int node, struct fdt_irq **irq,

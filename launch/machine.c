@@ -382,7 +382,8 @@ static struct irq_line line_to(struct builder *b, const struct fdt_irq *irq)
     if (!t || irq->number == UINT32_MAX)
         return (struct irq_line){0};
     if (t->ioapic)
-        return hkvm_machine_irq(b->m->kvm, irq->number);
+        return irq->trigger == FDT_IRQ_EDGE_RISING ? hkvm_machine_edge_irq(b->m->kvm, irq->number)
+                                                   : hkvm_machine_irq(b->m->kvm, irq->number);
     if (t->hart)
         return irq->number < 64 ? rv_hart_irq(t->hart, irq->number) : (struct irq_line){0};
     if (t->device && t->driver->input)
@@ -764,6 +765,9 @@ static enum sim_status build_virt(struct machine *m)
 
     if (c.x86) {
         c.own_apics |= m->ranks != NULL;
+        if (c.own_apics && c.irqfd) /* by mpirun: the command line does not know */
+            sim_warn("irqfd=on has no effect: over ranks interrupts are messages");
+        c.irqfd &= !c.own_apics;
         return virt_x86_build_fdt(&c, &m->fdt);
     }
     if (!m->ranks)

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "kvm/hkvm.h"
 #include "progress.h"
 #include "sim-core/vcpu.h"
 
@@ -112,6 +113,7 @@ static void print_doorbells(const struct machine *m, FILE *out)
     for (unsigned i = 0; i < m->nr_devices; i++)
         sum += virtio_mmio_doorbells_rung(m->devices[i]);
     fprintf(out, "  notifications  %" PRIu64 " by eventfd\n", sum);
+    fprintf(out, "  virtio interrupts  %" PRIu64 " by eventfd\n", hkvm_machine_edges_by_eventfd(m->kvm));
 }
 
 void stats_print(const struct stats_input *in, FILE *out)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fdt_tree.h"
+#include "fdt_walk.h"
 #include "kvm/hkvm.h"
 #include "ranks.h"
 #include "sim-core/alloc.h"
@@ -45,10 +46,11 @@ static void memories(struct tree *t, uint64_t size)
         memory(t, X86_RAM_HIGH, size - low);
 }
 
-static void interrupt(struct tree *t, uint32_t gsi)
+/* By level unless it says otherwise (trees of older images never do, and have one cell). */
+static void interrupt(struct tree *t, uint32_t gsi, uint32_t trigger)
 {
     tree_u32(t, "interrupt-parent", PHANDLE_IOAPIC);
-    tree_u32(t, "interrupts", gsi);
+    tree_cells(t, "interrupts", (uint32_t[]){gsi, trigger}, 2);
 }
 
 static void port(struct tree *t, const char *name, const char *what, uint32_t number, uint32_t bytes)
@@ -68,20 +70,20 @@ static void ioapic(struct tree *t, bool own)
     } else {
         tree_begin(t, "ioapic");
     }
-    tree_u32(t, "#interrupt-cells", 1);
+    tree_u32(t, "#interrupt-cells", 2);
     tree_flag(t, "interrupt-controller");
     tree_u32(t, "phandle", PHANDLE_IOAPIC);
     tree_end(t);
 }
 
-static void devices(struct tree *t, bool own_apics)
+static void devices(struct tree *t, const struct config *config)
 {
-    ioapic(t, own_apics);
+    ioapic(t, config->own_apics);
     port(t, "serial", "ns16550a", X86_PORT_UART, PORT_UART_BYTES);
-    interrupt(t, X86_GSI_UART);
+    interrupt(t, X86_GSI_UART, FDT_IRQ_LEVEL_HIGH);
     tree_end(t);
     port(t, "rtc", "motorola,mc146818", X86_PORT_RTC, PORT_RTC_BYTES);
-    interrupt(t, X86_GSI_RTC);
+    interrupt(t, X86_GSI_RTC, FDT_IRQ_LEVEL_HIGH);
     tree_end(t);
     port(t, "pm", "partita,acpi-pm", X86_PORT_PM, PORT_PM_BYTES);
     tree_end(t);
@@ -92,7 +94,7 @@ static void devices(struct tree *t, bool own_apics)
         tree_begin_at(t, "virtio_mmio", base);
         tree_str(t, "compatible", "virtio,mmio");
         tree_reg(t, base, X86_VIRTIO_SIZE);
-        interrupt(t, X86_GSI_VIRTIO + i);
+        interrupt(t, X86_GSI_VIRTIO + i, config->irqfd ? FDT_IRQ_EDGE_RISING : FDT_IRQ_LEVEL_HIGH);
         tree_end(t);
     }
 }
@@ -110,7 +112,7 @@ static void whole_tree(struct tree *t, const struct config *config)
     tree_u32(t, "#size-cells", 2);
     tree_str(t, "compatible", "simple-bus");
     tree_flag(t, "ranges");
-    devices(t, config->own_apics);
+    devices(t, config);
     tree_end(t);
     tree_end(t);
 }
@@ -138,6 +140,14 @@ bool virt_x86_is_tree(const void *fdt)
 bool virt_x86_has_own_apics(const void *fdt)
 {
     return fdt_node_offset_by_compatible(fdt, -1, own_ioapic) >= 0;
+}
+
+bool virt_x86_has_edges(const void *fdt)
+{
+    int node = fdt_node_offset_by_compatible(fdt, -1, "virtio,mmio"), len = 0;
+    const fdt32_t *cell = node < 0 ? NULL : fdt_getprop(fdt, node, "interrupts", &len);
+
+    return len >= 8 && fdt32_ld(&cell[1]) == FDT_IRQ_EDGE_RISING;
 }
 
 /* --- CPUs --- */

@@ -49,6 +49,8 @@ enum sim_status virt_x86_build_fdt(const struct config *config, void **fdt) SIM_
 bool virt_x86_is_tree(const void *fdt);
 /* Are its interrupt controllers ours, not KVM's? */
 bool virt_x86_has_own_apics(const void *fdt);
+/* Are the virtio slots' interrupts edges, not levels? */
+bool virt_x86_has_edges(const void *fdt);
 /* VM and vCPUs for a machine whose RAM is sealed. */
 enum sim_status virt_x86_create_cpus(struct machine *m, uint32_t nr) SIM_MUST_CHECK;
 
@@ -56,6 +58,12 @@ enum sim_status virt_x86_create_cpus(struct machine *m, uint32_t nr) SIM_MUST_CH
 enum sim_status virt_x86_load(struct machine *m) SIM_MUST_CHECK;
 
 /* acpi.c: all tables, to be put at X86_TABLES; at most X86_TABLES_MAX bytes. Returns how many. */
-size_t acpi_build(uint32_t nr_cpus, bool has_pic, const struct config_numa *numa, uint8_t out[X86_TABLES_MAX]);
+struct acpi_machine {
+    uint32_t nr_cpus;
+    bool has_pic;
+    bool edges; /* of virtio slots; else levels */
+    const struct config_numa *numa;
+};
+size_t acpi_build(const struct acpi_machine *machine, uint8_t out[X86_TABLES_MAX]);
 
 #endif

@@ -182,7 +182,11 @@ static enum sim_status put_tables(struct x86_loader *l)
 
     if (l->m->ranks) /* a node for each */
         numa_from_plan(ranks_get_plan(l->m->ranks), &numa);
-    size_t len = acpi_build(l->m->sim->nr_vcpus, !virt_x86_has_own_apics(l->m->fdt), &numa, tables);
+    const struct acpi_machine machine = {.nr_cpus = l->m->sim->nr_vcpus,
+                                         .has_pic = !virt_x86_has_own_apics(l->m->fdt),
+                                         .edges = virt_x86_has_edges(l->m->fdt),
+                                         .numa = &numa};
+    size_t len = acpi_build(&machine, tables);
     config_numa_fini(&numa);
     enum sim_status status = layout_put(&l->layout, X86_TABLES, tables, len);
 

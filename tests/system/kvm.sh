@@ -126,6 +126,36 @@ case_eventfds_restored() {
   err_has '^ *notifications +0 by eventfd$'
 }
 
+# Virtio interrupts that are edges by eventfd: the same sum as of levels, also of a machine that is killed under load and restored, twice.
+case_irqfd() {
+  need_kvm
+  local whole want=0
+  guest 120 --stats
+  begin "${command[@]}"
+  finish 0
+  err_has '^ *virtio interrupts +0 by eventfd$'
+  whole=$(value CHECKSUM)
+  : >"$work/out"
+  rm "$work/disk"
+  guest 120 --stats -machine virt-x86,irqfd=on --checkpoint-dir "$store"
+  begin "${command[@]}"
+  await_guest
+  for _ in 1 2; do
+    await_signals
+    kill -USR1 "$pid"
+    images $((++want))
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null
+    : >"$work/err"
+    begin restore "$store" --checkpoint-dir "$store" --stats
+  done
+  finish 0
+  err_has '^ *virtio interrupts +[1-9][0-9]* by eventfd$'
+  err_lacks 'cannot come'
+  out_lacks GUEST-FAILED
+  [ "$(value CHECKSUM)" = "$whole" ] || fail "another checksum by edges: $(value CHECKSUM), $whole"
+}
+
 # Interrupt controllers that are Partita's, not KVM's, on one rank and over two: the same sum. A machine over ranks resets
 # itself as one does that is on one.
 case_own_apics() {

@@ -31,6 +31,7 @@ echo written | dd of=/dev/vda bs=512 seek=8 conv=notrunc,fsync 2>/dev/null
 echo "RANDOM $(dd if=/dev/hwrng bs=16 count=1 2>/dev/null | hexdump -e '16/1 "%02x"')"
 ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up
 ping -c 1 -W 60 10.0.2.2 >/dev/null && echo NETWORK-OK
+grep virtio /proc/interrupts
 RUN
   "$top/launch/guest/initramfs.sh" "$nested" "$work/inner.gz" "$work/inner"
 }
@@ -141,6 +142,14 @@ JOB
 }
 case_smp1() { boots 1; }
 case_smp2() { boots 2; }
+
+# Virtio interrupts by eventfd, which the kernel takes for edges.
+case_irqfd() {
+  machine=,irqfd=on
+  boots 2 --stats
+  out_has '^ *virtio interrupts +[1-9][0-9]* by eventfd$'
+  out_has '^ *[0-9]+: .* IO-APIC +[12][0-9]-edge +virtio'
+}
 
 # Interrupt controllers that are Partita's, and no PIC, no PIT.
 case_own_apics() {

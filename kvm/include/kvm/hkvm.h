@@ -1,7 +1,7 @@
 /* vCPUs on the host's KVM: the third kind behind sim-core's vcpu_ops, for x86-64 machines on x86-64 hosts.
  *
  *   struct mem_space (RAM)  -> memory slots            vcpu->ops->run -> KVM_RUN -> exit -> mem_mmio_*
- *   irq_line of a device    -> KVM_IRQ_LINE            vcpu_kick      -> a signal ends KVM_RUN
+ *   irq_line of a device    -> KVM_IRQ_LINE | irqfd    vcpu_kick      -> a signal ends KVM_RUN
  *
  * PIC, IOAPIC, PIT and local APICs are KVM's own, or (own_apics) local APICs are ours, and the IOAPIC a device as others are:
  * so on several ranks, since what KVM's APICs send stays in their VM. I/O ports are a window of the memory space, so that devices
@@ -95,6 +95,13 @@ void hkvm_machine_clock_follow(struct hkvm_machine *m);
 
 /* A pin of KVM's IOAPIC (below 16: and of the PIC). Not with own_apics. No line when `gsi` is none of them. */
 struct irq_line hkvm_machine_irq(struct hkvm_machine *m, uint32_t gsi);
+/* The same pin as one of edges, which is what the guest must have been told of it: each irq_set(high) is an interrupt, by a write to
+ * an eventfd (irqfd) or, where the host refuses that (a warning says so), by two ioctls; irq_set(low) is nothing. None is lost for a
+ * device that says `high` again when it is loaded with something unacknowledged; one too many may come. Sent from any thread.
+ * Context: launch, before vCPUs run. */
+struct irq_line hkvm_machine_edge_irq(struct hkvm_machine *m, uint32_t gsi);
+/* How many edges have gone by eventfd. Context: any. */
+uint64_t hkvm_machine_edges_by_eventfd(const struct hkvm_machine *m);
 
 /* --- where the boot CPU begins --- */
 

@@ -5,6 +5,8 @@
 #define LAPIC 0xfee00000ul
 #define IOAPIC 0xfec00000ul
 #define VIRTIO(slot) (0xd0000000ul + (slot) * 0x1000ul)
+#define ACPI_TABLES 0xe0000ul
+#define ACPI_TABLES_END 0xffff0ul
 enum { PORT_UART = 0x3f8, PORT_UART_STATUS = 0x3fd, UART_HAS_INPUT = 1, PORT_EXIT = 0xf4, PORT_PM_TIMER = 0x608, PORT_PM_RESET = 0x60c,
        PORT_CMOS = 0x70, CMOS_RESETS = 0x40, GSI_VIRTIO = 16 };
 enum { EXIT_OFF = 0x5555, EXIT_FAIL = 0x3333 };
@@ -311,10 +313,22 @@ struct queue {
 enum { NR_SLOTS = 2 };
 static struct virtio { u64 base; struct queue q; volatile u32 done; } slots[NR_SLOTS], *rng, *blk;
 
+/* What the ACPI tables say of a slot's interrupt (an extended interrupt descriptor, 6.4.3.6): an edge? */
+static u32 is_edge(u32 gsi)
+{
+    for (volatile u8 *p = (volatile u8 *)ACPI_TABLES; p < (volatile u8 *)ACPI_TABLES_END; p++)
+        if (p[0] == 0x89 && p[1] == 6 && p[2] == 0 && p[4] == 1 && p[5] == gsi)
+            return p[3] >> 1 & 1;
+    check(0, "no interrupt for a slot");
+    return 0;
+}
+
 static void route_to_boot_cpu(u32 slot)
 {
+    u32 level = is_edge(GSI_VIRTIO + slot) ? 0 : 1 << 15;
+
     write32(IOAPIC, 0x10 + (GSI_VIRTIO + slot) * 2);
-    write32(IOAPIC + 0x10, (V_VIRTIO + slot) | 1 << 15); /* level */
+    write32(IOAPIC + 0x10, (V_VIRTIO + slot) | level);
     write32(IOAPIC, 0x11 + (GSI_VIRTIO + slot) * 2);
     write32(IOAPIC + 0x10, 0);
 }

@@ -134,12 +134,17 @@ static SIM_UNUSED void fixture_fini(struct fixture *f)
     sim_destroy(f->sim);
 }
 
-static SIM_UNUSED void boot_guest(struct fixture *f, const uint8_t *begin, const uint8_t *end)
+static SIM_UNUSED void boot_guest_with(struct fixture *f, const uint8_t *begin, const uint8_t *end, uint64_t rbx)
 {
-    const struct hkvm_entry entry = {.rip = GUEST, .cr3 = TABLES, .gdt = GDT, .rbx = 0, .rsi = REGISTERS};
+    const struct hkvm_entry entry = {.rip = GUEST, .cr3 = TABLES, .gdt = GDT, .rbx = rbx, .rsi = REGISTERS};
 
     assert_int_equal(mem_write(f->space, GUEST, begin, (uint64_t)(end - begin)), MEM_OK);
     assert_int_equal(hkvm_vcpu_boot(f->v, &entry), SIM_OK);
+}
+
+static SIM_UNUSED void boot_guest(struct fixture *f, const uint8_t *begin, const uint8_t *end)
+{
+    boot_guest_with(f, begin, end, 0);
 }
 #define BOOT(f, name) boot_guest(f, guest_##name, guest_##name##_end)
 

@@ -57,11 +57,19 @@ static const uint8_t *find(const char *signature)
     return NULL;
 }
 
+static void build_with(uint32_t nr_cpus, bool edges)
+{
+    const struct acpi_machine machine = {
+        .nr_cpus = nr_cpus, .has_pic = true, .edges = edges, .numa = &(struct config_numa){0}};
+
+    memset(tables, 0xee, sizeof tables);
+    used = acpi_build(&machine, tables);
+    assert_true(used <= sizeof tables);
+}
+
 static void build(uint32_t nr_cpus)
 {
-    memset(tables, 0xee, sizeof tables);
-    used = acpi_build(nr_cpus, true, &(struct config_numa){0}, tables);
-    assert_true(used <= sizeof tables);
+    build_with(nr_cpus, false);
 }
 
 static void test_root(void **state)
@@ -94,10 +102,9 @@ static void test_fadt_leads_to_power_off(void **state)
 }
 
 /* Lengths of AML packages: the scope ends where \_S5 begins, and each slot is inside. */
-static void test_dsdt_lists_the_slots(void **state)
+static void expect_slots(bool edges)
 {
-    (void)state;
-    build(1);
+    build_with(1, edges);
     const uint8_t *dsdt = at(get(find("FACP") + 40, 4)), *p = dsdt + 36;
     uint32_t scope = (p[1] & 15) | (uint32_t)p[2] << 4 | (uint32_t)p[3] << 12 | (uint32_t)p[4] << 20;
 
@@ -105,7 +112,7 @@ static void test_dsdt_lists_the_slots(void **state)
     assert_int_equal(p[1] >> 6, 3);
     assert_memory_equal(p + 1 + scope, "\x08_S5_", 5);
     for (unsigned i = 0; i < X86_NR_VIRTIO; i++) {
-        uint8_t memory[12] = {0x86, 9, 0, 1}, interrupt[9] = {0x89, 6, 0, 1, 1};
+        uint8_t memory[12] = {0x86, 9, 0, 1}, interrupt[9] = {0x89, 6, 0, edges ? 3 : 1, 1};
         uint32_t base = X86_VIRTIO_BASE + i * X86_VIRTIO_SIZE, size = X86_VIRTIO_SIZE, gsi = X86_GSI_VIRTIO + i;
         memcpy(memory + 4, &base, 4);
         memcpy(memory + 8, &size, 4);
@@ -113,6 +120,13 @@ static void test_dsdt_lists_the_slots(void **state)
         assert_non_null(memmem(p, scope, memory, sizeof memory));
         assert_non_null(memmem(p, scope, interrupt, sizeof interrupt));
     }
+}
+
+static void test_dsdt_lists_the_slots(void **state)
+{
+    (void)state;
+    expect_slots(false);
+    expect_slots(true);
 }
 
 static void test_madt_lists_the_cpus(void **state)
@@ -146,7 +160,7 @@ static void test_nodes(void **state)
 
     (void)state;
     memset(tables, 0xee, sizeof tables);
-    used = acpi_build(4, false, &numa, tables);
+    used = acpi_build(&(struct acpi_machine){.nr_cpus = 4, .numa = &numa}, tables);
     const uint8_t *srat = find("SRAT"), *slit = find("SLIT");
     for (uint32_t i = 48; i < get(srat + 4, 4); i += srat[i + 1]) {
         const uint8_t *p = srat + i;

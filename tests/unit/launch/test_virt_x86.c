@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "fdt_walk.h"
 #include "kvm/hkvm.h"
 #include "sim-core/alloc.h"
 #include "virt_x86.h"
@@ -75,6 +76,54 @@ static void test_whose_interrupt_controllers(void **state)
     sim_free(fdt);
 }
 
+/* Levels, unless irqfd=on; other devices' are levels in any case. */
+static void test_triggers(void **state)
+{
+    (void)state;
+    for (unsigned irqfd = 0; irqfd < 2; irqfd++) {
+        struct config c = {.x86 = true, .irqfd = irqfd, .smp = 1, .memory = 64 << 20};
+        struct fdt_walk w;
+        struct fdt_irq *irq;
+        void *fdt;
+        unsigned n;
+        assert_int_equal(virt_x86_build_fdt(&c, &fdt), SIM_OK);
+        assert_int_equal(virt_x86_has_edges(fdt), irqfd);
+        fdt_walk_init(&w, fdt);
+        assert_int_equal(fdt_walk_irqs(&w, fdt_path_offset(fdt, "/soc/virtio_mmio@d0007000"), &irq, &n), SIM_OK);
+        assert_int_equal(n, 1);
+        assert_int_equal(irq[0].number, X86_GSI_VIRTIO + 7);
+        assert_int_equal(irq[0].trigger, irqfd ? FDT_IRQ_EDGE_RISING : FDT_IRQ_LEVEL_HIGH);
+        sim_free(irq);
+        assert_int_equal(fdt_walk_irqs(&w, fdt_path_offset(fdt, "/soc/serial@3f8"), &irq, &n), SIM_OK);
+        assert_int_equal(irq[0].trigger, FDT_IRQ_LEVEL_HIGH);
+        sim_free(irq);
+        fdt_walk_fini(&w);
+        sim_free(fdt);
+    }
+}
+
+/* Trees of images from before there were edges have one cell. */
+static void test_trees_of_one_cell_have_levels(void **state)
+{
+    struct fdt_walk w;
+    struct fdt_irq *irq;
+    unsigned n;
+    void *fdt = build(1, 64 << 20);
+
+    (void)state;
+    assert_int_equal(fdt_setprop_u32(fdt, fdt_path_offset(fdt, "/soc/ioapic"), "#interrupt-cells", 1), 0);
+    assert_int_equal(fdt_setprop_u32(fdt, fdt_path_offset(fdt, "/soc/virtio_mmio@d0000000"), "interrupts", X86_GSI_VIRTIO), 0);
+    assert_false(virt_x86_has_edges(fdt));
+    fdt_walk_init(&w, fdt);
+    assert_int_equal(fdt_walk_irqs(&w, fdt_path_offset(fdt, "/soc/virtio_mmio@d0000000"), &irq, &n), SIM_OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(irq[0].number, X86_GSI_VIRTIO);
+    assert_int_equal(irq[0].trigger, 0);
+    sim_free(irq);
+    fdt_walk_fini(&w);
+    sim_free(fdt);
+}
+
 static void test_as_many_cpus_as_apic_ids(void **state)
 {
     (void)state;
@@ -87,6 +136,8 @@ int main(void)
         cmocka_unit_test(test_memory_leaves_a_hole_below_4_gib),
         cmocka_unit_test(test_devices),
         cmocka_unit_test(test_whose_interrupt_controllers),
+        cmocka_unit_test(test_triggers),
+        cmocka_unit_test(test_trees_of_one_cell_have_levels),
         cmocka_unit_test(test_as_many_cpus_as_apic_ids),
     };
 

@@ -298,7 +298,7 @@ case_homes() {
   [ $moves -ge 1 ] || fail "no moves"
 }
 
-# INIT and STARTUP storms at a CPU whose pages go to and fro, nonsense for interrupt controllers, resets in the midst of it; by KVM's
+# Storms of INIT, STARTUP, NMI, SMI and what APICs do not take at a CPU whose pages go to and fro, and of NMI at the one that sends them, nonsense for interrupt controllers, resets in the midst of it; by KVM's
 # controllers, by ours, and over two ranks.
 case_storms() {
   need_kvm
@@ -311,6 +311,7 @@ case_storms() {
     finish 0
     out_lacks GUEST-FAILED
     [ "$(grep -c '^STORM-OK' "$work/out")" = 3 ] || fail "not three storms$more"
+    [ "$(value NMIS | grep -vc '^0*$')" = 3 ] || fail "no NMIs of its own: $(value NMIS | xargs)$more"
   done
 }
 

@@ -11,10 +11,11 @@ enum { PORT_UART = 0x3f8, PORT_UART_STATUS = 0x3fd, UART_HAS_INPUT = 1, PORT_EXI
        PORT_CMOS = 0x70, CMOS_RESETS = 0x40, GSI_VIRTIO = 16 };
 enum { EXIT_OFF = 0x5555, EXIT_FAIL = 0x3333 };
 
-enum { V_INT3 = 3, V_UD = 6, V_GP = 13, V_PF = 14, V_TIMER = 64, V_IPI = 65, V_VIRTIO = 80, V_SPURIOUS = 255 };
+enum { V_NMI = 2, V_INT3 = 3, V_UD = 6, V_GP = 13, V_PF = 14, V_TIMER = 64, V_IPI = 65, V_VIRTIO = 80, V_SPURIOUS = 255 };
 enum { A_ID = 0x20, A_EOI = 0xb0, A_SVR = 0xf0, A_ICR = 0x300, A_ICR_HIGH = 0x310, A_TIMER = 0x320, A_TIMER_INITIAL = 0x380,
-       A_TIMER_DIVIDE = 0x3e0, ICR_INIT = 0x4500, ICR_STARTUP = 0x4600, TIMER_PERIODIC = 1 << 17 };
-enum { CODE = 0x08, TSS = 0x38, TRAMPOLINE = 0x8000, PAGE = 4096 };
+       A_TIMER_DIVIDE = 0x3e0, ICR_INIT = 0x4500, ICR_STARTUP = 0x4600, ICR_LOWEST = 0x100, ICR_SMI = 0x200,
+       ICR_RESERVED = 0x300, ICR_NMI = 0x400, ICR_EXTINT = 0x700, ICR_SELF = 1 << 18, ICR_ALL = 2 << 18, ICR_OTHERS = 3 << 18, TIMER_PERIODIC = 1 << 17 };
+enum { CODE = 0x08, TSS = 0x38, TRAMPOLINE = 0x8000, SMI_HANDLER = 0x38000, PAGE = 4096 };
 enum { PTE_PRESENT = 1, PTE_WRITE = 2, PTE_USER = 4, PTE_LARGE = 0x80 };
 #define POOL(cpu) (0x2000000ul + (cpu) * (u64)DATA_PAGES * PAGE) /* pages that page faults map */
 
@@ -28,6 +29,7 @@ struct cpu {
     u64 checksum;
     u64 ticks, pages;
     u32 last_tick, longest_gap; /* of the APIC's timer, by the PM timer */
+    u32 nmis;
     u64 last_clock, last_tsc;
     u64 backwards;   /* how often kvmclock or the TSC was behind what it had been */
     long low, high;  /* kvmclock is at least `low`, at most `high` ns before the PM timer: compare_clocks */
@@ -36,7 +38,7 @@ struct cpu {
 extern u8 stacks[], trampoline[], trampoline_end[];
 extern u32 trampoline_cr3;
 extern void enter_user(void *entry, u64 stack, u64 cpu) __attribute__((noreturn));
-extern u8 entry_3[], entry_6[], entry_13[], entry_14[], entry_64[], entry_65[], entry_80[], entry_81[], entry_255[];
+extern u8 entry_2[], entry_3[], entry_6[], entry_13[], entry_14[], entry_64[], entry_65[], entry_80[], entry_81[], entry_255[];
 void boot_cpu(const u8 *boot_params);
 void other_cpu(void);
 void interrupt(struct frame *f);
@@ -261,6 +263,7 @@ static void set_up_descriptors(u32 cpu)
 
 static void build_idt(void)
 {
+    set_gate(V_NMI, entry_2, 0);
     set_gate(V_INT3, entry_3, 3);
     set_gate(V_UD, entry_6, 0);
     set_gate(V_GP, entry_13, 0);
@@ -531,6 +534,12 @@ void interrupt(struct frame *f)
 {
     struct cpu *c = &cpus[this_cpu()];
 
+    if (f->vector == V_NMI) {
+        for (u32 i = 0; i < 50; i++) /* long enough for an INIT to come meanwhile */
+            barrier();
+        c->nmis++;
+        return;
+    }
     switch (f->vector) {
     case V_INT3: kernel_call(f); return;
     case V_PF: page_fault(f); return;
@@ -574,11 +583,30 @@ static u64 next_random(void)
     return x;
 }
 
+/* Nonmaskable interrupts, system management interrupts and what no APIC should be asked for, to itself, the other CPU and both; an
+ * INIT that finds the other one in its handler of NMI. */
+static void unmaskable_storm(u64 x)
+{
+    static const u32 commands[] = {ICR_NMI, ICR_SELF | ICR_NMI, ICR_ALL | ICR_NMI, ICR_OTHERS | ICR_NMI, ICR_SMI, ICR_ALL | ICR_SMI,
+                                   ICR_EXTINT, ICR_ALL | ICR_EXTINT, ICR_RESERVED, ICR_ALL | ICR_LOWEST | V_IPI};
+
+    for (u32 i = 0; i <= x % 4; i++)
+        send(1, commands[(x >> 2) % 10]);
+}
+
+/* The other CPU has come up since it was last told to: it has a handler of NMI. */
+static u32 up_before;
+static int is_up(void) { return other_is_up != up_before; }
+
 static void storm_once(u64 x)
 {
-    static const u32 commands[] = {ICR_INIT, ICR_STARTUP | TRAMPOLINE >> 12, V_IPI, 0xc0000 | ICR_INIT,
-                                   0xc0000 | ICR_STARTUP | TRAMPOLINE >> 12, 0xc0000 | V_IPI, 0x8500 /* INIT's end */, V_IPI | 0x100};
+    static const u32 commands[] = {ICR_INIT, ICR_STARTUP | TRAMPOLINE >> 12, V_IPI, ICR_OTHERS | ICR_INIT,
+                                   ICR_OTHERS | ICR_STARTUP | TRAMPOLINE >> 12, ICR_OTHERS | V_IPI, 0x8500 /* INIT's end */, V_IPI | 0x100};
 
+    if (is_up())
+        unmaskable_storm(x >> 3);
+    if (0x1b >> x % 8 & 1) /* INIT or STARTUP */
+        up_before = other_is_up;
     send(1, commands[x % 8]);
     write32(IOAPIC, 0x10 + PIN_UNUSED * 2 + (u32)(x >> 8) % (2 * NR_UNUSED));
     write32(IOAPIC + 0x10, (u32)(x >> 16));
@@ -611,6 +639,7 @@ static void storm(void)
 {
     u32 pages[BOUNCED] = {0};
 
+    *(volatile u16 *)SMI_HANDLER = 0xaa0f; /* RSM */
     for (u32 page = 0; page < BOUNCED; page++)
         pages[page] = (u32)*BOUNCED_WORD(page, 0);
     for (u32 i = 0; i < storms; i++)
@@ -618,6 +647,8 @@ static void storm(void)
     for (u32 page = 0; page < BOUNCED; page++)
         check((u32)*BOUNCED_WORD(page, 0) - pages[page] == storms * (BOUNCES / BOUNCED), "a word of a page that went to and fro");
     say_hex("STARTS ", other_is_up);
+    say_hex("NMIS ", cpus[0].nmis);
+    say_hex("NMIS-OF-OTHER ", cpus[1].nmis);
     start_other_cpu();
     say("STORM-OK\n");
     reset_if_wished();

@@ -75,6 +75,7 @@ entry_\vector:
         push    $\vector
         jmp     common
         .endm
+        entry   2, 0
         entry   3, 0
         entry   6, 0
         entry   13, 1

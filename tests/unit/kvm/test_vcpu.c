@@ -208,7 +208,8 @@ GUEST_CODE(odd, "  mov $0xfee00000, %edi; xor %eax, %eax\n"
                 "  mov %al, (%rdi); mov %ax, (%rdi); mov %eax, (%rdi); mov %rax, (%rdi)\n"
                 "  add $5, %edi; cmp $0xfee02000, %edi; jb 1b\n"
                 "  mov $0xfee00300, %edi; mov $300, %ecx\n"
-                "2: movl $0xc4500, (%rdi); movl $0xc4610, (%rdi); movl $0xc0700, (%rdi); dec %ecx; jnz 2b\n"
+                "2: movl $0xc0400, (%rdi); movl $0xc0200, (%rdi); movl $0xc0300, (%rdi); movl $0xc0100, (%rdi)\n"
+                "  movl $0xc4500, (%rdi); movl $0xc4610, (%rdi); movl $0xc0700, (%rdi); dec %ecx; jnz 2b\n"
                 "  movl $1, 8(%rsi)\n");
 
 /* Nothing that a guest does to its APIC ends anything but itself. The other vCPU gets storms of INIT and STARTUP, and stands where the

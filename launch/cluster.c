@@ -10,8 +10,10 @@
  * all; so does the end of the one that the file's `until` names. */
 #include "cluster.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli.h"
 #include "cluster_addresses.h"
@@ -246,7 +248,7 @@ static enum sim_status check_config(const struct member *m)
     } rules[] = {
         {c->checkpoint.dir, "images are of all machines: partita cluster FILE --checkpoint-dir DIR"},
         {c->dump_dtb || c->dump_config, "-dumpdtb and --dump-config are for `partita run`"},
-        {c->control, "--control is for `partita run`"},
+        {c->control, "control sockets are of all machines: partita cluster FILE --control DIR"},
     };
 
     for (size_t i = 0; i < SIM_ARRAY_LEN(rules); i++) {
@@ -497,7 +499,7 @@ static void cluster_fini(struct cluster *c)
 
 static void print_help(FILE *out)
 {
-    fputs("Usage: partita cluster FILE [--checkpoint-dir DIR [--checkpoint-incremental] [--keep N]] [--restore DIR]\n"
+    fputs("Usage: partita cluster FILE [--checkpoint-dir DIR [--checkpoint-incremental] [--keep N]] [--restore DIR] [--control DIR]\n"
           "Runs several machines in this process. FILE is YAML: each machine's name, and its options as of `partita run`\n"
           "(a text or a list); `until` names one whose end ends all; `segments` says what is no ideal wire, and `seed` chooses which\n"
           "frames it loses:\n\n"
@@ -513,12 +515,13 @@ static void print_help(FILE *out)
           "--checkpoint-dir DIR  SIGUSR1 makes an image of all machines at one moment, with the frames between them; SIGTERM does, and\n"
           "                      ends them\n"
           "--keep N              of these images keep the newest N and what they need\n"
-          "--restore DIR         they go on from the newest one there, or from DIR/cluster-N.json; FILE is the same or says less\n",
+          "--restore DIR         they go on from the newest one there, or from DIR/cluster-N.json; FILE is the same or says less\n"
+          "--control DIR         DIR/NAME takes commands to the machine of that name: partita control DIR/NAME COMMAND\n",
           out);
 }
 
 struct options {
-    const char *file, *restore, *dir, *keep;
+    const char *file, *restore, *dir, *keep, *control;
     bool incremental;
 };
 
@@ -533,7 +536,10 @@ static enum sim_status read_option(int argc, char **argv, int *i, struct options
 {
     const struct {
         const char *name, **value, *why;
-    } valued[] = {{"--checkpoint-dir", &out->dir, " needs DIR"}, {"--restore", &out->restore, " needs DIR"}, {"--keep", &out->keep, " needs N"}};
+    } valued[] = {{"--checkpoint-dir", &out->dir, " needs DIR"},
+                  {"--restore", &out->restore, " needs DIR"},
+                  {"--keep", &out->keep, " needs N"},
+                  {"--control", &out->control, " needs DIR"}};
     const char *word = argv[*i];
 
     for (size_t k = 0; k < SIM_ARRAY_LEN(valued); k++) {
@@ -564,6 +570,21 @@ static enum sim_status read_options(int argc, char **argv, struct options *out)
     return SIM_OK;
 }
 
+/* A socket in `dir` for each machine, by its name. */
+static enum sim_status open_controls(struct cluster *c, const char *dir)
+{
+    if (mkdir(dir, 0777) < 0 && errno != EEXIST) {
+        sim_error("--control '%s': cannot make the directory: %m", dir);
+        return SIM_ERR_IO;
+    }
+    for (unsigned i = 0; i < c->nr; i++) {
+        char *path = sim_asprintf("%s/%s", dir, c->m[i].name);
+        config_set_string(&c->m[i].config.control, path);
+        sim_free(path);
+    }
+    return SIM_OK;
+}
+
 static enum sim_status set_up(struct cluster *c, const struct options *o)
 {
     if (o->keep)
@@ -575,7 +596,8 @@ static enum sim_status set_up(struct cluster *c, const struct options *o)
     SIM_TRY(check_segments(c, o->file));
     if (c->dir)
         SIM_TRY(ckpt_store_open(c->dir, &c->dir_lock));
-    return restore_members(c, o->restore);
+    SIM_TRY(restore_members(c, o->restore));
+    return o->control ? open_controls(c, o->control) : SIM_OK;
 }
 
 int cluster_command(int argc, char **argv)

@@ -327,6 +327,8 @@ static void stop(struct run *r)
     if (r->images)
         images_close(r->images);
     sim_io_stop(r->sim->io);
+    control_destroy(r->control); /* others of a cluster may run on for long, and nobody would answer */
+    r->control = NULL;
     if (r->ranks) {
         ranks_load_stop(r->ranks);
         ranks_disconnect(r->ranks);

@@ -86,10 +86,20 @@ static void control_quit(void *opaque)
     run_want_end(opaque, SIM_END_USER, 0);
 }
 
+/* One of several machines: frames between them would be in two places, or in none. */
+static bool has_peers(const struct run *r, const char *what)
+{
+    if (r->peers)
+        sim_error("%s: the machine is one of a cluster, whose images are of all machines (SIGUSR1) and whose machines stay together", what);
+    return r->peers;
+}
+
 static enum sim_status control_checkpoint(void *opaque, const struct checkpoint_request *request)
 {
     struct run *r = opaque;
 
+    if (has_peers(r, "checkpoint"))
+        return SIM_ERR_UNSUPPORTED;
     return images_request(r->images, request);
 }
 
@@ -97,6 +107,8 @@ static enum sim_status control_migrate(void *opaque, const struct migrate_reques
 {
     struct run *r = opaque;
 
+    if (has_peers(r, "migrate"))
+        return SIM_ERR_UNSUPPORTED;
     if (!r->stopped)
         return images_migrate(r->images, request);
     sim_error("migrate: the machine is stopped (cont lets it go on)");

@@ -231,6 +231,45 @@ case_one_folder() {
   cluster 124 "$work/second.yaml" --checkpoint-dir "$store" --restore "$store"
 }
 
+# ask MACHINE COMMAND... : what a machine answers.
+ask() { timeout -k 5 "$limit" "$partita" control "$work/sockets/$1" "${@:2}" 2>>"$work/asked"; }
+
+# A socket for each machine: one stands while the other runs, ends while the other runs, and images and moves of one alone are refused;
+# the cluster ends when both have. Restored machines have sockets, too.
+case_control() {
+  build_hello
+  printf 'machines:\n  a: -bios none -m 32M -kernel %s\n  b: -bios none -m 32M -kernel %s\n' "$work/hello" "$work/hello" >"$work/two.yaml"
+  local store=$work/store from
+  for from in "" "--restore $store"; do
+    # shellcheck disable=SC2086 # words
+    begin "$work/two.yaml" --control "$work/sockets" --checkpoint-dir "$store" $from
+    await ask a query-status >/dev/null
+    await ask b query-status >/dev/null
+    [ "$(ls "$work/sockets" | xargs)" = "a b" ] || fail "sockets: $(ls "$work/sockets" | xargs)"
+    ask a stop >/dev/null || fail "a does not stop"
+    [[ $(ask a query-status) == *paused* ]] || fail "a runs on: $(ask a query-status)"
+    [[ $(ask b query-status) == *'"running": true'* ]] || fail "b stands: $(ask b query-status)"
+    ask a cont >/dev/null || fail "a does not go on"
+    [[ $(ask a query-status) == *'"running": true'* ]] || fail "a still stands: $(ask a query-status)"
+    ! ask a checkpoint "dir=$work/alone" >/dev/null || fail "an image of a alone"
+    ! ask b migrate uri=unix:/none >/dev/null || fail "b moves alone"
+    if [ -z "$from" ]; then
+      kill -USR1 "$pid"
+      await [ -f "$store/cluster-000001.json" ]
+      kill -KILL "$pid"
+      wait "$pid" 2>/dev/null
+      continue
+    fi
+    ask a quit >/dev/null || fail "a does not end"
+    await [ ! -e "$work/sockets/a" ]
+    [[ $(ask b query-status) == *'"running": true'* ]] || fail "b ended with a"
+    ask b quit >/dev/null || fail "b does not end"
+    local got=0
+    wait "$pid" || got=$?
+    [ "$got" = 0 ] || fail "exit code $got"
+  done
+}
+
 # A signal ends all of them in order: each still says what it did.
 case_signal() {
   build_hello
@@ -267,6 +306,10 @@ case_bad_files() {
   one_message "--checkpoint-incremental and --keep need --checkpoint-dir DIR"
   cluster 2 "$work/good.yaml" --checkpoint-dir "$work/new" --keep
   one_message "--keep needs N"
+  cluster 2 "$work/good.yaml" --control
+  one_message "--control needs DIR"
+  cluster 2 "$work/good.yaml" --control "$work/none/new"
+  one_message "--control '.*none/new': cannot make the directory: No such file"
   cluster 2 "$work/good.yaml" --keep=2
   one_message "--keep=2 is no option"
   cluster 2 "$work/good.yaml" "$work/good.yaml"

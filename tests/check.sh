@@ -76,6 +76,14 @@ run_ctest() {
   skipped=$((skipped + (said > none ? said : none)))
 }
 
+# say_cases DIR : what became of each test of the last run there, a line each; where all they say is shown, these get lost.
+say_cases() {
+  local name seconds what
+  declare -A word=([run]=passed [fail]=FAILED)
+  sed -nE 's/^[[:space:]]*<testcase name="([^"]*)".* time="([0-9.]*)[^"]*" status="([a-z]*)".*/\1 \2 \3/p' "$1/junit.xml" |
+    while read -r name seconds what; do printf '%-36s %-8s %5.0f s\n' "$name" "${word[$what]:-skipped}" "$seconds"; done
+}
+
 check_gcc() {
   step "gcc build" configure_build build -DCMAKE_C_COMPILER=gcc || return
   run_ctest build "$@"
@@ -171,6 +179,7 @@ case $level in
   kvm-nested)
     packages_install $packages_build $packages_nested $([ -n "${QEMU_X86:-}" ] || echo qemu-system-x86) || exit $?
     check_gcc -L kvm-nested -j 1 -V
+    say_cases build
     ;;
   perf)
     packages_install $packages_build $packages_guest $packages_perf || exit $?

@@ -11,6 +11,7 @@ nested=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/partita/guest-amd64
 qemu=${QEMU_X86:-qemu-system-x86_64}
 limit=${LIMIT:-1800}
 run_limit=900 # of each run inside, host seconds there
+patient="nowatchdog rcupdate.rcu_cpu_stall_suppress=1" # a CPU that does not get on for a while is the busy host's doing
 
 say() { echo "  kvm-nested: $* ($((SECONDS)) s)"; }
 
@@ -63,7 +64,7 @@ cat /held
 start() {
   echo "STEP \$*"
   /partita run -M virt-x86\$machine -accel kvm -m 256M -kernel /kernel -initrd /inner.gz -drive file=/disk,format=raw -netdev user,id=n0 \\
-    -device virtio-net-device,netdev=n0 -device virtio-rng-device -append "console=ttyS0 act=run" --timeout \${run_limit}s "\$@"
+    -device virtio-net-device,netdev=n0 -device virtio-rng-device -append "console=ttyS0 act=run $patient" --timeout \${run_limit}s "\$@"
 }
 RUN
   "$top/launch/guest/initramfs.sh" "$nested" "$work/outer.gz" "$root"
@@ -83,7 +84,7 @@ qemu_once() {
   say "QEMU begins"
   timeout -k 5 "$limit" nice -n 5 "$qemu" -M q35 -accel tcg,thread=multi -smp 2 -cpu EPYC,-xsaves -m 1536 -display none \
     -nodefaults -no-reboot -serial stdio -kernel "$nested/Image" -initrd "$work/outer.gz" \
-    -append "console=ttyS0 act=run mitigations=off no_timer_check panic=-1" </dev/null >"$work/out" 2>"$work/err" &
+    -append "console=ttyS0 act=run mitigations=off no_timer_check panic=-1 $patient" </dev/null >"$work/out" 2>"$work/err" &
   local pid=$! code=0
   watch $pid &
   wait $pid || code=$?
@@ -121,7 +122,9 @@ inner_is_well() {
   out_has "^DISK $(cut -d' ' -f1 "$work/disk.sum")"
   out_has '^RANDOM [0-9a-f]{32}'
   out_has '^NETWORK-OK'
-  out_lacks 'insmod .* failed|Call Trace|Oops|BUG:|Kernel panic'
+  local trouble='insmod .* failed|Call Trace|Oops|BUG:|Kernel panic'
+  grep -aE -m 1 -B 5 -A 40 "$trouble" "$work/out" # what led to it, which the end of the output does not show
+  out_lacks "$trouble"
 }
 
 # boots CPUS OPTION...

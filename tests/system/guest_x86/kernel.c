@@ -603,6 +603,7 @@ static void storm_once(u64 x)
     static const u32 commands[] = {ICR_INIT, ICR_STARTUP | TRAMPOLINE >> 12, V_IPI, ICR_OTHERS | ICR_INIT,
                                    ICR_OTHERS | ICR_STARTUP | TRAMPOLINE >> 12, ICR_OTHERS | V_IPI, 0x8500 /* INIT's end */, V_IPI | 0x100};
 
+    send(0, x >> 2 & 1 ? ICR_SELF | ICR_NMI : ICR_SELF | ICR_SMI);
     if (is_up())
         unmaskable_storm(x >> 3);
     if (0x1b >> x % 8 & 1) /* INIT or STARTUP */

@@ -151,26 +151,28 @@ static void arrive(struct ranks *r, struct vcpu *v)
 
 /* --- freezing --- */
 
+/* Of the two that may see that the round is over, a thread that polls and the I/O thread, one says it. */
 static void tell_frozen(struct ranks *r)
 {
-    uint32_t others = r->sim->nr_ranks - 1;
-
-    if (!atomic_load_explicit(&r->here, memory_order_seq_cst) ||
-        atomic_load_explicit(&r->quiet, memory_order_seq_cst) < r->rounds * others)
-        return;
-    /* Only one of the two that may see both says it. */
-    if (atomic_exchange_explicit(&r->here, false, memory_order_seq_cst)) {
-        const struct frozen_message m = {r->rounds, !r->paused};
+    sim_mutex_lock(&r->lock);
+    const struct frozen_message m = {r->rounds, r->refuses};
+    bool over = r->here && r->quiet >= r->rounds * (r->sim->nr_ranks - 1);
+    if (over)
+        r->here = false;
+    sim_mutex_unlock(&r->lock);
+    if (over)
         ic_send_small(r->ic, 0, MSG_FROZEN, &m, sizeof m);
-    }
 }
 
 /* This rank has done its part of a round, and what it sent has left. */
 static void end_round(struct ranks *r)
 {
-    r->rounds++;
     ic_broadcast(r->ic, MSG_QUIET, NULL, 0);
-    atomic_store_explicit(&r->here, true, memory_order_seq_cst);
+    sim_mutex_lock(&r->lock);
+    r->rounds++;
+    r->refuses = !r->paused;
+    r->here = true;
+    sim_mutex_unlock(&r->lock);
     tell_frozen(r);
 }
 
@@ -229,7 +231,9 @@ static void on_quiet(void *opaque, rank_t from, const void *data, uint32_t len)
     (void)from;
     (void)data;
     (void)len;
-    atomic_fetch_add_explicit(&r->quiet, 1, memory_order_seq_cst);
+    sim_mutex_lock(&r->lock);
+    r->quiet++;
+    sim_mutex_unlock(&r->lock);
     tell_frozen(r);
 }
 
@@ -243,12 +247,12 @@ static void on_frozen(void *opaque, rank_t from, const void *data, uint32_t len)
     if (len != sizeof m)
         return;
     memcpy(&m, data, sizeof m);
-    /* A freeze that was given up may be answered late. */
-    if (m.round != atomic_load_explicit(&r->round, memory_order_acquire))
-        return;
-    if (m.refused)
-        atomic_store_explicit(&r->refused, true, memory_order_relaxed);
-    atomic_fetch_add_explicit(&r->frozen, 1, memory_order_release);
+    sim_mutex_lock(&r->lock);
+    if (m.round == r->round) { /* a freeze that was given up may be answered late */
+        r->refused |= m.refused != 0;
+        atomic_fetch_add_explicit(&r->frozen, 1, memory_order_release);
+    }
+    sim_mutex_unlock(&r->lock);
 }
 
 static void thaw_here(void *opaque)
@@ -284,14 +288,19 @@ static bool await(struct ranks *r, _Atomic uint32_t *count, uint32_t n)
 
 static enum sim_status do_round(struct ranks *r, enum message_type type, void (*here)(void *opaque))
 {
+    sim_mutex_lock(&r->lock);
     atomic_store_explicit(&r->frozen, 0, memory_order_relaxed);
-    atomic_store_explicit(&r->refused, false, memory_order_relaxed);
-    atomic_fetch_add_explicit(&r->round, 1, memory_order_release);
+    r->refused = false;
+    r->round++;
+    sim_mutex_unlock(&r->lock);
     ic_broadcast(r->ic, type, NULL, 0);
     here(r);
     if (!await(r, &r->frozen, r->sim->nr_ranks))
         return SIM_ERR_IO;
-    return atomic_load_explicit(&r->refused, memory_order_relaxed) ? SIM_ERR_BUSY : SIM_OK;
+    sim_mutex_lock(&r->lock);
+    bool refused = r->refused;
+    sim_mutex_unlock(&r->lock);
+    return refused ? SIM_ERR_BUSY : SIM_OK;
 }
 
 enum sim_status ranks_freeze(struct ranks *r)

@@ -90,12 +90,13 @@ struct ranks {
     unsigned paused;         /* how often by freezes, which nest (an image while stopped); none: it refuses. I/O thread */
     bool holding;            /* vCPU messages wait in `held` (lock) */
     struct held_message *held, **last_held;
-    _Atomic uint32_t quiet;  /* QUIETs that came, ever */
-    uint32_t rounds;         /* of freezing and settling, of this rank, ever (I/O thread) */
-    _Atomic uint32_t round;  /* rank 0: the number of the last one */
-    _Atomic uint32_t frozen; /* rank 0: ranks that stand still in it */
-    _Atomic bool refused;    /* rank 0: by one of them */
-    _Atomic bool here;       /* this rank has stopped and said so */
+    /* All under `lock`: who looks whether a round is over must not find half of the next one. */
+    uint32_t quiet;          /* QUIETs that came, ever */
+    uint32_t rounds;         /* of freezing and settling, of this rank, ever */
+    bool here, refuses;      /* this rank has stopped, or will not, and said so; FROZEN is still to be told */
+    uint32_t round;          /* rank 0: the number of the last one */
+    bool refused;            /* rank 0: by one of the ranks */
+    _Atomic uint32_t frozen; /* rank 0: ranks that stand still in it. Read without the lock */
     _Atomic uint32_t moved;  /* rank 0: the hart has arrived */
 
     struct ranks_image *image;     /* ranks_image.c */

@@ -41,6 +41,24 @@ case_rings() {
   m_mode rings $(printf -- '-drive file=%s,format=raw,bus=mmio ' "$work/a.img" "$work/b.img") -device virtio-rng-device \
     -device virtio-serial-device -chardev null,id=c0 -device virtconsole,chardev=c0
 }
+shared_disk() { truncate -s 1M "$work/a.img" && echo "-drive file=$work/a.img,format=raw,bus=mmio"; }
+# shellcheck disable=SC2046 # words
+case_shares() { m_mode shares $(shared_disk); }
+# The same while harts and the pages' homes change their ranks, and messages are late.
+case_shares_moving() {
+  local seed
+  build_hostile shares
+  for seed in 1 2 3; do
+    move_harts 3 &
+    move_homes 3 &
+    # shellcheck disable=SC2046 # words
+    limit=60 partita_run 0 -m 16M -smp 4 -bios none -kernel "$work/shares.elf" --ranks 3,seed=$seed -rebalance off \
+      --control "$work/socket" $(shared_disk)
+    wait
+  done
+  grep -q '"moved-bytes": [1-9]' "$work/moves" || fail "no home has moved"
+  moved 2
+}
 case_calls() { s_mode calls; }
 case_fences() { s_mode fences; }
 case_starts() { s_mode starts; }

@@ -122,6 +122,17 @@ move_harts() {
     :
   done >>"$work/moves"
 }
+# move_homes RANKS : of the first 16 MiB of a machine, likewise
+move_homes() {
+  for _ in $(seq 100); do
+    [ ! -S "$work/socket" ] || break
+    sleep 0.1
+  done
+  while "$partita" control "$work/socket" move-memory "start=$((0x80000000 + (RANDOM % 8 << 21)))" length=0x200000 \
+    "rank=$((RANDOM % $1))" >>"$work/moves" 2>/dev/null || "$partita" control "$work/socket" query-status >/dev/null 2>&1; do
+    :
+  done
+}
 # moved AT-LEAST
 moved() { [ "$(grep -c pause-ms "$work/moves")" -ge "$1" ] || fail "fewer than $1 moves"; }
 

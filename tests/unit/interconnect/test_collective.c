@@ -244,7 +244,9 @@ static void test_a_silent_rank_is_lost(void **state)
     capture_begin(&log);
     net_run(&n, lossy_main, rank, sizeof rank[0]);
     capture_end(&log);
-    assert_int_equal(captured(&log, "warning: nothing was heard of rank 2 (host"), 1);
+    /* Once, unless rank 1 heard nothing of rank 0 either, which the host kept from running: then it speaks for both. */
+    unsigned first_was_silent = captured(&log, "warning: nothing was heard of rank 0 (host") > 0;
+    assert_in_range(captured(&log, "warning: nothing was heard of rank 2 (host"), 1, 1 + first_was_silent);
     assert_int_equal(captured(&log, "error: "), 1);
     assert_int_equal(captured(&log, "error: rank 2 (host inproc"), 1);
     fclose(log.file);

@@ -176,29 +176,32 @@ static void fence_here(struct rv_machine *machine, const struct message *m)
             rv_request_wait(NULL, h);
 }
 
-static void on_fence(struct rv_hart *h, const struct message *m)
+/* The answer goes where the question came from: that the asker has moved there this rank may hear later. */
+static void on_fence(struct rv_hart *h, uint32_t from, const struct message *m)
 {
     const struct message done = {.kind = MSG_FENCE_DONE, .hart = m->hart};
 
     fence_here(h->machine, m);
-    const struct rv_hart *asker = h->machine->harts[m->hart];
-    tell(rank_of(asker), asker, &done);
+    tell(from, h->machine->harts[m->hart], &done);
 }
 
-static void on_line(struct rv_hart *h, const struct message *m)
+static void on_line(struct rv_hart *h, uint32_t from, const struct message *m)
 {
+    (void)from;
     rv_drive_line_here(h, m->number & 63, m->level);
 }
 
-static void on_start(struct rv_hart *h, const struct message *m)
+static void on_start(struct rv_hart *h, uint32_t from, const struct message *m)
 {
+    (void)from;
     (void)rv_hart_request_start_here(h, m->pc, m->a1); /* started already: its rank has told, or will */
 }
 
-static void on_state(struct rv_hart *h, const struct message *m)
+static void on_state(struct rv_hart *h, uint32_t from, const struct message *m)
 {
     struct rv_hart *of = h->machine->harts[m->hart];
 
+    (void)from;
     if (!of->vcpu.remote || (int64_t)(m->pc - of->state_nr) <= 0)
         return;
     of->state_nr = m->pc;
@@ -206,15 +209,17 @@ static void on_state(struct rv_hart *h, const struct message *m)
     __atomic_store_n(&of->stopped, m->number == RV_TOLD_STOPPED, __ATOMIC_SEQ_CST);
 }
 
-static void on_time(struct rv_hart *h, const struct message *m)
+static void on_time(struct rv_hart *h, uint32_t from, const struct message *m)
 {
+    (void)from;
     rv_time_moved(h->machine, m->pc);
 }
 
-static void on_fence_done(struct rv_hart *h, const struct message *m)
+static void on_fence_done(struct rv_hart *h, uint32_t from, const struct message *m)
 {
     struct rv_hart *of = h->machine->harts[m->hart];
 
+    (void)from;
     /* F2: the fence has taken effect; pairs with F1 */
     if (atomic_load_explicit(&of->acks_due, memory_order_relaxed))
         atomic_fetch_sub_explicit(&of->acks_due, 1, memory_order_release);
@@ -222,7 +227,7 @@ static void on_fence_done(struct rv_hart *h, const struct message *m)
 
 void rv_remote_deliver(struct vcpu *v, uint32_t from_rank, const void *msg, uint32_t len)
 {
-    static void (*const handlers[MSG_KINDS])(struct rv_hart *, const struct message *) = {
+    static void (*const handlers[MSG_KINDS])(struct rv_hart *, uint32_t from, const struct message *) = {
         [MSG_LINE] = on_line, [MSG_START] = on_start, [MSG_STATE] = on_state,
         [MSG_TIME] = on_time, [MSG_FENCE] = on_fence, [MSG_FENCE_DONE] = on_fence_done,
     };
@@ -239,5 +244,5 @@ void rv_remote_deliver(struct vcpu *v, uint32_t from_rank, const void *msg, uint
                  v->index);
         return;
     }
-    handlers[m.kind](h, &m);
+    handlers[m.kind](h, from_rank, &m);
 }

@@ -8,6 +8,7 @@ static struct side {
     struct rv_machine *m;
     struct rv_hart *hart[2];
     unsigned posted;
+    bool stale; /* it thinks that all harts are its own */
 } side_[2];
 
 static bool nothing(void *opaque)
@@ -24,8 +25,9 @@ static void no_answer(void *opaque, unsigned *spins)
 
 static uint32_t rank_of(void *opaque, const struct vcpu *v)
 {
-    (void)opaque;
-    return v->index;
+    const struct side *s = opaque;
+
+    return s->stale ? (uint32_t)(s - side_) : v->index;
 }
 
 static void tell(void *opaque, uint32_t rank, const struct vcpu *v, const void *msg, uint32_t len)
@@ -249,6 +251,17 @@ static void test_fence_is_answered(void **state)
     assert_int_equal(s[1].hart[1]->count.tlb_flushes, flushes + 1);
 }
 
+/* The hart has moved, and asks before this rank has heard of it. */
+static void regress_3_fence_of_a_hart_that_has_moved(void **state)
+{
+    struct side *s = *state;
+
+    s[1].stale = true;
+    assert_int_equal(sbi(0x52464e43, 1, 3, 0, 0x4000, 0x1000), 0);
+    assert_int_equal(atomic_load(&s[0].hart[0]->acks_due), 0);
+    assert_int_equal(s[1].posted, 1);
+}
+
 /* A broken peer is not obeyed. */
 static void test_malformed_messages_are_ignored(void **state)
 {
@@ -281,6 +294,7 @@ int main(void)
         T(test_rank_without_harts_is_told),
         T(test_old_state_is_ignored),
         T(test_fence_is_answered),
+        T(regress_3_fence_of_a_hart_that_has_moved),
         T(test_malformed_messages_are_ignored),
     };
 

@@ -28,8 +28,8 @@ struct ckpt_writer_config {
     const char *path;    /* its name, for messages; borrowed */
     uint8_t id[16];      /* of the image */
     uint32_t part;
-    int level;           /* zstd; 0: the default, 1 */
-    unsigned nr_threads; /* compressors; 0: by the host's CPUs, at most 4 */
+    int level;           /* zstd; 0: the default, -1 */
+    unsigned nr_threads; /* compressors; 0: by the host's cores, at most 4 */
 };
 
 struct ckpt_writer;

@@ -248,7 +248,7 @@ static enum sim_status check_config(const struct member *m)
     } rules[] = {
         {c->checkpoint.dir, "images are of all machines: partita cluster FILE --checkpoint-dir DIR"},
         {c->dump_dtb || c->dump_config, "-dumpdtb and --dump-config are for `partita run`"},
-        {c->control, "control sockets are of all machines: partita cluster FILE --control DIR"},
+        {c->control, "--control is for all machines: partita cluster FILE --control DIR"},
     };
 
     for (size_t i = 0; i < SIM_ARRAY_LEN(rules); i++) {

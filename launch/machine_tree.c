@@ -1,0 +1,100 @@
+/* Where a machine's device tree comes from: a file, an image, or the program's own. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "machine_priv.h"
+#include "numa.h"
+#include "ranks.h"
+#include "sim-core/alloc.h"
+#include "sim-core/log.h"
+#include "virt_x86.h"
+
+enum { FDT_MAX_BYTES = 64 << 20, FDT_SLACK = 16384 };
+
+static enum sim_status read_whole(const char *path, int fd, void **data, size_t *len)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > FDT_MAX_BYTES) {
+        sim_error("device tree '%s': not a file of a plausible size", path);
+        return SIM_ERR_FORMAT;
+    }
+    *data = sim_zalloc((size_t)st.st_size + FDT_SLACK);
+    *len = 0;
+    while (*len < (size_t)st.st_size) {
+        ssize_t n = read(fd, (char *)*data + *len, (size_t)st.st_size - *len);
+        if (n <= 0)
+            break;
+        *len += (size_t)n;
+    }
+    return SIM_OK;
+}
+
+enum sim_status machine_read_fdt(const char *path, void **fdt)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    void *data = NULL;
+    size_t len = 0;
+
+    if (fd < 0) {
+        sim_error("cannot open device tree '%s': %m", path);
+        return SIM_ERR_IO;
+    }
+    enum sim_status status = read_whole(path, fd, &data, &len);
+    close(fd);
+    if (status != SIM_OK)
+        return status;
+    int error = len < sizeof(struct fdt_header) ? -FDT_ERR_TRUNCATED : fdt_check_full(data, len);
+    if (!error)
+        error = fdt_open_into(data, data, (int)(fdt_totalsize(data) + FDT_SLACK / 2));
+    if (error) {
+        sim_error("device tree '%s' is broken: %s", path, fdt_strerror(error));
+        sim_free(data);
+        return SIM_ERR_FORMAT;
+    }
+    *fdt = data;
+    return SIM_OK;
+}
+
+/* The tree of `virt`; on several ranks with a NUMA node for each, unless the user gave nodes of his own. */
+static enum sim_status build_virt(struct machine *m)
+{
+    const struct part_range ram = {CONFIG_RAM_BASE, m->config->memory};
+    struct config c = *m->config;
+
+    if (c.x86) {
+        c.own_apics |= m->ranks != NULL;
+        if (c.own_apics && c.irqfd) /* by mpirun: the command line does not know */
+            sim_warn("irqfd=on has no effect: over ranks interrupts are messages");
+        c.irqfd &= !c.own_apics;
+        return virt_x86_build_fdt(&c, &m->fdt);
+    }
+    if (!m->ranks)
+        return virt_build_fdt(m->config, &m->fdt);
+    SIM_TRY(ranks_plan(m->ranks, c.smp, &ram, 1));
+    if (c.numa.nr_nodes)
+        return virt_build_fdt(&c, &m->fdt);
+    numa_from_plan(ranks_get_plan(m->ranks), &c.numa);
+    enum sim_status status = virt_build_fdt(&c, &m->fdt);
+    config_numa_fini(&c.numa);
+    return status;
+}
+
+enum sim_status machine_get_tree(struct machine *m)
+{
+    const struct config *config = m->config;
+    const struct config_tree *t = &config->tree;
+
+    if (!t->fdt)
+        return config->dtb ? machine_read_fdt(config->dtb, &m->fdt) : build_virt(m);
+    int error = fdt_check_full(t->fdt, t->size);
+    m->fdt = sim_zalloc((size_t)t->size + FDT_SLACK);
+    if (!error)
+        error = fdt_open_into(t->fdt, m->fdt, (int)t->size + FDT_SLACK);
+    if (!error)
+        return SIM_OK;
+    sim_error("the image's device tree is broken: %s", fdt_strerror(error));
+    return SIM_ERR_FORMAT;
+}

@@ -259,6 +259,14 @@ static void test_a_silent_rank_is_lost(void **state)
     net_close(&n);
 }
 
+static struct capture pause_log;
+
+static void poll_until_captured(struct ic *ic, const char *text)
+{
+    for (uint64_t end = sim_host_ns() + 15000000000u; !captured_yet(&pause_log, text) && sim_host_ns() < end;)
+        poll_for(ic, 50000000);
+}
+
 static void *pausing_main(void *arg)
 {
     struct rank *me = arg;
@@ -271,9 +279,9 @@ static void *pausing_main(void *arg)
     if (ic_rank(me->ic) == 0) {
         await_heartbeats(me->ic);
         ic_send_small(me->ic, 1, IC_TYPE_TEST, NULL, 0);
-        poll_for(me->ic, 1200000000);
+        poll_until_captured(me->ic, "warning: nothing was heard of rank 1");
         atomic_store(&stuck, false);
-        poll_for(me->ic, 600000000);
+        poll_until_captured(me->ic, "is back");
     }
     me->status = ic_barrier(me->ic);
     ic_stop(me->ic);
@@ -284,18 +292,17 @@ static void *pausing_main(void *arg)
 static void test_a_rank_may_come_back(void **state)
 {
     static const struct ic_config config = {.warn_after_ns = 500000000, .lost_after_ns = 20000000000u};
-    struct capture log;
     struct net n;
 
     (void)state;
     atomic_store(&stuck, true);
     open_ranks(&n, 2, &config);
-    capture_begin(&log);
+    capture_begin(&pause_log);
     net_run(&n, pausing_main, rank, sizeof rank[0]);
-    capture_end(&log);
-    assert_int_equal(captured(&log, "warning: nothing was heard of rank 1 (host"), 1);
-    assert_int_equal(captured(&log, "partita: rank 1 (host"), 1); /* is back */
-    fclose(log.file);
+    capture_end(&pause_log);
+    assert_int_equal(captured(&pause_log, "warning: nothing was heard of rank 1 (host"), 1);
+    assert_int_equal(captured(&pause_log, "partita: rank 1 (host"), 1); /* is back */
+    fclose(pause_log.file);
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(rank[i].status, SIM_OK);
         assert_int_equal(rank[i].lost, 0);

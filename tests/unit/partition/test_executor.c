@@ -212,12 +212,14 @@ static void stop(struct fixture *f)
     sim_destroy(f->sim);
 }
 
+enum { LOOK_NS = 20000 }; /* between two looks: whoever is waited for may need the core */
+
 static bool eventually(_Atomic int *value, int at_least)
 {
     for (uint64_t end = sim_host_ns() + 60000000000u; sim_host_ns() < end;) {
         if (atomic_load(value) >= at_least)
             return true;
-        sim_thread_yield();
+        sim_thread_sleep(LOOK_NS);
     }
     return false;
 }
@@ -268,7 +270,7 @@ static void test_executor_honours_deadlines(void **state)
     vcpu_kick(&f.c[0].vcpu); /* it parks again, with the deadline */
     for (uint64_t end = sim_host_ns() + 10000000000u;
          atomic_load(&f.c[0].deadline) != VTIME_NEVER && sim_host_ns() < end;)
-        sim_thread_yield();
+        sim_thread_sleep(LOOK_NS);
     assert_true(atomic_load(&f.c[0].deadline) == VTIME_NEVER);
     assert_true(sim_clock_now(&f.sim->clock) >= due);
     stop(&f);
@@ -459,7 +461,7 @@ static void test_executor_virtual_clock_jumps(void **state)
     assert_int_equal(executor_group_start(f.group), SIM_OK);
     for (uint64_t end = sim_host_ns() + 10000000000u;
          atomic_load(&f.c[0].deadline) != VTIME_NEVER && sim_host_ns() < end;)
-        sim_thread_yield();
+        sim_thread_sleep(LOOK_NS);
     assert_true(atomic_load(&f.c[0].deadline) == VTIME_NEVER);
     assert_true(sim_clock_now(&f.sim->clock) >= 3600ull * 1000000000u);
     stop(&f);

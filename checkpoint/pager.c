@@ -12,7 +12,7 @@
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
 
-enum { MAX_THREADS = 8, SPINS = 1000 };
+enum { MAX_THREADS = 8, SPINS = 1000, YIELDS = 4, NAP_NS = 50000 };
 
 /* Owner: launch (start, destroy); any thread comes in through the guard. */
 struct ckpt_pager {
@@ -175,14 +175,21 @@ static void bring(struct ckpt_pager *p, size_t i)
 
 /* --- on demand --- */
 
+/* Others bring it. One that gives way may have no core before this one sleeps: yielding is not enough. */
+static void wait_a_moment(unsigned n)
+{
+    if (n < SPINS)
+        sim_cpu_relax();
+    else if (n < SPINS + YIELDS)
+        sim_thread_yield();
+    else
+        sim_thread_sleep(NAP_NS);
+}
+
 static void await(struct ckpt_pager *p, uint64_t local)
 {
-    for (unsigned spins = 0; !bitmap_get(p->present, local) && !has_failed(p); spins++) {
-        if (spins < SPINS)
-            sim_cpu_relax();
-        else
-            sim_thread_yield();
-    }
+    for (unsigned n = 0; !bitmap_get(p->present, local) && !has_failed(p); n++)
+        wait_a_moment(n);
 }
 
 /* The extent with data for the local block; nr_extents: the block is zero, or not the image's (or our) business. */
@@ -293,12 +300,13 @@ static void prefetch(struct ckpt_pager *p)
 static void await_claimed(struct ckpt_pager *p)
 {
     uint64_t nr_words = (p->config.target.nr_blocks + 63) / 64;
+    unsigned n = SPINS; /* not urgent */
 
     for (uint64_t w = 0; w < nr_words && !must_stop(p); w++)
         while (atomic_load_explicit(&p->claimed[w], memory_order_acquire) &
                    ~atomic_load_explicit(&p->present[w], memory_order_acquire) &&
                !must_stop(p))
-            sim_thread_yield();
+            wait_a_moment(n++);
 }
 
 static void complete(struct ckpt_pager *p)

@@ -196,7 +196,10 @@ void sim_thread_give_way(void)
     enum { NICER = 5 }; /* a quarter of a core that another thread wants, too */
     const id_t this_thread = 0; /* on Linux */
 
-    (void)setpriority(PRIO_PROCESS, this_thread, NICER); /* if not, then not */
+    errno = 0;
+    int nice = getpriority(PRIO_PROCESS, this_thread);
+    if (!errno)
+        (void)setpriority(PRIO_PROCESS, this_thread, nice + NICER); /* if not, then not; the host knows the highest */
 }
 
 bool sim_thread_bind(const uint32_t *cpu, uint32_t nr)

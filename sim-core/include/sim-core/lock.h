@@ -69,7 +69,7 @@ void sim_thread_join(struct sim_thread *t);
 /* Restricts the calling thread to these CPUs (Linux's numbers). False, with errno set, when the host refuses. */
 bool sim_thread_bind(const uint32_t *cpu, uint32_t nr);
 
-/* The calling thread gets less of a busy core than others do. */
+/* The calling thread gets less of a busy core than it did; once for a thread. */
 void sim_thread_give_way(void);
 
 /* Sleeps while *word is `expected`, at most until CLOCK_MONOTONIC reaches `deadline_ns`; may return

@@ -191,6 +191,7 @@ static void *progress_main(void *arg)
     struct ic_bell *bell = own_bell(ic);
     uint64_t next_tick = 0, nap_ns = FIRST_NAP_NS, look_ns = WATCH_NS, watch_ns = WATCH_NS;
     uint32_t polls = 0, rung = atomic_load_explicit(&bell->rung, memory_order_acquire);
+    bool watched = false; /* the last time: polls are those of that span */
 
     while (!atomic_load_explicit(&ic->progress_stop, memory_order_acquire)) {
         uint64_t now = sim_host_ns();
@@ -201,15 +202,17 @@ static void *progress_main(void *arg)
         }
         if (others_nap(ic, &look_ns)) {
             rung = rung_now;
+            watched = false;
             continue;
         }
         uint32_t polled = others_poll(ic, &polls);
         if (polled && rung == rung_now) {
-            watch_ns = next_watch(watch_ns, polled);
+            watch_ns = watched ? next_watch(watch_ns, polled) : WATCH_NS;
+            watched = true;
             watch(ic, rung, watch_ns);
             continue;
         }
-        watch_ns = WATCH_NS;
+        watched = false;
         if (rung != rung_now || nap(ic, nap_ns)) {
             serve(ic);
             nap_ns = FIRST_NAP_NS;

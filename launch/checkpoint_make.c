@@ -531,6 +531,7 @@ void checkpointer_close(struct checkpointer *c)
     while (c->busy)
         sim_cond_wait(&c->changed, &c->lock);
     sim_mutex_unlock(&c->lock);
+    sim_thread_join(&c->thread); /* its last word goes to who asked, who may be gone soon */
 }
 
 void checkpointer_destroy(struct checkpointer *c)

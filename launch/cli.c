@@ -699,7 +699,7 @@ static enum sim_status check_harts_per_rank(const struct config *c)
 
     for (unsigned i = 0; i < c->nr_harts_per_rank; i++)
         sum += c->harts_per_rank[i];
-    if (c->nr_harts_per_rank && sum != c->smp) {
+    if (!c->dtb && c->nr_harts_per_rank && sum != c->smp) { /* how many a tree has the plan sees */
         sim_error("-harts-per-rank: %" PRIu64 " harts together, but -smp %" PRIu32, sum, c->smp);
         return SIM_ERR_INVALID;
     }

@@ -336,7 +336,7 @@ static void take_over(struct config *restored, struct config *file)
     restored->timeout_ns = file->timeout_ns;
     restored->stats = file->stats;
     restored->state_hash = file->state_hash;
-    restored->no_reboot = file->no_reboot;
+    restored->no_reboot |= file->no_reboot; /* an image knows it, too */
     restored->rebalance = file->rebalance;
     restored->rehome = file->rehome;
     restored->bind = file->bind;
@@ -567,6 +567,8 @@ static enum sim_status read_options(int argc, char **argv, struct options *out)
         SIM_TRY(read_option(argc, argv, &i, out));
     if (!out->dir && (out->incremental || out->keep))
         return reject("--checkpoint-incremental and --keep need --checkpoint-dir DIR", "");
+    if (out->dir && out->control && strcmp(out->dir, out->control) == 0)
+        return option_reject("--control", out->control, "is the directory of the images, where each machine has its own");
     return SIM_OK;
 }
 

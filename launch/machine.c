@@ -11,13 +11,13 @@
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
 
-/* What leads to no port is refused, unless it leads to nothing anyway; the first may be the SBI's alone. */
+/* What leads to no port is refused, unless it leads to nothing anyway, or an old image has it; the first may be the SBI's alone. */
 static enum sim_status check_serials(const struct builder *b)
 {
     const struct config *c = b->m->config;
     unsigned ports = b->nr_uarts ? b->nr_uarts : 1;
 
-    for (unsigned i = ports; i < c->nr_serials; i++) {
+    for (unsigned i = ports; i < c->nr_serials && !c->tree.fdt; i++) {
         if (strcmp(c->serial[i], "null") != 0) {
             sim_error("-serial '%s' is number %u, and the machine has %u serial port%s", c->serial[i], i + 1, ports, ports > 1 ? "s" : "");
             return SIM_ERR_INVALID;

@@ -30,7 +30,8 @@ enum sim_status restore_load(struct restore *r, struct machine *m, struct ranks 
 uint32_t restore_cursor(const struct restore *r);
 /* Guest time goes on. Collective over ranks. Context: right before the executors start. */
 enum sim_status restore_go(struct restore *r) SIM_MUST_CHECK;
-/* Begins to bring what nothing has asked for. Context: launch thread, right after the executors have started. */
+/* Begins to bring what nothing has asked for. Context: launch thread, right after the executors have started, or, for vCPUs
+ * of KVM, before. */
 enum sim_status restore_fetch(struct restore *r) SIM_MUST_CHECK;
 /* Helps until nothing of the image is needed any more. Any thread. */
 enum sim_status restore_finish(struct restore *r) SIM_MUST_CHECK;

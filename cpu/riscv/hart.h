@@ -236,7 +236,7 @@ enum rv_exec rv_take_trap(struct rv_hart *h);
 bool rv_take_interrupt(struct rv_hart *h);
 uint64_t rv_mip(const struct rv_hart *h);          /* with STIP as of the last timer update */
 /* Compares stimecmp with the time. The run loop does it after each chunk: where time is counted of so many instructions, else
- * of as many as take some 25 us. */
+ * of as many as take some 25 us, as soon as a budget has more than one chunk. */
 void rv_timer_update(struct rv_hart *h);
 #define RV_CHUNK_INSNS 50000
 /* Where time is counted (--clock virtual) chunks end by their budget, to the instruction, and whatever engine

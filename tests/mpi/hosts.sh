@@ -8,7 +8,7 @@
 # ahead.  HOSTS_BLOCKED=1: what MPI sends between hosts is dropped, as by a firewall (mpirun's own connections are not);
 # HOSTS_BLOCKED=2-1: only what node 2 sends to node 1 (its Ethernet address is wrong there).
 set -u
-[ $# -ge 3 ] || { sed -n '2,8s/^# //p' "$0"; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,9s/^# //p' "$0"; exit 2; }
 hosts=$1 ranks=$2
 shift 2
 [ "$(id -u)" = 0 ] || { echo "SKIP: network namespaces need root"; exit 77; }

@@ -96,6 +96,7 @@ static const struct {
     {"-kernel I -smp 2 -n 2", "ranks: 2"},
     {"-kernel I -smp 3 --ranks 3,seed=7,delay=2ms", "ranks: 3\nmessage_seed: 7\nmessage_delay_ns: 2000000"},
     {"-kernel I -smp 16 --harts-per-rank 6,5,5", "harts_per_rank: [6, 5, 5]"},
+    {"-dtb d -kernel I --ranks 2 --harts-per-rank 2,2", "harts_per_rank: [2, 2]"},
     /* NUMA */
     {"-kernel I -smp 8 -m 1G -numa node,cpus=0-1,cpus=4,mem=256M -numa node,cpus=2-3,cpus=5-7,mem=768 "
      "-numa dist,src=0,dst=1,val=25",

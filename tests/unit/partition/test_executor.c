@@ -631,7 +631,6 @@ static void test_looks_before_a_sleep_are_as_long_as_the_last_wait(void **state)
     assert_int_equal(executor_fit_rest_spin(60000, UINT64_MAX), REST_SPIN_NS);
 }
 
-/* It goes on when its timer is due, long before it is asked without reason; one that was due before is no reason. */
 static void test_budgets_of_fast_code_are_larger(void **state)
 {
     (void)state;
@@ -642,6 +641,7 @@ static void test_budgets_of_fast_code_are_larger(void **state)
     assert_int_equal(executor_fit_budget(1000, 1000, 0), 4000);
 }
 
+/* It goes on when its timer is due, long before it is asked without reason; one that was due before is no reason. */
 static void test_timer_ends_a_rest(void **state)
 {
     struct fixture f = {0};

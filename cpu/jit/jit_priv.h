@@ -49,6 +49,7 @@ struct jit_region {
     bool uses_fp, uses_priv;
     bool fp_on;                   /* with uses_fp: what it is good for */
     uint8_t frm;
+    uint16_t isa_class;           /* of harts that may run it */
     uint8_t tries;                /* earlier translations of this entry that were outgrown */
     uint64_t lines;               /* of 64 bytes in the page that its code comes from */
     uint64_t exit_lines;          /* that its exits, and returns of functions it calls, lead to */
@@ -80,7 +81,7 @@ struct jit_page {
 };
 
 /* What look-ups ask for most: a few words instead of a region, most of which is not in the host's caches.
- * The key is the code's gpa and the FP state it is wanted for; 0: empty. Written with the registry lock
+ * The key is the code's gpa and the state it is wanted for; 0: empty. Written with the registry lock
  * held, key last; read without: the key before and after. Never has a dead region. */
 struct jit_quick {
     _Atomic uint64_t key;
@@ -121,6 +122,7 @@ struct jit_source {
     uint8_t priv, frm;
     bool fp_on, quick;
     const struct rv_isa *isa;
+    uint16_t isa_class;
     uint64_t vtype;
     unsigned vlenb;
     struct rv_hart *observed; /* whom observers look at; NULL: nobody looks */

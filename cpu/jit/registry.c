@@ -19,7 +19,7 @@ static unsigned page_bucket(gpa_t gpa)
 
 static bool is_for(const struct jit_region *r, const struct rv_hart *h, gpa_t gpa)
 {
-    if (r->gpa != gpa || r->observed != h->observe_class || atomic_load_explicit(&r->dead, memory_order_relaxed))
+    if (r->gpa != gpa || r->observed != h->observe_class || r->isa_class != h->isa_class || atomic_load_explicit(&r->dead, memory_order_relaxed))
         return false;
     if (r->uses_priv && r->priv != h->priv)
         return false;
@@ -33,9 +33,12 @@ static struct jit_quick_set *quick_set(struct jit *jit, gpa_t gpa)
     return &jit->quick[(gpa >> 1) * 0x9e3779b97f4a7c15ull >> 40 & (QUICK_SETS - 1)];
 }
 
+/* Has room for two kinds of harts; more look further. */
+enum { QUICK_CLASSES = 2 };
+
 static uint64_t quick_key(const struct rv_hart *h, gpa_t gpa)
 {
-    unsigned mode = h->priv | h->fp_on << 2 | h->frm << 3 | h->observe_class << 6;
+    unsigned mode = h->priv | h->fp_on << 2 | h->frm << 3 | h->observe_class << 6 | (unsigned)h->isa_class << 7;
 
     return (gpa | 1) ^ (uint64_t)mode << 56; /* a gpa has 56 bits */
 }
@@ -96,7 +99,8 @@ static void quick_forget(struct jit *jit, const struct jit_region *r)
 struct jit_region *jit_find(struct jit *jit, const struct rv_hart *h, gpa_t gpa, const void **code)
 {
     uint64_t key = quick_key(h, gpa);
-    struct jit_region *r = quick_find(jit, gpa, key, code);
+    bool quick = h->isa_class < QUICK_CLASSES;
+    struct jit_region *r = quick ? quick_find(jit, gpa, key, code) : NULL;
 
     if (r)
         return r;
@@ -107,7 +111,8 @@ struct jit_region *jit_find(struct jit *jit, const struct rv_hart *h, gpa_t gpa,
     if (!r)
         return NULL;
     *code = jit->cache.rx + r->code.entry;
-    quick_note(jit, gpa, key, r, *code);
+    if (quick)
+        quick_note(jit, gpa, key, r, *code);
     return r;
 }
 

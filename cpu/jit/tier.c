@@ -142,6 +142,7 @@ static struct jit_source source_of(const struct jit_region *r, const struct rv_h
         .frm = r->uses_fp ? r->frm : h->frm,
         .fp_on = r->uses_fp ? r->fp_on : h->fp_on,
         .isa = &h->isa,
+        .isa_class = r->isa_class,
         .vtype = h->vtype,
         .vlenb = (unsigned)h->vlenb};
 }

@@ -422,6 +422,7 @@ static struct jit_region *new_region(const struct builder *b, const struct ir_al
     r->priv = source->priv;
     r->quick = source->quick;
     r->loops_at_entry = ir->block[0].loop_head;
+    r->isa_class = source->isa_class;
     r->uses_fp = b->t.uses_fp;
     r->uses_priv = b->t.uses_priv;
     r->fp_on = source->fp_on;
@@ -654,6 +655,7 @@ static struct jit_source source_of(const struct jit *jit, struct rv_hart *h, gpa
         .fp_on = h->fp_on,
         .quick = jit->options.tier != RV_JIT_OPT,
         .isa = &h->isa,
+        .isa_class = h->isa_class,
         .vtype = h->vtype,
         .vlenb = (unsigned)h->vlenb,
         .observed = h->observe_class ? h : NULL};

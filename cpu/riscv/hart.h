@@ -114,6 +114,7 @@ struct rv_hart {
     struct vcpu vcpu;
     struct rv_machine *machine;
     struct rv_isa isa;
+    uint16_t isa_class;   /* harts of the machine that have the same ISA have the same; the first is of class 0 */
     uint64_t hartid;
     uint8_t priv;
     uint8_t waiting;      /* until an interrupt is pending: RV_WAIT_* */

@@ -93,6 +93,7 @@ STATE_LAYOUT(hart, struct rv_hart,
               STATE_DERIVED(struct rv_hart, hartid) STATE_DERIVED(struct rv_hart, exclusive)
               STATE_DERIVED(struct rv_hart, mmio_step) STATE_DERIVED(struct rv_hart, holds_pages)
               STATE_DERIVED(struct rv_hart, sbi) STATE_DERIVED(struct rv_hart, slice)
+              STATE_DERIVED(struct rv_hart, isa_class) STATE_PADDING(struct rv_hart, isa_class)
               STATE_DERIVED(struct rv_hart, misa) STATE_DERIVED(struct rv_hart, mseccfg)
               STATE_DERIVED(struct rv_hart, timer_pending) STATE_DERIVED(struct rv_hart, pmp)
               STATE_DERIVED(struct rv_hart, nr_pmp) STATE_DERIVED(struct rv_hart, tlb_pool)

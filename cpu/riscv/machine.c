@@ -67,6 +67,21 @@ static void append_hart(struct rv_machine *m, struct rv_hart *h)
     m->harts[m->nr_harts++] = h;
 }
 
+/* Mostly that of the first hart. */
+static uint16_t class_of(const struct rv_machine *m, const struct rv_isa *isa)
+{
+    uint16_t next = 0;
+
+    for (uint32_t i = 0; i < m->nr_harts; i++) {
+        const struct rv_hart *h = m->harts[i];
+        if (h->isa.ext == isa->ext && h->isa.vlen == isa->vlen)
+            return h->isa_class;
+        if (h->isa_class >= next)
+            next = (uint16_t)(h->isa_class + 1);
+    }
+    return next;
+}
+
 enum sim_status rv_machine_add_hart(struct rv_machine *m, uint64_t hartid, const struct rv_isa *isa,
                                     struct vcpu **out)
 {
@@ -79,6 +94,7 @@ enum sim_status rv_machine_add_hart(struct rv_machine *m, uint64_t hartid, const
     h->vcpu.ops = &rv_vcpu_ops;
     h->machine = m;
     h->isa = *isa;
+    h->isa_class = class_of(m, isa);
     h->hartid = hartid;
     h->sbi = m->config.sbi;
     h->vcpu.remote = m->config.is_remote && m->config.is_remote(m->config.is_remote_opaque, m->nr_harts);

@@ -301,6 +301,46 @@ static void test_a_trap_in_translated_code_is_precise(void **state)
     assert_int_equal(h->x[A1], 9);
 }
 
+/* Runs the code from its start on another hart. */
+static void run_on(struct rig *r, struct rv_hart *h, uint64_t budget)
+{
+    vcpu_leave(&r->h->vcpu);
+    r->h = h;
+    h->pc = RAM_BASE;
+    h->mtvec = RAM_BASE + 0x1000;
+    h->x[T0] = 1000000;
+    vcpu_enter(&h->vcpu);
+    run(r, budget);
+}
+
+static void test_harts_of_other_kinds_have_translations_of_their_own(void **state)
+{
+    struct rig *r = *state;
+    const enum rv_ext missing[] = {RV_EXT_ZBB, RV_EXT_ZBA, RV_EXT_ZBA};
+    uint32_t code[] = {0x20b52533 /* sh1add a0, a0, a1 */, addi(A1, A1, 2), bne(A1, T0, -8), J_SELF};
+
+    put_code(r, RAM_BASE, code, 4);
+    put_code(r, RAM_BASE + 0x1000, &(uint32_t){J_SELF}, 1);
+    run_on(r, r->h, 30000);
+    assert_true(r->h->pc < RAM_BASE + 0x1000);
+    uint64_t translations = stats(r).translations;
+    assert_true(translations > 0);
+    for (unsigned n = 0; n < SIM_ARRAY_LEN(missing); n++) {
+        struct rv_isa isa = rig_isa_without(missing[n]);
+        if (n == 2)
+            isa.ext &= ~(1ull << RV_EXT_ZBB); /* the fourth kind */
+        struct rv_hart *h = rig_add_hart(r, &isa);
+        assert_int_equal(h->isa_class, n + 1);
+        run_on(r, h, 30000);
+        bool can = missing[n] != RV_EXT_ZBA;
+        assert_int_equal(h->pc >= RAM_BASE + 0x1000, !can);
+        assert_int_equal(h->mcause, can ? 0 : RV_EXC_ILLEGAL);
+    }
+    run_on(r, rig_add_hart(r, &r->m->harts[0]->isa), 30000); /* one of the first kind runs what there is */
+    assert_int_equal(r->h->isa_class, 0);
+    assert_true(r->h->count.jit_insns > 29000);
+}
+
 /* Loops that wait for somebody else are left long before the budget is used up; loops that get on
  * are not. */
 static void test_loops_that_only_wait_give_way(void **state)
@@ -603,6 +643,7 @@ int main(void)
         TEST(test_rounding_modes_are_told_apart),
         cmocka_unit_test_setup_teardown(test_lanes_above_a_group_raise_no_flags, set_up_vectors, jit_rig_tear_down),
         TEST(test_a_trap_in_translated_code_is_precise),
+        TEST(test_harts_of_other_kinds_have_translations_of_their_own),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

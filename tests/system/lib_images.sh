@@ -49,7 +49,7 @@ await_image() {
   until [ "$(newest)" != "$1" ]; do
     kill -0 "$pid" 2>/dev/null || fail "the machine ended before an image was made"
     tries=$((tries + 1))
-    [ $tries -lt 600 ] || fail "no image in a minute"
+    [ $tries -lt 1200 ] || fail "no image in a minute"
     sleep 0.05
   done
 }

@@ -74,7 +74,7 @@ in_rounds() {
     echo "round $n: ${ways[n % 4]}, $(basename "$(dirname "$(newest)")"), goes on on $where"
     n=$((n + 1))
     again=(restore "$store" "${images[@]}" --checkpoint-incremental)
-    [ "${ways[n % 4]}" != by_time ] || again+=(--checkpoint-every 700ms)
+    [ "${ways[n % 4]}" != by_time ] || [ $n = $# ] || again+=(--checkpoint-every 700ms)
     if [ "$where" = "${where#mpi}" ]; then
       begin "$partita" "${again[@]}" --ranks "$where"
       find_children 1

@@ -327,8 +327,6 @@ static void stop(struct run *r)
     if (r->images)
         images_close(r->images);
     sim_io_stop(r->sim->io);
-    control_destroy(r->control); /* others of a cluster may run on for long, and nobody would answer */
-    r->control = NULL;
     if (r->ranks) {
         ranks_load_stop(r->ranks);
         ranks_disconnect(r->ranks);
@@ -482,6 +480,9 @@ int run_machine(struct run *r)
         code = give_up(r, r->incoming ? EXIT_CODE_USAGE : code);
     stop(r);
     settle_drives(r, why, code);
+    /* Who waits for the socket to go finds the disks as the guest left them; nor does it stand unanswered while others of a cluster run. */
+    control_destroy(r->control);
+    r->control = NULL;
     code = exit_code(r, why, code);
     if (r->config->state_hash)
         print_state_hash(r);

@@ -86,6 +86,7 @@ struct hkvm_machine {
         int fd; /* an edge's eventfd; -1: it is two ioctls */
         _Atomic uint64_t edges; /* sent so far */
     } pin[HKVM_NR_GSIS];
+    bool warned_of_edges; /* that the host refuses their eventfds */
 };
 
 static inline struct hkvm_vcpu *hkvm_vcpu_of(struct vcpu *v)

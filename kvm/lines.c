@@ -72,7 +72,9 @@ static void open_pin(struct hkvm_machine *m, uint32_t gsi)
         m->pin[gsi].fd = fd;
         return;
     }
-    sim_warn("KVM: interrupts of pin %u cannot come by eventfd (irqfd), and take two ioctls each: %m", gsi);
+    if (!m->warned_of_edges)
+        sim_warn("KVM: interrupts cannot come by eventfd (irqfd), and take two ioctls each; the first is pin %u: %m", gsi);
+    m->warned_of_edges = true;
     if (fd >= 0)
         close(fd);
 }

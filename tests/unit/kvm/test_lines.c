@@ -3,8 +3,11 @@
  *
  * The device of these tests counts its events in RAM (USED), and has a status, which the guest's handler reads and acknowledges before
  * it looks at the count (SEEN), as drivers of virtio do. Who has lost an edge never sees the last count. */
+#include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include "../launch/capture.h"
 #include "hkvm_priv.h"
 #include "kvm_fixture.h"
 
@@ -96,6 +99,13 @@ static bool all_seen(struct event_device *d)
 }
 
 /* Until the guest waits for events. */
+static void run_until_ready(struct event_device *d)
+{
+    for (uint64_t begin = sim_host_ns(); !d->is_ready && sim_host_ns() - begin < HANGS_NS;)
+        d->f->v->ops->run(d->f->v, 0);
+    assert_true(d->is_ready);
+}
+
 static void start(struct event_device *d, struct fixture *f, bool ioctls, uint32_t wanted)
 {
     *d = (struct event_device){0};
@@ -104,9 +114,7 @@ static void start(struct event_device *d, struct fixture *f, bool ioctls, uint32
     attach(d, f, ioctls);
     atomic_store(word(f, WANTED), wanted);
     BOOT(f, edges);
-    for (uint64_t begin = sim_host_ns(); !d->is_ready && sim_host_ns() - begin < HANGS_NS;)
-        f->v->ops->run(f->v, 0);
-    assert_true(d->is_ready);
+    run_until_ready(d);
 }
 
 /* In bursts; between two of them the guest has seen all. */
@@ -242,14 +250,37 @@ static void test_edges_after_a_reset(void **state)
     d.is_ready = false;
     d.status = 0;
     BOOT(&f, edges);
-    while (!d.is_ready)
-        f.v->ops->run(f.v, 0);
+    run_until_ready(&d);
     for (unsigned i = 0; i < 2; i++) {
         event(&d);
         run_until_seen(&d);
     }
     run_to_end(&f);
     sim_mutex_fini(&d.lock);
+    fixture_fini(&f);
+}
+
+/* A host without descriptors refuses each pin's eventfd. */
+static void test_a_refusal_is_said_once(void **state)
+{
+    struct rlimit before, none;
+    struct capture c;
+    struct fixture f;
+
+    (void)state;
+    fixture_init(&f, 1);
+    capture_begin(&c, STDERR_FILENO);
+    getrlimit(RLIMIT_NOFILE, &before);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    for (uint32_t gsi = PIN; gsi < HKVM_NR_GSIS; gsi++)
+        hkvm_machine_edge_irq(f.m, gsi);
+    setrlimit(RLIMIT_NOFILE, &before);
+    const char *first = strstr(capture_end(&c), "irqfd");
+    assert_non_null(first);
+    assert_null(strstr(first + 1, "irqfd"));
+    for (uint32_t gsi = PIN; gsi < HKVM_NR_GSIS; gsi++)
+        assert_true(f.m->pin[gsi].is_edge && f.m->pin[gsi].fd < 0);
     fixture_fini(&f);
 }
 
@@ -269,7 +300,7 @@ static int run(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_edge_of_another_thread_is_lost), cmocka_unit_test(test_no_edge_is_lost_by_a_move),
         cmocka_unit_test(test_pin_saved_in_the_middle_of_an_edge), cmocka_unit_test(test_edges_after_a_reset),
-        cmocka_unit_test(test_no_such_pin),
+        cmocka_unit_test(test_a_refusal_is_said_once), cmocka_unit_test(test_no_such_pin),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

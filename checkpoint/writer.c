@@ -402,7 +402,7 @@ static enum sim_status begin_data(struct ckpt_writer *w)
     return SIM_OK;
 }
 
-/* One more than cores: the feeder and the guest want these, too. */
+/* One more than cores: a compressor may wait for its turn on a core that the guest or the feeder has, and none of ours be idle then. */
 static unsigned default_threads(void)
 {
     cpu_set_t set;

@@ -29,7 +29,7 @@ struct ckpt_writer_config {
     uint8_t id[16];      /* of the image */
     uint32_t part;
     int level;           /* zstd; 0: the default, -1 */
-    unsigned nr_threads; /* compressors; 0: by the host's cores, at most 4 */
+    unsigned nr_threads; /* compressors; 0: one more than cores; at most 4 in any case */
 };
 
 struct ckpt_writer;

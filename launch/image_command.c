@@ -308,7 +308,11 @@ static int command_prune(int argc, char **argv)
     struct ckpt_store *store;
     uint32_t keep = 1, removed;
 
-    if (argc == 3 && strcmp(argv[1] + strspn(argv[1], "-"), "keep") == 0) {
+    if (argc >= 2 && strcmp(argv[1] + strspn(argv[1], "-"), "keep") == 0) {
+        if (argc == 2) {
+            sim_error("image prune: --keep needs N, the number of images to keep");
+            return EXIT_CODE_USAGE;
+        }
         if (parse_u32("--keep", argv[2], &keep) != SIM_OK)
             return EXIT_CODE_USAGE;
     } else if (argc != 1) {

@@ -95,10 +95,11 @@ check 0 "-ranks N" restore --help
 check 2 "image ls: something is missing: partita image ls DIR" image ls
 check 2 "image show: there is too much: partita image show IMAGE" image show a b
 check 2 "'--kep' is not for it" image prune . --kep 3
+check 2 "--keep needs N" image prune . --keep
 check 2 "cannot reach a machine at 'nowhere'" checkpoint nowhere images
 check 0 "exit code 85" checkpoint --help
 rm -rf images
-"$PARTITA" "${bare[@]}" spin --checkpoint-dir images --clock virtual --checkpoint-every 1ms --timeout 20 </dev/null >said 2>&1 &
+"$PARTITA" "${bare[@]}" spin --checkpoint-dir images --clock virtual --checkpoint-every 1ms --timeout 100 </dev/null >said 2>&1 &
 spinning=$!
 until grep -q '16 left out' said; do kill -0 $spinning 2>/dev/null || { echo "FAILED: no warning of too many images"; failures=$((failures + 1)); break; }; sleep 0.05; done
 kill -TERM $spinning

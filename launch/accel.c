@@ -116,15 +116,23 @@ static void take(struct config *c, enum config_accel accel)
     c->jit = accel == CONFIG_ACCEL_JIT;
 }
 
-/* Is what was asked of the translator its to do? */
+static bool is_listed(const struct config *c, enum config_accel accel)
+{
+    for (unsigned i = 0; i < c->nr_accels; i++)
+        if (c->accel[i] == accel)
+            return true;
+    return false;
+}
+
+/* Is what was asked of the translator its to do? How well it translates may be said of one that is the second choice, and not used. */
 static enum sim_status check_translator(const struct config *c)
 {
     const struct {
         bool wrong;
         const char *why;
     } rules[] = {
-        {!c->jit && (c->jit_threshold || c->jit_hot || c->jit_tier != RV_JIT_DEFAULT),
-         "-accel tier=, threshold= and hot= are of the translator (-accel jit), which does not run here"},
+        {!is_listed(c, CONFIG_ACCEL_JIT) && (c->jit_threshold || c->jit_hot || c->jit_tier != RV_JIT_DEFAULT),
+         "-accel tier=, threshold= and hot= are of the translator (-accel jit), which is no choice here"},
         {!c->jit && !c->kvm && (c->tools.perf_map || c->tools.jitdump),
          "-perfmap and -jitdump name translated code: -accel interp translates none"},
         {c->jit_hot && c->jit_tier != RV_JIT_AUTO, "-accel hot=: code is translated again by tier=auto only"},

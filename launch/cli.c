@@ -182,13 +182,17 @@ static enum sim_status apply_machine(struct cli *cli, const char *option, const 
 
 /* --- execution --- */
 
-/* As QEMU's: all harts on one host thread, or as many threads as there is use for, as without it. */
+/* As QEMU's: all harts on one host thread, or as many threads as there is use for, as without it; of two the last counts. */
 static enum sim_status set_thread(struct config *c, const char *option, const char *value)
 {
-    if (strcmp(value, "single") == 0)
-        c->threads = 1;
-    else if (strcmp(value, "multi") != 0)
+    bool single = strcmp(value, "single") == 0;
+
+    if (!single && strcmp(value, "multi") != 0)
         return option_reject(option, value, "is not a choice of thread (single or multi)");
+    if (single)
+        c->threads = 1;
+    else if (c->threads == 1) /* another number of -threads is not less than multi */
+        c->threads = 0;
     return SIM_OK;
 }
 

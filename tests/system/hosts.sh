@@ -38,7 +38,8 @@ case_one_way_outage() {
   need_guest
   local job i code=0
   HOSTS_READY=$work/ready timeout -k 5 "$limit" "$hosts" 2 2 "$partita" run -smp 2 -m 512M -kernel "$guest/Image" \
-    -initrd "$guest/initramfs.cpio.gz" -append "console=ttyS0 nomods" </dev/null >"$work/out" 2>"$work/err" &
+    -initrd "$guest/initramfs.cpio.gz" -append "console=ttyS0 nomods act=idle" --control "$work/socket" </dev/null \
+    >"$work/out" 2>"$work/err" &
   job=$!
   until grep -qa 'Linux version' "$work/out"; do
     kill -0 $job 2>/dev/null || fail "it ended before the kernel began"
@@ -51,6 +52,11 @@ case_one_way_outage() {
     sleep 0.1
   done
   $(cat "$work/ready")2 ip neigh del 10.77.1.1 dev veth1
+  until grep -qa '^BOOT-OK' "$work/out" && grep -qa 'is back after' "$work/err"; do
+    kill -0 $job 2>/dev/null || fail "it ended by itself"
+    sleep 0.1
+  done
+  "$partita" control "$work/socket" quit >/dev/null || fail "quit"
   wait $job || code=$?
   [ "$code" = 0 ] || fail "exit code $code"
   out_has '^BOOT-OK nproc=2 '

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Checkpoint and restore of whole machines: boots in pieces, disks, damage, killed writers, the control socket.
 . "$(dirname "$0")/lib.sh"
-
-store=$work/store
+. "$here/lib_images.sh"
 
 # begin ARGUMENT... : a machine in the background; $pid. Its output is appended to $work/out and $work/err; what is typed comes from
 # $typed.
@@ -12,26 +11,6 @@ begin() {
   pid=$!
   # Signals go to the program itself: timeout passes SIGTERM on twice (to it and to its group), and the second ends it.
   child_of "$pid"
-}
-
-# finish CODE...: waits for the machine; its exit code must be one of these, and is left in $code.
-finish() {
-  code=0
-  wait "$pid" || code=$?
-  local want
-  for want in "$@"; do [ "$code" != "$want" ] || return 0; done
-  fail "exit code $code instead of $*"
-}
-
-# images N : waits until the store has at least N complete images
-images() {
-  local tries=0
-  until [ "$(ls -d "$store"/*/manifest.json 2>/dev/null | wc -l)" -ge "$1" ]; do
-    kill -0 "$pid" 2>/dev/null || fail "the machine ended before image $1"
-    tries=$((tries + 1))
-    [ $tries -lt 600 ] || fail "no image $1 in a minute"
-    sleep 0.1
-  done
 }
 
 # until_out PATTERN : waits for that line

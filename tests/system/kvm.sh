@@ -2,8 +2,7 @@
 # Machines on the host's KVM: a guest of our own (guest_x86/), whole and in pieces. Where KVM cannot be used: skipped, with
 # the reason that `partita doctor` gives.
 . "$(dirname "$0")/lib.sh"
-
-store=$work/store
+. "$here/lib_images.sh"
 
 # guest ROUNDS WORD...: the command line of a run.
 guest() {
@@ -15,24 +14,6 @@ guest() {
 begin() {
   "$partita" "$@" </dev/null >>"$work/out" 2>>"$work/err" &
   pid=$!
-}
-
-# finish CODE : of the machine begun last
-finish() {
-  local code=0
-  wait "$pid" || code=$?
-  [ "$code" = "$1" ] || fail "exit code $code instead of $1"
-}
-
-# images N : waits until there are N
-images() {
-  local tries=0
-  until [ "$(ls -d "$store"/*/manifest.json 2>/dev/null | wc -l)" -ge "$1" ]; do
-    kill -0 "$pid" 2>/dev/null || fail "the machine ended before image $1"
-    tries=$((tries + 1))
-    [ $tries -lt 600 ] || fail "no image $1 in a minute"
-    sleep 0.1
-  done
 }
 
 await_guest() {

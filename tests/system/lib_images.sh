@@ -31,13 +31,24 @@ find_children() {
   done
 }
 
-# finish CODE...
+# finish CODE...: waits for the machine; its exit code must be one of these, and is left in $code.
 finish() {
   local want
   code=0
   wait "$pid" || code=$?
   for want in "$@"; do [ "$code" != "$want" ] || return 0; done
   fail "exit code $code instead of $*"
+}
+
+# images N : waits until the store has at least N complete images
+images() {
+  local tries=0
+  until [ "$(ls -d "$store"/*/manifest.json 2>/dev/null | wc -l)" -ge "$1" ]; do
+    kill -0 "$pid" 2>/dev/null || fail "the machine ended before image $1"
+    tries=$((tries + 1))
+    [ $tries -lt 600 ] || fail "no image $1 in a minute"
+    sleep 0.1
+  done
 }
 
 # newest : the name of the newest complete image, or nothing

@@ -18,6 +18,25 @@
 
 enum { HARTS = 4 };
 
+/* Of a virtio-mmio slot, and of a queue's descriptors (virtio 1.2, 4.2.2 and 2.7.5). */
+enum {
+    REG_ID = 0x08,
+    REG_FEATURES = 0x20,
+    REG_FEATURES_SEL = 0x24,
+    REG_QUEUE = 0x30,
+    REG_QUEUE_MAX = 0x34,
+    REG_QUEUE_NUM = 0x38,
+    REG_READY = 0x44,
+    REG_NOTIFY = 0x50,
+    REG_ACK = 0x64,
+    REG_STATUS = 0x70,
+    REG_DESC = 0x80,
+    REG_AVAIL = 0x90,
+    REG_USED = 0xa0,
+    DESC_NEXT = 1,
+    DESC_WRITE = 2
+};
+
 void guest_main(uint64_t hart);
 void guest_irq(uint64_t cause);
 __attribute__((noreturn)) void guest_end(uint64_t code);

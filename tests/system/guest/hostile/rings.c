@@ -3,23 +3,7 @@
  * which some are sound; the requests' bytes and their status share pages with words that others add to. */
 #include "hostile.h"
 
-enum { ROUNDS = 500, SLOTS = 8, ENTRIES = 16, QUEUES = 4, DESC_NEXT = 1, DESC_WRITE = 2 };
-enum {
-    REG_ID = 0x08,
-    REG_FEATURES = 0x20,
-    REG_FEATURES_SEL = 0x24,
-    REG_QUEUE = 0x30,
-    REG_QUEUE_MAX = 0x34,
-    REG_QUEUE_NUM = 0x38,
-    REG_READY = 0x44,
-    REG_NOTIFY = 0x50,
-    REG_ACK = 0x64,
-    REG_STATUS = 0x70,
-    REG_DESC = 0x80,
-    REG_AVAIL = 0x90,
-    REG_USED = 0xa0
-};
-
+enum { ROUNDS = 500, SLOTS = 8, ENTRIES = 16, QUEUES = 4 };
 #define BUFFERS (RAM + (4ul << 20) - 8192) /* with four ranks: of two homes */
 #define BUFFER_MASK 0x3ff8ul
 

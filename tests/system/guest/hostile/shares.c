@@ -8,21 +8,7 @@
  *   0xffc  an access that ends on the next page */
 #include "hostile.h"
 
-enum { ROUNDS = 400, PAGES = 6, SECTORS = 16, ENTRIES = 4, DISK = 2, DESC_NEXT = 1, DESC_WRITE = 2 };
-enum {
-    REG_ID = 0x08,
-    REG_FEATURES = 0x20,
-    REG_FEATURES_SEL = 0x24,
-    REG_QUEUE_NUM = 0x38,
-    REG_READY = 0x44,
-    REG_NOTIFY = 0x50,
-    REG_ACK = 0x64,
-    REG_STATUS = 0x70,
-    REG_DESC = 0x80,
-    REG_AVAIL = 0x90,
-    REG_USED = 0xa0
-};
-
+enum { ROUNDS = 400, PAGES = 6, SECTORS = 16, ENTRIES = 4, DISK = 2 };
 #define WINDOW (RAM + (4ul << 20) - 2 * 4096) /* with four ranks: of two homes */
 
 struct page {

@@ -127,10 +127,7 @@ static bool is_listed(const struct config *c, enum config_accel accel)
 /* Is what was asked of the translator its to do? How well it translates may be said of one that is the second choice, and not used. */
 static enum sim_status check_translator(const struct config *c)
 {
-    const struct {
-        bool wrong;
-        const char *why;
-    } rules[] = {
+    const struct config_rule rules[] = {
         {!is_listed(c, CONFIG_ACCEL_JIT) && (c->jit_threshold || c->jit_hot || c->jit_tier != RV_JIT_DEFAULT),
          "-accel tier=, threshold= and hot= are of the translator (-accel jit), which is no choice here"},
         {!c->jit && !c->kvm && (c->tools.perf_map || c->tools.jitdump),
@@ -138,13 +135,12 @@ static enum sim_status check_translator(const struct config *c)
         {c->jit_hot && c->jit_tier != RV_JIT_AUTO, "-accel hot=: code is translated again by tier=auto only"},
     };
 
-    for (size_t i = 0; i < SIM_ARRAY_LEN(rules); i++) {
-        if (rules[i].wrong) {
-            sim_error("%s", rules[i].why);
-            return SIM_ERR_INVALID;
-        }
-    }
-    return SIM_OK;
+    const char *why = config_broken_rule(rules, SIM_ARRAY_LEN(rules));
+
+    if (!why)
+        return SIM_OK;
+    sim_error("%s", why);
+    return SIM_ERR_INVALID;
 }
 
 /* The guest's output comes next: what happens to a wish is said once, before it. */

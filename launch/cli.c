@@ -636,10 +636,7 @@ static unsigned count_stdio(const struct config *c)
 /* What cannot be seen from one option alone. */
 static enum sim_status check_whole(const struct config *c)
 {
-    const struct {
-        bool wrong;
-        const char *why;
-    } rules[] = {
+    const struct config_rule rules[] = {
         {!c->tree.fdt && !c->kernel && !c->demo && !is_firmware_file(c->bios) && !c->dump_dtb && !c->dump_config,
          "nothing to run: give -kernel FILE, -bios FILE or --demo"},
         {c->initrd && !c->kernel, "-initrd needs -kernel"},
@@ -670,13 +667,12 @@ static enum sim_status check_whole(const struct config *c)
         {count_stdio(c) > 1, "only one serial port or console can be stdio"},
     };
 
-    for (size_t i = 0; i < SIM_ARRAY_LEN(rules); i++) {
-        if (rules[i].wrong) {
-            sim_error("%s", rules[i].why);
-            return SIM_ERR_INVALID;
-        }
-    }
-    return SIM_OK;
+    const char *why = config_broken_rule(rules, SIM_ARRAY_LEN(rules));
+
+    if (!why)
+        return SIM_OK;
+    sim_error("%s", why);
+    return SIM_ERR_INVALID;
 }
 
 /* A device tree says all of these. */

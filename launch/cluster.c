@@ -242,22 +242,18 @@ static void *member_main(void *arg)
 static enum sim_status check_config(const struct member *m)
 {
     const struct config *c = &m->config;
-    const struct {
-        bool wrong;
-        const char *what;
-    } rules[] = {
+    const struct config_rule rules[] = {
         {c->checkpoint.dir, "images are of all machines: partita cluster FILE --checkpoint-dir DIR"},
         {c->dump_dtb || c->dump_config, "-dumpdtb and --dump-config are for `partita run`"},
         {c->control, "--control is for all machines: partita cluster FILE --control DIR"},
     };
 
-    for (size_t i = 0; i < SIM_ARRAY_LEN(rules); i++) {
-        if (rules[i].wrong) {
-            sim_error("machine '%s': %s", m->name, rules[i].what);
-            return SIM_ERR_UNSUPPORTED;
-        }
-    }
-    return SIM_OK;
+    const char *why = config_broken_rule(rules, SIM_ARRAY_LEN(rules));
+
+    if (!why)
+        return SIM_OK;
+    sim_error("machine '%s': %s", m->name, why);
+    return SIM_ERR_UNSUPPORTED;
 }
 
 /* What the command line's reader said, as of this machine. */

@@ -286,3 +286,11 @@ void config_dump(const struct config *c, FILE *out)
     put_flag(out, "stats", c->stats);
     put_flag(out, "no_reboot", c->no_reboot);
 }
+
+const char *config_broken_rule(const struct config_rule *rule, size_t nr)
+{
+    for (size_t i = 0; i < nr; i++)
+        if (rule[i].wrong)
+            return rule[i].why;
+    return NULL;
+}

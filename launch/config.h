@@ -4,6 +4,7 @@
 #define LAUNCH_CONFIG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -157,5 +158,13 @@ static inline bool config_binds(const struct config *c)
 }
 /* Replaces an owned string; value may be NULL. */
 void config_set_string(char **field, const char *value);
+
+/* What a configuration must not be. */
+struct config_rule {
+    bool wrong;
+    const char *why;
+};
+/* Of the first that is broken; NULL: none is. */
+const char *config_broken_rule(const struct config_rule *rule, size_t nr);
 
 #endif

@@ -42,4 +42,9 @@ void images_close(struct images *im);
 /* Context: executors and I/O thread stopped, ranks disconnected. NULL is allowed. */
 void images_destroy(struct images *im);
 
+/* images_folder.c */
+/* Can images be written there? Makes the directory; says why not. Not collective: for a run on one rank (those of several come to it
+ * when they agree). */
+enum sim_status images_try_folder(const char *dir) SIM_MUST_CHECK;
+
 #endif

@@ -136,22 +136,18 @@ unsigned rank_facts(const struct config *c, struct ic_fact fact[RANK_FACTS])
 
 enum sim_status rank_options_check(const struct config *c, uint32_t nr_ranks, bool loud)
 {
-    const struct {
-        bool wrong;
-        const char *why;
-    } rules[] = {
+    const struct config_rule rules[] = {
         {c->virtual_clock && nr_ranks, "--clock virtual counts the instructions of one thread: it needs a run on one rank, without mpirun"},
         {c->state_hash && nr_ranks, "--state-hash is of a machine alone, without ranks: the state of several is in no place at one time"},
         {c->bind == CONFIG_BIND_ON && !nr_ranks, "-bind on is for ranks (--ranks N, or mpirun): the threads of a machine alone are not bound"},
         {c->nr_harts_per_rank > 1 && !nr_ranks, "-harts-per-rank: there is only one rank (--ranks N, or mpirun, makes more)"},
     };
 
-    for (size_t i = 0; i < SIM_ARRAY_LEN(rules); i++) {
-        if (!rules[i].wrong)
-            continue;
-        if (loud)
-            sim_error("%s", rules[i].why);
-        return SIM_ERR_UNSUPPORTED;
-    }
-    return SIM_OK;
+    const char *why = config_broken_rule(rules, SIM_ARRAY_LEN(rules));
+
+    if (!why)
+        return SIM_OK;
+    if (loud)
+        sim_error("%s", why);
+    return SIM_ERR_UNSUPPORTED;
 }

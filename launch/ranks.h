@@ -25,10 +25,6 @@ struct ranks;
  * several say is written once; a rank that failed makes all fail. Collective; context: launch thread. */
 enum sim_status ranks_meet(struct ic *ic, enum sim_status status, const struct sim_log_kept *said) SIM_MUST_CHECK;
 
-/* Can images be written there? Makes the directory; says why not. Not collective: for a run on one rank (those of several come to it
- * when they agree). */
-enum sim_status ranks_try_folder(const char *dir) SIM_MUST_CHECK;
-
 /* Agrees with the other ranks on what they run. Collective; context: launch thread. `ic` stays the caller's. */
 enum sim_status ranks_create(struct sim *sim, const struct config *config, struct ic *ic,
                              struct ranks **out) SIM_MUST_CHECK;

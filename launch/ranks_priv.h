@@ -110,7 +110,7 @@ static inline bool ranks_failed(const struct ranks *r)
     return atomic_load_explicit(&r->broken, memory_order_acquire);
 }
 
-/* ranks_agree.c, ranks_folder.c: collective */
+/* ranks_agree.c, images_folder.c: collective */
 enum sim_status ranks_agree(struct ranks *r) SIM_MUST_CHECK;
 enum sim_status ranks_check_folder(struct ranks *r) SIM_MUST_CHECK;
 

@@ -37,7 +37,7 @@ static int run_one_rank(const struct config *config, struct origin from)
                     .signals_are_ours = !from.peers || from.peers->signal,
                     .peers = from.peers};
 
-    if (config->checkpoint.dir && ranks_try_folder(config->checkpoint.dir) != SIM_OK) {
+    if (config->checkpoint.dir && images_try_folder(config->checkpoint.dir) != SIM_OK) {
         close_origin(from);
         return EXIT_CODE_USAGE;
     }

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "images.h"
 #include "ranks_priv.h"
 #include "sim-core/alloc.h"
 
@@ -89,7 +90,7 @@ static enum sim_status look_for_file(struct ranks *r, const char *dir, void **al
     return status;
 }
 
-enum sim_status ranks_try_folder(const char *dir)
+enum sim_status images_try_folder(const char *dir)
 {
     char name[NAME_BYTES];
 

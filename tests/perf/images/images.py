@@ -109,12 +109,19 @@ def partita(guest, ranks, repeats, folder):
     spread = ["--ranks", str(ranks)] if ranks > 1 else []
     p = Process([PARTITA, "run", *guest, "--control", path, *spread])
     p.until(b"READY")
-    monitor, full, later = Qmp(path), [], []
+    monitor, full, later, stopped = Qmp(path), [], [], []
+
+    def save(values, incremental):
+        time.sleep(1)
+        r = monitor.ask("checkpoint", dir=store, incremental=incremental)
+        values.append((r["pause-ms"], r["seconds"], r["stored-bytes"]))
+
     for _ in range(repeats):
-        for incremental, values in ((False, full), (True, later)):
-            time.sleep(1)
-            r = monitor.ask("checkpoint", dir=store, incremental=incremental)
-            values.append((r["pause-ms"], r["seconds"], r["stored-bytes"]))
+        save(full, False)
+        save(later, True)
+    monitor.ask("stop")
+    for _ in range(repeats):
+        save(stopped, False)
     p.end()
     warm(store)
     restores = {}
@@ -128,6 +135,7 @@ def partita(guest, ranks, repeats, folder):
             p.end()
     row(f"partita, {ranks} ranks", full, restores)
     row("  incremental, 1 s", later, {})
+    row("  guest stopped", stopped, {}) # as QEMU's is while it saves: the cores are the writer's
     shutil.rmtree(store)
     return full[0][2]
 

@@ -2,7 +2,8 @@
 
     tests/perf/run.sh images [-n REPEATS] [--data MIB]
 
-For each: how long the guest stands still (QEMU's savevm: all the time), how long until the image is on the disk, its size, and
+For each: how long the guest stands still (QEMU's savevm: all the time), how long until the image is on the disk (the guest works; a row
+of its own: the guest is stopped, too), its size, and
 for a new process that restores it: how long until the guest runs (a process that then ends at once, as a whole), and until it
 prints the next line, which it does all the time. What is restored is in the host's page cache: what QEMU has saved is so anyway,
 Partita's images, which go to the disk past it, are read once before. The last line says what the host allows: the time that

@@ -239,18 +239,20 @@ wire() {
   rm -f "$work/front" "$work/front.held" "$work/go"
   python3 - "$work/front" "${3:-$work/back}" "$1" "${2:-}" "$work/go" <<'PY' &
 import os, socket, struct, sys, threading, time
-front = socket.socket(socket.AF_UNIX); front.bind(sys.argv[1]); front.listen(9)
+front = socket.socket(socket.AF_UNIX); front.bind(sys.argv[1] + ".new"); front.listen(9); os.rename(sys.argv[1] + ".new", sys.argv[1])
 ends, closing, passing = [], [], threading.Lock()
-def cut():
-    for s in ends:
-        try: s.shutdown(socket.SHUT_RDWR)
+def cut(sockets, how):
+    for s in sockets:
+        try: s.shutdown(how)
         except OSError: pass
 def pump(a, b, counts):
     f = a.makefile("rb")
     try:
         while True:
             head = f.read(32)
-            if len(head) < 32: break
+            if len(head) < 32: # the other direction and other connections may have something under way
+                cut((b,), socket.SHUT_WR)
+                return
             kind = struct.unpack_from("<H", head, 4)[0]
             last = counts and kind == int(sys.argv[3])
             held = counts and kind == (11 if sys.argv[4] == "late" else int(sys.argv[3]))
@@ -264,7 +266,7 @@ def pump(a, b, counts):
                     closing.append(True)
                     break
     except OSError: pass
-    cut()
+    cut(ends if closing else (a, b), socket.SHUT_RDWR)
 def accept(counts):
     source, _ = front.accept()
     if sys.argv[2].startswith("tcp:"): target = socket.create_connection(sys.argv[2].split(":")[1:])

@@ -85,13 +85,15 @@ static int open_dialled(const struct way *way, int family, const struct sockaddr
 
 static int open_listening(const struct way *way, int family, const struct sockaddr *addr, socklen_t len)
 {
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+    int one = 1;
 
     (void)way;
+    if (family == AF_UNIX)
+        return sim_unix_listen(((const struct sockaddr_un *)addr)->sun_path, 0, BACKLOG);
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    if (family != AF_UNIX)
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     return bind(fd, addr, len) == 0 && listen(fd, BACKLOG) == 0 ? fd : close_keeping_errno(fd);
 }
 
@@ -260,8 +262,6 @@ enum sim_status ckpt_listen(const char *uri, struct ckpt_listener **out)
     static const struct way way = {.open = open_listening, .verb = "listen at", .flags = AI_PASSIVE};
     int fd;
 
-    if (is_unix(uri))
-        sim_unix_remove_dead(uri + UNIX_LEN);
     SIM_TRY(open_uri(&way, uri, &fd));
     *out = sim_new(struct ckpt_listener);
     **out = (struct ckpt_listener){fd, sim_strdup(uri)};

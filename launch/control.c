@@ -483,16 +483,12 @@ static enum sim_status listen_at(struct control *c)
         sim_error("--control '%s': the path of a socket has 1 to %zu characters", c->path, SIM_UNIX_PATH);
         return SIM_ERR_INVALID;
     }
-    sim_unix_remove_dead(c->path);
-    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int bound = c->fd < 0 ? -1 : bind(c->fd, (struct sockaddr *)&addr, sizeof addr);
-    if (bound == 0 && listen(c->fd, 4) == 0)
+    c->fd = sim_unix_listen(c->path, SOCK_NONBLOCK, 4);
+    if (c->fd >= 0)
         return SIM_OK;
     sim_error("--control '%s': cannot listen there: %m", c->path);
-    if (bound < 0) {
-        sim_free(c->path); /* not ours to remove */
-        c->path = NULL;
-    }
+    sim_free(c->path); /* not ours to remove */
+    c->path = NULL;
     return SIM_ERR_IO;
 }
 

@@ -1,11 +1,18 @@
-/* Addresses and dead sockets. */
+/* Addresses, dead sockets, and such that others listen at.
+ *
+ * A socket is a file from bind on, but nobody can connect before listen: it is bound under a name beside its own, and
+ * renamed when it listens. */
 #include "sim-core/unix_socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "sim-core/alloc.h"
 
 bool sim_unix_address(const char *path, struct sockaddr_un *out)
 {
@@ -29,4 +36,58 @@ void sim_unix_remove_dead(const char *path)
     if (connect(fd, (const struct sockaddr *)&addr, sizeof addr) < 0 && errno == ECONNREFUSED)
         unlink(path);
     close(fd);
+}
+
+/* Never in place of something else. */
+static bool rename_new(const char *from, const char *to)
+{
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return true;
+    if (errno == EINVAL && link(from, to) == 0) { /* a file system that cannot tell */
+        unlink(from);
+        return true;
+    }
+    if (errno == EEXIST)
+        errno = EADDRINUSE; /* what bind says */
+    return false;
+}
+
+static bool bind_and_listen(int fd, const struct sockaddr_un *addr, int backlog)
+{
+    return bind(fd, (const struct sockaddr *)addr, sizeof *addr) == 0 && listen(fd, backlog) == 0;
+}
+
+static int give_up(int fd, const char *path)
+{
+    int error = errno;
+
+    if (path)
+        unlink(path);
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+int sim_unix_listen(const char *path, int flags, int backlog)
+{
+    struct sockaddr_un own, beside;
+    char *name = sim_asprintf("%s.%x", path, (unsigned)getpid());
+    bool fits = sim_unix_address(name, &beside);
+
+    sim_free(name);
+    if (!sim_unix_address(path, &own)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    sim_unix_remove_dead(path);
+    if (fits)
+        sim_unix_remove_dead(beside.sun_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    if (fd < 0)
+        return -1;
+    if (!bind_and_listen(fd, fits ? &beside : &own, backlog))
+        return give_up(fd, NULL);
+    if (fits && !rename_new(beside.sun_path, path))
+        return give_up(fd, beside.sun_path);
+    return fd;
 }

@@ -188,12 +188,10 @@ static enum sim_status wait_for_client(struct chardev *c)
     return SIM_OK;
 }
 
-static enum sim_status open_server(struct chardev *c, const struct sockaddr_un *addr, bool wait)
+static enum sim_status open_server(struct chardev *c, bool wait)
 {
-    sim_unix_remove_dead(c->path);
-    c->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (c->listen_fd < 0 || bind(c->listen_fd, (const struct sockaddr *)addr, sizeof *addr) < 0 ||
-        listen(c->listen_fd, 1) < 0) {
+    c->listen_fd = sim_unix_listen(c->path, SOCK_NONBLOCK, 1);
+    if (c->listen_fd < 0) {
         sim_error("cannot listen on '%s': %m", c->path);
         return SIM_ERR_IO;
     }
@@ -255,7 +253,7 @@ static enum sim_status unix_open(struct chardev *c, const char *arg)
 
     SIM_TRY(parse(c, arg, &o));
     SIM_BUG_ON(!sim_unix_address(c->path, &addr), "a socket at '%s'", c->path); /* parse has looked */
-    enum sim_status status = o.server ? open_server(c, &addr, o.wait) : open_client(c, &addr);
+    enum sim_status status = o.server ? open_server(c, o.wait) : open_client(c, &addr);
     if (status != SIM_OK)
         unix_close(c);
     return status;

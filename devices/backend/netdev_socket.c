@@ -388,18 +388,28 @@ static void ready(void *opaque, unsigned events)
 
 /* --- life --- */
 
+static bool listen_at_port(struct net_socket *s)
+{
+    int one = 1;
+
+    s->listen_fd = socket(s->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (s->listen_fd < 0)
+        return false;
+    setsockopt(s->listen_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    return bind(s->listen_fd, (struct sockaddr *)&s->addr, s->addr_len) == 0 && listen(s->listen_fd, 1) == 0;
+}
+
+static bool listen_at_path(struct net_socket *s)
+{
+    s->listen_fd = sim_unix_listen(s->path, SOCK_NONBLOCK, 1);
+    return s->listen_fd >= 0;
+}
+
 static enum sim_status start_listening(struct netdev *n)
 {
     struct net_socket *s = impl(n);
-    int one = 1;
 
-    if (s->path)
-        sim_unix_remove_dead(s->path);
-    s->listen_fd = socket(s->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (s->listen_fd >= 0)
-        setsockopt(s->listen_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (s->listen_fd < 0 || bind(s->listen_fd, (struct sockaddr *)&s->addr, s->addr_len) < 0 ||
-        listen(s->listen_fd, 1) < 0 ||
+    if (!(s->path ? listen_at_path(s) : listen_at_port(s)) ||
         sim_io_watch_add(n->sim->io, s->listen_fd, SIM_IO_READ, accept_peer, n,
                          &s->listen_watch) != SIM_OK) {
         sim_error("network back end '%s': cannot listen: %m", n->spec);

@@ -13,5 +13,10 @@ bool sim_unix_address(const char *path, struct sockaddr_un *out);
 /* Removes a socket that nobody serves, which a dead process left and which would be in the way of bind. Anything else
  * stays. */
 void sim_unix_remove_dead(const char *path);
+/* A stream socket that listens at the path from the moment on at which that exists; a dead one there is removed. It is the
+ * caller's to close and the path to unlink. `flags`: SOCK_NONBLOCK or 0; always close-on-exec. -1 and errno: nothing is left.
+ * What the kernel names it is the path and a suffix, under which it was made. Only where the path is so long that a suffix
+ * does not fit may somebody come too early. Context: any; does not block. */
+int sim_unix_listen(const char *path, int flags, int backlog);
 
 #endif

@@ -32,14 +32,14 @@ enum {
     CODE_PAGES = 4,
     DATA_PAGE = 16,
     DATA_PAGES = 16, /* the page behind them is not mapped */
-    SOURCE_PAGE = 5, /* of sweeps: nobody writes there */
-    SOURCE_PAGES = 11,
     RESULT_PAGE = 32, /* of sweeps, written through the alias */
     RESULT_SIZE = 1024, /* the largest group */
     RESULTS = 16 * 4096 / RESULT_SIZE,
     ROOT_PAGE = 48,
     L1_PAGE = 49,
     L0_PAGE = 50,
+    SOURCE_PAGE = 51, /* of sweeps: nobody writes there */
+    SOURCE_PAGES = 12,
     CODE_SLOTS = CODE_PAGES * 1024
 };
 

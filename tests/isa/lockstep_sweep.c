@@ -6,7 +6,8 @@
 /* What is in source pages: numbers of one kind, for one that is not a number sends a whole piece to the interpreter. */
 enum { INDICES, /* of 8, 16, 32 and 64 bits, a page each */
        CALM = 4, CALM_TOO, SPARSE, SMALL,
-       LARGE,   /* elements of any size whose highest bit is set: the neutral one of a minimum is larger */
+       LARGE,   /* elements of any size whose highest bit is set: what is neutral of an unsigned minimum is larger */
+       POSITIVE, /* ... is not, and that are not 0: likewise of a signed one */
        PITFALL, /* every other quad a signalling NaN as a double, and its lower half as a float: MASKS leaves them out */
        MASKS,
        NR_KINDS };
@@ -107,12 +108,32 @@ static uint32_t sweep_word(const struct rv_encoding *e)
 
     word = with_field(word, e->mask, 7, rv_writes_x(rv_op_info[e->op].flags) ? 6 : vd);
     word = with_field(word, e->mask, 15, memory ? R_PTR0 + below(3) : form >= 4 ? R_SCALAR : form != OPIVI ? 24 : below(chance(50) ? 4 : 32));
-    word = with_field(word, e->mask, 20, memory && (word >> 26 & 3) == 2 ? 9 : 16);
+    unsigned stride = chance(80) ? R_SCALAR : R_SOURCE, index = chance(70) ? 24 : 16;
+    word = with_field(word, e->mask, 20, !memory ? 16 : (word >> 26 & 3) == 2 ? stride : index);
     if (memory && !(e->mask >> 29) && chance(50))
         word |= below(8) << 29;
     if (vd == 0 && !(e->mask >> 25 & 1) && chance(80)) /* legal */
         word |= 1u << 25;
     return e->mask >> 25 & 1 || chance(35) ? word : word | 1u << 25;
+}
+
+/* Under a mask that leaves some out, elements that hide nothing but what is neutral in their place. */
+static uint32_t put_sweep_reduction(struct program *p, const struct rv_encoding *e)
+{
+    unsigned kind = chance(60) ? LARGE : POSITIVE;
+
+    for (unsigned group = 16; group <= 24; group += 8)
+        put_sweep_source(p, group, kind);
+    put_source_address(p, MASKS, below(8) * 256);
+    put(p, 0x02800007 | R_SOURCE << 15); /* vl1re8.v v0 */
+    return e->match | 8u << 7 | 24u << 15 | 16u << 20;
+}
+
+static bool is_reduction(const struct rv_encoding *e)
+{
+    size_t length = strlen(rv_op_info[e->op].name);
+
+    return length > 3 && !strcmp(rv_op_info[e->op].name + length - 3, ".vs");
 }
 
 /* A fraction of a register has no room for elements that are too large for it. */
@@ -137,7 +158,7 @@ void put_vector_sweep(struct program *p)
             continue;
         if (since++ % 8 == 0)
             put_sweep_type(p, vtype);
-        uint32_t word = sweep_word(e);
+        uint32_t word = is_reduction(e) && chance(50) ? put_sweep_reduction(p, e) : sweep_word(e);
         put(p, word);
         if ((word & 0x7f) != 0x27)
             put_sweep_result(p, e->op, word, nr++);
@@ -163,6 +184,8 @@ static void fill_source(uint64_t *page, unsigned kind)
     for (unsigned n = 0; n < 512; n++)
         if (kind == LARGE)
             page[n] = rnd() | 0x8080808080808080;
+        else if (kind == POSITIVE)
+            page[n] = (rnd() & 0x7f7f7f7f7f7f7f7f) | 0x0101010101010101;
         else if (kind == MASKS)
             page[n] = masks[n / 32 % SIM_ARRAY_LEN(masks)];
         else if (kind == PITFALL && n % 2)

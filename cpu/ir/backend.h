@@ -34,6 +34,7 @@ struct ir_target {
      * "written", "on", "saturated" (1), rounding mode. Words: length, type, first element, and 64 bytes each for a scalar operand in all elements
      * and for bits of a mask */
     int32_t vkey, vdirty, von, vxsat, vxrm, vl, vtype, vstart, vsplat, vmask;
+    int32_t vmask0;    /* the bits that instructions are masked by */
     uint8_t vkey_none; /* no ir_vec has this key */
     /* Soft TLB: pointer in the state; sets of `ways` entries, see riscv/tlb.h for the protocol */
     int32_t tlb;

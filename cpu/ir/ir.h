@@ -122,6 +122,7 @@ struct ir_vec {
     bool masked;      /* only elements whose bit in `mask` is set; the others keep their value ... */
     bool merge;       /* COPY: ... or take that of a */
     uint8_t fields;   /* VLOAD, VSTORE of segments: how many, `bytes` of all; b: bytes from a field's group to the next */
+    uint8_t index;    /* VGATHER, VSCATTER: 1 + log2 of an index's bytes, b: their group; 0: a stride instead */
     uint16_t used;    /* of the 16 bytes of an operand these count: a group smaller than that; 0: all `bytes` */
     uint16_t bytes;   /* of an operand; FIRST, COUNT, MAND to MSOF: bits of the mask; VSET: elements, of which vl is VLMAX */
     int32_t d, a, b, mask; /* offsets in the guest state; VSET: a is the vtype; VGET: a is the word;

@@ -289,6 +289,7 @@ void jit_fill_target(struct ir_target *t)
     t->vstart = STATE(vstart);
     t->vsplat = STATE(vsplat);
     t->vmask = STATE(vmask);
+    t->vmask0 = STATE(v);
     t->vkey_none = RV_VKEY_NONE;
     t->tlb = STATE(tlb);
     t->tlb_set_bits = RV_TLB_SET_BITS;

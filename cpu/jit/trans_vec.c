@@ -40,6 +40,13 @@ static bool aligned(unsigned reg, int lmul)
     return lmul <= 0 || !(reg & ((1u << lmul) - 1));
 }
 
+static bool groups_apart(unsigned a, int a_lmul, unsigned b, int b_lmul)
+{
+    unsigned nr_a = a_lmul > 0 ? 1u << a_lmul : 1, nr_b = b_lmul > 0 ? 1u << b_lmul : 1;
+
+    return a + nr_a <= b || b + nr_b <= a;
+}
+
 static int32_t place(const struct trans *t, unsigned reg)
 {
     return (int32_t)(offsetof(struct rv_hart, v) + reg * t->vlenb);
@@ -179,6 +186,51 @@ static bool whole(struct trans *t, const struct trans_row *row)
     return true;
 }
 
+/* Of elements that are anywhere. */
+static struct ir_vec *emit_spread(struct trans *t, const struct trans_row *row, unsigned size)
+{
+    struct ir_vec *v = ir_emit_vec(t->r, (enum ir_op)row->op, IR_I64, IR_NONE, trans_x(t, t->i->rs1));
+
+    t->r->insn[t->r->nr_insns - 1].src[1] = row->aux ? trans_x(t, t->i->rs2) : ir_const(t->r, 0);
+    *v = (struct ir_vec){.size = (uint8_t)size, .key = rv_vkey(t->vtype), .any_length = true, .masked = !t->i->rm,
+                         .d = place(t, t->i->rd)};
+    return v;
+}
+
+/* type of the row: log2 of the element's bytes */
+static bool strided(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    if (t->i->rs3 || !type_of(t->vtype, t->vlenb, &y) || !ir_host_has(t->host, IR_VGATHER, IR_I64, 0) ||
+        (!t->i->rm && !t->i->rd))
+        return false;
+    int emul = (int)row->type - (int)y.sew + y.lmul;
+    if (emul < -3 || emul > 3 || !aligned(t->i->rd, emul))
+        return false;
+    emit_spread(t, row, row->type);
+    return true;
+}
+
+/* type of the row: log2 of the index's bytes. The group may be its own index. */
+static bool indexed(struct trans *t, const struct trans_row *row)
+{
+    const struct rv_insn *i = t->i;
+    struct type y;
+
+    if (i->rs3 || !type_of(t->vtype, t->vlenb, &y) || !ir_host_has(t->host, IR_VGATHER, IR_I64, 0) ||
+        (!i->rm && (!i->rd || !i->rs2)))
+        return false;
+    int emul = (int)row->type - (int)y.sew + y.lmul;
+    if (emul < -3 || emul > 3 || !aligned(i->rd, y.lmul) || !aligned(i->rs2, emul) ||
+        !(groups_apart(i->rd, y.lmul, i->rs2, emul) || (row->type == y.sew && i->rd == i->rs2)))
+        return false;
+    struct ir_vec *v = emit_spread(t, row, y.sew);
+    v->index = (uint8_t)(row->type + 1);
+    v->b = place(t, i->rs2);
+    return true;
+}
+
 /* ---- elements ---- */
 
 enum source { FROM_V, FROM_X, FROM_I, FROM_F, FROM_NOWHERE };
@@ -200,10 +252,16 @@ static ir_ref scalar(struct trans *t, enum source from, unsigned sew)
     }
 }
 
-/* Under a mask, v0 is neither source nor destination. */
+/* Under a mask, v0 is neither source ... */
+static bool mask_sources_ok(const struct trans *t, const struct trans_row *row)
+{
+    return t->i->rm || (t->i->rs2 && (row->type != FROM_V || t->i->rs1));
+}
+
+/* ... nor destination. */
 static bool mask_ok(const struct trans *t, const struct trans_row *row)
 {
-    return t->i->rm || (t->i->rd && t->i->rs2 && (row->type != FROM_V || t->i->rs1));
+    return mask_sources_ok(t, row) && (t->i->rm || t->i->rd);
 }
 
 /* op of the row: enum ir_vop; type: enum source; aux: log2 of how much smaller the elements of vs2 are. May the
@@ -321,7 +379,8 @@ static bool compare(struct trans *t, const struct trans_row *row)
     struct type y;
 
     if (!foresee(t, &y) || !aligned(t->i->rs2, y.lmul) || (row->type == FROM_V && !aligned(t->i->rs1, y.lmul)) ||
-        !host_has(t, row->op, y.sew) || (!t->i->rm && ((row->op >= IR_V_FEQ && y.bytes < PIECE && !host_has(t, IR_V_LANES, y.sew)) || !t->i->rs2 || !t->i->rs1)) ||
+        !host_has(t, row->op, y.sew) || !mask_sources_ok(t, row) ||
+        (!t->i->rm && row->op >= IR_V_FEQ && y.bytes < PIECE && !host_has(t, IR_V_LANES, y.sew)) ||
         (row->op >= IR_V_FEQ && !float_ok(t, y.sew)))
         return false;
     bool one_piece = y.bytes <= 32;
@@ -334,13 +393,6 @@ static bool compare(struct trans *t, const struct trans_row *row)
 }
 
 /* --- operands of two sizes --- */
-
-static bool groups_apart(unsigned a, int a_lmul, unsigned b, int b_lmul)
-{
-    unsigned nr_a = a_lmul > 0 ? 1u << a_lmul : 1, nr_b = b_lmul > 0 ? 1u << b_lmul : 1;
-
-    return a + nr_a <= b || b + nr_b <= a;
-}
 
 static bool has_wider(const struct trans *t, const struct type *y)
 {
@@ -674,7 +726,13 @@ bool trans_vec_call(struct trans *t)
 #define MEMORY(bits, log2)                                                                         \
     [RV_OP_vle##bits##_v] = {unit_stride, IR_VLOAD, log2, 0},                                      \
     [RV_OP_vle##bits##ff_v] = {unit_stride, IR_VLOAD, log2, 0},                                    \
-    [RV_OP_vse##bits##_v] = {unit_stride, IR_VSTORE, log2, 0}
+    [RV_OP_vse##bits##_v] = {unit_stride, IR_VSTORE, log2, 0},                                     \
+    [RV_OP_vlse##bits##_v] = {strided, IR_VGATHER, log2, 1},                                       \
+    [RV_OP_vsse##bits##_v] = {strided, IR_VSCATTER, log2, 1},                                      \
+    [RV_OP_vluxei##bits##_v] = {indexed, IR_VGATHER, log2, 0},                                     \
+    [RV_OP_vloxei##bits##_v] = {indexed, IR_VGATHER, log2, 0},                                     \
+    [RV_OP_vsuxei##bits##_v] = {indexed, IR_VSCATTER, log2, 0},                                    \
+    [RV_OP_vsoxei##bits##_v] = {indexed, IR_VSCATTER, log2, 0}
 #define WHOLE(nr)                                                                                  \
     [RV_OP_vl##nr##re8_v] = {whole, IR_VLOAD, 0, nr}, [RV_OP_vl##nr##re16_v] = {whole, IR_VLOAD, 0, nr}, \
     [RV_OP_vl##nr##re32_v] = {whole, IR_VLOAD, 0, nr}, [RV_OP_vl##nr##re64_v] = {whole, IR_VLOAD, 0, nr}, \

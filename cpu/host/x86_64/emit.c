@@ -359,7 +359,7 @@ static const emit_fn emit_table[IR_NR_OPS] = {
     [IR_LOAD] = emit_load, [IR_STORE] = emit_store, [IR_AMO] = emit_amo, [IR_CAS] = emit_cas,
     [IR_LR] = emit_lr, [IR_SC] = emit_sc, [IR_ZERO64] = emit_zero64, [IR_FENCE] = emit_fence,
     [IR_GETW] = emit_getw, [IR_SETW] = emit_setw, [IR_MASK] = emit_mask,
-    [IR_VSET] = emit_vset, [IR_VLOAD] = emit_vload, [IR_VSTORE] = emit_vstore, [IR_VOP] = emit_vop,
+    [IR_VSET] = emit_vset, [IR_VLOAD] = emit_vload, [IR_VSTORE] = emit_vstore, [IR_VGATHER] = emit_vspread, [IR_VSCATTER] = emit_vspread, [IR_VOP] = emit_vop,
     [IR_VGET] = emit_vget, [IR_VCALL] = emit_vcall,
     [IR_FMOV] = emit_fmov,
     [IR_FADD] = emit_farith, [IR_FSUB] = emit_farith, [IR_FMUL] = emit_farith,
@@ -526,6 +526,7 @@ static void emit_cold_one(struct emit *e, const struct cold *c)
     case COLD_VEC: emit_cold_vec(e, c); break;
     case COLD_VEC_PART: emit_cold_vec_part(e, c); break;
     case COLD_VEC_TAIL: emit_cold_vec_tail(e, c); break;
+    case COLD_VEC_LEFT: emit_cold_vec_left(e, c); break;
     case COLD_VEC_REST: emit_cold_vec_rest(e, c); break;
     default: cold_fix(e, c); break;
     }

@@ -129,7 +129,7 @@ static struct x86_mem operand(struct emit *e, const struct access *m)
 }
 
 /* Deals out the slots in turn; several accesses may share one, as when two threads emit at once. Returns its offset from the first. */
-static int32_t new_slot(struct emit *e, bool write, unsigned size)
+int32_t emit_new_slot(struct emit *e, bool write, unsigned size)
 {
     uint32_t of_kind = e->t->tlb_nr_slots / (2 * NR_SLOT_SIZES);
     _Atomic uint32_t *next = &e->host->next_slot[write][size];
@@ -177,7 +177,7 @@ static void check(struct emit *e, const struct access *m, struct cold *c)
         check_way0(e, m, c);
         return;
     }
-    c->slot = new_slot(e, m->write, (unsigned)__builtin_ctz(m->size));
+    c->slot = emit_new_slot(e, m->write, (unsigned)__builtin_ctz(m->size));
     compare_with_slot(e, m, c->slot);
     c->from[0] = x86_jcc(&e->a, X86_AE);
     x86_load(&e->a, RCX, slot_addend(e, c->slot));
@@ -216,7 +216,7 @@ static void open_window(struct emit *e, const struct ir_insn *i)
     struct cold *c = emit_cold(e, COLD_WINDOW);
     int32_t more = w->end - w->min - 1 - WINDOW_HEADROOM;
 
-    c->slot = new_slot(e, m.write, SLOT_WINDOW);
+    c->slot = emit_new_slot(e, m.write, SLOT_WINDOW);
     compare_with_slot(e, &m, c->slot);
     c->from[0] = x86_jcc(&e->a, X86_AE);
     if (more > 0) {
@@ -268,7 +268,7 @@ void emit_vec_address(struct emit *e, const struct ir_insn *i, struct cold *c)
     struct access m = vec_access(i);
     int32_t more = e->r->vec[i->imm].bytes - 1 - WINDOW_HEADROOM;
 
-    c->slot = new_slot(e, m.write, SLOT_WINDOW);
+    c->slot = emit_new_slot(e, m.write, SLOT_WINDOW);
     compare_with_slot(e, &m, c->slot);
     c->from[0] = x86_jcc(&e->a, X86_AE);
     if (more > 0) {

@@ -124,6 +124,13 @@ void x86_vec_some_segments(struct emit *e, const struct ir_vec *v, bool to_state
 /* The constants of its shuffles, written at a->p. */
 uint8_t *x86_vec_segment_table(struct x86_asm *a, unsigned fields, unsigned size, bool to_state);
 
+/* emit_vec_spread.c: elements anywhere in memory */
+struct x86_spread {
+    uint8_t index; /* 1 + log2 of an index's bytes, or 0: by a stride */
+    uint8_t size;
+    bool write, masked;
+};
+
 /* emit_vec_compare.c: a bit an element */
 static inline bool x86_vec_is_compare(unsigned op)
 {

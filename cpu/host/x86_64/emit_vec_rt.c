@@ -172,6 +172,7 @@ void x86_emit_vec_runtime(struct ir_host *h, struct x86_asm *a)
 {
     for (unsigned to_state = 0; to_state < 2; to_state++)
         h->rt.copy_part[to_state] = emit_copy_part(a, to_state);
+    x86_emit_vec_spread(h, a);
     x86_align(a, 64);
     h->rt.k_mask_bytes = emit_mask_bytes(a);
     for (unsigned size = 0; size < 4; size++)

@@ -60,7 +60,7 @@ bool ir_host_has(const struct ir_host *host, enum ir_op op, enum ir_type type, u
     case IR_CTZ: return f & X86_HAS_BMI1;
     case IR_POPCNT: return f & X86_HAS_POPCNT;
     case IR_FMADD: case IR_FMSUB: case IR_FNMADD: case IR_FNMSUB: return f & X86_HAS_FMA;
-    case IR_VSET: case IR_VLOAD: case IR_VSTORE: case IR_VGET: return f & X86_HAS_AVX2;
+    case IR_VSET: case IR_VLOAD: case IR_VSTORE: case IR_VGATHER: case IR_VSCATTER: case IR_VGET: return f & X86_HAS_AVX2;
     case IR_VOP: return x86_has_vop(f, (enum ir_vop)aux, (unsigned)type);
     case IR_FTOI: return !((aux & 1) && !(f & X86_HAS_AVX512)); /* unsigned */
     case IR_ITOF: return !(aux == IR_CVT_U64 && !(f & X86_HAS_AVX512));

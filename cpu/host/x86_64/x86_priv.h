@@ -19,6 +19,7 @@ enum { XMM0 = 0, XMM1 = 1, XMM2 = 2, XMM3 = 3 };
 enum { X86_VEC_MAX_BYTES = 1024 }; /* of a group */
 enum { X86_VEC_MAX_FIELDS = 8 };
 enum { X86_VEC_MAX_TAIL = 256 }; /* bytes of the largest group whose shorter lengths are emitted, too */
+enum { X86_NR_SPREADS = 5 * 4 * 2 * 2 }; /* ways of addressing, sizes, directions, masked or not */
 enum { X86_VEC_LENGTH_SHIFT = 5 }; /* log2 of the bytes of a row of k_length */
 enum { FRAME_SLOTS = 8 * IR_MAX_SLOTS, FRAME_SAVE = FRAME_SLOTS, FRAME_SIZE = FRAME_SLOTS + 24 };
 
@@ -46,6 +47,7 @@ struct x86_runtime {
     uint8_t *probe_r, *probe_w;
     uint8_t *find[2][NR_SLOT_SIZES]; /* [write][slot size] */
     uint8_t *copy_part[2];           /* [to the state]; see emit_copy_part */
+    uint8_t *spread[X86_NR_SPREADS]; /* emit_vec_spread.c */
     /* [0]: saves the integer registers only, [1]: the FP registers too */
     uint8_t *load[2], *store[2], *exec[2], *vcall[2], *observe[2];
     /* constants, 16 bytes each */
@@ -77,6 +79,7 @@ enum cold_kind {
     COLD_VEC,        /* a vector load or store: soft-TLB miss */
     COLD_VEC_PART,   /* a vector load or store of fewer elements than a group has, rcx = host address */
     COLD_VEC_TAIL,   /* a vector operation on fewer elements than a group has */
+    COLD_VEC_LEFT,   /* a vector load or store from element rax on needs the interpreter's function */
     COLD_VEC_REST,   /* a vector operation from element `element` on needs the interpreter's function */
     COLD_FIX         /* load a constant into an FP register */
 };
@@ -254,6 +257,8 @@ void emit_observe(struct emit *e, const struct ir_insn *i);
 void emit_cold_mem(struct emit *e, const struct cold *c);
 void emit_cold_window(struct emit *e, const struct cold *c);
 void emit_cold_exec(struct emit *e, const struct cold *c);
+/* A slot of the soft TLB for accesses of 1 << log2 bytes: its offset from the first. */
+int32_t emit_new_slot(struct emit *e, bool write, unsigned log2);
 /* The check of a vector load or store by itself: rcx = host address of its bytes (emit_mem.c). */
 void emit_vec_address(struct emit *e, const struct ir_insn *i, struct cold *c);
 void emit_cold_vec(struct emit *e, const struct cold *c);
@@ -264,6 +269,8 @@ void emit_vstore(struct emit *e, const struct ir_insn *i);
 void emit_vop(struct emit *e, const struct ir_insn *i);
 void emit_vget(struct emit *e, const struct ir_insn *i);
 void emit_vcall(struct emit *e, const struct ir_insn *i);
+void emit_vspread(struct emit *e, const struct ir_insn *i); /* emit_vec_spread.c */
+void emit_cold_vec_left(struct emit *e, const struct cold *c);
 void emit_cold_vec_part(struct emit *e, const struct cold *c);
 void emit_cold_vec_tail(struct emit *e, const struct cold *c);
 void emit_cold_vec_rest(struct emit *e, const struct cold *c);
@@ -286,6 +293,7 @@ void emit_fdirty(struct emit *e, const struct ir_insn *i);
 /* emit.c: the rest of a block from its operation `index`, as a cold copy without windows */
 void emit_slow_copy(struct emit *e, unsigned block, unsigned index, uint64_t dirty);
 /* emit_vec_rt.c: routines that translated code calls */
+void x86_emit_vec_spread(struct ir_host *h, struct x86_asm *a); /* emit_vec_spread.c */
 void x86_emit_vec_runtime(struct ir_host *h, struct x86_asm *a);
 /* host.c */
 void x86_emit_runtime(struct ir_host *h, struct x86_asm *a);

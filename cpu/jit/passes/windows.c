@@ -141,7 +141,7 @@ static void scan_block(struct collector *c, const struct ir_block *b)
         const struct ir_insn *i = &c->r->insn[k];
         if ((i->op == IR_LOAD || i->op == IR_STORE) && !ir_is_const(i->src[0]))
             add_access(c, k, !b->copy_of);
-        if (i->op == IR_EXEC || i->op == IR_VCALL || (i->op == IR_MASK && !i->imm)) /* may switch the soft TLB */
+        if (i->op == IR_EXEC || i->op == IR_VCALL || i->op == IR_VGATHER || i->op == IR_VSCATTER || (i->op == IR_MASK && !i->imm)) /* may switch the soft TLB */
             close_all(c);
         if (i->dst != IR_NONE)
             c->value[i->dst] = value_of(c, i);

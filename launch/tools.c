@@ -1,6 +1,7 @@
 /* Options of the tools -> the machine: symbols, perf map, jitdump, traces, plugins. */
 #include "tools.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -100,11 +101,21 @@ enum sim_status tools_add_plugin(struct config *c, const char *option, const cha
 
 /* --- traces --- */
 
+static void close_trace(struct running_trace *r)
+{
+    bool failed = ferror(r->out) != 0;
+
+    if (fclose(r->out) != 0)
+        sim_error("-trace: '%s' is not whole: %m", r->spec.file);
+    else if (failed)
+        sim_error("-trace: '%s' is not whole: not all of it could be written", r->spec.file);
+}
+
 static void end_trace(struct running_trace *r)
 {
     rv_trace_stop(r->trace);
     if (r->out && r->out != stderr)
-        fclose(r->out);
+        close_trace(r);
     trace_spec_fini(&r->spec);
     *r = (struct running_trace){0};
 }
@@ -131,6 +142,20 @@ static enum sim_status open_trace(const struct tools *t, const char *option, con
     return *out ? SIM_OK : SIM_ERR_IO;
 }
 
+/* A filter for harts that there are not would leave an empty trace behind. */
+static enum sim_status check_harts(const struct tools *t, const char *option, const char *text,
+                                   const struct rv_observe_filter *f)
+{
+    uint32_t nr = rv_machine_nr_harts(t->cpus);
+
+    for (uint32_t n = nr; f->harts && n < f->nr_harts; n++)
+        if (rv_observe_filter_hart(f, n)) {
+            sim_error("%s: '%s': there is no hart %" PRIu32 " (the machine has %" PRIu32 ", from 0)", option, text, n, nr);
+            return SIM_ERR_INVALID;
+        }
+    return SIM_OK;
+}
+
 static enum sim_status begin_trace(struct tools *t, const char *option, const char *text)
 {
     struct running_trace *r = &t->trace[t->nr_traces];
@@ -140,7 +165,9 @@ static enum sim_status begin_trace(struct tools *t, const char *option, const ch
     if (t->nr_traces == MAX_TRACES)
         return option_reject(option, text, "is one trace too many");
     SIM_TRY(trace_spec_parse(option, text, &r->spec));
-    enum sim_status status = open_trace(t, option, r->spec.file, &r->out);
+    enum sim_status status = check_harts(t, option, text, &r->spec.filter);
+    if (status == SIM_OK)
+        status = open_trace(t, option, r->spec.file, &r->out);
     if (status != SIM_OK) {
         end_trace(r);
         return status;

@@ -79,6 +79,17 @@ case_trace_ranks() {
   [ ! -s "$work/exec.1" ] && [ ! -s "$work/wait.0" ] || fail "a rank traces harts of the other"
 }
 
+# A trace that nothing can be in, and one that did not fit.
+case_trace_errors() {
+  build_guest tools
+  local run=(-kernel "$work/tools.elf" -bios none -smp 2)
+  partita_run 2 "${run[@]}" -trace "exec,hart=1-2,file=$work/none"
+  one_message "-trace: 'exec,hart=1-2,.*': there is no hart 2 \(the machine has 2, from 0\)"
+  [ ! -e "$work/none" ] || fail "a file for nothing"
+  partita_run 0 "${run[@]}" -trace exec,priv=u,file=/dev/full
+  one_message "-trace: '/dev/full' is not whole: "
+}
+
 # Started and ended while the machine runs, several times.
 case_trace_switched() {
   build_guest spin

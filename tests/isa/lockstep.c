@@ -1,12 +1,14 @@
 /* JIT against interpreter in lock-step on random programs.
  *
- *   two twin machines, same RAM, Sv39, S or U mode with a handler that skips what traps
+ *   two twin machines, same RAM, Sv39 in U, S or (MPRV) M mode with a handler that skips what traps; of some seeds
+ *   harts without extensions, of a third of them two harts of different kinds in turn
  *   chunk: the JIT runs some instructions, its exact retired count is read, the interpreter steps to
  *   the same count; registers, CSRs and RAM must agree
  *
  * A program is a ring of code pages with one random item per slot: any instruction of the tables,
  * loops, calls, loads and stores through pointers near page ends, device accesses, code that writes
- * code (then fence.i), page-table changes (then sfence.vma), changes of rounding mode and FP state.
+ * code (then fence.i), page-table changes (then sfence.vma), changes of address space, SUM, MXR, MPRV and PMP, of
+ * rounding mode and FP state.
  * Interrupts come between chunks. Usage: lockstep [SEED [CHUNKS [OPTIONS]]]; OPTIONS: b = host
  * without its newer instructions, x = without AVX-512, q = the quick tier, a = both tiers, d = dump translations to stderr, v = progress, f = the
  * last chunk in small steps, s = nothing but vector instructions, each of them in turn, n5 = five seeds from SEED on. */
@@ -17,12 +19,12 @@
 #define FIELDS(X)                                                                                  \
     X(pc) X(priv) X(mstatus) X(scause) X(stval) X(sepc) X(sscratch) X(sie_view) X(frm) X(fflags)   \
     X(vl) X(vtype) X(vstart) X(vxrm) X(vxsat) X(vs_dirty) X(vs_on) X(vkey) X(vkey_any) X(fs_dirty) X(fp_on)     \
-    X(mcause) X(mepc) X(device)
+    X(mcause) X(mepc) X(mtval) X(satp) X(device)
 
 struct view {
     uint64_t pc, priv, mstatus, scause, stval, sepc, sscratch, sie_view, frm, fflags,
         vl, vtype, vstart, vxrm, vxsat, vs_dirty, vs_on, vkey, vkey_any, fs_dirty,
-        fp_on, mcause, mepc, device;
+        fp_on, mcause, mepc, mtval, satp, device;
 };
 
 static struct view view_of(const struct side *s)
@@ -32,7 +34,7 @@ static struct view view_of(const struct side *s)
     return (struct view){h->pc, h->priv, h->mstatus, h->scause, h->stval, h->sepc, h->sscratch,
                          h->mie, h->frm, h->fflags, h->vl, h->vtype, h->vstart, h->vxrm,
                          h->vxsat, h->vs_dirty, h->vs_on, h->vkey, h->vkey_any, h->fs_dirty, h->fp_on, h->mcause,
-                         h->mepc, s->device_state};
+                         h->mepc, h->mtval, h->satp, s->device_state};
 }
 
 static unsigned differ(const char *name, uint64_t a, uint64_t b)
@@ -94,7 +96,7 @@ static void print_trail(const struct side *b)
 {
     for (uint64_t n = trail_n > TRAIL ? trail_n - TRAIL : 0; n < trail_n; n++) {
         uint64_t pc = trail[n % TRAIL];
-        uint64_t at = pc - VA_BASE;
+        uint64_t at = pc - (pc >= RAM_BASE ? RAM_BASE : VA_BASE);
         char text[80] = "?";
         uint32_t raw = 0;
         if (at < PAGES * GUEST_PAGE_SIZE - 4) {
@@ -113,6 +115,19 @@ static void grant(struct rv_hart *h, uint64_t budget)
     h->slice = h->budget = (int64_t)budget;
 }
 
+/* What hart_run_exclusive does, on both sides: from an LR to its SC. */
+static void run_alone(struct rv_hart *h)
+{
+    unsigned n = 64;
+
+    h->exclusive = 1;
+    do
+        rv_interp_step(h);
+    while (--n && h->res_addr != RV_NO_RES);
+    h->exclusive = 0;
+    h->res_addr = RV_NO_RES;
+}
+
 /* Mostly what the background has made is there for the next chunk. */
 static unsigned chunks_run;
 
@@ -126,7 +141,7 @@ static bool run_chunk(struct side *a, struct side *b, uint64_t budget)
     grant(i, budget);
     atomic_store(&h->vcpu.kick, 0);
     atomic_store(&i->vcpu.kick, 0);
-    jit_run(h);
+    enum rv_stop_reason why = jit_run(h);
     if (chunks_run++ % 4)
         jit_settle(h->machine->jit);
     int64_t used = h->slice - h->budget;
@@ -136,9 +151,15 @@ static bool run_chunk(struct side *a, struct side *b, uint64_t budget)
         if (result == RV_SYNC || result == RV_JSYNC)
             rv_take_interrupt(i);
     }
+    bool same = i->slice - i->budget == used;
+    if (same && why == RV_STOP_EXCLUSIVE) {
+        run_alone(h);
+        run_alone(i);
+        used = h->slice - h->budget;
+    }
     sim_clock_charge(&a->sim->clock, (uint64_t)used);
     sim_clock_charge(&b->sim->clock, (uint64_t)used);
-    if (i->slice - i->budget == used)
+    if (same)
         return true;
     fprintf(stderr, "  retired: jit %" PRId64 ", interpreter %" PRId64 "\n", used,
             i->slice - i->budget);
@@ -175,6 +196,17 @@ static uint64_t sweep_budget(uint64_t chunk)
     return chunk % CHUNKS_PER_SWEEP < 16 ? 4000 : below(100);
 }
 
+/* Mostly one that has everything. Two of different kinds share code, translations and memory. */
+static unsigned choose_harts(uint64_t seed, bool sweeps, struct rv_isa isa[2])
+{
+    unsigned vlen = (unsigned)RV_VLEN_MIN << (seed & 3);
+    bool all = sweeps || seed % 3 == 0;
+
+    isa[0] = some_extensions(all ? 0 : below(NR_KINDS_OF_HART), vlen);
+    isa[1] = some_extensions(below(NR_KINDS_OF_HART), (unsigned)RV_VLEN_MIN << below(4));
+    return sweeps || seed % 3 != 2 ? 1 : 2;
+}
+
 static int run(uint64_t seed, uint64_t chunks, const struct jit_options *options, bool verbose,
                bool fine, bool sweeps)
 {
@@ -184,17 +216,24 @@ static int run(uint64_t seed, uint64_t chunks, const struct jit_options *options
 
     p.sweeps = sweeps;
     lockstep_seed(seed);
-    unsigned vlen = (unsigned)RV_VLEN_MIN << (seed & 3);
-    side_create(&a, true, options, vlen);
-    side_create(&b, false, NULL, vlen);
+    struct rv_isa isa[2];
+    unsigned nr_harts = choose_harts(seed, sweeps, isa);
+    side_create(&a, true, options, nr_harts, isa);
+    side_create(&b, false, NULL, nr_harts, isa);
     for (uint64_t chunk = 0; chunk < chunks && !code; chunk++) {
         if (chunk % (sweeps ? CHUNKS_PER_SWEEP : CHUNKS_PER_PROGRAM) == 0) {
-            generate(&p, chance(30));
+            generate(&p, chance(30) ? RV_U : chance(40) ? RV_M : RV_S, rv_isa_has(&isa[0], RV_EXT_V));
             set_up(&a, &p);
             set_up(&b, &p);
             fill_data(&a, &b);
             fill_sources(&a, &b);
-            set_registers(&a, &b);
+            for (unsigned n = 0; n < nr_harts; n++)
+                set_registers(rv_hart_of(a.hart[n]), rv_hart_of(b.hart[n]), &p);
+        }
+        if (nr_harts > 1 && chance(30)) {
+            unsigned n = below(nr_harts);
+            side_switch(&a, n);
+            side_switch(&b, n);
         }
         if (chance(20))
             interrupts(&a, &b);

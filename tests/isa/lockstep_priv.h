@@ -23,6 +23,7 @@
 #define RAM_BASE 0x80000000ull
 #define VA_BASE 0x40000000ull
 #define VA_ALIAS 0x40100000ull
+#define VA_OTHER 0x40200000ull /* a superpage over RAM, or the other space's data pages */
 #define VA_MMIO 0x401f0000ull
 #define MMIO_BASE 0x10000000ull
 enum {
@@ -40,6 +41,13 @@ enum {
     L0_PAGE = 50,
     SOURCE_PAGE = 51, /* of sweeps: nobody writes there */
     SOURCE_PAGES = 12,
+    OTHER_ROOT_PAGE = 8, /* another space: the same code, data pages in another order */
+    OTHER_L1_PAGE = 9,
+    OTHER_L0_PAGE = 10,
+    SATP_SLOT = 128, /* of L0_PAGE, where nothing is mapped: values of satp for programs */
+    NR_SATP = 6,
+    PMP_PROGRAM = 1, /* entries that programs change */
+    NR_PMP_PROGRAM = 3,
     CODE_SLOTS = CODE_PAGES * 1024
 };
 
@@ -72,7 +80,9 @@ struct side {
     struct sim *sim;
     struct mem_space *space;
     struct rv_machine *machine;
-    struct vcpu *vcpu;
+    struct vcpu *hart[2];
+    unsigned nr_harts;
+    struct vcpu *vcpu; /* the hart that runs; the other stands */
     struct rv_hart *h;
     struct mem_region device;
     uint64_t device_state;
@@ -80,14 +90,20 @@ struct side {
 
 struct program;
 struct rv_isa all_extensions(unsigned vlen); /* every extension there is */
-void side_create(struct side *s, bool jit, const struct jit_options *options, unsigned vlen);
+/* What a hart is without some of them; 0: nothing is missing. */
+enum { NR_KINDS_OF_HART = 8 };
+struct rv_isa some_extensions(unsigned kind, unsigned vlen);
+/* A hart for each of the sets. */
+void side_create(struct side *s, bool jit, const struct jit_options *options, unsigned nr, const struct rv_isa isa[]);
+/* Another hart goes on. Page tables may have changed since it ran: it forgets, as by a remote fence. */
+void side_switch(struct side *s, unsigned hart);
 void side_destroy(struct side *s);
 /* Into guest memory, at an offset in RAM. */
 void poke(struct side *s, uint64_t offset, const void *data, uint64_t len);
-/* Page tables, the handler, the program; CSRs and the pc as at its beginning. */
+/* Page tables, the handler, the program; of each hart CSRs and the pc as at its beginning. */
 void set_up(struct side *s, const struct program *p);
 /* Random values, the same on both sides. */
-void set_registers(struct side *a, struct side *b);
+void set_registers(struct rv_hart *a, struct rv_hart *b, const struct program *p);
 void fill_data(struct side *a, struct side *b);
 
 /* ---- encodings ---- */
@@ -131,15 +147,33 @@ enum { CSRRW = 1, CSRRS = 2, CSRRC = 3, CSRRWI = 5, CSRRSI = 6, CSRRCI = 7 };
 struct program {
     uint32_t code[CODE_SLOTS];
     unsigned n;
-    bool user, vectors, sweeps;
+    enum rv_priv priv;
+    bool vectors, sweeps;
+    bool asids_again; /* an address-space number names several spaces, with a fence whenever it changes */
     struct rv_isa isa;
 };
 
 /* A whole ring: of random items, or of sweeps (p->sweeps). */
-void generate(struct program *p, bool user);
+void generate(struct program *p, enum rv_priv priv, bool vectors);
 void put(struct program *p, uint32_t word);
+void put_li(struct program *p, unsigned rd, uint32_t value); /* sign-extended */
 /* Replaces the bits of a field that the encoding leaves open. */
 uint32_t with_field(uint32_t word, uint32_t mask, unsigned pos, unsigned value);
+
+/* Where page 0 of RAM is for a program. */
+static inline uint64_t program_base(const struct program *p)
+{
+    return p->priv == RV_M ? RAM_BASE : VA_BASE;
+}
+
+/* ---- lockstep_space.c: translation changes under code that is translated already ---- */
+
+uint64_t satp_value(unsigned n);      /* what a program finds in SATP_SLOT + n */
+void put_remap(struct program *p);    /* permissions or frame of a data page */
+void put_superpage(struct program *p); /* one leaf, or a table */
+void put_satp(struct program *p);
+void put_status(struct program *p); /* SUM, MXR; MPRV and MPP */
+void put_pmp(struct program *p);
 
 /* ---- lockstep_sweep.c: each vector instruction in turn ---- */
 

@@ -269,12 +269,12 @@ static void put_csr(struct program *p)
                                        ? 0 : any_reg()));
 }
 
-/* mstatus.FS or VS off and on again: illegal instructions in between */
+/* mstatus.FS or VS off, and mostly on again: illegal instructions in between */
 static void put_fp_state(struct program *p)
 {
     unsigned shift = chance(50) ? 13 : 9;
 
-    if (p->user)
+    if (p->priv == RV_U)
         return;
     put(p, addi(1, 0, 3));
     put(p, enc_i(0x13, 1, 1, 1, (int)shift)); /* slli */
@@ -283,12 +283,14 @@ static void put_fp_state(struct program *p)
         put(p, shift == 9 ? vector_word(p) : addi(2, 2, 1));
     for (unsigned i = below(6); i > 0; i--)
         put_plain(p);
+    if (chance(30))
+        return; /* until the next time */
     put(p, addi(1, 0, 1 + (int)below(3)));
     put(p, enc_i(0x13, 1, 1, 1, (int)shift));
     put(p, csr(CSRRS, 0, 0x100, 1));
 }
 
-static void put_li(struct program *p, unsigned rd, uint32_t value)
+void put_li(struct program *p, unsigned rd, uint32_t value)
 {
     uint32_t upper = (value + 0x800) & 0xfffff000;
 
@@ -313,22 +315,6 @@ static void put_smc(struct program *p)
     put_plain(p);
 }
 
-/* Toggles the permissions or the target of a data page's PTE, with fence. */
-static void put_remap(struct program *p)
-{
-    unsigned page = DATA_PAGE + below(DATA_PAGES);
-
-    if (p->user)
-        return;
-    put(p, enc_i(3, 3, 8, R_PT, (int)(page * 8))); /* ld x8, page*8(R_PT) */
-    if (chance(50))
-        put(p, enc_i(0x13, 4, 8, 8, chance(50) ? 4 : 1)); /* xori x8, x8, W or V */
-    else
-        put(p, enc_i(0x13, 4, 8, 8, 0x400)); /* xori: another frame */
-    put(p, enc_s(3, R_PT, 8, (int)(page * 8)));
-    put(p, SFENCE_VMA);
-}
-
 static void put_pointer(struct program *p)
 {
     unsigned reg = R_PTR0 + below(3);
@@ -337,9 +323,14 @@ static void put_pointer(struct program *p)
         put(p, enc_i(0x13, 4, reg, reg, (int)(rnd() & 0x7f8))); /* xori */
     else
         put(p, addi(reg, reg, chance(50) ? 1 : -1));
+    if (p->priv != RV_U && chance(10)) { /* to VA_OTHER, or back */
+        put(p, (uint32_t)(VA_OTHER - VA_BASE) | 6u << 7 | 0x37);
+        put(p, enc_i(0x33, 4, reg, reg, 6)); /* xor */
+    }
     if (chance(30)) { /* and home again */
-        put_li(p, reg, (uint32_t)(VA_BASE + (DATA_PAGE + below(DATA_PAGES)) * GUEST_PAGE_SIZE +
+        put_li(p, reg, (uint32_t)(program_base(p) + (DATA_PAGE + below(DATA_PAGES)) * GUEST_PAGE_SIZE +
                                   (chance(50) ? 4096 - below(64) * 8 : below(512) * 8)));
+        put(p, 0x0800003b | reg << 7 | reg << 15); /* zext.w */
     }
 }
 
@@ -453,7 +444,8 @@ static void put_item(struct program *p)
         void (*fn)(struct program *p);
     } items[] = {
         {50, put_plain}, {7, put_loop}, {8, put_branch}, {4, put_if}, {3, put_call}, {1, put_recursion}, {2, put_indirect},
-        {3, put_csr}, {1, put_fp_state}, {1, put_smc}, {1, put_remap}, {6, put_pointer},
+        {3, put_csr}, {1, put_fp_state}, {1, put_smc}, {1, put_remap}, {1, put_superpage}, {2, put_satp},
+        {2, put_status}, {1, put_pmp}, {6, put_pointer},
         {1, put_device}, {2, put_lrsc}, {1, put_system}, {6, put_frame},
         {4, put_computing}, {3, put_stream}, {8, put_vector},
     };
@@ -463,7 +455,7 @@ static void put_item(struct program *p)
         put_vector(p);
         return;
     }
-    if (p->vectors && chance(1)) {
+    if (p->vectors && p->priv != RV_M && chance(1)) {
         put_vector_sweep(p);
         return;
     }
@@ -479,13 +471,14 @@ static void put_item(struct program *p)
     }
 }
 
-void generate(struct program *p, bool user)
+void generate(struct program *p, enum rv_priv priv, bool vectors)
 {
     unsigned length = 100 + below(CODE_SLOTS - 200);
 
     p->n = 0;
-    p->user = user;
-    p->vectors = chance(40);
+    p->priv = priv;
+    p->vectors = vectors && chance(40);
+    p->asids_again = chance(30);
     p->isa = all_extensions(RV_VLEN_MIN); /* decoding does not depend on it */
     while (p->n < length)
         (p->sweeps ? put_vector_sweep : put_item)(p);

@@ -38,11 +38,50 @@ static struct ckpt_receiver *receiver_of(struct ckpt_stream *const *stream, stru
     return r;
 }
 
-/* --- a guest that writes all the time; `world` is held for one write, so that taking it is a pause --- */
+/* --- a pause of threads that write all the time: the lock is held for one write --- */
+
+/* Who writes takes the lock again at once: on a busy host whoever wants a pause would hardly ever find it free. */
+struct world {
+    struct sim_mutex lock;
+    atomic_bool pausing; /* who writes waits until it is over */
+};
+
+static void world_init(struct world *w)
+{
+    sim_mutex_init(&w->lock, SIM_RANK_LEAF);
+    atomic_init(&w->pausing, false);
+}
+
+static void world_fini(struct world *w)
+{
+    sim_mutex_fini(&w->lock);
+}
+
+static void write_begin(struct world *w)
+{
+    while (atomic_load(&w->pausing))
+        sim_thread_sleep(20000);
+    sim_mutex_lock(&w->lock);
+}
+
+static void write_end(struct world *w)
+{
+    sim_mutex_unlock(&w->lock);
+}
+
+static void pause_for_a_moment(struct world *w)
+{
+    atomic_store(&w->pausing, true);
+    sim_mutex_lock(&w->lock);
+    sim_mutex_unlock(&w->lock);
+    atomic_store(&w->pausing, false);
+}
+
+/* --- a guest --- */
 
 struct guest {
     struct memory *m;
-    struct sim_mutex world;
+    struct world world;
     atomic_bool stop;
     struct guest_thread {
         struct sim_thread thread;
@@ -59,14 +98,14 @@ static void *write_randomly(void *arg)
     while (!atomic_load(&w->g->stop)) {
         w->seed = w->seed * 1103515245 + 12345;
         uint64_t block = (w->seed >> 8) % BLOCKS;
-        sim_mutex_lock(&w->g->world);
+        write_begin(&w->g->world);
         if (w->seed % 5)
             guest_write(w->g->m, block, generation++);
         else {
             atomic_store(&w->g->m->dirty[block], 1);
             memset(w->g->m->bytes + block * CKPT_BLOCK, 0, CKPT_BLOCK);
         }
-        sim_mutex_unlock(&w->g->world);
+        write_end(&w->g->world);
     }
     return NULL;
 }
@@ -74,7 +113,7 @@ static void *write_randomly(void *arg)
 static void guest_start(struct guest *g, struct memory *m)
 {
     g->m = m;
-    sim_mutex_init(&g->world, SIM_RANK_LEAF);
+    world_init(&g->world);
     for (unsigned i = 0; i < WRITERS; i++) {
         g->writer[i] = (struct guest_thread){.g = g, .seed = i + 1};
         assert_int_equal(sim_thread_start(&g->writer[i].thread, "guest", write_randomly, &g->writer[i]), SIM_OK);
@@ -86,13 +125,7 @@ static void guest_stop(struct guest *g)
     atomic_store(&g->stop, true);
     for (unsigned i = 0; i < WRITERS; i++)
         sim_thread_join(&g->writer[i].thread);
-    sim_mutex_fini(&g->world);
-}
-
-static void pause_for_a_moment(struct guest *g)
-{
-    sim_mutex_lock(&g->world);
-    sim_mutex_unlock(&g->world);
+    world_fini(&g->world);
 }
 
 /* --- the source's thread --- */
@@ -132,7 +165,7 @@ static void *source_main(void *arg)
     for (unsigned round = 0; round < 4; round++) {
         uint64_t pending = ckpt_sender_mark(s, round == 0);
         assert_true(pending <= BLOCKS);
-        pause_for_a_moment(&g);
+        pause_for_a_moment(&g.world);
         push(s, from->stream);
     }
     guest_stop(&g);
@@ -264,13 +297,14 @@ enum { RANKS = 3, PLACES = 2, ROUNDS = 5 };
 
 /* A memory on several ranks: each has a copy, one owns it. */
 struct spread {
-    struct sim_mutex world; /* held for one move, so that taking it is a pause */
+    struct world world;
     struct memory *copy[RANKS];
     _Atomic int owner[BLOCKS];
     struct keeper {
         struct spread *s;
         int rank;
     } keeper[RANKS];
+    _Atomic uint64_t writes;
     atomic_bool stop;
     struct sim_thread thread;
 };
@@ -320,20 +354,28 @@ static void *move_and_write(void *arg)
         seed = seed * 1103515245 + 12345;
         uint64_t block = (seed >> 8) % BLOCKS;
         int to = (int)(seed >> 4) % RANKS;
-        sim_mutex_lock(&s->world);
+        write_begin(&s->world);
         move_block(s, block, to);
         if (n % 3 == 0)
             guest_write(s->copy[to], block, n);
-        sim_mutex_unlock(&s->world);
+        write_end(&s->world);
+        atomic_fetch_add(&s->writes, 1);
     }
     return NULL;
+}
+
+/* Whatever the host is busy with. */
+static void let_guest_write(const struct spread *s)
+{
+    for (uint64_t until = atomic_load(&s->writes) + 200; atomic_load(&s->writes) < until;)
+        sim_thread_sleep(20000);
 }
 
 static struct spread *spread_create(void)
 {
     struct spread *s = sim_new(struct spread);
 
-    sim_mutex_init(&s->world, SIM_RANK_LEAF);
+    world_init(&s->world);
     for (int i = 0; i < RANKS; i++) {
         s->copy[i] = memory_create();
         s->keeper[i] = (struct keeper){s, i};
@@ -355,7 +397,7 @@ static void spread_destroy(struct spread *s)
 {
     for (int i = 0; i < RANKS; i++)
         memory_destroy(s->copy[i]);
-    sim_mutex_fini(&s->world);
+    world_fini(&s->world);
     sim_free(s);
 }
 
@@ -421,7 +463,7 @@ static void push_round(struct ckpt_sender *const *sender, struct ckpt_stream *to
 /* Answers demands, and sends nothing else, until the places have what they ask for. */
 static void answer_demands(struct ckpt_sender *const *sender, struct ckpt_stream *to[RANKS][PLACES], struct place *place)
 {
-    uint64_t until = sim_host_ns() + 10000000000u;
+    uint64_t until = sim_host_ns() + 60000000000u;
     struct ckpt_frame f;
     int k;
 
@@ -479,15 +521,14 @@ static void test_ranks_to_ranks(void **state)
     for (unsigned round = 0; round < ROUNDS; round++) {
         for (int i = RANKS - 1; i >= 0; i--) { /* a block that moves meanwhile may be two ranks' to send, the wrong one's last */
             ckpt_sender_mark(sender[i], round == 0);
-            sim_thread_sleep(2 * 1000 * 1000);
+            let_guest_write(s);
         }
-        sim_mutex_lock(&s->world); /* permissions go */
-        sim_mutex_unlock(&s->world);
+        pause_for_a_moment(&s->world); /* permissions go */
         push_round(sender, to);
     }
     for (int i = 0; i < RANKS; i++) /* would another round pay? The guest runs on */
         ckpt_sender_mark(sender[i], false);
-    sim_thread_sleep(10 * 1000 * 1000);
+    let_guest_write(s);
     atomic_store(&s->stop, true);
     sim_thread_join(&s->thread);
     uint64_t missing = 0;

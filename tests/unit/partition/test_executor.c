@@ -45,7 +45,7 @@ static void test_executor_honours_deadlines(void **state)
     vtime_t due = sim_clock_now(&f.sim->clock) + 3000000;
     atomic_store(&f.c[0].deadline, due);
     vcpu_kick(&f.c[0].vcpu); /* it parks again, with the deadline */
-    for (uint64_t end = sim_host_ns() + 10000000000u;
+    for (uint64_t end = sim_host_ns() + 60000000000u;
          atomic_load(&f.c[0].deadline) != VTIME_NEVER && sim_host_ns() < end;)
         sim_thread_sleep(LOOK_NS);
     assert_true(atomic_load(&f.c[0].deadline) == VTIME_NEVER);
@@ -122,7 +122,7 @@ static void test_executor_takes_over_waiting_vcpus(void **state)
     atomic_store(&f.c[2].work, 1 << 30);
     start(&f, 4, 2);
     bool moved = false;
-    for (uint64_t end = sim_host_ns() + 10000000000u; !moved && sim_host_ns() < end;)
+    for (uint64_t end = sim_host_ns() + 60000000000u; !moved && sim_host_ns() < end;)
         moved = atomic_load(&f.c[0].vcpu.waker) != atomic_load(&f.c[2].vcpu.waker);
     assert_true(moved);
     stop(&f);
@@ -160,7 +160,7 @@ static void test_napping_executor_takes_over(void **state)
     atomic_store(&f.c[2].work, 1 << 30);
     start(&f, 4, 2);
     bool moved = false;
-    for (uint64_t end = sim_host_ns() + 10000000000u; !moved && sim_host_ns() < end;)
+    for (uint64_t end = sim_host_ns() + 60000000000u; !moved && sim_host_ns() < end;)
         moved = atomic_load(&f.c[0].vcpu.waker) != atomic_load(&f.c[2].vcpu.waker);
     assert_true(moved);
     stop(&f);
@@ -213,7 +213,7 @@ static void test_executor_runs_exclusive_alone(void **state)
         struct counter *c = &f.c[round & 3];
         atomic_store(&c->was_exclusive, false);
         atomic_store(&c->want_exclusive, true);
-        for (uint64_t end = sim_host_ns() + 10000000000u;
+        for (uint64_t end = sim_host_ns() + 60000000000u;
              !atomic_load(&c->was_exclusive) && sim_host_ns() < end;)
             sim_thread_yield();
         assert_true(atomic_load(&c->was_exclusive));
@@ -236,7 +236,7 @@ static void test_executor_virtual_clock_jumps(void **state)
     struct executor_config config = {.nr_threads = 1, .budget = 1000};
     assert_int_equal(executor_group_create(f.sim, &config, &f.group), SIM_OK);
     assert_int_equal(executor_group_start(f.group), SIM_OK);
-    for (uint64_t end = sim_host_ns() + 10000000000u;
+    for (uint64_t end = sim_host_ns() + 60000000000u;
          atomic_load(&f.c[0].deadline) != VTIME_NEVER && sim_host_ns() < end;)
         sim_thread_sleep(LOOK_NS);
     assert_true(atomic_load(&f.c[0].deadline) == VTIME_NEVER);
@@ -246,7 +246,7 @@ static void test_executor_virtual_clock_jumps(void **state)
 
 static bool deadline_passes(struct counter *c)
 {
-    for (uint64_t end = sim_host_ns() + 10000000000u; atomic_load(&c->deadline) != VTIME_NEVER; sim_thread_yield())
+    for (uint64_t end = sim_host_ns() + 60000000000u; atomic_load(&c->deadline) != VTIME_NEVER; sim_thread_yield())
         if (sim_host_ns() >= end)
             return false;
     return true;
@@ -286,7 +286,7 @@ static void test_running_vcpus_are_known(void **state)
     start(&f, 8, 2);
     bool seen[8] = {0};
     unsigned found = 0;
-    for (uint64_t end = sim_host_ns() + 10000000000u; found < 4 && sim_host_ns() < end; sim_thread_yield()) {
+    for (uint64_t end = sim_host_ns() + 60000000000u; found < 4 && sim_host_ns() < end; sim_thread_yield()) {
         struct vcpu *v;
         unsigned nr = 0;
         for (uint32_t at = 0; (v = sim_next_running(f.sim, &at)); nr++) {
@@ -341,7 +341,7 @@ static void test_pause_holds_everybody(void **state)
 
 static bool turns_of_spares(const struct fixture *f, uint64_t at_least)
 {
-    for (uint64_t end = sim_host_ns() + 10000000000u; executor_group_spare_turns(f->group) < at_least;) {
+    for (uint64_t end = sim_host_ns() + 60000000000u; executor_group_spare_turns(f->group) < at_least;) {
         if (sim_host_ns() >= end)
             return false;
         sim_thread_yield();

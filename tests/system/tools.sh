@@ -58,10 +58,9 @@ case_trace_engines() {
   grep -q '^store h0 M .* va=0000000000100000 pa=0000100000 size=4 value=0x5555 mmio' "$work/mem.jit" || fail "no MMIO"
 }
 
-# (Long, so that hart 1 comes to its turn as well.)
 case_trace_blocks() {
-  build_guest tools_long
-  partita_run 0 -kernel "$work/tools_long.elf" -bios none -smp 2 -trace "blocks,addr=0x80000000-0x80000100" \
+  build_guest tools_two
+  partita_run 0 -kernel "$work/tools_two.elf" -bios none -smp 2 -trace "blocks,addr=0x80000000-0x80000100" \
     -trace "exec,hart=1,file=$work/exec"
   err_has '^block h0 M 000000008000[0-9a-f]+  pa=008000[0-9a-f]+ insns=[0-9]+ host=[0-9]+  # count_down'
   err_has '^           00000000800000[0-9a-f]+  fe031fe3  bne     t1,zero,0x'
@@ -71,8 +70,8 @@ case_trace_blocks() {
 
 # Each rank writes its own harts. (Hart 0 is traced in U mode only: its long loop is in M mode.)
 case_trace_ranks() {
-  build_guest tools_long
-  ranks='--ranks 2 -rebalance off' partita_run 0 -kernel "$work/tools_long.elf" -bios none -smp 2 \
+  build_guest tools_two
+  ranks='--ranks 2 -rebalance off' partita_run 0 -kernel "$work/tools_two.elf" -bios none -smp 2 \
     -trace "exec,priv=u,file=$work/exec" -trace "exec,hart=1,file=$work/wait"
   grep -q '^exec  h0 U ' "$work/exec.0" || fail "nothing of hart 0 in exec.0"
   grep -q '^exec  h1 M ' "$work/wait.1" || fail "nothing of hart 1 in wait.1"
@@ -96,13 +95,10 @@ case_trace_switched() {
   timeout -k 5 "$limit" "$partita" run -kernel "$work/spin.elf" -bios none -smp 3 --control "$work/socket" </dev/null \
     >"$work/out" 2>"$work/err" &
   local pid=$! n
-  for n in $(seq 100); do
-    [ ! -S "$work/socket" ] || break
-    sleep 0.05
-  done
+  await_path "$work/socket" "$pid"
   for n in 1 2 3; do
     "$partita" control "$work/socket" trace "spec=exec+blocks,hart=0+2,file=$work/trace.$n" || fail "trace on"
-    sleep 0.1
+    until [ -s "$work/trace.$n" ]; do kill -0 $pid || fail "it ended"; sleep 0.05; done
     "$partita" control "$work/socket" trace spec=off || fail "trace off"
   done
   ! "$partita" control "$work/socket" trace spec=nonsense 2>/dev/null || fail "nonsense is traced"

@@ -6,7 +6,11 @@
         .section .text
         .global _start
 _start: csrr    t0, mhartid
+#ifdef TWO_HARTS
+        bnez    t0, other
+#else
         bnez    t0, park
+#endif
         li      s0, ROUNDS
 again:  call    count_down
         addi    s0, s0, -1
@@ -49,10 +53,29 @@ in_user:
 
         .balign 4
 on_trap:
+#ifdef TWO_HARTS /* the end is when hart 1 has waited for an interrupt of this one */
+        li      t0, 0x2000004
+        li      t1, 1
+        sw      t1, 0(t0)
+        lla     t0, waited
+1:      lw      t1, 0(t0)
+        beqz    t1, 1b
+#endif
         li      t1, 0x5555
         li      t0, 0x100000
         sw      t1, 0(t0)
 park:   wfi
         j       park
+#ifdef TWO_HARTS
+other:  csrwi   mie, 8
+        wfi
+        csrwi   mie, 0
+        lla     t0, waited
+        li      t1, 1
+        sw      t1, 0(t0)
+        j       park
+        .align  2
+waited: .word   0
+#endif
         .align  3
 buffer: .dword  0x1122334455667788

@@ -59,13 +59,21 @@ start_waiting() {
   shift
   timeout -k 5 90 "$@" "$ranks" wait >"$work/out" 2>&1 &
   job=$!
-  for ((i = 0; i < 200; i++)); do
-    [ "$(grep -c 'is pid' "$work/out")" = "$n" ] && break
+  until [ "$(grep -c 'is pid' "$work/out")" = "$n" ]; do
+    kill -0 "$job" 2>/dev/null || fail "not all ranks came up"
     sleep 0.1
   done
   mapfile -t pids < <(sed -nE 's/^rank ([0-9]+) is pid ([0-9]+)$/\1 \2/p' "$work/out" | sort -n | cut -d' ' -f2)
   [ "${#pids[@]}" = "$n" ] || fail "not all ranks came up"
   sleep 1 # heartbeats
+}
+
+# await REGEX : until they have said that
+await() {
+  until grep -qE -- "$1" "$work/out"; do
+    kill -0 "$job" 2>/dev/null || fail "they ended before a line like: $1"
+    sleep 0.1
+  done
 }
 
 # gone_within SECONDS PID... : none of these processes exists any more.
@@ -86,7 +94,7 @@ gone_within() {
 case_killed() {
   start_waiting 3 mpirun -n 3 --oversubscribe
   kill -9 "${pids[1]}"
-  gone_within 10 "$job" "${pids[@]}"
+  gone_within 30 "$job" "${pids[@]}"
   ! wait "$job" || fail "exit code 0"
 }
 
@@ -94,19 +102,20 @@ case_killed() {
 case_killed_unnoticed() {
   start_waiting 3 mpirun -n 3 --oversubscribe --enable-recovery
   kill -9 "${pids[2]}"
-  gone_within 10 "$job" "${pids[@]}"
+  gone_within 30 "$job" "${pids[@]}"
   has_once "^partita: error: rank 2 \(host .*, pid ${pids[2]}\) is lost: its process ended"
 }
 
 case_stopped() {
   start_waiting 2 mpirun -n 2 --oversubscribe
   kill -STOP "${pids[1]}"
-  sleep 5
+  await 'nothing was heard of rank 1 '
   kill -CONT "${pids[1]}"
-  sleep 1.5
+  await 'rank 1 .* is back after'
+  sleep 0.5
   kill -0 "$job" 2>/dev/null || fail "it did not go on"
   has_once "^partita: warning: nothing was heard of rank 1 \(host .*, pid ${pids[1]}\)"
-  has_once "^partita: rank 1 \(host .*, pid ${pids[1]}\) is back after [45]\\.[0-9] s"
+  has_once "^partita: rank 1 \(host .*, pid ${pids[1]}\) is back after [2-9]\\.[0-9] s"
   lacks 'heard of rank 0'
   kill -TERM "$job"
   wait "$job" || true # ended by us
@@ -144,7 +153,7 @@ case_hosts_killed() {
   export MPIRUN_OPTIONS=--enable-recovery # mpirun does not end the others: we must notice
   start_waiting 3 "$hosts" 3 3
   kill -9 "${pids[2]}"
-  gone_within 10 "$job" "${pids[@]}"
+  gone_within 30 "$job" "${pids[@]}"
   has_once "^partita: error: rank 2 \(host node3, pid ${pids[2]}\) is lost: its connection was closed"
 }
 

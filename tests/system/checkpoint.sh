@@ -38,20 +38,18 @@ ticking() {
   "$top/launch/guest/initramfs.sh" "$guest" "$initrd" "$work/overlay"
 }
 
-# in_pieces SECONDS ARGUMENT... : ends the run with SIGTERM after that time and restores it, until it ends by itself. The
-# arguments of restores come from `more`, an array of words taken in turn.
+# in_pieces SECONDS ARGUMENT... : ends the run with SIGTERM when it has taken signals for that time and restores it, until it ends
+# by itself. The arguments of restores come from `more`, an array of words taken in turn.
 in_pieces() {
   local seconds=$1 n=0
   shift
   begin "$@"
   while :; do
+    takes_signals "$child"
     sleep "$seconds"
     kill -TERM "$child" 2>/dev/null
-    finish 0 85 143
+    finish 0 85
     [ "$code" != 0 ] || break
-    # A busy host had not come to our signal handlers yet: the image is as it was, and the next piece is longer.
-    if [ "$code" = 143 ]; then seconds=$(awk "BEGIN { print $seconds * 2 }"); fi
-    [ "$code$n" != 1430 ] || skip "the host is too slow to end the first piece with an image"
     begin restore "$store" --checkpoint-dir "$store" --keep 3 ${more[$((n % ${#more[@]}))]}
     n=$((n + 1))
     # On a busy host most of a piece may be its beginning.
@@ -276,8 +274,7 @@ case_control() {
   ticking
   debian 2 "quiet act=run" --control "$work/socket"
   begin "${command[@]}"
-  local tries=0
-  until [ -S "$work/socket" ] || [ $tries = 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+  await_path "$work/socket" "$child"
   python3 - "$work/socket" "$store" <<'PY' || fail "conversation"
 import json, socket, sys, time
 s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); f = s.makefile('rw')

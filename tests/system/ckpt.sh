@@ -325,8 +325,7 @@ case_mpi_full_disk() {
   await_image ""
   prlimit --pid "${children[1]}" --fsize=1000:unlimited
   kill -USR1 "${children[0]}"
-  local tries=0
-  until grep -q 'no image was made' "$work/err" || [ $tries = 200 ]; do sleep 0.05; tries=$((tries + 1)); done
+  await_err 'no image was made'
   err_has "checkpoint: rank 1 \(.*\) cannot save its part: input/output error"
   err_has "part-0001.(data|index)': .*File too large"
   [ "$(ls "$store")" = "000001
@@ -334,9 +333,7 @@ lock" ] || fail "something is left: $(ls "$store")"
   prlimit --pid "${children[1]}" --fsize=unlimited:unlimited
   kill -USR1 "${children[1]}"
   await_image "$(newest)"
-  tries=0
-  until grep -q '000002: ' "$work/err" || [ $tries = 100 ]; do sleep 0.05; tries=$((tries + 1)); done
-  err_has 'checkpoint: .*000002: ' # not "(incremental)"
+  await_err 'checkpoint: .*000002: ' # not "(incremental)"
   kill -KILL "${children[@]}"
   wait "$pid" 2>/dev/null
   last_piece "$partita" restore "$store"

@@ -374,7 +374,7 @@ case_migrate() {
   guest 200
   begin "${command[@]}"
   finish 0
-  local whole source tries=0
+  local whole source
   whole=$(value CHECKSUM)
   : >"$work/out"
   rm "$work/disk"
@@ -383,7 +383,7 @@ case_migrate() {
   await_guest
   source=$pid
   begin restore --incoming "unix:$work/incoming"
-  until [ -S "$work/incoming" ] || [ $tries = 100 ]; do sleep 0.05; tries=$((tries + 1)); done
+  await_path "$work/incoming" "$pid"
   "$partita" migrate "$work/socket" "unix:$work/incoming" >>"$work/err" 2>&1 || fail "the machine does not move"
   finish 0
   pid=$source

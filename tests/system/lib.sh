@@ -52,6 +52,22 @@ child_of() {
   done
 }
 
+# await_path PATH PID : until it is there; a socket of ours is when somebody listens.
+await_path() {
+  until [ -e "$1" ]; do
+    kill -0 "$2" 2>/dev/null || fail "process $2 ended before there was ${1##*/}"
+    sleep 0.05
+  done
+}
+
+# takes_signals PID... : until a signal is a wish, and no longer the end; or these processes have gone.
+takes_signals() {
+  local process
+  for process in "$@"; do
+    until grep -qsx signals "/proc/$process"/task/*/comm || [ ! -e "/proc/$process" ]; do sleep 0.02; done
+  done
+}
+
 # partita_run CODE ARGUMENT... : runs the program without input and expects the exit code CODE; stdout and stderr are in
 # $work/out and $work/err.
 partita_run() {
@@ -114,9 +130,9 @@ ring() {
 # $work/moves
 move_harts() {
   RANDOM=${MOVE_SEED:-1}
-  for _ in $(seq 100); do
+  for _ in $(seq 1200); do
     [ ! -S "$work/socket" ] || break
-    sleep 0.1
+    sleep 0.05
   done
   while "$partita" control "$work/socket" move-hart "hart=$((RANDOM % 4))" "rank=$((RANDOM % $1))" 2>/dev/null; do
     :
@@ -124,9 +140,9 @@ move_harts() {
 }
 # move_homes RANKS : of the first 16 MiB of a machine, likewise
 move_homes() {
-  for _ in $(seq 100); do
+  for _ in $(seq 1200); do
     [ ! -S "$work/socket" ] || break
-    sleep 0.1
+    sleep 0.05
   done
   while "$partita" control "$work/socket" move-memory "start=$((0x80000000 + (RANDOM % 8 << 21)))" length=0x200000 \
     "rank=$((RANDOM % $1))" >>"$work/moves" 2>/dev/null || "$partita" control "$work/socket" query-status >/dev/null 2>&1; do

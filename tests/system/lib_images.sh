@@ -31,6 +31,14 @@ find_children() {
   done
 }
 
+# await_err PATTERN : until the program has said that
+await_err() {
+  until grep -qE -- "$1" "$work/err"; do
+    kill -0 "$pid" 2>/dev/null || fail "the machine ended before it said '$1'"
+    sleep 0.05
+  done
+}
+
 # finish CODE...: waits for the machine; its exit code must be one of these, and is left in $code.
 finish() {
   local want

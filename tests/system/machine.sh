@@ -60,9 +60,15 @@ case_sigterm() {
 case_terminal() {
   need script
   build_guest spin
-  (sleep 2; printf '\001x'; sleep 1) | timeout -k 5 30 script -qec \
+  mkfifo "$work/typed"
+  timeout -k 5 100 script -qec \
     "stty -a >$work/before; $partita run -m 16M -bios none -kernel $work/spin.elf; echo code=\$?; stty -a >$work/after" \
-    /dev/null >"$work/out" 2>&1
+    /dev/null <"$work/typed" >"$work/out" 2>&1 &
+  exec 3>"$work/typed"
+  until grep -q booting: "$work/out"; do kill -0 $! || fail "the session has ended"; sleep 0.05; done
+  printf '\001x' >&3
+  wait $!
+  exec 3>&-
   out_has 'code=0'
   cmp "$work/before" "$work/after" || fail "the terminal's settings changed"
 }

@@ -65,13 +65,20 @@ debian() {
     -append "console=ttyS0 quiet act=run" "${@:2}")
 }
 
-# An address for the next target: below the ports that the kernel gives to others.
-any_port() { echo "tcp:127.0.0.1:$((20000 + RANDOM % 10000))"; }
+# An address for the next target: this host's, and no other test's at the same time; below the ports that the kernel gives to others.
+own_host="127.$((1 + ($$ >> 16 & 63))).$(($$ >> 8 & 255)).$(($$ & 255))"
+any_port() { echo "tcp:$own_host:$((20000 + RANDOM % 10000))"; }
+
+# in_proc HOST : as /proc/net/tcp has it
+in_proc() {
+  # shellcheck disable=SC2183,SC2046 # four words
+  printf '%02X%02X%02X%02X' $(tr . '\n' <<<"$1" | tac)
+}
 
 # listening URI : does somebody?
 listening() {
   [[ $1 == unix:* ]] && { [ -S "${1#unix:}" ]; return; }
-  grep -qi ": [0-9A-F]*:$(printf %04X "${1##*:}") [0-9A-F:]* 0A " /proc/net/tcp
+  grep -q ": $(in_proc "$own_host"):$(printf %04X "${1##*:}") [0-9A-F:]* 0A " /proc/net/tcp
 }
 
 # move FROM TO URI [FLAG] : the target is started, the machine moves
@@ -200,7 +207,7 @@ case_weather() {
     for n in 0 4096; do
       python3 - "$work/m" $n <<'PY' &
 import os, socket, sys
-s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); c, _ = s.accept(); c.send(b"\x5a" * int(sys.argv[2])); os.unlink(sys.argv[1])
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1] + ".new"); s.listen(1); os.rename(sys.argv[1] + ".new", sys.argv[1]); c, _ = s.accept(); c.send(b"\x5a" * int(sys.argv[2])); os.unlink(sys.argv[1])
 PY
       until [ -S "$work/m" ]; do sleep 0.05; done
       "$partita" migrate "$work/a.socket" "unix:$work/m" >"$work/out" 2>"$work/err" && failed "moved into a wall"
@@ -434,26 +441,29 @@ tcp_of() {
 # Strangers, at every time and every address at which a target listens: each is one warning, and the machine comes all the same.
 # Only the address that was given is open, on all ranks.
 case_ranks_strangers() {
-  local port=$((20000 + RANDOM % 10000)) what move listening
+  local address port what move listening host
+  address=$(any_port)
+  address=${address#tcp:}
+  host=$(in_proc "$own_host")
   need python3
   ring 4 4
   ring_ends b
   begin a run "${machine[@]}" --ranks 2
-  begin b restore --incoming "tcp:127.0.0.2:$port" --ranks 2
+  begin b restore --incoming "tcp:$address" --ranks 2
   until [ -S "$work/a.socket" ] && [ -n "$(tcp_of 0A b)" ]; do sleep 0.05; done
-  for what in silent half greets; do stranger $what "127.0.0.2:$port" & done # they hold nobody up
-  for what in rubbish gone joins; do stranger $what "127.0.0.2:$port"; done
-  wire 18 hold "tcp:127.0.0.2:$port" # PLACE: both ranks listen
+  for what in silent half greets; do stranger $what "$address" & done # they hold nobody up
+  for what in rubbish gone joins; do stranger $what "$address"; done
+  wire 18 hold "tcp:$address" # PLACE: both ranks listen
   "$partita" migrate "$work/a.socket" "unix:$work/front" >"$work/moves" 2>"$work/err" &
   move=$!
   until listening=$(tcp_of 0A b) && [ "$(wc -w <<<"$listening")" = 2 ]; do
     kill -0 $move 2>/dev/null || failed "it did not come so far"
     sleep 0.05
   done
-  grep -qv '^0200007F:' <<<"$listening" && failed "listens at $listening"
+  grep -qv "^$host:" <<<"$listening" && failed "listens at $listening"
   for what in rubbish joins gone; do
     # shellcheck disable=SC2046 # words
-    stranger $what $(for port in ${listening//0200007F:/}; do echo "127.0.0.2:$((16#$port))"; done)
+    stranger $what $(for port in ${listening//$host:/}; do echo "$own_host:$((16#$port))"; done)
   done
   : >"$work/go"
   wait $move || failed "it did not come"

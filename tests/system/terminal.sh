@@ -9,8 +9,23 @@ before=\$(stty -g)
 echo "code=\$?"
 [ "\$(stty -g)" = "\$before" ] && echo mode=same
 EOS
-said=$({ sleep 2; printf '\001h'; sleep 1; printf '\001x'; sleep 2; } |
-  timeout 60 script -qec "bash session.sh" /dev/null 2>&1)
+# await TEXT : until the terminal shows that, or its session is over
+await() {
+  until grep -qF -- "$1" said || [ ! -e typed ]; do sleep 0.05; done
+}
+rm -f typed
+mkfifo typed
+: >said
+{ timeout 60 script -qec "bash session.sh" /dev/null <typed >said 2>&1; rm -f typed; } &
+exec 3>typed
+await "booting:" # what is typed before the terminal is the guest's may be lost
+printf '\001h' >&3
+await "Ctrl-A x"
+printf '\001x' >&3
+await "mode="
+exec 3>&-
+wait $!
+said=$(cat said)
 for want in "booting:" "Ctrl-A x" "code=0" "mode=same"; do
   grep -qF -- "$want" <<<"$said" || { printf 'FAILED: no "%s" in:\n%s\n' "$want" "$said"; exit 1; }
 done

@@ -196,11 +196,14 @@ case_killed_unnoticed() {
   message "rank 1 \(host .*, pid ${pids[1]}\) is lost: its process ended"
 }
 
-# stopped RANK : for five seconds, in the middle of a boot
+# stopped RANK : in the middle of a boot, until the other one says that it misses it
 stopped() {
   start 2 '' 'Linux version'
   kill -STOP "${pids[$1]}"
-  sleep 5
+  until messages | grep -q 'warning: nothing was heard of'; do # a loaded host counts slowly
+    kill -0 "$job" 2>/dev/null || fail "the run has ended"
+    sleep 0.1
+  done
   kill -CONT "${pids[$1]}"
   all_gone 150
   [ "$code" = 0 ] || fail "exit code $code"

@@ -67,13 +67,16 @@ enum ir_vop {
     IR_V_SLL, IR_V_SRL, IR_V_SRA,                 /* b: a scalar */
     IR_V_SLLV, IR_V_SRLV, IR_V_SRAV,              /* b: modulo the size */
     IR_V_MULH, IR_V_MULHU, IR_V_MULHSU,           /* the upper half; SU: a is signed */
+    IR_V_DIVU, IR_V_DIV, IR_V_REMU, IR_V_REM,
     IR_V_MACC, IR_V_NMSAC, IR_V_MADD, IR_V_NMSUB, /* d + a * b, d - a * b, a + d * b, a - d * b */
     IR_V_SADDU, IR_V_SADD, IR_V_SSUBU, IR_V_SSUB, /* saturating, which the state's vxsat notes */
     IR_V_AADDU, IR_V_AADD, IR_V_ASUBU, IR_V_ASUB, /* half of the sum or difference, rounded as the state's vxrm says */
     IR_V_SSRL, IR_V_SSRA, IR_V_NCLIPU, IR_V_NCLIP, /* shifts, rounded likewise; to half the size, saturating */
+    IR_V_SMUL,                                    /* the upper half of twice the product, rounded likewise, saturating */
     IR_V_COPY,                                    /* d = b */
     IR_V_PICK,                                    /* d = a[b] everywhere, 0 beyond the group; b: a scalar */
     IR_V_ID,                                      /* d[n] = n */
+    IR_V_IOTA,                                    /* d[n] = bits set in a, and in `mask`, below n */
     IR_V_ADC, IR_V_SBC,                           /* d = a + b + bit of `mask`, a - b - bit */
     IR_V_SLIDEUP, IR_V_SLIDEDOWN,                 /* by b, a scalar: upwards the lowest stay, downwards 0 comes in */
     IR_V_GATHER, IR_V_GATHER16,                   /* d[n] = a[b[n]], 0 beyond the group; indices of 16 bits */

@@ -528,6 +528,14 @@ static bool vid(struct trans *t, const struct trans_row *row)
     return true;
 }
 
+/* The mask that is counted is apart from the counts. */
+static bool iota(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    return foresee(t, &y) && apart(t->i->rs2, t->i->rd, y.lmul) && vid(t, row);
+}
+
 /* vd is apart from all sources. */
 static bool apart_ok(const struct trans *t, const struct trans_row *row, const struct type *y)
 {
@@ -748,10 +756,11 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     WHOLE(1), WHOLE(2), WHOLE(4), WHOLE(8), EXTEND(2, 1), EXTEND(4, 2), EXTEND(8, 3),
     VV_VX(vadd, ADD), VI(vadd, ADD, elements), VV_VX(vsub, SUB), VX_VI(vrsub, RSUB),
     VV_VX(vand, AND), VI(vand, AND, elements), VV_VX(vor, OR), VI(vor, OR, elements),
-    VV_VX(vxor, XOR), VI(vxor, XOR, elements), VV_VX(vmul, MUL),
+    VV_VX(vxor, XOR), VI(vxor, XOR, elements), VV_VX(vmul, MUL), VV_VX(vdivu, DIVU), VV_VX(vdiv, DIV), VV_VX(vremu, REMU), VV_VX(vrem, REM),
     VV_VX(vmin, MIN), VV_VX(vmax, MAX), VV_VX(vminu, MINU), VV_VX(vmaxu, MAXU),
     VV_VX(vsaddu, SADDU), VI(vsaddu, SADDU, elements), VV_VX(vsadd, SADD), VI(vsadd, SADD, elements),
     VV_VX(vssrl, SSRL), VI(vssrl, SSRL, elements), VV_VX(vssra, SSRA), VI(vssra, SSRA, elements),
+    VV_VX(vsmul, SMUL),
     CLIP(vnclipu, NCLIPU), CLIP(vnclip, NCLIP),
     VV_VX(vaaddu, AADDU), VV_VX(vaadd, AADD), VV_VX(vasubu, ASUBU), VV_VX(vasub, ASUB),
     VV_VX(vssubu, SSUBU), VV_VX(vssub, SSUB),
@@ -783,6 +792,7 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     CARRY(vadc, ADC), [RV_OP_vadc_vim] = {carry, IR_V_ADC, FROM_I, 0}, CARRY(vsbc, SBC),
     CARRY_OUT(vmadc, MADC), [RV_OP_vmadc_vi] = {carry_out, IR_V_MADC, FROM_I, 0},
     [RV_OP_vmadc_vim] = {carry_out, IR_V_MADCC, FROM_I, 0}, CARRY_OUT(vmsbc, MSBC),
+    [RV_OP_viota_m] = {iota, IR_V_IOTA, FROM_NOWHERE, 0},
     [RV_OP_vid_v] = {vid, IR_V_ID, FROM_NOWHERE, 0},
     [RV_OP_vrgather_vv] = {gather, IR_V_GATHER, FROM_V, 0}, [RV_OP_vrgatherei16_vv] = {gather, IR_V_GATHER16, FROM_V, 1},
     [RV_OP_vrgather_vx] = {pick, IR_V_PICK, FROM_X, 0}, [RV_OP_vrgather_vi] = {pick, IR_V_PICK, FROM_I, 0},

@@ -40,7 +40,7 @@ enum {
     L1_PAGE = 49,
     L0_PAGE = 50,
     SOURCE_PAGE = 51, /* of sweeps: nobody writes there */
-    SOURCE_PAGES = 12,
+    SOURCE_PAGES = 13,
     OTHER_ROOT_PAGE = 8, /* another space: the same code, data pages in another order */
     OTHER_L1_PAGE = 9,
     OTHER_L0_PAGE = 10,

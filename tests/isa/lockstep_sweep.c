@@ -8,6 +8,7 @@ enum { INDICES, /* of 8, 16, 32 and 64 bits, a page each */
        CALM = 4, CALM_TOO, SPARSE, SMALL,
        LARGE,   /* elements of any size whose highest bit is set: what is neutral of an unsigned minimum is larger */
        POSITIVE, /* ... is not, and that are not 0: likewise of a signed one */
+       EDGES,   /* the least and largest of all sizes, 0, 1 and -1: what quotients and products go wrong with */
        PITFALL, /* every other quad a signalling NaN as a double, and its lower half as a float: MASKS leaves them out */
        MASKS,
        NR_KINDS };
@@ -39,7 +40,7 @@ static unsigned source_kind(unsigned group, unsigned sew)
 /* Both groups of a kind, or each of its own. */
 static void put_sweep_sources(struct program *p, unsigned sew)
 {
-    unsigned both = chance(20) ? LARGE : chance(12) ? PITFALL : NR_KINDS;
+    unsigned both = chance(20) ? LARGE : chance(15) ? EDGES : chance(12) ? PITFALL : NR_KINDS;
 
     for (unsigned group = both == PITFALL ? 8 : 16; group <= 24; group += 8)
         if (both != NR_KINDS)
@@ -165,6 +166,18 @@ void put_vector_sweep(struct program *p)
     }
 }
 
+/* Eight bytes of elements of one size */
+static uint64_t edges(void)
+{
+    unsigned bits = 8u << below(4);
+    uint64_t least = 1ull << (bits - 1), value = 0;
+    const uint64_t edge[] = {0, 1, least - 1, least, UINT64_MAX >> (64 - bits)};
+
+    for (unsigned at = 0; at < 64; at += bits)
+        value |= edge[below(SIM_ARRAY_LEN(edge))] << at;
+    return value;
+}
+
 static void fill_source(uint64_t *page, unsigned kind)
 {
     /* zeros of both signs, what is rounded, and little else: as doubles, and as floats */
@@ -184,6 +197,8 @@ static void fill_source(uint64_t *page, unsigned kind)
     for (unsigned n = 0; n < 512; n++)
         if (kind == LARGE)
             page[n] = rnd() | 0x8080808080808080;
+        else if (kind == EDGES)
+            page[n] = edges();
         else if (kind == POSITIVE)
             page[n] = (rnd() & 0x7f7f7f7f7f7f7f7f) | 0x0101010101010101;
         else if (kind == MASKS)

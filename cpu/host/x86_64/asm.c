@@ -331,7 +331,8 @@ static void evex(struct x86_asm *a, uint32_t op, struct x86_evex x, unsigned reg
     x86_byte(a, (uint8_t)((~reg >> 3 & 1) << 7 | (~index >> 3 & 1) << 6 | (~base >> 3 & 1) << 5 | (~reg >> 4 & 1) << 4 |
                           op_map(op)));
     x86_byte(a, (uint8_t)((op & X86_EVEX_W ? 1 : 0) << 7 | (~vvvv & 15) << 3 | 1 << 2 | pp[p]));
-    x86_byte(a, (uint8_t)(x.zero << 7 | x.length << 5 | (~vvvv >> 4 & 1) << 3 | x.mask));
+    bool nearest = op & X86_EVEX_NEAREST; /* 512 bits are understood */
+    x86_byte(a, (uint8_t)(x.zero << 7 | (nearest ? 0 : x.length) << 5 | nearest << 4 | (~vvvv >> 4 & 1) << 3 | x.mask));
     x86_byte(a, (uint8_t)op);
 }
 

@@ -176,6 +176,8 @@ struct x86_evex {
     bool zero;
 };
 #define X86_EVEX_W 0x80000000u
+/* ... | X86_EVEX_NEAREST: rounds to nearest, or as the operation cuts, and raises no flags; of 512 bits and registers */
+#define X86_EVEX_NEAREST 0x40000000u
 void x86_err(struct x86_asm *a, uint32_t op, struct x86_evex x, unsigned reg, unsigned vvvv, unsigned rm);
 void x86_erm(struct x86_asm *a, uint32_t op, struct x86_evex x, unsigned reg, unsigned vvvv, struct x86_mem m);
 void x86_rorx(struct x86_asm *a, int w, unsigned reg, unsigned rm, unsigned count);

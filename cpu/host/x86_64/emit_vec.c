@@ -122,7 +122,7 @@ static bool is_carry(unsigned op)
 /* Is the scalar operand read from state.vsplat? */
 static bool wants_splat(unsigned op)
 {
-    return is_float(op) || is_multiply_add(op) || is_saturating(op) || is_average(op) || (op >= IR_V_FSGNJ && op <= IR_V_FSGNJX) ||
+    return is_float(op) || is_multiply_add(op) || x86_vec_is_division(op) || is_saturating(op) || is_average(op) || (op >= IR_V_FSGNJ && op <= IR_V_FSGNJX) ||
            (op >= IR_V_MADC && op <= IR_V_MSBCC);
 }
 
@@ -132,8 +132,10 @@ bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size)
         return true;
     if (!(features & X86_HAS_AVX2) || (is_fma(op) && !(features & X86_HAS_FMA)))
         return false;
-    if (op == IR_V_COUNT)
+    if (op == IR_V_COUNT || op == IR_V_IOTA)
         return features & X86_HAS_POPCNT;
+    if (x86_vec_is_division(op))
+        return true;
     if (x86_vec_is_compare(op))
         return x86_vec_has_compare(features, op, size);
     if (x86_vec_is_wide(op) || x86_vec_is_narrow(op))
@@ -334,7 +336,7 @@ void x86_vec_give_back(struct emit *e, unsigned nr)
 
 static unsigned borrowed(const struct ir_vec *v, unsigned mask)
 {
-    return is_average(v->op) ? 2 : is_carry(v->op) ? 1 : !mask ? 0 : is_fma(v->op) ? 2 : 1;
+    return is_average(v->op) ? 2 : is_carry(v->op) || v->op == IR_V_IOTA ? 1 : !mask ? 0 : is_fma(v->op) ? 2 : 1;
 }
 
 void x86_vec_lanes_of_v0(struct emit *e, const struct part *p)
@@ -612,9 +614,13 @@ static void part_merge(struct emit *e, struct part *p)
 
 static void emit_part(struct emit *e, struct part *p)
 {
+    if (p->v->op == IR_V_IOTA)
+        x86_vec_iota(e, p);
     if (p->mask && !p->v->merge && !is_carry(p->v->op))
         x86_vec_lanes(e, p);
-    if (p->v->merge)
+    if (p->v->op == IR_V_IOTA)
+        ; /* done, before its lanes */
+    else if (p->v->merge)
         part_merge(e, p);
     else if (is_slide(p->v->op))
         part_slide(e, p);
@@ -663,19 +669,27 @@ void x86_vec_parts(struct emit *e, const struct ir_vec *v, unsigned mask)
         x86_vec512(e, v, mask);
         return;
     }
+    if (x86_vec_is_division(v->op)) {
+        x86_vec_divide(e, v);
+        return;
+    }
     if (v->used && is_felt(v->op) && !(mask & MASK_LENGTH)) {
         x86_rm(&e->a, X86_LEA, 1, RCX, x86_at_rip(e->rt->k_tail - v->used));
         mask |= MASK_LENGTH;
     }
     x86_vec_borrow(e, borrowed(v, mask));
-    unsigned most = x86_vec_is_narrow(v->op) ? 16 : 32;
+    unsigned most = v->op == IR_V_IOTA ? x86_vec_iota_piece(v) : x86_vec_is_narrow(v->op) ? 16 : 32;
 
+    if (v->op == IR_V_IOTA)
+        x86_vec_iota_begin(e);
     for (unsigned at = 0, n; at < v->bytes; at += n) {
         n = v->bytes - at < most ? 16 : most;
         struct part p = {v, at, n == 32, mask};
         emit_part(e, &p);
     }
-    if (v->bytes >= 32 || x86_vec_is_narrow(v->op))
+    if (v->op == IR_V_IOTA)
+        x86_vec_iota_end(e);
+    if (v->bytes >= 32 || x86_vec_is_narrow(v->op) || v->op == IR_V_IOTA)
         x86_vzeroupper(&e->a);
     x86_vec_give_back(e, borrowed(v, mask));
 }

@@ -124,7 +124,23 @@ void x86_vec_some_segments(struct emit *e, const struct ir_vec *v, bool to_state
 /* The constants of its shuffles, written at a->p. */
 uint8_t *x86_vec_segment_table(struct x86_asm *a, unsigned fields, unsigned size, bool to_state);
 
+/* emit_vec_div.c: division, as many elements as vl says */
+static inline bool x86_vec_is_division(unsigned op)
+{
+    return op >= IR_V_DIVU && op <= IR_V_REM;
+}
+void x86_vec_divide(struct emit *e, const struct ir_vec *v);
+
+/* emit_vec_iota.c: pieces in order, between begin and end; rdx and rsi have the table and the count */
+uint8_t *x86_vec_iota_table(struct x86_asm *a); /* written at a->p */
+unsigned x86_vec_iota_piece(const struct ir_vec *v); /* its bytes */
+void x86_vec_iota_begin(struct emit *e);
+void x86_vec_iota(struct emit *e, const struct part *p); /* to ymm0; ymm1 and ymm2 are changed */
+void x86_vec_iota_end(struct emit *e);
+
 /* emit_vec_spread.c: elements anywhere in memory */
+/* In routines: bit n of v0, which is the lowest of what is left of 64 in `bits`. Returns the jump when it is not set. */
+uint8_t *x86_vec_next_bit(const struct ir_target *t, struct x86_asm *a, unsigned n, unsigned bits);
 struct x86_spread {
     uint8_t index; /* 1 + log2 of an index's bytes, or 0: by a stride */
     uint8_t size;

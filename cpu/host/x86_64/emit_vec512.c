@@ -19,8 +19,13 @@ static const struct op512 ops[IR_V_NR_OPS] = {
     [IR_V_SLLV] = {.kind = SHIFT, .op = SHIFTS(0x12, 0x47)},
     [IR_V_SRLV] = {.kind = SHIFT, .op = SHIFTS(0x10, 0x45)},
     [IR_V_SRAV] = {.kind = SHIFT, .op = SHIFTS(0x11, 0x46), .a_signed = true},
-    [IR_V_SSRL] = {.kind = SCALE, .op = SHIFTS(0x10, 0x45)},
-    [IR_V_SSRA] = {.kind = SCALE, .op = SHIFTS(0x11, 0x46)},
+    [IR_V_SSRL] = {.kind = SCALE, .op = {W(E38(0x10)), W(E38(0x10)), E38(0x45), W(E38(0x45))}},
+    [IR_V_SSRA] = {.kind = SCALE, .op = {W(E38(0x11)), W(E38(0x11)), E38(0x46), W(E38(0x46))}, .a_signed = true},
+    [IR_V_SMUL] = {.kind = SMUL, .op = {W(E38(0x11)), E38(0x46), W(E38(0x46)), 0}, .a_signed = true, .b_signed = true},
+    [IR_V_DIVU] = {.kind = DIVIDE, .op = {1, 1, 1, 0}},
+    [IR_V_DIV] = {.kind = DIVIDE, .op = {1, 1, 1, 0}, .a_signed = true},
+    [IR_V_REMU] = {.kind = DIVIDE, .op = {1, 1, 1, 0}},
+    [IR_V_REM] = {.kind = DIVIDE, .op = {1, 1, 1, 0}, .a_signed = true},
     [IR_V_NCLIPU] = {.kind = CLIP, .op = {W(E38(0x10)), E38(0x45), W(E38(0x45)), 0}},
     [IR_V_NCLIP] = {.kind = CLIP, .op = {W(E38(0x11)), E38(0x46), W(E38(0x46)), 0}, .a_signed = true},
     [IR_V_MUL] = {.kind = PLAIN, .op = Q(E38(0x40))},
@@ -196,6 +201,8 @@ static void make_piece(struct emit *e, const struct piece *p)
     case PLAIN:
     case SHIFT: v512_plain(e, p); break;
     case SCALE: v512_scale(e, p); break;
+    case SMUL: v512_multiply(e, p); break;
+    case DIVIDE: v512_divide(e, p); break;
     case CLIP: v512_clip(e, p); break;
     case WIDE: v512_product(e, p); break;
     case WIDE_MUL:
@@ -224,6 +231,12 @@ static void prepare_rounding(struct emit *e, unsigned size)
     x86_err(&e->a, v512_move[3], all_of(ZMM), ONE, 0, K);
 }
 
+/* Are elements of twice the size shifted? */
+static bool is_scaled_wide(enum kind kind, unsigned size)
+{
+    return kind == CLIP || kind == SMUL || (kind == SCALE && size == 0);
+}
+
 /* K, where a row wants a constant */
 static void prepare_constant(struct emit *e, const struct ir_vec *v, enum kind kind)
 {
@@ -231,15 +244,17 @@ static void prepare_constant(struct emit *e, const struct ir_vec *v, enum kind k
     unsigned size = v->size;
     int64_t min = size == 3 ? INT64_MIN : INT32_MIN;
 
-    if (kind == SCALE || kind == CLIP)
-        prepare_rounding(e, size + (kind == CLIP));
+    if (kind == SCALE || kind == CLIP || kind == SMUL)
+        prepare_rounding(e, size + is_scaled_wide(kind, size));
     if (v512_is_byte_shift(v->op, size))
         constant(e, 1, 7);
-    else if (kind == SHIFT || kind == SCALE)
+    else if (kind == DIVIDE)
+        constant(e, 2, -1);
+    else if (kind == SHIFT || (kind == SCALE && size))
         constant(e, size, (8 << size) - 1);
     else if (kind == GATHER)
         constant(e, o->high && size == 0 ? 1 : size, (int64_t)(x86_vec_bytes(v) >> size));
-    else if (kind == NARROW || kind == CLIP)
+    else if (kind == NARROW || is_scaled_wide(kind, size))
         constant(e, size + 1, (16 << size) - 1);
     else if (kind == SATURATE)
         constant(e, size, o->a_signed ? ~min : o->subtract ? 0 : -1);
@@ -249,13 +264,23 @@ static void prepare_constant(struct emit *e, const struct ir_vec *v, enum kind k
 
 static bool has_halves(enum kind kind)
 {
-    return kind == WIDE || kind == NARROW || kind == CLIP || kind == TO_NARROW;
+    return kind == WIDE || kind == NARROW || kind == CLIP || kind == SMUL || kind == TO_NARROW;
+}
+
+/* Of a piece of d. */
+static unsigned most_bytes(const struct ir_vec *v, enum kind kind)
+{
+    bool bytes = v->size == 0 && (kind == ACC || kind == SCALE || v->op == IR_V_GATHER16);
+
+    if (kind == DIVIDE)
+        return v->size == 0 ? 16 : 32;
+    return bytes || has_halves(kind) ? 32 : 64;
 }
 
 /* Does it matter what is in lanes that are not written? */
 static bool is_felt(enum kind kind)
 {
-    return kind >= FLOAT && kind <= SATURATE;
+    return kind >= FLOAT && kind <= SATURATE; /* they raise flags, or note that they saturate */
 }
 
 void x86_vec512_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar)
@@ -272,19 +297,23 @@ void x86_vec512_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar)
     emit_move_to(e, RAX, scalar);
     if (kind == WIDE_MUL || kind == WIDE_ACC)
         size--;
-    if (kind == NARROW || kind == CLIP)
+    if (kind == NARROW || kind == CLIP || (kind == SCALE && size == 0))
         size++;
+    if (kind == DIVIDE && size < 2) {
+        static const uint32_t to_word[2][2] = {{X86_MOVZX8, X86_MOVZX16}, {X86_MOVSX8, X86_MOVSX16}};
+        x86_rr(&e->a, to_word[o->a_signed][size], 0, RAX, RAX);
+        size = 2;
+    }
     x86_err(&e->a, v512_broadcast_gpr[size], all_of(ZMM), S, 0, RAX);
-    if (kind == WIDE_MUL || kind == WIDE_ACC || kind == WIDE || (kind == ACC && size == 0))
+    if (kind == WIDE_MUL || kind == WIDE_ACC || kind == WIDE || kind == SMUL || (kind == ACC && size == 0))
         x86_err(&e->a, v512_extend[o->b_signed][size], all_of(ZMM), S, 0, S);
 }
 
 void x86_vec512(struct emit *e, const struct ir_vec *v, unsigned mask)
 {
     enum kind kind = kind_of(v->op, v->size);
-    bool half = has_halves(kind) || ((kind == ACC || v->op == IR_V_GATHER16) && v->size == 0);
-    unsigned most = half ? 32 : 64;
-    uint8_t *done[X86_VEC_MAX_TAIL / 32] = {NULL};
+    unsigned most = most_bytes(v, kind);
+    uint8_t *done[X86_VEC_MAX_TAIL / 16] = {NULL};
     unsigned nr = 0;
 
     prepare_constant(e, v, kind);

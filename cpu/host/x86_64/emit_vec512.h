@@ -24,6 +24,7 @@ enum kind {
     WIDE_ACC, /* d of twice the size: d = d + a op b */
     WIDE_MUL, /* d of twice the size: d = a op b */
     NARROW,   /* r = low half of a op b, a of twice the size, b extended and modulo that */
+    DIVIDE,   /* r = a op b, by floating point with the host's own rounding */
     ACC,      /* r = d + a * b and so on */
     FLOAT,    /* r = a op b, b op a where swapped */
     MINMAX,   /* of floats: both orders, combined by `combine` */
@@ -34,6 +35,7 @@ enum kind {
     FWIDE,    /* d of twice the size: d = a op b, floats */
     FWIDE_ACC,
     CLIP,     /* r = a >> b of twice the size, rounded and saturated */
+    SMUL,     /* r = a * b >> size - 1, rounded and saturated */
     SATURATE,
     GATHER    /* `high`: indices of 16 bits */
 };
@@ -142,7 +144,10 @@ void v512_product(struct emit *e, const struct piece *p);
 void v512_wide_to_d(struct emit *e, const struct piece *p);
 void v512_narrow(struct emit *e, const struct piece *p);
 void v512_accumulate(struct emit *e, const struct piece *p);
+/* ... emit_vec512_div.c ... */
+void v512_divide(struct emit *e, const struct piece *p);
 /* ... emit_vec512_fixed.c ... */
+void v512_multiply(struct emit *e, const struct piece *p);
 void v512_scale(struct emit *e, const struct piece *p);
 void v512_clip(struct emit *e, const struct piece *p);
 void v512_saturate(struct emit *e, const struct piece *p);

@@ -42,25 +42,40 @@ static void scaled(struct emit *e, const struct piece *p, unsigned size, unsigne
     x86_err(&e->a, v512_add[size], x, R, R, T);
 }
 
+/* By way of halves; of the count three bits count. */
+static void scale_bytes(struct emit *e, const struct piece *p)
+{
+    unsigned length = p->length + 1, b = S;
+
+    extended(e, length, 0, p->o->a_signed, A, p->v->a, p->at);
+    if (!p->v->scalar)
+        extended(e, length, 0, false, b = B, p->v->b, p->at);
+    x86_err(&e->a, v512_shift_right_i[1], all_of(length), 6, B, b); /* vpsllw */
+    x86_byte(&e->a, 13);
+    x86_err(&e->a, v512_shift_right_i[1], all_of(length), 2, B, B);
+    x86_byte(&e->a, 13);
+    scaled(e, p, 1, length);
+    x86_err(&e->a, v512_low_halves[0], all_of(length), R, 0, R);
+}
+
 void v512_scale(struct emit *e, const struct piece *p)
 {
+    if (p->v->size == 0) {
+        scale_bytes(e, p);
+        return;
+    }
     load(e, p, A, p->v->a);
     rrr(e, p, (uint32_t)AND_Q, B, load_b(e, p), K);
     scaled(e, p, p->v->size, p->length);
 }
 
-/* What is saturated does not come back the same. */
-void v512_clip(struct emit *e, const struct piece *p)
+/* R = A >> B, of twice the size, rounded and saturated: what was saturated does not come back the same. */
+static void scaled_half(struct emit *e, const struct piece *p)
 {
     static const uint32_t saturated[2][3] = {{F338(0x10), F338(0x13), F338(0x15)}, {F338(0x20), F338(0x23), F338(0x25)}};
     static const uint32_t compare[] = {0, W(X86_OP(0x66, 3, 0x3f)), X86_OP(0x66, 3, 0x1f), W(X86_OP(0x66, 3, 0x1f))};
-    const struct ir_vec *v = p->v;
-    unsigned length = p->length + 1, size = v->size;
+    unsigned length = p->length + 1, size = p->v->size;
 
-    x86_erm(&e->a, v512_move[3], all_of(length), A, 0, home(v->a, 2 * p->at));
-    if (!v->scalar)
-        extended(e, length, size, false, B, v->b, p->at);
-    x86_err(&e->a, (uint32_t)AND_Q, all_of(length), B, v->scalar ? S : B, K);
     scaled(e, p, size + 1, length);
     x86_err(&e->a, v512_move[3], all_of(length), A, 0, R);
     x86_err(&e->a, saturated[p->o->a_signed][size], all_of(length), A, 0, R);
@@ -68,6 +83,33 @@ void v512_clip(struct emit *e, const struct piece *p)
     x86_err(&e->a, compare[size + 1], (struct x86_evex){(uint8_t)length, (uint8_t)p->mask, false}, 2, A, T);
     x86_byte(&e->a, 4); /* not equal */
     note_saturated(e);
+}
+
+void v512_clip(struct emit *e, const struct piece *p)
+{
+    const struct ir_vec *v = p->v;
+    unsigned length = p->length + 1, size = v->size;
+
+    x86_erm(&e->a, v512_move[3], all_of(length), A, 0, home(v->a, 2 * p->at));
+    if (!v->scalar)
+        extended(e, length, size, false, B, v->b, p->at);
+    x86_err(&e->a, (uint32_t)AND_Q, all_of(length), B, v->scalar ? S : B, K);
+    scaled_half(e, p);
+}
+
+void v512_multiply(struct emit *e, const struct piece *p)
+{
+    static const uint32_t product[] = {E(0xd5), E38(0x40), W(E38(0x40))};
+    const struct ir_vec *v = p->v;
+    unsigned length = p->length + 1, size = v->size, b = S;
+
+    extended(e, length, size, true, A, v->a, p->at);
+    if (!v->scalar)
+        extended(e, length, size, true, b = B, v->b, p->at);
+    x86_err(&e->a, product[size], all_of(length), A, A, b);
+    x86_err(&e->a, v512_shift_right_i[size + 1], all_of(length), 2, B, K); /* of the bits of twice the size, less one: half */
+    x86_byte(&e->a, 1);
+    scaled_half(e, p);
 }
 
 /* k2 = lanes that went beyond the range; they become its end. */

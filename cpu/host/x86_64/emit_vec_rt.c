@@ -173,6 +173,7 @@ void x86_emit_vec_runtime(struct ir_host *h, struct x86_asm *a)
     for (unsigned to_state = 0; to_state < 2; to_state++)
         h->rt.copy_part[to_state] = emit_copy_part(a, to_state);
     x86_emit_vec_spread(h, a);
+    x86_emit_vec_divide(h, a);
     x86_align(a, 64);
     h->rt.k_mask_bytes = emit_mask_bytes(a);
     for (unsigned size = 0; size < 4; size++)
@@ -182,6 +183,7 @@ void x86_emit_vec_runtime(struct ir_host *h, struct x86_asm *a)
     h->rt.k_tail = emit_tail_mask(a);
     h->rt.k_length = emit_lengths(a);
     h->rt.k_rounding = emit_rounding(a);
+    h->rt.k_iota = x86_vec_iota_table(a);
     for (unsigned size = 0; size < 4; size++)
         h->rt.k_ones[size] = emit_ones(a, size);
     for (unsigned fields = 2; fields <= X86_VEC_MAX_FIELDS; fields++)

@@ -38,16 +38,15 @@ static void emit_transfer(struct x86_asm *a, unsigned size, bool write)
     }
 }
 
-/* Bit n of v0, the lowest of what is left of 64; returns the jump when it is not set. */
-static uint8_t *emit_next_bit(const struct ir_target *t, struct x86_asm *a)
+uint8_t *x86_vec_next_bit(const struct ir_target *t, struct x86_asm *a, unsigned n, unsigned bits)
 {
-    x86_test_ri(a, 0, R_N, 63);
+    x86_test_ri(a, 0, n, 63);
     uint8_t *more = x86_jcc(a, X86_NE);
-    x86_mov(a, R_BITS, R_N);
-    x86_shift_i(a, X86_SHR_N, 0, R_BITS, 3);
-    x86_load(a, R_BITS, x86_at_index(R_STATE, R_BITS, 0, t->vmask0 - STATE_BIAS));
+    x86_mov(a, bits, n);
+    x86_shift_i(a, X86_SHR_N, 0, bits, 3);
+    x86_load(a, bits, x86_at_index(R_STATE, bits, 0, t->vmask0 - STATE_BIAS));
     x86_patch(more, a->p);
-    x86_shift_i(a, X86_SHR_N, 1, R_BITS, 1);
+    x86_shift_i(a, X86_SHR_N, 1, bits, 1);
     return x86_jcc(a, X86_AE);
 }
 
@@ -84,7 +83,7 @@ static uint8_t *emit_spread(struct ir_host *h, struct x86_asm *a, const struct x
     uint8_t *none = x86_jcc(a, X86_E);
     uint8_t *loop = a->p;
     if (s->masked)
-        off = emit_next_bit(t, a);
+        off = x86_vec_next_bit(t, a, R_N, R_BITS);
     if (s->index) {
         move_element(a, load_sized, s->index - 1u, R_VA, x86_at_index(R_STEP, R_N, s->index - 1u, 0));
         x86_rr(a, X86_ADD, 1, R_VA, R_AT);

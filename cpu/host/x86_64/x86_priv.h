@@ -48,10 +48,11 @@ struct x86_runtime {
     uint8_t *find[2][NR_SLOT_SIZES]; /* [write][slot size] */
     uint8_t *copy_part[2];           /* [to the state]; see emit_copy_part */
     uint8_t *spread[X86_NR_SPREADS]; /* emit_vec_spread.c */
+    uint8_t *divide[4][4][2];        /* [operation][size][masked]; emit_vec_div.c */
     /* [0]: saves the integer registers only, [1]: the FP registers too */
     uint8_t *load[2], *store[2], *exec[2], *vcall[2], *observe[2];
     /* constants, 16 bytes each */
-    uint8_t *k_mask_bytes, *k_mask_bits[4], *k_low_halves[3], *k_tail, *k_length, *k_index[4], *k_ones[4], *k_rounding; /* emit_vec_rt.c */
+    uint8_t *k_mask_bytes, *k_mask_bits[4], *k_low_halves[3], *k_tail, *k_length, *k_index[4], *k_ones[4], *k_rounding, *k_iota; /* emit_vec_rt.c */
     uint8_t *k_segment[2][X86_VEC_MAX_FIELDS + 1][4]; /* [to the state][fields][size]; emit_vec_segment.c */
     uint8_t *k_box, *k_nan64, *k_nan32, *k_sign64, *k_sign32, *k_abs64, *k_abs32;
     uint8_t *end;
@@ -294,6 +295,7 @@ void emit_fdirty(struct emit *e, const struct ir_insn *i);
 void emit_slow_copy(struct emit *e, unsigned block, unsigned index, uint64_t dirty);
 /* emit_vec_rt.c: routines that translated code calls */
 void x86_emit_vec_spread(struct ir_host *h, struct x86_asm *a); /* emit_vec_spread.c */
+void x86_emit_vec_divide(struct ir_host *h, struct x86_asm *a); /* emit_vec_div.c */
 void x86_emit_vec_runtime(struct ir_host *h, struct x86_asm *a);
 /* host.c */
 void x86_emit_runtime(struct ir_host *h, struct x86_asm *a);

@@ -37,6 +37,7 @@ struct checkpoint_result {
     bool incremental;
     uint64_t pause_ns, total_ns;
     uint64_t blocks, guest_bytes, stored_bytes;
+    const char *why; /* the first error that this rank said; borrowed; NULL: none, or no failure */
 };
 
 struct checkpoint_request {

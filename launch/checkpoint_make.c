@@ -378,12 +378,18 @@ static void count_bytes(const struct checkpointer *c, struct checkpoint_result *
 /* Makes the current image; true: another request has taken its place. */
 static bool make_one(struct checkpointer *c)
 {
+    struct sim_log_kept said = {.write_too = true};
+
     ranks_keep_homes(c->ranks, true);
+    sim_log_keep(&said);
     struct checkpoint_result r = {.status = make_image(c)};
+    sim_log_keep_end();
     struct checkpoint_request request = c->request;
     char *path = r.status == SIM_OK ? sim_strdup(c->image.path) : NULL;
+    char *why = r.status == SIM_OK ? NULL : sim_log_first_error(&said);
 
     r.path = path;
+    r.why = why;
     r.incremental = c->incremental;
     r.pause_ns = c->pause_ns;
     r.total_ns = sim_host_ns() - c->start_ns;
@@ -397,6 +403,7 @@ static bool make_one(struct checkpointer *c)
     else
         request.done(request.opaque, &r);
     sim_free(path);
+    sim_free(why);
     return more;
 }
 

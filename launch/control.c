@@ -34,6 +34,7 @@ struct control {
     struct sim_io_watch *watch;
     struct client client[MAX_CLIENTS];
     uint64_t next_serial;
+    struct sim_log_kept said; /* by the command that is being executed */
 };
 
 /* --- answers --- */
@@ -75,6 +76,25 @@ static void answer_return(struct client *c, json_t *value, json_t *id)
 static void answer_error(struct client *c, const char *class, const char *text, json_t *id)
 {
     answer(c, with_id(json_pack("{s:{s:s, s:s}}", "error", "class", class, "desc", text), id));
+}
+
+/* Clients do not see stderr. `why`: NULL when nobody here has said it (another rank has). */
+static char *with_reason(const char *what, const char *why)
+{
+    json_t *is_utf8 = why ? json_string(why) : NULL; /* a file's name may be anything */
+
+    json_decref(is_utf8);
+    return is_utf8 ? sim_asprintf("%s: %s", what, why) : sim_asprintf("%s; the emulator's messages say why", what);
+}
+
+/* The command that is being executed has said why. */
+static void answer_failed(struct client *c, const char *what, json_t *id)
+{
+    char *why = sim_log_first_error(&c->control->said), *text = with_reason(what, why);
+
+    answer_error(c, "GenericError", text, id);
+    sim_free(text);
+    sim_free(why);
 }
 
 /* --- commands --- */
@@ -137,9 +157,9 @@ struct later {
     unsigned client;
     uint64_t serial;
     json_t *id;
-    json_t *value;     /* NULL: an error */
-    const char *error; /* static */
-    bool stops;        /* after it the run may end, when it is no error */
+    json_t *value; /* NULL: an error */
+    char *error;
+    bool stops; /* after it the run may end, when it is no error */
 };
 
 static struct later *later_create(const struct client *c, json_t *id)
@@ -157,6 +177,7 @@ static void later_destroy(struct later *l)
 {
     json_decref(l->id);
     json_decref(l->value);
+    sim_free(l->error);
     sim_free(l);
 }
 
@@ -196,7 +217,7 @@ static void checkpoint_done(void *opaque, const struct checkpoint_result *r)
                              "guest-bytes", (json_int_t)r->guest_bytes, "stored-bytes",
                              (json_int_t)r->stored_bytes);
     else
-        l->error = "no image was made; the emulator's messages say why";
+        l->error = with_reason("no image was made", r->why);
     later_post(l);
 }
 
@@ -220,19 +241,19 @@ static void checkpoint(struct client *c, json_t *arguments, json_t *id)
     if (status == SIM_OK)
         return;
     later_destroy(l);
-    answer_error(c, "GenericError",
-                 status == SIM_ERR_BUSY ? "another image is being made"
-                                        : "this run cannot make images; the emulator's messages say why",
-                 id);
+    if (status == SIM_ERR_BUSY)
+        answer_error(c, "GenericError", "another image is being made", id);
+    else
+        answer_failed(c, "this run cannot make images", id);
 }
 
-static const char *migration_error(const struct migrate_result *r)
+static char *migration_error(const struct migrate_result *r)
 {
     if (r->gone)
-        return "the connection broke while the machine ran there already";
+        return sim_strdup("the connection broke while the machine ran there already");
     if (r->undecided)
-        return "the connection broke when the machine was handed over: it stands still; 'cont' or 'quit' it";
-    return "the machine stays where it is; the emulator's messages say why";
+        return sim_strdup("the connection broke when the machine was handed over: it stands still; 'cont' or 'quit' it");
+    return with_reason("the machine stays where it is", r->why);
 }
 
 /* Migration thread. */
@@ -269,10 +290,10 @@ static void migrate(struct client *c, json_t *arguments, json_t *id)
     if (status == SIM_OK)
         return;
     later_destroy(l);
-    answer_error(c, "GenericError",
-                 status == SIM_ERR_BUSY ? "another migration is under way, or an image is being made"
-                                        : "this machine cannot migrate; the emulator's messages say why",
-                 id);
+    if (status == SIM_ERR_BUSY)
+        answer_error(c, "GenericError", "another migration is under way, or an image is being made", id);
+    else
+        answer_failed(c, "this machine cannot migrate", id);
 }
 
 static void migrate_cancel_command(struct client *c, json_t *arguments, json_t *id)
@@ -295,7 +316,7 @@ static void move_hart(struct client *c, json_t *arguments, json_t *id)
     }
     if (c->control->ops->move_hart(c->control->opaque, (uint32_t)json_integer_value(hart),
                                    (uint32_t)json_integer_value(rank), &pause_ns) != SIM_OK)
-        answer_error(c, "GenericError", "the hart was not moved; the emulator's messages say why", id);
+        answer_failed(c, "the hart was not moved", id);
     else
         answer_return(c, json_pack("{s:f}", "pause-ms", (double)pause_ns / 1e6), id);
 }
@@ -318,7 +339,7 @@ static void move_memory(struct client *c, json_t *arguments, json_t *id)
     if (c->control->ops->move_memory(c->control->opaque, (uint64_t)json_integer_value(start),
                                      (uint64_t)json_integer_value(length), (uint32_t)json_integer_value(rank),
                                      &moved) != SIM_OK)
-        answer_error(c, "GenericError", "not all homes were moved; the emulator's messages say why", id);
+        answer_failed(c, "not all homes were moved", id);
     else
         answer_return(c, json_pack("{s:I, s:f}", "moved-bytes", (json_int_t)moved.bytes, "pause-ms",
                                    (double)moved.pause_ns / 1e6), id);
@@ -353,7 +374,7 @@ static void trace(struct client *c, json_t *arguments, json_t *id)
     if (!spec)
         answer_error(c, "GenericError", "trace needs the argument 'spec', a string", id);
     else if (c->control->ops->trace(c->control->opaque, spec) != SIM_OK)
-        answer_error(c, "GenericError", "nothing was changed; the emulator's messages say why", id);
+        answer_failed(c, "nothing was changed", id);
     else
         answer_return(c, json_object(), id);
 }
@@ -378,7 +399,9 @@ static void execute(struct client *c, json_t *request)
     }
     for (size_t i = 0; i < SIM_ARRAY_LEN(commands); i++) {
         if (strcmp(name, commands[i].name) == 0) {
+            sim_log_keep(&c->control->said);
             commands[i].run(c, json_object_get(request, "arguments"), id);
+            sim_log_keep_end();
             return;
         }
     }
@@ -498,6 +521,7 @@ enum sim_status control_create(struct sim *sim, const char *path, const struct c
     struct control *c = sim_new(struct control);
 
     *c = (struct control){.sim = sim, .ops = ops, .opaque = opaque, .path = sim_strdup(path), .fd = -1};
+    c->said.write_too = true;
     for (unsigned i = 0; i < MAX_CLIENTS; i++)
         c->client[i] = (struct client){.control = c, .fd = -1};
     enum sim_status status = listen_at(c);

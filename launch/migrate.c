@@ -490,9 +490,14 @@ static void do_nothing(struct migrator *g)
 static void *migrate_main(void *arg)
 {
     struct migrator *g = arg;
+    struct sim_log_kept said = {.write_too = true};
 
     ranks_keep_homes(g->ranks, true);
+    sim_log_keep(&said);
     g->result.status = migrate(g);
+    sim_log_keep_end();
+    char *why = g->result.status == SIM_OK ? NULL : sim_log_first_error(&said);
+    g->result.why = why;
     fill_result(g);
     clean_up(g);
     ranks_keep_homes(g->ranks, false);
@@ -504,6 +509,8 @@ static void *migrate_main(void *arg)
         g->request.done(g->request.opaque, &g->result);
         (void)send_errand(g, &answered); /* what done has posted is through: the run may end */
     }
+    g->result.why = NULL;
+    sim_free(why);
     if (g->result.gone)
         g->own->gone(g->opaque, g->result.status == SIM_OK);
     set_phase(g, IDLE);

@@ -22,6 +22,7 @@ struct migrate_result {
     uint64_t blocks, zeros; /* sent with bytes; known to be zero */
     uint64_t after;         /* of these after the pause */
     uint64_t bytes;
+    const char *why; /* the first error that this rank said; borrowed; NULL: none, or no failure */
 };
 
 struct migrate_request {

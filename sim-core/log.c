@@ -8,7 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sim-core/alloc.h"
 #include "sim-core/status.h"
+
+#define ERROR "error: "
 
 /* Not simulation state: what must be put right before the process dies (the terminal). */
 static void (*bug_handlers[4])(void);
@@ -50,6 +53,20 @@ void sim_log_write_kept(const struct sim_log_kept *kept)
     }
 }
 
+char *sim_log_first_error(const struct sim_log_kept *kept)
+{
+    static const char mark[] = "partita: " ERROR;
+    const char *at = kept->text;
+
+    while (strncmp(at, mark, sizeof mark - 1) != 0) {
+        if (!(at = strchr(at, '\n')))
+            return NULL;
+        at++;
+    }
+    at += sizeof mark - 1;
+    return sim_asprintf("%.*s", (int)strcspn(at, "\n"), at);
+}
+
 static void emit(const char *kind, const char *fmt, va_list ap)
 {
     char line[2048];
@@ -79,7 +96,7 @@ static void emit(const char *kind, const char *fmt, va_list ap)
 
 void sim_error(const char *fmt, ...)
 {
-    EMIT("error: ");
+    EMIT(ERROR);
 }
 
 void sim_warn(const char *fmt, ...)

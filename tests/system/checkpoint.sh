@@ -27,7 +27,7 @@ until_out() {
 debian() {
   need_guest
   command=(run -smp "$1" -m 512M -kernel "$guest/Image" -initrd "${initrd:-$guest/initramfs.cpio.gz}"
-    -append "console=ttyS0 $2" "${@:3}")
+    -append "console=ttyS0 $patient $2" "${@:3}")
 }
 
 # A guest that never ends and says so.
@@ -301,6 +301,7 @@ PY
   "$partita" checkpoint "$work/socket" "$store" --incremental >"$work/out" || fail "partita checkpoint"
   out_has '000003 \(incremental\): .* ratio .* stood still for'
   "$partita" checkpoint "$work/socket" /proc/nowhere >"$work/out" 2>"$work/err2" && fail "an image in /proc"
+  grep -q "no image was made: .*/proc/nowhere" "$work/err2" || fail "why: $(cat "$work/err2")"
   "$partita" checkpoint "$work/socket" "$store" --stop >"$work/out" || fail "partita checkpoint --stop"
   finish 85
   : >"$work/out"

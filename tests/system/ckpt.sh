@@ -146,6 +146,7 @@ case_moving_homes() {
   move_memory 0x80000000 0x200000 2
   [ "$(grep -c '"moved-bytes": [1-9]' "$work/moves")" -ge 12 ] || fail "homes did not move"
   move_memory 0x80000000 0x200000 4 1
+  grep -q 'not all homes were moved: move-memory: .* to rank 4: .*ranks 0-3' "$work/err.moves" || fail "why: $(cat "$work/err.moves")"
   move_memory 0x70000000 0x200000 1 1
   move_memory 0x80000000 -1 1 1
   find_children 1
@@ -216,7 +217,7 @@ case_boot() {
   need_guest
   local n=0 more=(3 1 4 2) accel=interp lines=10
   begin "$partita" run -smp 4 -m 512M -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" \
-    -append "earlycon=sbi console=ttyS0 act=poweroff" --ranks 2 -accel interp --checkpoint-dir "$store" --checkpoint-incremental
+    -append "earlycon=sbi console=ttyS0 $patient act=poweroff" --ranks 2 -accel interp --checkpoint-dir "$store" --checkpoint-incremental
   while :; do
     # A piece is some lines, and interpreted, or the boot is over too soon; what prints takes signals. After four it may go on to
     # its end, translated.

@@ -15,7 +15,7 @@ void sim_info(const char *fmt, ...) SIM_PRINTF(1, 2);
 
 /* What this thread logs from here on is also appended to `kept` (a string; lines that do not fit are left out), and is
  * written only when `write_too`. sim_log_keep_end ends that. For ranks that find the same thing wrong: one of them says
- * it. Context: any; not nested. */
+ * it; and for clients of a socket, who do not see stderr. Context: any; not nested. */
 struct sim_log_kept {
     size_t len;
     bool write_too;
@@ -25,6 +25,9 @@ void sim_log_keep(struct sim_log_kept *kept);
 void sim_log_keep_end(void);
 /* Writes what was kept. */
 void sim_log_write_kept(const struct sim_log_kept *kept);
+/* The first error that was kept, without "partita: error: ": whoever finds a thing wrong first says what it is. The caller
+ * frees it (sim_free); NULL: none. */
+char *sim_log_first_error(const struct sim_log_kept *kept);
 
 /* Reports a bug of Partita with its place and aborts with exit code 70 (EX_SOFTWARE) after running
  * the handlers registered with sim_at_bug(). */

@@ -8,7 +8,7 @@ boot() {
   shift 3
   need_guest
   partita_run "$code" -smp "$harts" -m 1G -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" \
-    -append "console=ttyS0 $words" "$@"
+    -append "console=ttyS0 $patient $words" "$@"
 }
 
 boot_smp() {
@@ -43,7 +43,7 @@ wait
 [ "$(cat /tmp/talk | cut -c-64 | cat - /tmp/s? | sort | uniq -c | sed 's/^ *//;s/ .*//')" = 80 ] && echo SUMS-OK
 RUN
   "$top/launch/guest/initramfs.sh" "$guest" "$work/initrd" "$work/overlay"
-  partita_run 0 -smp 4 -m 1G -kernel "$guest/Image" -initrd "$work/initrd" -append "console=ttyS0 quiet nomods act=run" --stats
+  partita_run 0 -smp 4 -m 1G -kernel "$guest/Image" -initrd "$work/initrd" -append "console=ttyS0 $patient quiet nomods act=run" --stats
   out_has '^SUMS-OK'
   out_has 'reboot: Power down'
   healthy
@@ -186,7 +186,7 @@ dd if=/dev/zero of=/dev/vda bs=4k count=1 conv=fsync && echo WRITTEN || echo REF
 sha256sum /dev/vda
 RUN
   "$top/launch/guest/initramfs.sh" "$guest" "$work/initrd" "$work/overlay"
-  partita_run 0 -m 512M -kernel "$guest/Image" -initrd "$work/initrd" -append "console=ttyS0 quiet act=run" \
+  partita_run 0 -m 512M -kernel "$guest/Image" -initrd "$work/initrd" -append "console=ttyS0 $patient quiet act=run" \
     -drive "file=$work/disk.img,format=raw,readonly=on"
   out_has '^REFUSED'
   out_has "$(sha256sum <"$work/before" | cut -c-64)"
@@ -210,7 +210,7 @@ mount -t tmpfs -o size=4m tmpfs "$1" && truncate -s 32M "$1/disk.img" && shift &
 FULL
   local code=0
   timeout -k 5 120 unshare -rm sh "$work/full.sh" "$work/small" "$partita" run -m 512M -kernel "$guest/Image" \
-    -initrd "$work/initrd" -append "console=ttyS0 quiet act=run" -drive "file=$work/small/disk.img,format=raw" \
+    -initrd "$work/initrd" -append "console=ttyS0 $patient quiet act=run" -drive "file=$work/small/disk.img,format=raw" \
     </dev/null >"$work/out" 2>"$work/err" || code=$?
   [ $code = 0 ] || fail "exit code $code"
   out_has '^FIRST-OK'
@@ -227,7 +227,7 @@ network() {
 ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up && ping -c 3 10.0.2.2 && echo PING-OK
 RUN
   "$top/launch/guest/initramfs.sh" "$guest" "$work/initrd" "$work/overlay"
-  partita_run 0 -smp "${1:-1}" -m 512M -kernel "$guest/Image" -initrd "$work/initrd" -append "console=ttyS0 quiet act=run" -netdev user,id=n
+  partita_run 0 -smp "${1:-1}" -m 512M -kernel "$guest/Image" -initrd "$work/initrd" -append "console=ttyS0 $patient quiet act=run" -netdev user,id=n
   out_has '^PING-OK'
   healthy
 }

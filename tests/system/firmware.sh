@@ -10,7 +10,7 @@ need_firmware() {
 case_opensbi_linux() {
   need_firmware fw_dynamic.bin
   partita_run 0 -smp 4 -m 1G -bios "$guest/fw_dynamic.bin" -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" \
-    -append "console=ttyS0"
+    -append "console=ttyS0 $patient"
   out_has '^OpenSBI v'
   out_has '^BOOT-OK nproc=4 '
   healthy
@@ -23,7 +23,7 @@ case_opensbi_jump() {
   size=$(od -An -t u8 -j 16 -N 8 "$guest/Image")
   [ "$((size))" -le $((32 << 20)) ] || skip "this kernel takes $((size >> 20)) MiB, fw_jump leaves it 32"
   partita_run 0 -smp 2 -m 1G -bios "$guest/fw_jump.elf" -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" \
-    -append "console=ttyS0 quiet nomods"
+    -append "console=ttyS0 $patient quiet nomods"
   out_has '^OpenSBI v'
   out_has '^BOOT-OK nproc=2 '
 }

@@ -21,7 +21,7 @@ on() {
 # Debian's kernel; the first host has two ranks when there are three on two hosts
 boot_on() {
   need_guest
-  on "$1" "$2" -smp "$3" -m 512M -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" -append "console=ttyS0 nomods"
+  on "$1" "$2" -smp "$3" -m 512M -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" -append "console=ttyS0 $patient nomods"
   out_has "^BOOT-OK nproc=$3 "
   out_has 'reboot: Power down'
   healthy
@@ -38,7 +38,7 @@ case_one_way_outage() {
   need_guest
   local job i code=0
   HOSTS_READY=$work/ready timeout -k 5 "$limit" "$hosts" 2 2 "$partita" run -smp 2 -m 512M -kernel "$guest/Image" \
-    -initrd "$guest/initramfs.cpio.gz" -append "console=ttyS0 nomods act=idle" --control "$work/socket" </dev/null \
+    -initrd "$guest/initramfs.cpio.gz" -append "console=ttyS0 $patient nomods act=idle" --control "$work/socket" </dev/null \
     >"$work/out" 2>"$work/err" &
   job=$!
   until grep -qa 'Linux version' "$work/out"; do

@@ -11,7 +11,6 @@ nested=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/partita/guest-amd64
 qemu=${QEMU_X86:-qemu-system-x86_64}
 limit=${LIMIT:-1800}
 run_limit=900 # of each run inside, host seconds there
-patient="nowatchdog rcupdate.rcu_cpu_stall_suppress=1" # a CPU that does not get on for a while is the busy host's doing
 
 say() { echo "  kvm-nested: $* ($((SECONDS)) s)"; }
 

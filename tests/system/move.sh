@@ -37,7 +37,7 @@ RUN
 # begin OPTION... : that guest on four harts; $machine
 begin() {
   "$partita" run -smp 4 -m 1G --control "$work/socket" -timeout 250 -kernel "$guest/Image" -initrd "$work/initrd" \
-    -append "console=ttyS0 quiet nomods act=run" "$@" </dev/null >"$work/out" 2>"$work/err" &
+    -append "console=ttyS0 $patient quiet nomods act=run" "$@" </dev/null >"$work/out" 2>"$work/err" &
   machine=$!
 }
 

@@ -156,7 +156,7 @@ umount /mnt && echo UNMOUNTED
 RUN
   } >"$work/overlay/run"
   "$top/launch/guest/initramfs.sh" "$guest" "$work/initrd" "$work/overlay"
-  begin_machine -smp 3 -m 256M -kernel "$guest/Image" -initrd "$work/initrd" -append "console=ttyS0 quiet act=run" \
+  begin_machine -smp 3 -m 256M -kernel "$guest/Image" -initrd "$work/initrd" -append "console=ttyS0 $patient quiet act=run" \
     -drive "file=$work/disk.img,format=raw" --ranks 2
   in_rounds mpi3 1 mpi2 3
   out_has STRESS-OK
@@ -201,7 +201,7 @@ JOB
     rounds+=("$([ $((RANDOM % 2)) = 0 ] || echo mpi)$ranks")
   done
   begin_machine -smp 4 -m 1G -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" -append \
-    'console=ttyS0 quiet act=root systemd.run="/bin/sh /dev/vdb" systemd.run_success_action=poweroff' \
+    "console=ttyS0 $patient quiet act=root "'systemd.run="/bin/sh /dev/vdb" systemd.run_success_action=poweroff' \
     -drive "file=$work/root.img,format=raw" -drive "file=$work/job,format=raw,readonly=on" --ranks 2
   in_rounds "${rounds[@]}"
   grep -aoE 'stress-ng: info: .*(passed|failed|skipped|metrics untrustworthy): .*' "$work/out" | tr -d '\r' | sed 's/\[[0-9]*\] //' | sort | uniq -c

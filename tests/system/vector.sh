@@ -52,7 +52,7 @@ wait
 RUN
   "$top/launch/guest/initramfs.sh" "$guest" "$work/initrd" "$work/overlay"
   partita_run 0 -smp 2 -m 512M -cpu rv64,v=true,vlen=256 -kernel "$guest/Image" -initrd "$work/initrd" \
-    -append "console=ttyS0 quiet nomods act=run"
+    -append "console=ttyS0 $patient quiet nomods act=run"
   out_has '^isa.*rv64imafdcv_.*_zve64d'
   [ "$(grep -c '^KEPT' "$work/out")" = 6 ] || fail "vectors were lost"
   out_has 'reboot: Power down'

@@ -148,7 +148,7 @@ start() {
   # shellcheck disable=SC2086 # words
   timeout -k 5 "$limit" $mpirun -n "$nr" sh -c 'echo "$OMPI_COMM_WORLD_RANK $$" >>'"$work/pids"'; exec "$@"' sh \
     "$partita" run -smp "$nr" -m 512M -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" \
-    -append "console=ttyS0 nomods $words" </dev/null >"$work/out" 2>"$work/err" &
+    -append "console=ttyS0 $patient nomods $words" </dev/null >"$work/out" 2>"$work/err" &
   job=$!
   for ((i = 0; i < 1200; i++)); do
     grep -qa "$regex" "$work/out" && break
@@ -238,7 +238,7 @@ case_kernel_gone_at_reset() {
   local code=0 i
   cp "$guest/Image" "$work/kernel"
   timeout -k 5 100 "$partita" run --ranks 2 -smp 2 -m 512M -kernel "$work/kernel" -initrd "$guest/initramfs.cpio.gz" \
-    -append "console=ttyS0 nomods quiet act=reboot" </dev/null >"$work/out" 2>"$work/err" &
+    -append "console=ttyS0 $patient nomods quiet act=reboot" </dev/null >"$work/out" 2>"$work/err" &
   for ((i = 0; i < 900; i++)); do
     ! grep -qa BOOT-OK "$work/out" || break
     sleep 0.1

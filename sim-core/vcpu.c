@@ -117,6 +117,7 @@ void sim_set_turns(struct sim *sim, uint32_t nr)
 
 void sim_turn_begin(struct sim *sim, uint32_t n, struct vcpu *v)
 {
+    v->turn = n < SIM_MAX_TURNS ? n + 1 : 0;
     /* T1: before it runs; pairs with T2 */
     if (n < SIM_MAX_TURNS)
         atomic_store_explicit(&sim->turn[n].vcpu, v, memory_order_seq_cst);

@@ -94,6 +94,7 @@ void jit_flush(struct jit *jit)
     jit_registry_clear(jit);
     for (uint32_t n = 0; n < jit->machine->nr_harts; n++)
         rv_tlb_flush_jumps(jit->machine->harts[n]);
+    rv_tlb_flush_shared_jumps(jit->machine);
     ir_host_restart(jit->host);
     atomic_fetch_add_explicit(&jit->count.flushes, 1, memory_order_relaxed);
 }

@@ -567,8 +567,12 @@ static void write_satp(struct rv_hart *h, unsigned csr, uint64_t value)
     (void)csr;
     if (!rv_satp_legal(h, value))
         return;
+    bool other_mode = (h->satp ^ value) >> SATP_MODE_SHIFT;
+
     h->satp = value;
     rv_tlb_select(h);
+    if (other_mode)
+        rv_tlb_note_global_fence(h); /* it has seen no global page of what it comes to */
 }
 
 /* --- PMP (Priv. 3.7.1) --- */

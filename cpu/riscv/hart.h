@@ -165,6 +165,7 @@ struct rv_hart {
     uint64_t polled_ns;            /* the last look at messages of other ranks */
     uint32_t look_ns;              /* from one to the next */
     uint32_t chunk;                /* instructions between two passes of the run loop (hart_vcpu.c); 0: none yet */
+    bool shares_code;              /* in this turn: supervisor code has a context apart, which goes from hart to hart (tlb_shared.c) */
 
     struct {
         uint64_t tlb_fills, tlb_flushes, interp_insns, jit_insns, traps, interrupts, mmio;
@@ -195,6 +196,8 @@ struct rv_machine {
     uint32_t nr_harts;
     struct sim_mutex spare_lock;
     struct rv_tlb *spare_tlb; /* contexts that no hart has; under spare_lock */
+    struct rv_tlb *shelf[SIM_MAX_TURNS]; /* by executor, whose they are: tlb_shared.c */
+    _Atomic uint64_t global_fences; /* fences of global pages that any hart has done */
     struct rv_revoke_log { /* revoke.c */
         struct sim_mutex lock; /* of writers */
         struct rv_revoke {
@@ -306,6 +309,30 @@ void rv_tlb_widen_slot(struct rv_tlb *t, unsigned slot, uint64_t page, unsigned 
 void rv_tlb_note_gpa(struct rv_tlb *t, gpa_t gpa);
 /* Forgets jump-cache entries (all contexts): code was invalidated. */
 void rv_tlb_flush_jumps(struct rv_hart *h);
+
+/* For tlb_shared.c. A slot of the hart's pool without a context. */
+unsigned rv_tlb_free_slot(struct rv_hart *h);
+/* Of a kernel's code: as if it had global pages of the upper half, whatever it has. */
+void rv_tlb_put_in(struct rv_hart *h, unsigned slot, struct rv_tlb *t);
+struct rv_tlb *rv_tlb_take_out(struct rv_hart *h, unsigned slot);
+/* What it knew is lost: for any hart of the machine. */
+void rv_tlb_give_up(struct rv_hart *h, unsigned slot);
+void rv_tlb_spare(struct rv_machine *m, struct rv_tlb *t);
+void rv_tlb_empty(struct rv_tlb *t);
+void rv_tlb_empty_jumps(struct rv_tlb *t);
+
+/* --- tlb_shared.c --- The context of a kernel's code goes from hart to hart of an executor. */
+/* Between these two the hart may run: it has taken the executor's context, and h->code_tlb is selected; outside that may be
+ * NULL. Context: executor, the hart running. */
+void rv_tlb_begin_turn(struct rv_hart *h);
+void rv_tlb_end_turn(struct rv_hart *h);
+/* A translation of va, being filled, went through this entry of the root table. */
+void rv_tlb_note_root(struct rv_tlb *t, gva_t va, uint64_t pte);
+/* The hart has done a fence of global pages, in its own contexts: what lies on shelves has not seen it. */
+void rv_tlb_note_global_fence(struct rv_hart *h);
+uint64_t rv_tlb_fences(const struct rv_machine *m); /* so many until now */
+/* Forgets the jumps of contexts that no hart has. Context: no vCPU runs but the caller's. */
+void rv_tlb_flush_shared_jumps(struct rv_machine *m);
 
 /* --- request.c --- */
 /* Posts to another hart and (with wait) returns when it has taken effect there. */

@@ -110,8 +110,9 @@ STATE_LAYOUT(hart, struct rv_hart,
               STATE_DERIVED(struct rv_hart, revokes_seen) STATE_DERIVED(struct rv_hart, acks_due)
               STATE_DERIVED(struct rv_hart, state_nr)
               STATE_DERIVED(struct rv_hart, polled_ns) STATE_DERIVED(struct rv_hart, look_ns)
-              STATE_DERIVED(struct rv_hart, chunk) STATE_DERIVED(struct rv_hart, count)
-              GAP(count, v) STATE_PADDING(struct rv_hart, nr_pmp) STATE_PADDING(struct rv_hart, decoded_mask) STATE_PADDING(struct rv_hart, acks_due));
+              STATE_DERIVED(struct rv_hart, chunk) STATE_DERIVED(struct rv_hart, shares_code) STATE_DERIVED(struct rv_hart, count)
+              GAP(count, v) STATE_PADDING(struct rv_hart, nr_pmp) STATE_PADDING(struct rv_hart, decoded_mask) STATE_PADDING(struct rv_hart, acks_due)
+              STATE_PADDING(struct rv_hart, shares_code));
 const struct state_desc rv_hart_state = {
     .name = "riscv-hart",
     .version = 2,

@@ -200,6 +200,7 @@ static void leave(struct rv_hart *h)
     refill(h, 0);
     h->vcpu.stats.insns = h->insns;
     h->res_addr = RV_NO_RES;
+    rv_tlb_end_turn(h);
     vcpu_leave(&h->vcpu);
 }
 
@@ -212,6 +213,7 @@ static enum vcpu_exit hart_run(struct vcpu *v, uint64_t budget)
     atomic_store_explicit(&v->awaits_page, false, memory_order_relaxed);
     v->watch.word = NULL;
     vcpu_enter(v);
+    rv_tlb_begin_turn(h);
     while (!run_once(h, &budget, &began, &why))
         ;
     leave(h);
@@ -225,6 +227,7 @@ static enum vcpu_exit hart_run_exclusive(struct vcpu *v)
     enum rv_exec result = RV_NEXT;
 
     vcpu_enter(v);
+    rv_tlb_begin_turn(h);
     rv_requests_serve(h);
     refill(h, EXCLUSIVE_INSNS);
     h->exclusive = 1;

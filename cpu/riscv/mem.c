@@ -74,6 +74,7 @@ static uint64_t leaf_info(struct rv_hart *h, struct rv_tlb *t, gva_t va, const s
     uint64_t info = (uint64_t)leaf->shift << 4;
 
     h->tlb_holds[t->slot] |= (va >> 63 ? RV_TLB_HOLDS_UPPER : RV_TLB_HOLDS_LOWER) | (leaf->global ? RV_TLB_HOLDS_GLOBAL : RV_TLB_HOLDS_LOCAL);
+    rv_tlb_note_root(t, va, leaf->root);
     if (leaf->shift > GUEST_PAGE_BITS) {
         note_large(t, va, leaf->shift);
         info |= RV_TLB_LARGE;

@@ -171,6 +171,7 @@ static enum rv_walk_result walk_leaf(struct walk *w, struct rv_leaf *leaf)
 /* Reads PTEs from w->level down; a changed PTE is read again. */
 static enum rv_walk_result walk_levels(struct walk *w, gpa_t table, struct rv_leaf *leaf)
 {
+    unsigned top = w->level;
     bool global = false;
 
     for (;;) {
@@ -181,10 +182,14 @@ static enum rv_walk_result walk_levels(struct walk *w, gpa_t table, struct rv_le
             return read;
         if (!valid_pte(w))
             return RV_WALK_PAGE_FAULT;
+        if (w->level == top)
+            leaf->root = w->pte;
         if (is_leaf(w->pte)) {
             enum rv_walk_result result = walk_leaf(w, leaf);
             enum update update = result == RV_WALK_OK ? update_ad(w) : UPDATE_DONE;
             leaf->global |= global;
+            if (w->level == top)
+                leaf->root = w->pte; /* with A, if that was set */
             if (update == UPDATE_RETRY)
                 continue;
             return update == UPDATE_PAGE_FAULT     ? RV_WALK_PAGE_FAULT
@@ -199,14 +204,36 @@ static enum rv_walk_result walk_levels(struct walk *w, gpa_t table, struct rv_le
     }
 }
 
+static unsigned nr_levels(uint64_t satp)
+{
+    return (unsigned)(satp >> SATP_MODE_SHIFT) - SATP_SV39 + 3;
+}
+
+unsigned rv_walk_root_index(uint64_t satp, gva_t va)
+{
+    return (unsigned)sim_bits(va, GUEST_PAGE_BITS + (nr_levels(satp) - 1) * LEVEL_BITS, LEVEL_BITS);
+}
+
+bool rv_walk_root(struct rv_hart *h, uint64_t satp, unsigned index, uint64_t *pte)
+{
+    struct mem_space *space = h->machine->space;
+    const _Atomic uint64_t *slot = table_ptr(h, ((satp & SATP_PPN) << GUEST_PAGE_BITS) + 8 * (gpa_t)index);
+
+    if (!slot)
+        return false;
+    sim_guard_before(&space->guard, (uint64_t)((const uint8_t *)slot - space->vram), 8, false);
+    *pte = atomic_load_explicit(slot, memory_order_acquire);
+    return true;
+}
+
 enum rv_walk_result rv_walk(struct rv_hart *h, const struct rv_tlb *t, gva_t va,
                             enum rv_walk_access access, struct rv_leaf *leaf)
 {
     if (!t->satp) {
-        *leaf = (struct rv_leaf){va, true, false, GUEST_PAGE_BITS};
+        *leaf = (struct rv_leaf){va, true, false, GUEST_PAGE_BITS, 0};
         return RV_WALK_OK;
     }
-    unsigned levels = (unsigned)(t->satp >> SATP_MODE_SHIFT) - SATP_SV39 + 3;
+    unsigned levels = nr_levels(t->satp);
     unsigned va_bits = GUEST_PAGE_BITS + levels * LEVEL_BITS;
     struct walk w = {.h = h, .t = t, .va = va, .access = access, .level = levels - 1};
 

@@ -2,6 +2,7 @@
  *
  *   satp, privilege, SUM, MXR, MPRV --rv_tlb_select--> h->tlb (data), h->code_tlb (fetch, jumps)
  *   a hart that waits --rv_tlb_trim--> contexts it has not used for some waits are for any hart of the machine
+ *   its turn is over --rv_tlb_end_turn--> the kernel's code goes to the executor's next hart (tlb_shared.c)
  *   sfence.vma, remote fences --rv_tlb_flush_range--> entries of the matching contexts
  *
  * Filling is mem.c's. A context keeps entries of its own (satp, ...) only, so a flush by ASID goes by
@@ -95,6 +96,17 @@ static void clear_context(struct rv_tlb *t)
     if (t->used)
         clear_entries(t);
     clear_jumps(t);
+    t->shared.nr_roots = t->shared.refused = t->shared.misses = 0;
+}
+
+void rv_tlb_empty(struct rv_tlb *t)
+{
+    clear_context(t);
+}
+
+void rv_tlb_empty_jumps(struct rv_tlb *t)
+{
+    clear_jumps(t);
 }
 
 /* --- contexts that no hart has --- */
@@ -109,18 +121,29 @@ static struct rv_tlb *take_spare(struct rv_machine *m)
     return t;
 }
 
-static void give_spare(struct rv_hart *h, unsigned slot)
+void rv_tlb_spare(struct rv_machine *m, struct rv_tlb *t)
 {
-    struct rv_machine *m = h->machine;
+    sim_mutex_lock(&m->spare_lock);
+    t->next_spare = m->spare_tlb;
+    m->spare_tlb = t;
+    sim_mutex_unlock(&m->spare_lock);
+}
+
+struct rv_tlb *rv_tlb_take_out(struct rv_hart *h, unsigned slot)
+{
     struct rv_tlb *t = h->tlb_pool[slot];
 
     h->tlb_pool[slot] = NULL;
     h->tlb_key[slot].mode = RV_TLB_NO_MODE;
     h->tlb_holds[slot] = 0;
-    sim_mutex_lock(&m->spare_lock);
-    t->next_spare = m->spare_tlb;
-    m->spare_tlb = t;
-    sim_mutex_unlock(&m->spare_lock);
+    if (h->code_tlb == t)
+        h->code_tlb = NULL;
+    return t;
+}
+
+void rv_tlb_give_up(struct rv_hart *h, unsigned slot)
+{
+    rv_tlb_spare(h->machine, rv_tlb_take_out(h, slot));
 }
 
 static struct rv_tlb *alloc_context(void)
@@ -135,6 +158,10 @@ static struct rv_tlb *alloc_context(void)
 
 void rv_tlb_free_spares(struct rv_machine *m)
 {
+    for (unsigned i = 0; i < SIM_ARRAY_LEN(m->shelf); i++) {
+        sim_free_pages(m->shelf[i], sizeof *m->shelf[i]);
+        m->shelf[i] = NULL;
+    }
     for (struct rv_tlb *t = m->spare_tlb, *next; t; t = next) {
         next = t->next_spare;
         sim_free_pages(t, sizeof *t);
@@ -146,6 +173,13 @@ void rv_tlb_free(struct rv_hart *h)
 {
     for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++)
         sim_free_pages(h->tlb_pool[i], sizeof *h->tlb_pool[i]);
+}
+
+/* For those who look for one that is not used any more. */
+static void use_now(struct rv_hart *h, struct rv_tlb *t)
+{
+    t->last_used = ++h->tlb_stamp;
+    t->last_wait = h->waits;
 }
 
 static struct rv_tlb *new_context(struct rv_hart *h, unsigned slot)
@@ -195,17 +229,40 @@ static struct rv_tlb *recycle(struct rv_hart *h)
     return free_slot < RV_TLB_CONTEXTS ? new_context(h, free_slot) : oldest;
 }
 
+void rv_tlb_put_in(struct rv_hart *h, unsigned slot, struct rv_tlb *t)
+{
+    t->slot = (uint8_t)slot;
+    h->tlb_pool[slot] = t;
+    h->tlb_key[slot] = (struct rv_tlb_key){t->satp, RV_TLB_KERNEL_CODE};
+    h->tlb_holds[slot] = RV_TLB_HOLDS_UPPER | RV_TLB_HOLDS_GLOBAL;
+    use_now(h, t);
+}
+
+unsigned rv_tlb_free_slot(struct rv_hart *h)
+{
+    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++)
+        if (!h->tlb_pool[i])
+            return i;
+    unsigned slot = recycle(h)->slot;
+
+    rv_tlb_give_up(h, slot);
+    return slot;
+}
+
 static struct rv_tlb *make_context(struct rv_hart *h, const struct rv_tlb_key *key)
 {
     struct rv_tlb *t = recycle(h);
 
     clear_context(t);
+    t->shared.fences = rv_tlb_fences(h->machine);
+    t->shared.menvcfg = h->menvcfg;
     h->tlb_holds[t->slot] = 0;
     h->tlb_key[t->slot] = *key;
     t->satp = key->satp;
     t->priv = (uint8_t)key->mode;
     t->sum = key->mode >> 8 & 1;
     t->mxr = key->mode >> 9 & 1;
+    t->kernel_code = key->mode == RV_TLB_KERNEL_CODE;
     return t;
 }
 
@@ -213,11 +270,11 @@ static struct rv_tlb *make_context(struct rv_hart *h, const struct rv_tlb_key *k
  * global mappings exist in all of them): a kernel keeps its entries, slots and jumps over its switches of processes. */
 static struct rv_tlb *take_along(struct rv_hart *h, const struct rv_tlb_key *key)
 {
-    if (key->mode != RV_S || !key->satp)
+    if ((key->mode != RV_S && key->mode != RV_TLB_KERNEL_CODE) || !key->satp)
         return NULL;
     for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
         struct rv_tlb_key *old = &h->tlb_key[i];
-        if (old->mode != RV_S || !old->satp || (old->satp ^ key->satp) >> SATP_MODE_SHIFT || (h->tlb_holds[i] & RV_TLB_HOLDS_LOCAL))
+        if (old->mode != key->mode || !old->satp || (old->satp ^ key->satp) >> SATP_MODE_SHIFT || (h->tlb_holds[i] & RV_TLB_HOLDS_LOCAL))
             continue;
         h->tlb_pool[i]->satp = old->satp = key->satp;
         return h->tlb_pool[i];
@@ -236,8 +293,7 @@ static struct rv_tlb *find_context(struct rv_hart *h, const struct rv_tlb_key *k
         t = take_along(h, key);
     if (!t)
         t = make_context(h, key);
-    t->last_used = ++h->tlb_stamp;
-    t->last_wait = h->waits;
+    use_now(h, t);
     return t;
 }
 
@@ -249,7 +305,7 @@ void rv_tlb_trim(struct rv_hart *h)
     for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
         const struct rv_tlb *t = h->tlb_pool[i];
         if (t && !in_use(h, t) && (!valid(h, i) || h->waits - t->last_wait > KEEP_WAITS))
-            give_spare(h, i);
+            rv_tlb_give_up(h, i);
     }
 }
 
@@ -273,9 +329,18 @@ static struct rv_tlb_key data_key(const struct rv_hart *h)
     return key;
 }
 
+static struct rv_tlb_key code_key(const struct rv_hart *h)
+{
+    struct rv_tlb_key key = {translating_satp(h, h->priv), h->priv};
+
+    if (h->shares_code && key.satp && key.mode == RV_S)
+        key.mode = RV_TLB_KERNEL_CODE;
+    return key;
+}
+
 void rv_tlb_select(struct rv_hart *h)
 {
-    struct rv_tlb_key code = {translating_satp(h, h->priv), h->priv}, data = data_key(h);
+    struct rv_tlb_key code = code_key(h), data = data_key(h);
 
     if (!h->code_tlb || !key_is(h, h->code_tlb->slot, &code))
         h->code_tlb = find_context(h, &code);
@@ -300,6 +365,7 @@ void rv_tlb_flush_all(struct rv_hart *h)
     for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++)
         if (h->tlb_pool[i])
             drop_context(h, h->tlb_pool[i]);
+    rv_tlb_note_global_fence(h);
 }
 
 void rv_tlb_flush_jumps(struct rv_hart *h)
@@ -356,6 +422,11 @@ void rv_hart_working_set(struct vcpu *v, void (*fn)(void *opaque, gpa_t page), v
     for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++)
         if (valid(h, i) && h->tlb_pool[i]->used)
             visit_context(h->tlb_pool[i], fn, opaque);
+    for (unsigned i = 0; i < SIM_ARRAY_LEN(h->machine->shelf); i++) {
+        const struct rv_tlb *t = h->machine->shelf[i];
+        if (t && t->shared.last == h && t->used)
+            visit_context(t, fn, opaque);
+    }
 }
 
 /* --- fences --- */
@@ -598,4 +669,6 @@ void rv_tlb_flush_range(struct rv_hart *h, const struct rv_fence_range *r)
         if (concerned && satp && (r->asid == RV_ASID_ANY || r->asid == satp_asid(satp)))
             flush_context(h, h->tlb_pool[i], &f);
     }
+    if (!f.keep_global && (held & RV_TLB_HOLDS_UPPER))
+        rv_tlb_note_global_fence(h);
 }

@@ -2,7 +2,9 @@
  *
  * A context (struct rv_tlb) belongs to one translation regime of one hart: privilege, satp (mode,
  * ASID, root), SUM, MXR, MPRV's effective mode. Switching privilege or address space switches the
- * context pointer; nothing is flushed. A supervisor's context that has global entries only follows it. A hart keeps up to RV_TLB_CONTEXTS, recycled LRU.
+ * context pointer; nothing is flushed. A supervisor's context that has global entries only follows it. Where there are more
+ * harts than executors, supervisor code has a context apart, which harts of an executor use in turn (tlb_shared.c). A hart
+ * keeps up to RV_TLB_CONTEXTS, recycled LRU.
  *
  *   set = (va >> 12) & (SETS - 1); way 0 is compared inline, ways 1..3 by a shared routine.
  *   hit for an aligned access of n bytes:  entry.tag_r == (va & (~0xfff | (n - 1)))
@@ -85,12 +87,28 @@ struct rv_fetch_entry {
 /* What a context is for, packed; no context has RV_TLB_NO_MODE. */
 struct rv_tlb_key {
     uint64_t satp;
-    uint64_t mode; /* priv | sum << 8 | mxr << 9 */
+    uint64_t mode; /* priv | sum << 8 | mxr << 9, or RV_TLB_KERNEL_CODE */
 };
+/* Supervisor code apart from its data, where harts share it (tlb_shared.c): fetches and jumps, no data accesses. */
+#define RV_TLB_KERNEL_CODE (1ull << 10 | 1)
 #define RV_TLB_NO_MODE UINT64_MAX
 /* What was filled into a context since it was emptied: pages of the lower and the upper half of the address space; pages
  * that are not global, and that are. Fences look here first: contexts are large and mostly in no cache. */
 enum { RV_TLB_HOLDS_LOWER = 1, RV_TLB_HOLDS_UPPER = 2, RV_TLB_HOLDS_LOCAL = 4, RV_TLB_HOLDS_GLOBAL = 8 };
+
+/* What the context of a kernel's code that harts share (tlb_shared.c) knows of where it is valid. */
+#define RV_TLB_ROOTS 6u
+struct rv_tlb_shared {
+    struct {
+        uint64_t index, pte;
+    } root[RV_TLB_ROOTS]; /* the entries of the root table that its translations went through */
+    uint8_t nr_roots;
+    uint8_t refused;      /* there were more, or one has changed: it is not shared before it is emptied */
+    uint8_t misses;       /* harts in a row that found it on the shelf and could not use it */
+    uint64_t fences;      /* of rv_machine.global_fences: all those it has seen */
+    uint64_t menvcfg;     /* of the hart that began to fill it */
+    const struct rv_hart *last; /* who put it on the shelf */
+};
 
 struct rv_tlb {
     struct rv_tlb_entry set[RV_TLB_SETS][RV_TLB_WAYS];
@@ -101,6 +119,7 @@ struct rv_tlb {
     uint64_t satp;     /* 0: bare */
     uint8_t priv;      /* effective privilege of accesses: 0 U, 1 S, 3 M */
     uint8_t sum, mxr;
+    uint8_t kernel_code; /* its mode is RV_TLB_KERNEL_CODE */
     uint8_t slot;      /* index in the hart's pool */
     uint8_t jc_used;   /* set by whoever fills jc */
     uint8_t used;      /* some entry was filled since the last flush */
@@ -118,6 +137,7 @@ struct rv_tlb {
     uint64_t last_used; /* LRU stamp */
     uint64_t last_wait; /* the hart's count of waits when it was last used */
     struct rv_tlb *next_spare;
+    struct rv_tlb_shared shared;
 };
 
 #endif

@@ -94,6 +94,7 @@ struct vcpu {
     _Atomic(struct vcpu_waker *) waker; /* its executor now; NULL: nobody sleeps on it */
     _Atomic uint32_t kicking; /* threads inside vcpu_kick, which may be using the waker */
     uint32_t index;
+    uint32_t turn; /* 1 + the executor that runs it, or ran it last; 0: none that sim_turn_begin knows. Written by it */
     _Atomic bool remote; /* runs on another rank: never run or kicked here, only written to */
     _Atomic uint32_t running; /* the safepoint protocol above */
     _Atomic bool awaits_page; /* its last run ended with VCPU_EXIT_WAIT */

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# build.sh MKLITMUS OUT : builds the guests into OUT: litmus.elf (shapes.litmus), stack.elf and storm.elf (S mode).
+# build.sh MKLITMUS OUT : builds the guests into OUT: litmus.elf (shapes.litmus), stack.elf, and in S mode storm.elf and shared.elf.
 # Needs riscv64-linux-gnu-gcc (CROSS= changes the prefix).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -23,3 +23,4 @@ guest() {
 guest litmus start "$here/guest/litmus.c" "$out/tests.S"
 guest stack start "$here/guest/stack.c"
 guest storm start_s "$here/guest/storm.c" -Wl,--defsym=smode=1
+guest shared start_s "$here/guest/shared.c" -Wl,--defsym=smode=1

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Remote fences and IPIs between all harts while pages and code change under them (guest/storm.c).
+# Remote fences and IPIs between all harts while pages and code change under them (guest/storm.c), and the same of a kernel's
+# code that harts share (guest/shared.c).
 # shellcheck disable=SC2154 # variables of guests.sh
 . "$(dirname "$0")/guests.sh"
 
@@ -14,6 +15,16 @@ case_jit() { storm 20000 -smp 4 -threads 2; }
 case_interpreter() { storm 10000 -smp 4 -threads 2 -accel interp; }
 case_one_thread() { storm 20000 -smp 4 -threads 1; }
 case_many() { storm 3000 -smp 24 -threads 2; }
+
+shared() { # ROUNDS OPTION...
+  local rounds=${LITMUS_ITERATIONS:-$1}
+  shift
+  run_guest 0 shared "rounds=$rounds" "$@"
+  out_has '^SHARED [0-9]+ harts, version [0-9]+'
+}
+case_shared() { shared 4000 -smp 8 -threads 2; }
+case_shared_one_thread() { shared 4000 -smp 8 -threads 1; }
+case_shared_interpreter() { shared 3000 -smp 6 -threads 2 -accel interp; }
 
 # On several ranks calls of the SBI let pages go: what comes back must not use them.
 case_ranks() { storm 4000 -smp 2 -ranks 2; }
@@ -34,10 +45,12 @@ case_ranks_moving() {
 }
 
 # Without remote fences a stale load (20), store (21) or instruction (23) must be seen.
-fails() {
-  local got=0
+fails() { fails_in storm "$@"; }
+fails_in() {
+  local got=0 elf=$1
+  shift
   build_guests
-  timeout -k 5 "$limit" "$partita" run -kernel "$guests/storm.elf" -append "rounds=100000 fault=nofence" "$@" -rebalance off \
+  timeout -k 5 "$limit" "$partita" run -kernel "$guests/$elf.elf" -append "rounds=100000 fault=nofence" "$@" -rebalance off \
     </dev/null >"$work/out" 2>"$work/err" || got=$?
   case $got in 20 | 21 | 23) ;; *) fail "exit code $got without remote fences: $*" ;; esac
 }
@@ -47,6 +60,10 @@ case_broken() {
     # shellcheck disable=SC2086 # words
     fails $engine -smp 4
   done
+}
+case_broken_shared() {
+  fails_in shared -smp 8 -threads 2
+  fails_in shared -smp 8 -threads 1
 }
 case_broken_ranks() { fails -smp 4 -ranks 2; }
 

@@ -71,6 +71,7 @@ static void test_timer_below_a_millisecond(void **state)
     sim_io_timer_destroy(s.timer);
 }
 
+/* The loop stands while timers are armed and moved: this thread may be away from its core for longer than they are. */
 static void test_timer_rearm_and_cancel(void **state)
 {
     struct shot s = {0}, end = {0};
@@ -78,15 +79,19 @@ static void test_timer_rearm_and_cancel(void **state)
 
     s.timer = sim_io_timer_create(*state, shoot, &s);
     end.timer = sim_io_timer_create(*state, shoot, &end);
+    sim_io_stop(*state);
     sim_io_timer_arm(s.timer, now + 3000000);
     sim_io_timer_arm(s.timer, now + 3600000000000);
     sim_io_timer_arm(end.timer, now + 10000000);
+    assert_int_equal(sim_io_start(*state), SIM_OK);
     EVENTUALLY(end.count == 1);
     assert_int_equal(s.count, 0);
+    sim_io_stop(*state);
     sim_io_timer_arm(s.timer, sim_host_ns() + 3000000);
     sim_io_timer_cancel(s.timer);
     sim_io_timer_cancel(s.timer);
     sim_io_timer_arm(end.timer, sim_host_ns() + 10000000);
+    assert_int_equal(sim_io_start(*state), SIM_OK);
     EVENTUALLY(end.count == 2);
     assert_int_equal(s.count, 0);
     sim_io_timer_arm(s.timer, 0); /* long ago: at once */
@@ -122,6 +127,7 @@ static void test_many_timers_fire_in_order(void **state)
     uint32_t r = 12345;
     unsigned expected = 0;
 
+    sim_io_stop(*state);
     for (unsigned i = 0; i < MANY; i++) {
         r = r * 1664525 + 1013904223;
         t[i] = (struct order){.deadline = base + (r >> 8) % 20000000, .next = &next};
@@ -135,7 +141,7 @@ static void test_many_timers_fire_in_order(void **state)
             sim_io_timer_arm(t[i].timer, t[i].deadline);
         expected += i % 7 != 0;
     }
-    assert_true(sim_host_ns() < base);
+    assert_int_equal(sim_io_start(*state), SIM_OK);
     EVENTUALLY(next == expected + 1);
     for (unsigned i = 0; i < MANY; i++) {
         sim_io_timer_destroy(t[i].timer);

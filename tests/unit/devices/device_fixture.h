@@ -14,6 +14,7 @@
 
 #include "devices/device.h"
 #include "sim-core/alloc.h"
+#include "sim-core/timer.h"
 
 struct dev_prop_row {
     const char *name;
@@ -112,10 +113,22 @@ static inline bool line_is_high(const struct fixture *f, unsigned n)
     return f->probe.level >> n & 1;
 }
 
-/* Waits up to 5 s for a line that another thread drives. */
+/* The guest's time stands: what is due soon comes when it goes on, however long this thread is kept from its core. */
+static inline void time_stands(struct fixture *f)
+{
+    sim_clock_stop(&f->sim->clock);
+}
+
+static inline void time_goes_on(struct fixture *f)
+{
+    sim_clock_go(&f->sim->clock);
+    sim_timers_shifted(f->sim);
+}
+
+/* Waits up to a minute for a line that another thread drives. */
 static inline bool line_becomes(const struct fixture *f, unsigned n, bool level)
 {
-    for (int ms = 0; ms < 5000; ms++) {
+    for (int ms = 0; ms < 60000; ms++) {
         if (line_is_high(f, n) == level)
             return true;
         poll(NULL, 0, 1);

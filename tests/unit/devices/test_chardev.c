@@ -54,7 +54,7 @@ static size_t sink_len(struct sink *s)
 
 static bool sink_gets(struct sink *s, size_t len)
 {
-    for (int ms = 0; ms < 5000 && sink_len(s) < len; ms++)
+    for (int ms = 0; ms < 60000 && sink_len(s) < len; ms++)
         poll(NULL, 0, 1);
     return sink_len(s) == len;
 }
@@ -129,7 +129,7 @@ static void test_taps_see_lines_and_rests(void **state)
     put(c, "a");
     put(c, "b\n");
     put(c, "login: ");
-    for (int ms = 0; ms < 5000 && strlen(text) < 12; ms++)
+    for (int ms = 0; ms < 60000 && strlen(text) < 12; ms++)
         poll(NULL, 0, 1); /* comes without a newline, after a millisecond */
     assert_string_equal(text, "ab\n|login: |");
     assert_string_equal(chardev_mem_text(c, &len), "ab\nlogin: ");
@@ -434,7 +434,7 @@ static void test_unix_input_flow_control(void **state)
 
     for (size_t i = 0; i < TOTAL; i++)
         data[i] = (uint8_t)(i * 7 + i / 256);
-    for (int ms = 0; ms < 10000 && sink_len(s) < TOTAL; ms++) {
+    for (int ms = 0; ms < 60000 && sink_len(s) < TOTAL; ms++) {
         ssize_t n = sent < TOTAL ? send(fd, data + sent, TOTAL - sent, MSG_DONTWAIT) : 0;
         if (n > 0)
             sent += (size_t)n;

@@ -127,7 +127,7 @@ static void inject(struct fixture *f, const char *s)
 
 static bool gets_data(struct fixture *f)
 {
-    for (int ms = 0; ms < 5000; ms++) {
+    for (int ms = 0; ms < 60000; ms++) {
         if (in(f, LSR) & 1)
             return true;
         poll(NULL, 0, 1);

@@ -100,7 +100,7 @@ static inline gpa_t ring_desc(unsigned n)
 /* Waits for what completes on another thread. */
 #define WAIT_FOR(cond)                                                                             \
     do {                                                                                           \
-        uint64_t deadline_ = sim_host_ns() + 5000000000u;                                          \
+        uint64_t deadline_ = sim_host_ns() + 60000000000u;                                         \
         while (!(cond)) {                                                                          \
             assert_true(sim_host_ns() < deadline_);                                                \
             sim_thread_yield();                                                                    \

@@ -18,7 +18,7 @@
 /* Waits up to a minute for `cond`. */
 #define EVENTUALLY(cond)                                                                           \
     do {                                                                                           \
-        for (int ms_ = 0; ms_ < 60000 && !(cond); ms_++)                                            \
+        for (int ms_ = 0; ms_ < 60000 && !(cond); ms_++)                                           \
             poll(NULL, 0, 1);                                                                      \
         assert_true(cond);                                                                         \
     } while (0)

@@ -45,6 +45,7 @@ void interrupt(struct frame *f);
 
 static struct cpu cpus[NR_CPUS];
 static volatile u32 rounds = 100; /* 0: until something is typed, which the boot CPU sees */
+static u32 more; /* rounds after that */
 static u32 resets, faults; /* how often, and whether by a triple fault */
 static u32 storms;         /* how long the boot CPU does its worst to the other; 0: they work together */
 static volatile u32 other_is_up; /* how often it came up */
@@ -453,7 +454,7 @@ static u64 round_of_cpu(u32 cpu, u64 x)
         if (n % 8 == 0)
             use_rng();
         if (!rounds && inb(PORT_UART_STATUS) & UART_HAS_INPUT)
-            rounds = n; /* before its IPI of this round */
+            rounds = n + more; /* before its IPI of this round */
     } else {
         check(read32(VIRTIO(7) + R_MAGIC) == MAGIC, "MMIO");
     }
@@ -711,6 +712,7 @@ static void read_command_line(const u8 *boot_params)
     const char *line = (const char *)(u64)*(const u32 *)(boot_params + 0x228);
 
     read_number(line, "rounds=", &rounds);
+    read_number(line, "more=", &more);
     read_number(line, "resets=", &resets);
     read_number(line, "faults=", &faults);
     read_number(line, "storms=", &storms);

@@ -202,7 +202,7 @@ static bool is_raw(int fd)
 
 static bool becomes(int fd, bool raw)
 {
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 6000; i++) {
         if (is_raw(fd) == raw)
             return true;
         usleep(10000);

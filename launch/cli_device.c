@@ -2,7 +2,7 @@
  *
  * QEMU's rules: a -drive with if=virtio (also the default here) is a device of its own; with if=none
  * it waits for -device ...,drive=ID. A -netdev that no -device takes becomes a virtio-net-pci. */
-#include "cli.h"
+#include "cli_priv.h"
 
 #include <string.h>
 

@@ -19,6 +19,7 @@
 #include "cluster_addresses.h"
 #include "cluster_priv.h"
 #include "interconnect/interconnect.h"
+#include "keyval.h"
 #include "signals.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"

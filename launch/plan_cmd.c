@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "keyval.h"
 #include "placement.h"
 #include "plan_view.h"
 #include "run.h"

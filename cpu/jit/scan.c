@@ -318,11 +318,11 @@ bool scan_region(struct scan *s, unsigned entry_offset)
     return true;
 }
 
-uint64_t scan_lr_mark(const struct scan *s, const struct scan_insn *lr)
+uint64_t scan_lr_mark(const struct scan *s, const struct scan_insn *n)
 {
-    unsigned offset = lr->offset + lr->insn.len;
+    unsigned offset = n->offset + n->insn.len;
 
-    for (unsigned n = 0; n < RV_LRSC_SCAN_MAX; n++) {
+    for (unsigned k = 0; k < RV_LRSC_SCAN_MAX; k++) {
         struct rv_insn i;
 
         if (!decode_at(s, offset, &i))

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "jit_priv.h"
+#include "lrsc.h"
 #include "mem.h"
 #include "observe.h"
 #include "sim-core/alloc.h"
@@ -151,12 +152,30 @@ static void end_if(struct builder *b)
     i->imm = (int32_t)b->skip_length;
 }
 
+/* A branch that would leave an LR/SC sequence makes res_sc odd when it is taken (lrsc.h), whether there was an LR or not. */
+static void leave_sequence(struct builder *b, const struct scan_insn *n, uint64_t target)
+{
+    struct ir_region *r = b->t.r;
+    uint64_t sc = b->t.alone ? 0 : scan_lr_mark(b->s, n);
+
+    if (!sc || sc == RV_SC_NONE || !rv_lrsc_leaves(n->offset, target, sc))
+        return;
+    ir_ref taken = ir_temp(r, IR_I64), mark = ir_temp(r, IR_I64), odd = ir_temp(r, IR_I64);
+    ir_emit(r, IR_SET, IR_I64, taken, trans_x(&b->t, n->insn.rs1), trans_x(&b->t, n->insn.rs2))->cc =
+        branch_cc[n->insn.op];
+    ir_emit(r, IR_GETW, IR_I64, mark, IR_NONE, IR_NONE)->imm = (int32_t)offsetof(struct rv_hart, res_sc);
+    ir_emit(r, IR_OR, IR_I64, odd, mark, taken);
+    ir_emit(r, IR_SETW, IR_I64, IR_NONE, odd, IR_NONE)->imm = (int32_t)offsetof(struct rv_hart, res_sc);
+}
+
 static void end_branch(struct builder *b, const struct scan_insn *n)
 {
     struct ir_region *r = b->t.r;
     struct ir_block *block = &r->block[r->nr_blocks - 1];
+    uint64_t target = n->offset + (uint64_t)(int64_t)n->insn.imm;
 
-    block->succ[0] = edge_to(b, n->offset + (uint64_t)(int64_t)n->insn.imm);
+    leave_sequence(b, n, target);
+    block->succ[0] = edge_to(b, target);
     block->succ[1] = edge_to(b, n->offset + n->insn.len);
     block->nr_succ = 2;
     ir_emit(r, IR_BR, IR_I64, IR_NONE, trans_x(&b->t, n->insn.rs1), trans_x(&b->t, n->insn.rs2))

@@ -240,6 +240,10 @@ static enum vcpu_exit hart_run_exclusive(struct vcpu *v)
         wait_for_interrupt(h);
     if (result == RV_STOP && h->stop_reason == RV_STOP_WAIT)
         why = wait_for_page(h);
+    if (result == RV_STOP && h->stop_reason == RV_STOP_WRS) {
+        rv_watch_reservation(h);
+        why = VCPU_EXIT_YIELD;
+    }
     leave(h);
     return why;
 }

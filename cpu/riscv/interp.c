@@ -61,6 +61,13 @@ static void taint_reservation(struct rv_hart *h, const struct rv_insn *i, unsign
         h->res_addr = RV_NO_RES;
 }
 
+/* A jump while there is a reservation. */
+static void leave_sequence(struct rv_hart *h, uint64_t from)
+{
+    if (rv_lrsc_leaves(from, h->pc, h->res_sc))
+        h->res_sc |= RV_SC_NONE;
+}
+
 static inline enum rv_exec execute(struct rv_hart *h, const struct rv_insn *i)
 {
     const struct rv_op_info *op = &rv_op_info[i->op];
@@ -89,8 +96,11 @@ static inline enum rv_exec step(struct rv_hart *h, unsigned *flags)
     const struct rv_insn *i = decode(h, raw);
     unsigned len = i->len;
     *flags = rv_op_info[i->op].flags;
+    uint64_t pc = h->pc;
     enum rv_exec result = execute(h, i);
 
+    if (SIM_UNLIKELY(h->res_addr != RV_NO_RES) && result == RV_JUMP)
+        leave_sequence(h, pc);
     switch (result) {
     case RV_NEXT:
     case RV_SYNC: h->pc += len; break;

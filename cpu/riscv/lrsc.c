@@ -20,11 +20,7 @@ enum rv_lrsc rv_lrsc_step(const struct rv_insn *i)
     default:
         break;
     }
-    if (rv_op_info[i->op].flags & unsafe)
-        return RV_LRSC_COMPLEX;
-    if (rv_op_info[i->op].flags & RV_OPF_BRANCH && i->imm <= 0)
-        return RV_LRSC_COMPLEX;
-    return RV_LRSC_GO_ON;
+    return rv_op_info[i->op].flags & unsafe ? RV_LRSC_COMPLEX : RV_LRSC_GO_ON;
 }
 
 static uint32_t parcel(const uint8_t *page, uint64_t offset)

@@ -4,19 +4,20 @@
  * sound when the hart did no other memory access in between: the pair then equals one atomic step at
  * the SC. A scan of the code after an LR decides:
  *
- *   LR  computing, forward branches (exits)  SC   simple: only this SC may succeed (res_sc)
- *   LR  the same                             WRS  a wait, no SC needed: res_sc = RV_SC_NONE
- *   LR  anything else                             the hart must run alone: RV_STOP_EXCLUSIVE, and
- *                                                 res_sc = RV_SC_ALONE: SC succeeds only while alone
+ *   LR  computing, branches (ways out)  SC   simple: only this SC may succeed (res_sc)
+ *   LR  the same                        WRS  a wait, no SC needed: res_sc = RV_SC_NONE
+ *   LR  anything else                        the hart must run alone: RV_STOP_EXCLUSIVE, and
+ *                                            res_sc = RV_SC_ALONE: SC succeeds only while alone
  *
- * A trap clears the reservation (the handler accesses memory). The JIT applies the same rule to its
+ * A trap clears the reservation (the handler accesses memory). A way out that is taken makes res_sc odd, so that no SC
+ * succeeds: code out there may access memory and come back to the SC. WRS still waits. The JIT applies the same rule to its
  * decoded instructions with rv_lrsc_step(). */
 #ifndef CPU_RISCV_LRSC_H
 #define CPU_RISCV_LRSC_H
 
 #include "hart.h"
 
-/* Values of hart.res_sc that are no address of an instruction. */
+/* Values of hart.res_sc that are no address of an instruction, for they are odd. */
 #define RV_SC_NONE 1ull
 #define RV_SC_ALONE 3ull
 
@@ -31,6 +32,12 @@ enum rv_lrsc {
 
 /* What an instruction after an LR means for the scan. Pure. */
 enum rv_lrsc rv_lrsc_step(const struct rv_insn *i);
+
+/* From a branch at `from` to `to`: does it leave a sequence whose SC is behind the branch, at `sc`? */
+static inline bool rv_lrsc_leaves(uint64_t from, uint64_t to, uint64_t sc)
+{
+    return to <= from || to > sc;
+}
 
 /* Scans from the LR of length `len` at h->pc, in its page only. True: simple, and *sc is the address
  * of the SC that may succeed, or RV_SC_NONE. Context: vcpu. */

@@ -27,6 +27,7 @@ all_devices() {
 case_tables() { m_mode tables; }
 case_jumps() { m_mode jumps; }
 case_smc() { [ -n "$ranks" ] || tiers=1; m_mode smc; }
+case_detours() { [ -n "$ranks" ] || tiers=1; m_mode detours; }
 case_ipis() { m_mode ipis; }
 case_counters() { m_mode counters; }
 # shellcheck disable=SC2046 # words

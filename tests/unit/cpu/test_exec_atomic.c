@@ -356,8 +356,8 @@ static const struct {
     {"16 between", {ADDI, ADDI, ADDI, ADDI, ADDI, ADDI, ADDI, ADDI, ADDI, ADDI, ADDI, ADDI, ADDI,
                     ADDI, ADDI, ADDI, SC_W}, false, 0},
     {"a wait", {BNE_AHEAD, WRS}, true, RV_SC_NONE},
-    {"a branch back", {BNE_BACK, SC_W}, false, 0},
-    {"a branch to itself", {BNE_SELF, SC_W}, false, 0},
+    {"a branch back", {BNE_BACK, SC_W}, true, 8},
+    {"a branch to itself", {BNE_SELF, SC_W}, true, 8},
     {"a load", {LD, SC_W}, false, 0},
     {"a store", {SD, SC_W}, false, 0},
     {"an atomic", {AMOADD, SC_W}, false, 0},
@@ -471,6 +471,54 @@ static void test_simple_lr_binds_its_sc(void **state)
     assert_int_equal(do_sc(h, 4), 1);
 }
 
+/* Between a way out and the way back there may be accesses. */
+static void test_a_way_out_loses_the_sc(void **state)
+{
+    struct rig *r = *state;
+    struct rv_hart *h = r->h;
+    struct rv_isa isa = rig_isa();
+    const uint32_t ahead[] = {BNE_AHEAD, SC_W}, back[] = {BNE_BACK, SC_W};
+
+    rig_add_hart(r, &isa);
+    rig_put64(r, DATA, 5);
+    h->x[1] = DATA;
+    for (unsigned n = 0; n < 4; n++) {
+        bool taken = n & 1;
+
+        put_sequence(r, CODE, n & 2 ? back : ahead, 2);
+        h->x[5] = taken ? 7 : 5; /* what bne compares LR's value with */
+        h->pc = CODE;
+        rv_interp_step(h);
+        rv_interp_step(h);
+        assert_int_equal(h->pc, !taken ? CODE + 8 : n & 2 ? CODE : CODE + 20);
+        assert_int_equal(h->res_addr, DATA); /* for WRS */
+        h->pc = CODE + 8;
+        h->x[2] = 5;
+        rv_interp_step(h);
+        assert_int_equal(h->x[4], taken);
+    }
+}
+
+/* WRS in a sequence that runs alone is a wait as any other. */
+static void test_a_wait_alone_gives_way(void **state)
+{
+    struct rig *r = *state;
+    struct rv_hart *h = r->h;
+    struct rv_isa isa = rig_isa();
+    const uint32_t wait[] = {LD, WRS};
+
+    rig_add_hart(r, &isa);
+    put_sequence(r, CODE, wait, 2);
+    h->x[1] = DATA;
+    h->stopped = 0;
+    vcpu_leave(&h->vcpu);
+    assert_int_equal(h->vcpu.ops->run(&h->vcpu, 10), VCPU_EXIT_EXCLUSIVE);
+    assert_int_equal(h->vcpu.ops->run_exclusive(&h->vcpu), VCPU_EXIT_YIELD);
+    assert_int_equal(h->pc, CODE + 12);
+    assert_non_null(h->vcpu.watch.word);
+    vcpu_enter(&h->vcpu);
+}
+
 /* ---- harts in parallel lose nothing ---- */
 
 struct racer {
@@ -578,6 +626,8 @@ int main(void)
         RIG_TEST(test_scan_stays_in_the_page),
         RIG_TEST(test_lr_asks_for_exclusiveness),
         RIG_TEST(test_simple_lr_binds_its_sc),
+        RIG_TEST(test_a_way_out_loses_the_sc),
+        RIG_TEST(test_a_wait_alone_gives_way),
         RIG_TEST(test_harts_in_parallel),
         cmocka_unit_test(test_every_op_has_a_row),
     };

@@ -134,6 +134,23 @@ static bool segments(struct trans *t, const struct trans_row *row)
     return true;
 }
 
+/* Of elements that are anywhere. */
+static struct ir_vec *emit_spread(struct trans *t, enum ir_op op, ir_ref stride, unsigned size)
+{
+    struct ir_vec *v = ir_emit_vec(t->r, op, IR_I64, IR_NONE, trans_x(t, t->i->rs1));
+
+    t->r->insn[t->r->nr_insns - 1].src[1] = stride;
+    *v = (struct ir_vec){.size = (uint8_t)size, .key = rv_vkey(t->vtype), .any_length = true, .masked = !t->i->rm,
+                         .d = place(t, t->i->rd)};
+    return v;
+}
+
+/* Bytes and halves only some hosts store under a mask. */
+static bool host_has_masked(const struct trans *t, const struct trans_row *row, unsigned bytes)
+{
+    return bytes >= PIECE && (row->op == IR_VLOAD || row->type >= 2 || host_has(t, IR_V_LANES, row->type));
+}
+
 /* type of the row: log2 of the element's bytes */
 static bool unit_stride(struct trans *t, const struct trans_row *row)
 {
@@ -143,13 +160,16 @@ static bool unit_stride(struct trans *t, const struct trans_row *row)
         return segments(t, row);
     if (!type_of(t->vtype, t->vlenb, &y) || !ir_host_has(t->host, IR_VLOAD, IR_I64, 0))
         return false;
-    /* the host stores words and quads under a mask */
-    if (!t->i->rm && (row->op == IR_VLOAD ? !t->i->rd : row->type < 2))
+    if (!t->i->rm && row->op == IR_VLOAD && !t->i->rd)
         return false;
     int emul = (int)row->type - (int)y.sew + y.lmul;
     unsigned bytes = y.bytes >> y.sew << row->type;
-    if (emul < -3 || emul > 3 || !aligned(t->i->rd, emul) || bytes > MAX_BYTES || (!t->i->rm && bytes < PIECE))
+    if (emul < -3 || emul > 3 || !aligned(t->i->rd, emul) || bytes > MAX_BYTES)
         return false;
+    if (!t->i->rm && !host_has_masked(t, row, bytes)) {
+        emit_spread(t, row->op == IR_VLOAD ? IR_VGATHER : IR_VSCATTER, ir_const(t->r, 1 << row->type), row->type);
+        return true;
+    }
     struct ir_vec *v = ir_emit_vec(t->r, (enum ir_op)row->op, IR_I64, IR_NONE, trans_x(t, t->i->rs1));
     v->size = row->type;
     v->key = rv_vkey(t->vtype);
@@ -186,17 +206,6 @@ static bool whole(struct trans *t, const struct trans_row *row)
     return true;
 }
 
-/* Of elements that are anywhere. */
-static struct ir_vec *emit_spread(struct trans *t, const struct trans_row *row, unsigned size)
-{
-    struct ir_vec *v = ir_emit_vec(t->r, (enum ir_op)row->op, IR_I64, IR_NONE, trans_x(t, t->i->rs1));
-
-    t->r->insn[t->r->nr_insns - 1].src[1] = row->aux ? trans_x(t, t->i->rs2) : ir_const(t->r, 0);
-    *v = (struct ir_vec){.size = (uint8_t)size, .key = rv_vkey(t->vtype), .any_length = true, .masked = !t->i->rm,
-                         .d = place(t, t->i->rd)};
-    return v;
-}
-
 /* type of the row: log2 of the element's bytes */
 static bool strided(struct trans *t, const struct trans_row *row)
 {
@@ -208,7 +217,7 @@ static bool strided(struct trans *t, const struct trans_row *row)
     int emul = (int)row->type - (int)y.sew + y.lmul;
     if (emul < -3 || emul > 3 || !aligned(t->i->rd, emul))
         return false;
-    emit_spread(t, row, row->type);
+    emit_spread(t, (enum ir_op)row->op, trans_x(t, t->i->rs2), row->type);
     return true;
 }
 
@@ -225,7 +234,7 @@ static bool indexed(struct trans *t, const struct trans_row *row)
     if (emul < -3 || emul > 3 || !aligned(i->rd, y.lmul) || !aligned(i->rs2, emul) ||
         !(groups_apart(i->rd, y.lmul, i->rs2, emul) || (row->type == y.sew && i->rd == i->rs2)))
         return false;
-    struct ir_vec *v = emit_spread(t, row, y.sew);
+    struct ir_vec *v = emit_spread(t, (enum ir_op)row->op, ir_const(t->r, 0), y.sew);
     v->index = (uint8_t)(row->type + 1);
     v->b = place(t, i->rs2);
     return true;
@@ -421,12 +430,17 @@ static bool widen(struct trans *t, const struct trans_row *row)
     return true;
 }
 
+/* Conversions to or from integers of 16 bits: the floats have 32. */
+static bool float_type_ok(struct trans *t, const struct type *y)
+{
+    return y->sew == 1 ? float_ok(t, 2) : y->sew == 2 && rv_isa_has(t->isa, RV_EXT_ZVE64D) && float_ok(t, 2);
+}
+
 static bool widen_float(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    return type_of(t->vtype, t->vlenb, &y) && y.sew == 2 && rv_isa_has(t->isa, RV_EXT_ZVE64D) && float_ok(t, y.sew) &&
-           widen(t, row);
+    return type_of(t->vtype, t->vlenb, &y) && float_type_ok(t, &y) && widen(t, row);
 }
 
 /* vd may be the lower part of vs2: no piece is written before it is read. */
@@ -459,8 +473,7 @@ static bool narrow_float(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    return type_of(t->vtype, t->vlenb, &y) && y.sew == 2 && rv_isa_has(t->isa, RV_EXT_ZVE64D) && float_ok(t, y.sew) &&
-           narrow(t, row);
+    return type_of(t->vtype, t->vlenb, &y) && float_type_ok(t, &y) && narrow(t, row);
 }
 
 static bool reduce(struct trans *t, const struct trans_row *row)
@@ -735,8 +748,8 @@ bool trans_vec_call(struct trans *t)
     [RV_OP_vle##bits##_v] = {unit_stride, IR_VLOAD, log2, 0},                                      \
     [RV_OP_vle##bits##ff_v] = {unit_stride, IR_VLOAD, log2, 0},                                    \
     [RV_OP_vse##bits##_v] = {unit_stride, IR_VSTORE, log2, 0},                                     \
-    [RV_OP_vlse##bits##_v] = {strided, IR_VGATHER, log2, 1},                                       \
-    [RV_OP_vsse##bits##_v] = {strided, IR_VSCATTER, log2, 1},                                      \
+    [RV_OP_vlse##bits##_v] = {strided, IR_VGATHER, log2, 0},                                       \
+    [RV_OP_vsse##bits##_v] = {strided, IR_VSCATTER, log2, 0},                                      \
     [RV_OP_vluxei##bits##_v] = {indexed, IR_VGATHER, log2, 0},                                     \
     [RV_OP_vloxei##bits##_v] = {indexed, IR_VGATHER, log2, 0},                                     \
     [RV_OP_vsuxei##bits##_v] = {indexed, IR_VSCATTER, log2, 0},                                    \

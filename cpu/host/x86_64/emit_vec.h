@@ -113,6 +113,8 @@ void x86_vec512_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar); /
 void x86_vec512(struct emit *e, const struct ir_vec *v, unsigned mask);
 void x86_vec512_compress(struct emit *e, const struct ir_vec *v);
 void x86_vec512_reduce(struct emit *e, const struct ir_vec *v);
+/* The piece's lanes, of 8 or 16 bits, whose bit of v->mask is set. */
+void x86_vec512_store_lanes(struct emit *e, const struct part *p, struct x86_mem memory);
 /* Comparisons of floats under a mask, and of unsigned quads: eax = a bit a lane of the piece. */
 bool x86_vec512_compares(uint64_t features, const struct ir_vec *v);
 void x86_vec512_compare(struct emit *e, const struct part *p, unsigned predicate);

@@ -54,8 +54,8 @@ static const struct op512 ops[IR_V_NR_OPS] = {
     [IR_V_CVT_UF] = {.kind = CONVERT, .op = {0, 0, NP(0x79), W(E(0x79))}, .check = IS_ONES},
     [IR_V_CVT_UFZ] = {.kind = CONVERT, .op = {0, 0, NP(0x78), W(E(0x78))}, .check = IS_ONES},
     [IR_V_CVTW_FF] = {.kind = TO_WIDE, .op = {0, 0, 0, NP(0x5a)}, .check = IS_NAN},
-    [IR_V_CVTW_FI] = {.kind = TO_WIDE, .op = {0, 0, 0, F3(0xe6)}},
-    [IR_V_CVTW_FU] = {.kind = TO_WIDE, .op = {0, 0, 0, F3(0x7a)}},
+    [IR_V_CVTW_FI] = {.kind = TO_WIDE, .op = {0, 0, NP(0x5b), F3(0xe6)}, .a_signed = true},
+    [IR_V_CVTW_FU] = {.kind = TO_WIDE, .op = {0, 0, NP(0x5b), F3(0x7a)}},
     [IR_V_CVTW_IF] = {.kind = TO_WIDE, .op = {0, 0, 0, E(0x7b)}, .check = IS_MIN},
     [IR_V_CVTW_IFZ] = {.kind = TO_WIDE, .op = {0, 0, 0, E(0x7a)}, .check = IS_MIN},
     [IR_V_CVTW_UF] = {.kind = TO_WIDE, .op = {0, 0, 0, E(0x79)}, .check = IS_ONES},
@@ -63,10 +63,10 @@ static const struct op512 ops[IR_V_NR_OPS] = {
     [IR_V_CVTN_FF] = {.kind = TO_NARROW, .op = {0, 0, W(E(0x5a)), 0}, .check = IS_NAN},
     [IR_V_CVTN_FI] = {.kind = TO_NARROW, .op = {0, 0, W(NP(0x5b)), 0}},
     [IR_V_CVTN_FU] = {.kind = TO_NARROW, .op = {0, 0, W(F2(0x7a)), 0}},
-    [IR_V_CVTN_IF] = {.kind = TO_NARROW, .op = {0, 0, W(F2(0xe6)), 0}, .check = IS_MIN},
-    [IR_V_CVTN_IFZ] = {.kind = TO_NARROW, .op = {0, 0, W(E(0xe6)), 0}, .check = IS_MIN},
-    [IR_V_CVTN_UF] = {.kind = TO_NARROW, .op = {0, 0, W(NP(0x79)), 0}, .check = IS_ONES},
-    [IR_V_CVTN_UFZ] = {.kind = TO_NARROW, .op = {0, 0, W(NP(0x78)), 0}, .check = IS_ONES},
+    [IR_V_CVTN_IF] = {.kind = TO_NARROW, .op = {0, E(0x5b), W(F2(0xe6)), 0}, .check = IS_MIN, .a_signed = true},
+    [IR_V_CVTN_IFZ] = {.kind = TO_NARROW, .op = {0, F3(0x5b), W(E(0xe6)), 0}, .check = IS_MIN, .a_signed = true},
+    [IR_V_CVTN_UF] = {.kind = TO_NARROW, .op = {0, E(0x5b), W(NP(0x79)), 0}, .check = IS_ONES},
+    [IR_V_CVTN_UFZ] = {.kind = TO_NARROW, .op = {0, F3(0x5b), W(NP(0x78)), 0}, .check = IS_ONES},
     [IR_V_FWADD] = {.kind = FWIDE, .op = Q(E(0x58)), .check = IS_NAN},
     [IR_V_FWSUB] = {.kind = FWIDE, .op = Q(E(0x5c)), .check = IS_NAN},
     [IR_V_FWMUL] = {.kind = FWIDE, .op = Q(E(0x59)), .check = IS_NAN},
@@ -98,6 +98,10 @@ static enum kind kind_of(unsigned op, unsigned size)
         return WIDE;
     if (ops[op].kind == ACC)
         return size == 0 || size == 3 ? ACC : NONE;
+    if (ops[op].kind == TO_WIDE && size == 2)
+        return ops[op].op[2] ? FROM_HALVES : NONE;
+    if (ops[op].kind == TO_NARROW && size == 1)
+        return ops[op].op[1] ? TO_HALVES : NONE;
     return ops[op].kind && ops[op].op[size] ? (enum kind)ops[op].kind : NONE;
 }
 
@@ -216,6 +220,8 @@ static void make_piece(struct emit *e, const struct piece *p)
     case CONVERT:
     case TO_WIDE:
     case TO_NARROW: v512_convert(e, p); break;
+    case FROM_HALVES: v512_from_halves(e, p); break;
+    case TO_HALVES: v512_to_halves(e, p); return; /* it has looked */
     default: v512_float_wide(e, p); break;
     }
     check_result(e, p);
@@ -237,6 +243,8 @@ static bool is_scaled_wide(enum kind kind, unsigned size)
     return kind == CLIP || kind == SMUL || (kind == SCALE && size == 0);
 }
 
+enum { LARGEST_S16 = 0x46fffe00, LARGEST_U16 = 0x477fff00 }; /* 32767 and 65535, as floats */
+
 /* K, where a row wants a constant */
 static void prepare_constant(struct emit *e, const struct ir_vec *v, enum kind kind)
 {
@@ -248,6 +256,8 @@ static void prepare_constant(struct emit *e, const struct ir_vec *v, enum kind k
         prepare_rounding(e, size + is_scaled_wide(kind, size));
     if (v512_is_byte_shift(v->op, size))
         constant(e, 1, 7);
+    else if (kind == TO_HALVES)
+        constant(e, 2, o->a_signed ? LARGEST_S16 : LARGEST_U16);
     else if (kind == DIVIDE)
         constant(e, 2, -1);
     else if (kind == SHIFT || (kind == SCALE && size))
@@ -264,7 +274,7 @@ static void prepare_constant(struct emit *e, const struct ir_vec *v, enum kind k
 
 static bool has_halves(enum kind kind)
 {
-    return kind == WIDE || kind == NARROW || kind == CLIP || kind == SMUL || kind == TO_NARROW;
+    return kind == WIDE || kind == NARROW || kind == CLIP || kind == SMUL || kind == TO_NARROW || kind == TO_HALVES;
 }
 
 /* Of a piece of d. */

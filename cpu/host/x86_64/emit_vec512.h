@@ -29,7 +29,8 @@ enum kind {
     FLOAT,    /* r = a op b, b op a where swapped */
     MINMAX,   /* of floats: both orders, combined by `combine` */
     CONVERT,  /* r = op a */
-    CONVERT_16, /* r = op a, a of half the size, extended */
+    FROM_HALVES, /* r = op a, floats of integers of 16 bits, extended */
+    TO_HALVES,   /* r = op a, integers of 16 bits, of floats that are looked at first */
     TO_WIDE,  /* r = op a, a of half the size */
     TO_NARROW, /* r = op a, a of twice the size */
     FWIDE,    /* d of twice the size: d = a op b, floats */
@@ -157,6 +158,8 @@ void v512_gather(struct emit *e, const struct piece *p);
 void v512_floats(struct emit *e, const struct piece *p);
 void v512_min_max(struct emit *e, const struct piece *p);
 void v512_convert(struct emit *e, const struct piece *p);
+void v512_from_halves(struct emit *e, const struct piece *p);
+void v512_to_halves(struct emit *e, const struct piece *p);
 void v512_float_wide(struct emit *e, const struct piece *p);
 
 /* reg = elements of `half`, extended to twice that */

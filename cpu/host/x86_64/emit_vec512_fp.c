@@ -59,3 +59,33 @@ void v512_float_wide(struct emit *e, const struct piece *p)
         load(e, p, R, v->d);
     x86_err(&e->a, p->o->op[3], lanes_of(p), R, A, B);
 }
+
+/* Exact. */
+void v512_from_halves(struct emit *e, const struct piece *p)
+{
+    extended(e, p->length, 1, p->o->a_signed, A, p->v->a, p->at / 2);
+    x86_err(&e->a, p->o->op[2], all_of(p->length), R, 0, A);
+}
+
+/* What may be too large raises one flag only: the host would say that it is inexact as well, so it is looked at first. Without
+ * the sign, or negative ones are too large, too. */
+void v512_to_halves(struct emit *e, const struct piece *p)
+{
+    struct x86_evex x = lanes_of(p);
+    unsigned length = p->length + 1, looked_at = A;
+
+    x.length = (uint8_t)length;
+    x86_erm(&e->a, v512_move[3], all_of(length), A, 0, home(p->v->a, 2 * p->at));
+    if (p->o->a_signed) {
+        x86_err(&e->a, v512_shift_right_i[2], all_of(length), 6, T, A); /* vpslld */
+        x86_byte(&e->a, 1);
+        x86_err(&e->a, v512_shift_right_i[2], all_of(length), 2, T, T);
+        x86_byte(&e->a, 1);
+        looked_at = T;
+    }
+    x86_err(&e->a, X86_OP(0x66, 3, 0x1e), (struct x86_evex){(uint8_t)length, (uint8_t)p->mask, false}, 2, looked_at, K);
+    x86_byte(&e->a, 6); /* vpcmpud, above */
+    v512_leave_if_k2(e, p);
+    x86_err(&e->a, p->o->op[1], x, A, 0, A);
+    x86_err(&e->a, v512_low_halves[1], all_of(length), A, 0, R);
+}

@@ -84,6 +84,18 @@ void x86_vec512_compress(struct emit *e, const struct ir_vec *v)
     x86_vzeroupper(&e->a);
 }
 
+/* ---- stores ---- */
+
+void x86_vec512_store_lanes(struct emit *e, const struct part *p, struct x86_mem memory)
+{
+    const struct ir_vec *v = p->v;
+    struct x86_evex lanes = {(uint8_t)p->l, 1, false};
+
+    x86_yrm(&e->a, KMOV_Q_FROM_MEMORY, 1, 0, 1, 0, home(v->mask, (p->at >> v->size) / 8));
+    x86_erm(&e->a, v512_move[3], all_of((unsigned)p->l), A, 0, home(v->a, p->at));
+    x86_erm(&e->a, v512_move[v->size] + 0x10, lanes, A, 0, memory); /* the store form */
+}
+
 /* ---- reductions, under a mask too: with what changes nothing in the other lanes ---- */
 
 static const uint32_t reductions[][4] = {

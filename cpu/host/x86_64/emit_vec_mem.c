@@ -50,6 +50,10 @@ static void copy_masked(struct emit *e, const struct ir_vec *v, bool to_state)
         struct part p = {v, at, v->bytes - at >= 32, MASK_V0};
         struct x86_mem memory = x86_at(RCX, (int32_t)at);
 
+        if (!to_state && v->size < 2) {
+            x86_vec512_store_lanes(e, &p, memory);
+            continue;
+        }
         x86_vec_lanes(e, &p);
         if (to_state) {
             x86_yrm(&e->a, VPAND, 0, p.l, XMM0, XMM2, memory);

@@ -94,7 +94,8 @@ enum ir_vop {
     IR_V_NSRLV, IR_V_NSRAV,                       /* b: modulo a's size */
     IR_V_REDSUM, IR_V_REDAND, IR_V_REDOR, IR_V_REDXOR, IR_V_REDMIN, IR_V_REDMAX, IR_V_REDMINU, IR_V_REDMAXU,
     IR_V_WREDSUMU, IR_V_WREDSUM,                  /* of a, extended to twice the size */
-    IR_V_FREDSUM,                                 /* in order */
+    IR_V_FREDSUM, IR_V_FWREDSUM,                  /* in order; as doubles */
+    IR_V_FREDMIN, IR_V_FREDMAX,
     IR_V_SLIDE1UP, IR_V_SLIDE1DOWN,               /* b: the scalar that comes in */
     IR_V_FADD, IR_V_FSUB, IR_V_FRSUB, IR_V_FMUL, IR_V_FDIV, IR_V_FRDIV, IR_V_FSQRT,
     IR_V_FMACC, IR_V_FMSAC, IR_V_FNMSAC, IR_V_FNMACC, IR_V_FMADD, IR_V_FMSUB, IR_V_FNMSUB, IR_V_FNMADD,

@@ -504,6 +504,20 @@ static bool sum_floats(struct trans *t, const struct trans_row *row)
     return foresee(t, &y) && y.bytes >> y.sew <= MAX_SUM && t->i->rm && float_ok(t, y.sew) && reduce(t, row);
 }
 
+static bool sum_wide(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    return type_of(t->vtype, t->vlenb, &y) && y.sew == 2 && rv_isa_has(t->isa, RV_EXT_ZVE64D) && sum_floats(t, row);
+}
+
+static bool reduce_floats(struct trans *t, const struct trans_row *row)
+{
+    struct type y;
+
+    return foresee(t, &y) && float_ok(t, y.sew) && reduce(t, row);
+}
+
 /* By the carry in v0, which is not a mask. */
 static bool carry(struct trans *t, const struct trans_row *row)
 {
@@ -799,6 +813,8 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     WIDE_W(vwaddu, WADDU), WIDE_W(vwadd, WADD), WIDE_W(vwsubu, WSUBU), WIDE_W(vwsub, WSUB),
     NARROW(vnsrl, NSRL), NARROW(vnsra, NSRA),
     [RV_OP_vwredsumu_vs] = {reduce_wide, IR_V_WREDSUMU, FROM_V, 0}, [RV_OP_vwredsum_vs] = {reduce_wide, IR_V_WREDSUM, FROM_V, 0},
+    [RV_OP_vfredmin_vs] = {reduce_floats, IR_V_FREDMIN, FROM_V, 0}, [RV_OP_vfredmax_vs] = {reduce_floats, IR_V_FREDMAX, FROM_V, 0},
+    [RV_OP_vfwredusum_vs] = {sum_wide, IR_V_FWREDSUM, FROM_V, 0}, [RV_OP_vfwredosum_vs] = {sum_wide, IR_V_FWREDSUM, FROM_V, 0},
     [RV_OP_vfredusum_vs] = {sum_floats, IR_V_FREDSUM, FROM_V, 0}, [RV_OP_vfredosum_vs] = {sum_floats, IR_V_FREDSUM, FROM_V, 0},
     REDUCE(vredsum, REDSUM), REDUCE(vredand, REDAND), REDUCE(vredor, REDOR), REDUCE(vredxor, REDXOR),
     REDUCE(vredmin, REDMIN), REDUCE(vredmax, REDMAX), REDUCE(vredminu, REDMINU), REDUCE(vredmaxu, REDMAXU),

@@ -140,8 +140,8 @@ bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size)
         return x86_vec_has_compare(features, op, size);
     if (x86_vec_is_wide(op) || x86_vec_is_narrow(op))
         return x86_vec_has_wide(op, size);
-    if (op == IR_V_FREDSUM)
-        return size >= 2;
+    if (x86_vec_is_float_reduction(op))
+        return op == IR_V_FWREDSUM ? size == 2 : op == IR_V_FREDSUM && size >= 2;
     if (op >= IR_V_WREDSUMU && op <= IR_V_WREDSUM)
         return false;
     if (x86_vec_is_reduction(op))

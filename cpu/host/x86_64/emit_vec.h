@@ -113,6 +113,7 @@ void x86_vec512_scalar(struct emit *e, const struct ir_vec *v, ir_ref scalar); /
 void x86_vec512(struct emit *e, const struct ir_vec *v, unsigned mask);
 void x86_vec512_compress(struct emit *e, const struct ir_vec *v);
 void x86_vec512_reduce(struct emit *e, const struct ir_vec *v);
+void x86_vec512_reduce_floats(struct emit *e, const struct ir_vec *v);
 /* The piece's lanes, of 8 or 16 bits, whose bit of v->mask is set. */
 void x86_vec512_store_lanes(struct emit *e, const struct part *p, struct x86_mem memory);
 /* Comparisons of floats under a mask, and of unsigned quads: eax = a bit a lane of the piece. */
@@ -171,6 +172,10 @@ static inline bool x86_vec_is_narrow(unsigned op)
 static inline bool x86_vec_is_reduction(unsigned op)
 {
     return op >= IR_V_REDSUM && op <= IR_V_WREDSUM;
+}
+static inline bool x86_vec_is_float_reduction(unsigned op)
+{
+    return op >= IR_V_FREDSUM && op <= IR_V_FREDMAX;
 }
 static inline bool x86_vec_is_slide(unsigned op)
 {

@@ -113,6 +113,8 @@ bool x86_vec512_has(uint64_t features, unsigned op, unsigned size)
         return size >= 2 || features & X86_HAS_AVX512VBMI;
     if (ops[op].kind == GATHER && size == 0)
         return features & X86_HAS_AVX512VBMI;
+    if (op == IR_V_FREDMIN || op == IR_V_FREDMAX)
+        return size >= 2;
     if (x86_vec_is_reduction(op))
         return op < IR_V_WREDSUMU || size < 3;
     return op == IR_V_LANES || kind_of(op, size) != NONE;

@@ -111,21 +111,27 @@ static const uint32_t reductions[][4] = {
     [IR_V_WREDSUM - IR_V_REDSUM] = {0, E(0xfd), E(0xfe), W(E(0xd4))},
 };
 
+/* A = the upper half of R's `bytes` */
+static void upper_half(struct emit *e, unsigned bytes)
+{
+    if (bytes > 16) {
+        x86_err(&e->a, bytes == 64 ? W(X86_OP(0x66, 3, 0x3b)) : W(X86_OP(0x66, 3, 0x39)),
+                all_of(bytes == 64 ? ZMM : YMM), R, 0, A); /* vextracti64x4, x2 */
+        x86_byte(&e->a, 1);
+    } else if (bytes >= 8) {
+        x86_err(&e->a, E(0x70), all_of(XMM), A, 0, R); /* vpshufd */
+        x86_byte(&e->a, bytes == 16 ? 0x4e : 0xb1);
+    } else {
+        x86_err(&e->a, v512_shift_right_i[bytes / 2], all_of(XMM), 2, A, R); /* dwords by 16, words by 8 */
+        x86_byte(&e->a, (uint8_t)(4 * bytes));
+    }
+}
+
 /* The upper part of R's `bytes` (of elements of that size) into the lower, until one element is left. */
 static void fold(struct emit *e, uint32_t op, unsigned size, unsigned bytes)
 {
     for (; bytes > 1u << size; bytes /= 2) {
-        if (bytes > 16) {
-            x86_err(&e->a, bytes == 64 ? W(X86_OP(0x66, 3, 0x3b)) : W(X86_OP(0x66, 3, 0x39)),
-                    all_of(bytes == 64 ? ZMM : YMM), R, 0, A); /* vextracti64x4, x2 */
-            x86_byte(&e->a, 1);
-        } else if (bytes >= 8) {
-            x86_err(&e->a, E(0x70), all_of(XMM), A, 0, R); /* vpshufd */
-            x86_byte(&e->a, bytes == 16 ? 0x4e : 0xb1);
-        } else {
-            x86_err(&e->a, v512_shift_right_i[bytes / 2], all_of(XMM), 2, A, R); /* dwords by 16, words by 8 */
-            x86_byte(&e->a, (uint8_t)(4 * bytes));
-        }
+        upper_half(e, bytes);
         x86_err(&e->a, op, all_of(bytes == 64 ? YMM : XMM), R, R, A);
     }
 }
@@ -133,7 +139,7 @@ static void fold(struct emit *e, uint32_t op, unsigned size, unsigned bytes)
 /* A = `bytes` of the group from its byte `at` on; narrow: half as many, extended */
 static void reduce_load(struct emit *e, const struct ir_vec *v, unsigned at, unsigned length)
 {
-    bool widens = v->op >= IR_V_WREDSUMU, masked = v->masked || v->used;
+    bool widens = v->op == IR_V_WREDSUMU || v->op == IR_V_WREDSUM, masked = v->masked || v->used;
 
     if (masked) {
         struct piece p = {.v = v, .at = at, .length = length, .mask = 1};
@@ -169,6 +175,66 @@ void x86_vec512_reduce(struct emit *e, const struct ir_vec *v)
         x86_rm8(&e->a, store[0], RAX, emit_state(v->d));
     else
         x86_rm(&e->a, store[size], size == 3, RAX, emit_state(v->d));
+    x86_vzeroupper(&e->a);
+}
+
+/* R = the lesser or the greater of R and A: of zeros of both signs the host takes its second operand, so both ways. */
+static void combine_floats(struct emit *e, const struct ir_vec *v, unsigned length)
+{
+    bool least = v->op == IR_V_FREDMIN, q = v->size == 3;
+    uint32_t op = q ? W(E(least ? 0x5d : 0x5f)) : least ? NP(0x5d) : NP(0x5f);
+
+    x86_err(&e->a, op, all_of(length), T, A, R);
+    x86_err(&e->a, op, all_of(length), R, R, A);
+    x86_err(&e->a, least ? (uint32_t)OR_Q : (uint32_t)AND_Q, all_of(length), R, R, T);
+}
+
+/* A NaN is for the interpreter's function, which begins anew. */
+static void no_nans(struct emit *e, const struct ir_vec *v, unsigned length)
+{
+    struct piece p = {.v = v, .length = length};
+
+    v512_unordered(e, &p, A, A);
+}
+
+/* b[0], by its bits: when no element is chosen it raises no flag. */
+static void first_is_number(struct emit *e, const struct ir_vec *v)
+{
+    bool q = v->size == 3;
+    struct cold *c = emit_cold(e, COLD_VEC_REST);
+
+    x86_rm(&e->a, X86_MOV_LOAD, q, RAX, home(v->b, 0));
+    x86_rr(&e->a, X86_ADD, q, RAX, RAX); /* without the sign */
+    x86_mov_imm(&e->a, RCX, q ? (int64_t)0xffe0000000000000 : 0xff000000);
+    x86_rr(&e->a, X86_CMP, q, RAX, RCX);
+    c->from[0] = x86_jcc(&e->a, X86_A);
+    c->element = 0;
+    c->reg = 0;
+}
+
+/* Least or greatest of b[0] and the elements, with an infinity in the other lanes. */
+void x86_vec512_reduce_floats(struct emit *e, const struct ir_vec *v)
+{
+    unsigned q = v->size == 3, bytes = v->bytes < 64 ? v->bytes : 64, length = bytes / 32;
+    uint64_t infinity = q ? 0x7ff0000000000000 : 0x7f800000, sign = q ? 1ull << 63 : 1ull << 31;
+
+    constant(e, v->size, (int64_t)(v->op == IR_V_FREDMIN ? infinity : infinity | sign));
+    for (unsigned at = 0; at < v->bytes; at += bytes) {
+        reduce_load(e, v, at, length);
+        no_nans(e, v, length);
+        if (at)
+            combine_floats(e, v, length);
+        else
+            x86_err(&e->a, v512_move[3], all_of(length), R, 0, A);
+    }
+    for (unsigned left = bytes; left > 1u << v->size; left /= 2) {
+        upper_half(e, left);
+        combine_floats(e, v, left == 64 ? YMM : XMM);
+    }
+    first_is_number(e, v);
+    x86_erm(&e->a, q ? W(E(0x6e)) : E(0x6e), all_of(XMM), A, 0, home(v->b, 0)); /* vmovq, vmovd */
+    combine_floats(e, v, XMM);
+    x86_erm(&e->a, q ? W(E(0x7e)) : E(0x7e), all_of(XMM), R, 0, home(v->d, 0));
     x86_vzeroupper(&e->a);
 }
 

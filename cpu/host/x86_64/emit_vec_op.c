@@ -175,7 +175,10 @@ static void operate(struct emit *e, const struct ir_insn *i, const struct ir_vec
     case IR_V_FROM_SCALAR: x86_vec_put_scalar(e, v->size, emit_state(v->d), i->src[0]); break;
     case IR_V_SLIDE1UP:
     case IR_V_SLIDE1DOWN: x86_vec_slide_1(e, v, i->src[0], shorter); break;
-    case IR_V_FREDSUM: x86_vec_sum_floats(e, v, shorter); break;
+    case IR_V_FREDSUM:
+    case IR_V_FWREDSUM: x86_vec_sum_floats(e, v, shorter); break;
+    case IR_V_FREDMIN:
+    case IR_V_FREDMAX: x86_vec512_reduce_floats(e, v); break;
     default:
         if (x86_vec_is_compare(v->op))
             x86_vec_compare(e, v, which);
@@ -209,7 +212,7 @@ void emit_vop(struct emit *e, const struct ir_insn *i)
 /* Those that are not done element by element: with a length of 0 they do nothing. */
 static bool wants_an_element(unsigned op)
 {
-    return x86_vec_is_reduction(op) || x86_vec_is_slide(op) || op == IR_V_FREDSUM || op == IR_V_FROM_SCALAR;
+    return x86_vec_is_reduction(op) || x86_vec_is_slide(op) || x86_vec_is_float_reduction(op) || op == IR_V_FROM_SCALAR;
 }
 
 void x86_vec_length_mask(struct emit *e, unsigned bits, int32_t which)

@@ -219,11 +219,25 @@ void x86_vec_reduce(struct emit *e, const struct ir_vec *v)
         x86_rm(&e->a, store[v->size], v->size == 3, RAX, emit_state(v->d));
 }
 
+/* xmm0 = xmm0 + the element, as a double where it is to be */
+static void add_float(struct emit *e, const struct ir_vec *v, unsigned at)
+{
+    bool wide = v->op == IR_V_FWREDSUM, f64 = wide || v->size == 3;
+    uint32_t add = X86_OP(f64 ? 0xf2 : 0xf3, 1, 0x58), to_double = X86_OP(0xf3, 1, 0x5a);
+    struct x86_mem element = emit_state(v->a + (int32_t)at);
+
+    if (!wide) {
+        x86_vrm(&e->a, add, 0, XMM0, XMM0, element);
+        return;
+    }
+    x86_vrm(&e->a, to_double, 0, XMM1, XMM0, element);
+    x86_vrr(&e->a, add, 0, XMM0, XMM0, XMM1);
+}
+
 /* xmm0 = b[0] + a[0] + a[1] ... A NaN is canonical by the interpreter's function, which begins anew. */
 void x86_vec_sum_floats(struct emit *e, const struct ir_vec *v, bool shorter)
 {
-    bool f64 = v->size == 3;
-    uint32_t add = X86_OP(f64 ? 0xf2 : 0xf3, 1, 0x58);
+    bool f64 = v->size == 3 || v->op == IR_V_FWREDSUM;
     uint8_t *enough[X86_VEC_MAX_SUM];
     unsigned nr = 0;
 
@@ -235,7 +249,7 @@ void x86_vec_sum_floats(struct emit *e, const struct ir_vec *v, bool shorter)
             x86_ri(&e->a, X86_CMP, 0, RCX, (int32_t)(at >> v->size));
             enough[nr++] = x86_jcc(&e->a, X86_E);
         }
-        x86_vrm(&e->a, add, 0, XMM0, XMM0, emit_state(v->a + (int32_t)at));
+        add_float(e, v, at);
     }
     while (nr && !e->a.overflow)
         x86_patch(enough[--nr], e->a.p);

@@ -623,16 +623,17 @@ static bool compress(struct trans *t, const struct trans_row *row)
 /* aux of the row: of one mask, as far as a word goes */
 static bool masks(struct trans *t, const struct trans_row *row)
 {
+    bool masked = !t->i->rm;
     struct type y;
 
-    if (!t->i->rm || !type_of(t->vtype, t->vlenb, &y) || !host_has(t, row->op, y.sew))
+    if ((masked && !row->aux) || !type_of(t->vtype, t->vlenb, &y) || !host_has(t, row->op, y.sew))
         return false;
     unsigned bits = y.bytes >> y.sew;
-    if (row->aux && (bits > 64 || t->i->rd == t->i->rs2))
+    if (row->aux && (bits > 64 || t->i->rd == t->i->rs2 || (masked && !t->i->rd)))
         return false;
     struct ir_vec *v = ir_emit_vec(t->r, IR_VOP, IR_I64, IR_NONE, ir_const(t->r, 0));
-    *v = (struct ir_vec){.op = row->op, .key = rv_vkey(t->vtype), .bytes = (uint16_t)bits, .d = place(t, t->i->rd),
-                         .a = place(t, t->i->rs2), .b = place(t, t->i->rs1)};
+    *v = (struct ir_vec){.op = row->op, .key = rv_vkey(t->vtype), .bytes = (uint16_t)bits, .masked = masked,
+                         .mask = place(t, 0), .d = place(t, t->i->rd), .a = place(t, t->i->rs2), .b = place(t, t->i->rs1)};
     return true;
 }
 
@@ -641,7 +642,7 @@ static bool slide_1(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    if (!t->i->rm || !foresee(t, &y) || !aligned(t->i->rd, y.lmul) || !aligned(t->i->rs2, y.lmul) ||
+    if ((!t->i->rm && (!t->i->rd || !t->i->rs2)) || !foresee(t, &y) || !aligned(t->i->rd, y.lmul) || !aligned(t->i->rs2, y.lmul) ||
         !host_has(t, row->op, y.sew) || (row->op == IR_V_SLIDE1UP && t->i->rd == t->i->rs2) ||
         (row->type == FROM_F && !float_ok(t, y.sew)))
         return false;

@@ -263,19 +263,32 @@ void x86_vec_sum_floats(struct emit *e, const struct ir_vec *v, bool shorter)
 
 /* ---- slides by one: an element is read beyond the group, and the scalar overwrites it ---- */
 
+/* Jumps when the element that the scalar is for is not chosen. Of vl elements, rcx = vl. */
+static uint8_t *scalar_is_masked(struct emit *e, const struct ir_vec *v, bool up, bool shorter)
+{
+    if (up)
+        x86_mov_imm(&e->a, RAX, 0);
+    else if (shorter)
+        x86_rm(&e->a, X86_LEA, 1, RAX, x86_at(RCX, -1));
+    else
+        x86_mov_imm(&e->a, RAX, (int64_t)(x86_vec_bytes(v) >> v->size) - 1);
+    x86_rm(&e->a, X86_BT, 1, RAX, emit_state(v->mask));
+    return x86_jcc(&e->a, X86_AE);
+}
+
 void x86_vec_slide_1(struct emit *e, const struct ir_vec *v, ir_ref scalar, bool shorter)
 {
     bool up = v->op == IR_V_SLIDE1UP;
     int32_t one = 1 << v->size;
     struct x86_mem last = emit_state(v->d + (int32_t)x86_vec_bytes(v) - one);
 
-    x86_vec_borrow(e, shorter);
+    x86_vec_borrow(e, v->masked);
     for (unsigned at = 0; at < v->bytes; at += x86_piece(v->bytes)) {
-        struct part p = {v, at, v->bytes >= 32, shorter ? MASK_V0 : MASK_NONE};
+        struct part p = {v, at, v->bytes >= 32, v->masked ? MASK_V0 : MASK_NONE};
 
         x86_vec_lanes(e, &p);
         x86_vec_load(e, p.l, XMM0, emit_state(v->a + (int32_t)at + (up ? -one : one)));
-        if (shorter) {
+        if (v->masked) {
             x86_yrr(&e->a, VPAND, 0, p.l, XMM0, XMM0, XMM2);
             x86_vec_blend(e, &p, v->d);
         }
@@ -283,11 +296,14 @@ void x86_vec_slide_1(struct emit *e, const struct ir_vec *v, ir_ref scalar, bool
     }
     if (v->bytes >= 32)
         x86_vzeroupper(&e->a);
-    x86_vec_give_back(e, shorter);
+    x86_vec_give_back(e, v->masked);
     if (shorter) {
         x86_load(&e->a, RCX, emit_state(e->t->vl));
         last = emit_state(v->d - one);
         last = x86_at_index(last.base, RCX, v->size, last.disp);
     }
+    uint8_t *off = v->masked ? scalar_is_masked(e, v, up, shorter) : NULL;
     x86_vec_put_scalar(e, v->size, up ? emit_state(v->d) : last, scalar);
+    if (off && !e->a.overflow)
+        x86_patch(off, e->a.p);
 }

@@ -115,6 +115,8 @@ enum ir_vop {
     IR_V_NR_OPS
 };
 
+enum { IR_V_MAX_SUM = 32 }; /* elements of FREDSUM, FWREDSUM */
+
 struct ir_vec {
     uint8_t op;       /* enum ir_vop */
     uint8_t size;     /* log2 of an element's bytes */

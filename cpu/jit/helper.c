@@ -10,6 +10,7 @@
 #include "jit_priv.h"
 #include "mem.h"
 #include "observe.h"
+#include "sim-core/log.h"
 
 /* Words of h->jit_scratch with a fixed use; the back end's numbers of rsp and rbp are free. */
 enum { SCRATCH_RESULT = 4, SCRATCH_NOTE = 5, SCRATCH_CHUNK = 14, SCRATCH_FP = 16 };
@@ -136,10 +137,12 @@ static bool help_store(void *state, uint64_t va, const void *site)
     return true;
 }
 
+/* Its callers come by routines inside routines: the stack is to be aligned as C wants it by each of these ways. */
 static void help_widen(void *state, uint64_t page, uint64_t slot_offset, unsigned headroom, bool write)
 {
     struct rv_hart *h = state;
 
+    SIM_BUG_ON((uintptr_t)__builtin_frame_address(0) % 16, "translated code calls C with a misaligned stack");
     rv_tlb_widen_slot(h->tlb, (unsigned)(slot_offset / sizeof h->tlb->slots[0]), page, headroom, write);
 }
 

@@ -498,10 +498,9 @@ static bool reduce_wide(struct trans *t, const struct trans_row *row)
 /* In order; of a few. */
 static bool sum_floats(struct trans *t, const struct trans_row *row)
 {
-    enum { MAX_SUM = 32 };
     struct type y;
 
-    return foresee(t, &y) && y.bytes >> y.sew <= MAX_SUM && t->i->rm && float_ok(t, y.sew) && reduce(t, row);
+    return foresee(t, &y) && y.bytes >> y.sew <= IR_V_MAX_SUM && t->i->rm && float_ok(t, y.sew) && reduce(t, row);
 }
 
 static bool sum_wide(struct trans *t, const struct trans_row *row)
@@ -523,8 +522,8 @@ static bool carry(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    if (!foresee(t, &y) || !t->i->rd || !aligned(t->i->rd, y.lmul) || !aligned(t->i->rs2, y.lmul) || !host_has(t, row->op, y.sew) ||
-        (row->type == FROM_V && !aligned(t->i->rs1, y.lmul)))
+    if (!foresee(t, &y) || !t->i->rd || !aligned(t->i->rd, y.lmul) || !aligned(t->i->rs2, y.lmul) ||
+        !host_has(t, row->op, y.sew) || (row->type == FROM_V && !aligned(t->i->rs1, y.lmul)))
         return false;
     struct ir_vec *v = emit_elements(t, row, &y);
     v->masked = false;
@@ -568,7 +567,8 @@ static bool apart_ok(const struct trans *t, const struct trans_row *row, const s
 {
     const struct rv_insn *i = t->i;
 
-    return aligned(i->rd, y->lmul) && aligned(i->rs2, y->lmul) && i->rd != i->rs2 && mask_ok(t, row) && host_has(t, row->op, y->sew);
+    return aligned(i->rd, y->lmul) && aligned(i->rs2, y->lmul) && i->rd != i->rs2 && mask_ok(t, row) &&
+           host_has(t, row->op, y->sew);
 }
 
 static bool pick(struct trans *t, const struct trans_row *row)
@@ -642,8 +642,8 @@ static bool slide_1(struct trans *t, const struct trans_row *row)
 {
     struct type y;
 
-    if ((!t->i->rm && (!t->i->rd || !t->i->rs2)) || !foresee(t, &y) || !aligned(t->i->rd, y.lmul) || !aligned(t->i->rs2, y.lmul) ||
-        !host_has(t, row->op, y.sew) || (row->op == IR_V_SLIDE1UP && t->i->rd == t->i->rs2) ||
+    if ((!t->i->rm && (!t->i->rd || !t->i->rs2)) || !foresee(t, &y) || !aligned(t->i->rd, y.lmul) ||
+        !aligned(t->i->rs2, y.lmul) || !host_has(t, row->op, y.sew) || (row->op == IR_V_SLIDE1UP && t->i->rd == t->i->rs2) ||
         (row->type == FROM_F && !float_ok(t, y.sew)))
         return false;
     emit_elements(t, row, &y)->scalar = false; /* it is not wanted in all elements */
@@ -784,7 +784,8 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     WHOLE(1), WHOLE(2), WHOLE(4), WHOLE(8), EXTEND(2, 1), EXTEND(4, 2), EXTEND(8, 3),
     VV_VX(vadd, ADD), VI(vadd, ADD, elements), VV_VX(vsub, SUB), VX_VI(vrsub, RSUB),
     VV_VX(vand, AND), VI(vand, AND, elements), VV_VX(vor, OR), VI(vor, OR, elements),
-    VV_VX(vxor, XOR), VI(vxor, XOR, elements), VV_VX(vmul, MUL), VV_VX(vdivu, DIVU), VV_VX(vdiv, DIV), VV_VX(vremu, REMU), VV_VX(vrem, REM),
+    VV_VX(vxor, XOR), VI(vxor, XOR, elements), VV_VX(vmul, MUL),
+    VV_VX(vdivu, DIVU), VV_VX(vdiv, DIV), VV_VX(vremu, REMU), VV_VX(vrem, REM),
     VV_VX(vmin, MIN), VV_VX(vmax, MAX), VV_VX(vminu, MINU), VV_VX(vmaxu, MAXU),
     VV_VX(vsaddu, SADDU), VI(vsaddu, SADDU, elements), VV_VX(vsadd, SADD), VI(vsadd, SADD, elements),
     VV_VX(vssrl, SSRL), VI(vssrl, SSRL, elements), VV_VX(vssra, SSRA), VI(vssra, SSRA, elements),
@@ -814,7 +815,8 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     WIDE_W(vwaddu, WADDU), WIDE_W(vwadd, WADD), WIDE_W(vwsubu, WSUBU), WIDE_W(vwsub, WSUB),
     NARROW(vnsrl, NSRL), NARROW(vnsra, NSRA),
     [RV_OP_vwredsumu_vs] = {reduce_wide, IR_V_WREDSUMU, FROM_V, 0}, [RV_OP_vwredsum_vs] = {reduce_wide, IR_V_WREDSUM, FROM_V, 0},
-    [RV_OP_vfredmin_vs] = {reduce_floats, IR_V_FREDMIN, FROM_V, 0}, [RV_OP_vfredmax_vs] = {reduce_floats, IR_V_FREDMAX, FROM_V, 0},
+    [RV_OP_vfredmin_vs] = {reduce_floats, IR_V_FREDMIN, FROM_V, 0},
+    [RV_OP_vfredmax_vs] = {reduce_floats, IR_V_FREDMAX, FROM_V, 0},
     [RV_OP_vfwredusum_vs] = {sum_wide, IR_V_FWREDSUM, FROM_V, 0}, [RV_OP_vfwredosum_vs] = {sum_wide, IR_V_FWREDSUM, FROM_V, 0},
     [RV_OP_vfredusum_vs] = {sum_floats, IR_V_FREDSUM, FROM_V, 0}, [RV_OP_vfredosum_vs] = {sum_floats, IR_V_FREDSUM, FROM_V, 0},
     REDUCE(vredsum, REDSUM), REDUCE(vredand, REDAND), REDUCE(vredor, REDOR), REDUCE(vredxor, REDXOR),
@@ -827,7 +829,8 @@ const struct trans_row trans_vec_rows[RV_OP_COUNT] = {
     [RV_OP_vrgather_vv] = {gather, IR_V_GATHER, FROM_V, 0}, [RV_OP_vrgatherei16_vv] = {gather, IR_V_GATHER16, FROM_V, 1},
     [RV_OP_vrgather_vx] = {pick, IR_V_PICK, FROM_X, 0}, [RV_OP_vrgather_vi] = {pick, IR_V_PICK, FROM_I, 0},
     [RV_OP_vcompress_vm] = {compress, IR_V_COMPRESS, FROM_V, 0},
-    VX(vslideup, SLIDEUP, slide), VI(vslideup, SLIDEUP, slide), VX(vslidedown, SLIDEDOWN, slide), VI(vslidedown, SLIDEDOWN, slide),
+    VX(vslideup, SLIDEUP, slide), VI(vslideup, SLIDEUP, slide),
+    VX(vslidedown, SLIDEDOWN, slide), VI(vslidedown, SLIDEDOWN, slide),
     MASKS(vmand, MAND), MASKS(vmnand, MNAND), MASKS(vmandn, MANDN), MASKS(vmxor, MXOR), MASKS(vmor, MOR), MASKS(vmnor, MNOR),
     MASKS(vmorn, MORN), MASKS(vmxnor, MXNOR), [RV_OP_vmsbf_m] = {masks, IR_V_MSBF, 0, 1},
     [RV_OP_vmsif_m] = {masks, IR_V_MSIF, 0, 1}, [RV_OP_vmsof_m] = {masks, IR_V_MSOF, 0, 1},

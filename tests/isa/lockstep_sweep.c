@@ -108,7 +108,10 @@ static uint32_t sweep_word(const struct rv_encoding *e)
     unsigned vd = chance(80) ? 8 : below(4) * 8, form = word >> 12 & 7;
 
     word = with_field(word, e->mask, 7, rv_writes_x(rv_op_info[e->op].flags) ? 6 : vd);
-    word = with_field(word, e->mask, 15, memory ? R_PTR0 + below(3) : form >= 4 ? R_SCALAR : form != OPIVI ? 24 : below(chance(50) ? 4 : 32));
+    word = with_field(word, e->mask, 15, memory          ? R_PTR0 + below(3)
+                                         : form >= 4     ? R_SCALAR
+                                         : form != OPIVI ? 24
+                                                         : below(chance(50) ? 4 : 32));
     unsigned stride = chance(80) ? R_SCALAR : R_SOURCE, index = chance(70) ? 24 : 16;
     word = with_field(word, e->mask, 20, !memory ? 16 : (word >> 26 & 3) == 2 ? stride : index);
     if (memory && !(e->mask >> 29) && chance(50))
@@ -206,7 +209,9 @@ static void fill_source(uint64_t *page, unsigned kind)
         else if (kind == PITFALL && n % 2)
             page[n] = 0x7ff000007fa00000;
     for (unsigned n = 0; n < 4096u >> size && (kind < CALM || kind == SMALL); n++) {
-        uint64_t value = kind == SMALL ? (uint64_t)(int64_t)((int)below(256) - 128) : chance(25) ? 1u << below(11) : below(1u << below(11));
+        uint64_t value = kind == SMALL ? (uint64_t)(int64_t)((int)below(256) - 128)
+                         : chance(25)  ? 1u << below(11)
+                                       : below(1u << below(11));
         memcpy((char *)page + (n << size), &value, 1u << size);
     }
 }

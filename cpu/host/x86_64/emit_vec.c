@@ -122,8 +122,8 @@ static bool is_carry(unsigned op)
 /* Is the scalar operand read from state.vsplat? */
 static bool wants_splat(unsigned op)
 {
-    return is_float(op) || is_multiply_add(op) || x86_vec_is_division(op) || is_saturating(op) || is_average(op) || (op >= IR_V_FSGNJ && op <= IR_V_FSGNJX) ||
-           (op >= IR_V_MADC && op <= IR_V_MSBCC);
+    return is_float(op) || is_multiply_add(op) || x86_vec_is_division(op) || is_saturating(op) || is_average(op) ||
+           (op >= IR_V_FSGNJ && op <= IR_V_FSGNJX) || (op >= IR_V_MADC && op <= IR_V_MSBCC);
 }
 
 bool x86_has_vop(uint64_t features, enum ir_vop op, unsigned size)

@@ -197,7 +197,6 @@ void x86_vec_narrow(struct emit *e, const struct part *p);        /* to xmm0 */
 void x86_vec_reduce(struct emit *e, const struct ir_vec *v);
 int64_t x86_vec_neutral(unsigned op, unsigned size); /* what changes no result of a reduction */
 /* Shorter: of vl elements, which is below VLMAX and not 0; v->mask has its bits. */
-enum { X86_VEC_MAX_SUM = 32 };
 void x86_vec_sum_floats(struct emit *e, const struct ir_vec *v, bool shorter);
 void x86_vec_slide_1(struct emit *e, const struct ir_vec *v, ir_ref scalar, bool shorter);
 

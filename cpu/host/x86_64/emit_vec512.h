@@ -1,4 +1,5 @@
-/* Shared by the files that emit vectors by AVX-512: a row of operations, a piece, its registers (emit_vec512.c has the picture). */
+/* Shared by the files that emit vectors by AVX-512: a row of operations, a piece, its registers (emit_vec512.c has the
+ * picture). */
 #ifndef CPU_HOST_X86_64_EMIT_VEC512_H
 #define CPU_HOST_X86_64_EMIT_VEC512_H
 
@@ -163,7 +164,8 @@ void v512_to_halves(struct emit *e, const struct piece *p);
 void v512_float_wide(struct emit *e, const struct piece *p);
 
 /* reg = elements of `half`, extended to twice that */
-static inline void extended(struct emit *e, unsigned length, unsigned half, bool is_signed, unsigned reg, int32_t operand, unsigned at)
+static inline void extended(struct emit *e, unsigned length, unsigned half, bool is_signed, unsigned reg, int32_t operand,
+                            unsigned at)
 {
     x86_erm(&e->a, v512_extend[is_signed][half], all_of(length), reg, 0, home(operand, at));
 }

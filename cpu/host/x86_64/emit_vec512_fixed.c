@@ -13,7 +13,8 @@ static void note_saturated(struct emit *e)
  * comes in, B - 1 places. */
 static void shifted_out(struct emit *e, unsigned size, struct x86_evex x)
 {
-    static const uint32_t left[] = {0, W(E38(0x12)), E38(0x47), W(E38(0x47))}, right[] = {0, W(E38(0x10)), E38(0x45), W(E38(0x45))};
+    static const uint32_t left[] = {0, W(E38(0x12)), E38(0x47), W(E38(0x47))};
+    static const uint32_t right[] = {0, W(E38(0x10)), E38(0x45), W(E38(0x45))};
     static const uint32_t min_u[] = {0, E38(0x3a), E38(0x3b), W(E38(0x3b))};
 
     x86_err(&e->a, v512_sub[size], x, U, B, ONE);

@@ -18,7 +18,6 @@ void v512_plain(struct emit *e, const struct piece *p)
     rrr(e, p, op, R, A, b);
 }
 
-
 static uint32_t wide_op(const struct piece *p)
 {
     unsigned op = p->v->op;

@@ -118,4 +118,6 @@ void x86_vec_divide(struct emit *e, const struct ir_vec *v)
     emit_call(e, e->rt->divide[v->op - IR_V_DIVU][v->size][v->masked]);
     for (unsigned n = sizeof changed; n--;)
         x86_pop(&e->a, changed[n]);
+    if (v->scalar && v->bytes >= 32)
+        x86_vzeroupper(&e->a); /* of the splat */
 }

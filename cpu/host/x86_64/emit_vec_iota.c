@@ -1,6 +1,7 @@
 /* viota: how many bits of a mask are set below each element.
  *
- *   piece: { eax = 8 bits of the mask (and of v0) | xmm = row eax of k_iota, extended, + esi | esi += bits set } | blended, stored
+ *   piece: { eax = 8 bits of the mask (and of v0) | xmm = row eax of k_iota, extended, + esi | esi += bits set }
+ *   | blended, stored
  *
  * Row n of k_iota: of the 8 bits of n, how many are set below each. */
 #include "emit_vec.h"

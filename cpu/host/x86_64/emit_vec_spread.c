@@ -63,8 +63,10 @@ static void emit_look_up(struct x86_asm *a, const uint8_t *find, const uint8_t *
 {
     x86_mov(a, RAX, R_VA);
     x86_push(a, RCX);
+    x86_push(a, RCX); /* for the stack's alignment */
     x86_patch(x86_call(a), find);
     x86_mov(a, RAX, RCX);
+    x86_pop(a, RCX);
     x86_pop(a, RCX);
     x86_patch(x86_jcc(a, X86_E), found);
 }

@@ -238,7 +238,7 @@ static void add_float(struct emit *e, const struct ir_vec *v, unsigned at)
 void x86_vec_sum_floats(struct emit *e, const struct ir_vec *v, bool shorter)
 {
     bool f64 = v->size == 3 || v->op == IR_V_FWREDSUM;
-    uint8_t *enough[X86_VEC_MAX_SUM];
+    uint8_t *enough[IR_V_MAX_SUM];
     unsigned nr = 0;
 
     if (shorter)

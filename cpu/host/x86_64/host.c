@@ -343,7 +343,8 @@ static void emit_fill_slot(struct ir_host *h, struct x86_asm *a, unsigned headro
 }
 
 /* In: rax = address, rcx = the slot's offset. Out: zero flag: the page is in one of the ways, and all `size` bytes
- * in it; then rcx = addend, and the slot has the page. Changes rax. */
+ * in it; then rcx = addend, and the slot has the page. Changes rax. It is called with rsp = 0 mod 16, as translated code
+ * has it: with its own return address and three registers saved, C is called. */
 static uint8_t *emit_find(struct ir_host *h, struct x86_asm *a, bool write, unsigned size,
                           unsigned headroom)
 {

@@ -338,7 +338,7 @@ enum sim_status cli_apply_serial(struct cli *cli, const char *option, const char
 }
 
 #define DEVICE_PIECE(name)                                                                         \
-    enum sim_status cli_apply_##name(struct cli *cli, const char *option, const char *value)    \
+    enum sim_status cli_apply_##name(struct cli *cli, const char *option, const char *value)       \
     {                                                                                              \
         (void)option;                                                                              \
         return cli_add_##name(&cli->devices, value);                                               \

@@ -374,7 +374,7 @@ static void trace(struct client *c, json_t *arguments, json_t *id)
     if (!spec)
         answer_error(c, "GenericError", "trace needs the argument 'spec', a string", id);
     else if (c->control->ops->trace(c->control->opaque, spec) != SIM_OK)
-        answer_failed(c, "nothing was changed", id);
+        answer_failed(c, strcmp(spec, "off") == 0 ? "it has ended" : "nothing was changed", id);
     else
         answer_return(c, json_object(), id);
 }

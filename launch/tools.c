@@ -101,7 +101,7 @@ enum sim_status tools_add_plugin(struct config *c, const char *option, const cha
 
 /* --- traces --- */
 
-static void close_trace(struct running_trace *r)
+static enum sim_status close_trace(struct running_trace *r)
 {
     bool failed = ferror(r->out) != 0;
 
@@ -109,21 +109,33 @@ static void close_trace(struct running_trace *r)
         sim_error("-trace: '%s' is not whole: %m", r->spec.file);
     else if (failed)
         sim_error("-trace: '%s' is not whole: not all of it could be written", r->spec.file);
+    else
+        return SIM_OK;
+    return SIM_ERR_IO;
 }
 
-static void end_trace(struct running_trace *r)
+static enum sim_status end_trace(struct running_trace *r)
 {
+    enum sim_status status = SIM_OK;
+
     rv_trace_stop(r->trace);
     if (r->out && r->out != stderr)
-        close_trace(r);
+        status = close_trace(r);
     trace_spec_fini(&r->spec);
     *r = (struct running_trace){0};
+    return status;
 }
 
-static void end_traces(struct tools *t)
+/* All of them; the first failure. */
+static enum sim_status end_traces(struct tools *t)
 {
-    while (t->nr_traces)
-        end_trace(&t->trace[--t->nr_traces]);
+    enum sim_status status = SIM_OK;
+
+    while (t->nr_traces) {
+        enum sim_status ended = end_trace(&t->trace[--t->nr_traces]);
+        status = status == SIM_OK ? ended : status;
+    }
+    return status;
 }
 
 /* Each rank has a file of its own: "F.2". */
@@ -169,7 +181,7 @@ static enum sim_status begin_trace(struct tools *t, const char *option, const ch
     if (status == SIM_OK)
         status = open_trace(t, option, r->spec.file, &r->out);
     if (status != SIM_OK) {
-        end_trace(r);
+        (void)end_trace(r); /* nothing was written */
         return status;
     }
     const struct rv_trace_config config = {
@@ -181,10 +193,7 @@ static enum sim_status begin_trace(struct tools *t, const char *option, const ch
 
 enum sim_status tools_trace(struct tools *t, const char *option, const char *spec)
 {
-    if (strcmp(spec, "off") != 0)
-        return begin_trace(t, option, spec);
-    end_traces(t);
-    return SIM_OK;
+    return strcmp(spec, "off") == 0 ? end_traces(t) : begin_trace(t, option, spec);
 }
 
 /* --- plugins --- */
@@ -205,7 +214,7 @@ void tools_detach(struct tools *t)
 {
     if (!t)
         return;
-    end_traces(t);
+    (void)end_traces(t); /* has been said */
     while (t->nr_plugins)
         rv_plugin_unload(t->plugin[--t->nr_plugins]);
     sim_free(t->plugin);

@@ -21,7 +21,7 @@ enum sim_status tools_prepare(const struct config *c) SIM_MUST_CHECK;
 /* cpus NULL: a machine of another kind, which nobody looks into. */
 enum sim_status tools_create(struct rv_machine *cpus, const struct config *c, unsigned rank, bool several,
                              struct tools **out) SIM_MUST_CHECK;
-/* Starts another trace, or ends all ("off"). Context: any, one at a time; the machine stands still. */
+/* Starts another trace, or ends all ("off"; an error: some file is not whole). Context: any, one at a time; the machine stands still. */
 enum sim_status tools_trace(struct tools *t, const char *option, const char *spec) SIM_MUST_CHECK;
 /* Ends what observes the machine. Context: launch thread, executors stopped, I/O thread too. NULL allowed. */
 void tools_detach(struct tools *t);

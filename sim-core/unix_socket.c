@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "sim-core/alloc.h"
+#include "sim-core/lock.h"
 
 bool sim_unix_address(const char *path, struct sockaddr_un *out)
 {
@@ -38,6 +40,16 @@ void sim_unix_remove_dead(const char *path)
     close(fd);
 }
 
+/* A name that no other socket is likely to have while it is made, here or on another host that shares the directory. It is
+ * short: paths of sockets have little room. */
+static char *name_beside(const char *path)
+{
+    static _Atomic uint32_t nr;
+    uint32_t here = ((uint32_t)getpid() << 16) + atomic_fetch_add_explicit(&nr, 1, memory_order_relaxed);
+
+    return sim_asprintf("%s.%x", path, here ^ (uint32_t)sim_host_ns());
+}
+
 /* Never in place of something else. */
 static bool rename_new(const char *from, const char *to)
 {
@@ -50,11 +62,6 @@ static bool rename_new(const char *from, const char *to)
     if (errno == EEXIST)
         errno = EADDRINUSE; /* what bind says */
     return false;
-}
-
-static bool bind_and_listen(int fd, const struct sockaddr_un *addr, int backlog)
-{
-    return bind(fd, (const struct sockaddr *)addr, sizeof *addr) == 0 && listen(fd, backlog) == 0;
 }
 
 static int give_up(int fd, const char *path)
@@ -71,7 +78,7 @@ static int give_up(int fd, const char *path)
 int sim_unix_listen(const char *path, int flags, int backlog)
 {
     struct sockaddr_un own, beside;
-    char *name = sim_asprintf("%s.%x", path, (unsigned)getpid());
+    char *name = name_beside(path);
     bool fits = sim_unix_address(name, &beside);
 
     sim_free(name);
@@ -80,14 +87,14 @@ int sim_unix_listen(const char *path, int flags, int backlog)
         return -1;
     }
     sim_unix_remove_dead(path);
-    if (fits)
-        sim_unix_remove_dead(beside.sun_path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (fd < 0)
         return -1;
-    if (!bind_and_listen(fd, fits ? &beside : &own, backlog))
+    const struct sockaddr_un *at = fits ? &beside : &own;
+
+    if (bind(fd, (const struct sockaddr *)at, sizeof *at) < 0)
         return give_up(fd, NULL);
-    if (fits && !rename_new(beside.sun_path, path))
-        return give_up(fd, beside.sun_path);
+    if (listen(fd, backlog) < 0 || (fits && !rename_new(at->sun_path, path)))
+        return give_up(fd, at->sun_path);
     return fd;
 }

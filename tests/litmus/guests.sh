@@ -10,7 +10,7 @@
 mklitmus=${MKLITMUS:-$top/build/tests/litmus/mklitmus}
 launch=${LITMUS_LAUNCH-}
 
-# build_guests : $guests/litmus.elf, stack.elf and storm.elf, made once for all cases
+# build_guests : $guests/litmus.elf, stack.elf, storm.elf and shared.elf, made once for all cases
 build_guests() {
   local dir=$top/tests/litmus
   need riscv64-linux-gnu-gcc

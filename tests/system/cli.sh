@@ -139,7 +139,7 @@ for signal in TERM:143 INT:130 HUP:129 QUIT:131; do
 done
 # one that was ignored from the start (nohup) stays ignored
 (trap '' HUP; exec "$PARTITA" "${bare[@]}" spin --timeout 2 </dev/null >/dev/null 2>&1) &
-until grep -qsx partita /proc/$!/comm || ! kill -0 $! 2>/dev/null; do sleep 0.02; done
+until grep -qsx signals /proc/$!/task/*/comm || ! kill -0 $! 2>/dev/null; do sleep 0.02; done # who takes signals
 kill -HUP $!
 wait $!
 [ $? = 124 ] || { echo "FAILED: an ignored SIGHUP ended the run"; failures=$((failures + 1)); }

@@ -3,6 +3,7 @@
 # the reason that `partita doctor` gives.
 . "$(dirname "$0")/lib.sh"
 . "$here/lib_images.sh"
+trap 'kill -KILL $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT # some of these machines never end by themselves
 
 # guest ROUNDS WORD...: the command line of a run. "0 more=N": until something is typed, and N rounds more.
 guest() {

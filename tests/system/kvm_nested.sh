@@ -6,6 +6,7 @@
 #
 # Each step prints how far it is; a busy host takes minutes where a quiet one takes half of one. nested/README.md: why VMs are held.
 . "$(dirname "$0")/lib.sh"
+patient="nowatchdog rcupdate.rcu_cpu_stall_suppress=1" # each of its instructions is emulated twice
 
 nested=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/partita/guest-amd64
 qemu=${QEMU_X86:-qemu-system-x86_64}

@@ -450,7 +450,8 @@ case_ranks_strangers() {
   ring_ends b
   begin a run "${machine[@]}" --ranks 2
   begin b restore --incoming "tcp:$address" --ranks 2
-  until [ -S "$work/a.socket" ] && [ -n "$(tcp_of 0A b)" ]; do sleep 0.05; done
+  await_path "$work/a.socket" "${pid[a]}"
+  until [ -n "$(tcp_of 0A b)" ]; do kill -0 "${pid[b]}" || failed "b ended"; sleep 0.05; done
   for what in silent half greets; do stranger $what "$address" & done # they hold nobody up
   for what in rubbish gone joins; do stranger $what "$address"; done
   wire 18 hold "tcp:$address" # PLACE: both ranks listen
@@ -483,7 +484,8 @@ case_stranger_announces() {
   ring_ends b
   begin a run "${machine[@]}"
   begin b restore --incoming "unix:$work/back"
-  until [ -S "$work/a.socket" ] && [ -S "$work/back" ]; do sleep 0.05; done
+  await_path "$work/a.socket" "${pid[a]}"
+  await_path "$work/back" "${pid[b]}"
   python3 - "$work/front" "$work/back" "$work/ready" <<'PY' &
 import ctypes, socket, struct, sys
 front = socket.socket(socket.AF_UNIX); front.bind(sys.argv[1]); front.listen(1)

@@ -17,6 +17,7 @@ rm -f typed
 mkfifo typed
 : >said
 { timeout 60 script -qec "bash session.sh" /dev/null <typed >said 2>&1; rm -f typed; } &
+trap '' PIPE # a session that ends too early is told by what it said
 exec 3>typed
 await "booting:" # what is typed before the terminal is the guest's may be lost
 printf '\001h' >&3

@@ -102,6 +102,9 @@ case_trace_switched() {
     "$partita" control "$work/socket" trace spec=off || fail "trace off"
   done
   ! "$partita" control "$work/socket" trace spec=nonsense 2>/dev/null || fail "nonsense is traced"
+  "$partita" control "$work/socket" trace "spec=exec,file=/dev/full" || fail "trace on"
+  ! "$partita" control "$work/socket" trace spec=off 2>"$work/err2" || fail "a trace is lost without a word"
+  grep -q "has ended: -trace: '/dev/full' is not whole" "$work/err2" || fail "why: $(cat "$work/err2")"
   "$partita" control "$work/socket" quit || fail "quit"
   wait $pid || fail "exit code $?"
   for n in 1 3; do

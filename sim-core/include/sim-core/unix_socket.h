@@ -16,7 +16,8 @@ void sim_unix_remove_dead(const char *path);
 /* A stream socket that listens at the path from the moment on at which that exists; a dead one there is removed. It is the
  * caller's to close and the path to unlink. `flags`: SOCK_NONBLOCK or 0; always close-on-exec. -1 and errno: nothing is left.
  * What the kernel names it is the path and a suffix, under which it was made. Only where the path is so long that a suffix
- * does not fit may somebody come too early. Context: any; does not block. */
+ * does not fit may somebody come too early. Of two processes that find the same dead one at the same time only one is found
+ * in the end. Context: any; does not block. */
 int sim_unix_listen(const char *path, int flags, int backlog);
 
 #endif

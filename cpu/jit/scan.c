@@ -318,21 +318,28 @@ bool scan_region(struct scan *s, unsigned entry_offset)
     return true;
 }
 
+static bool decode_for_lr(const void *opaque, uint64_t offset, struct rv_insn *insn)
+{
+    return decode_at(opaque, (unsigned)offset, insn);
+}
+
 uint64_t scan_lr_mark(const struct scan *s, const struct scan_insn *n)
 {
+    uint64_t sc;
+
+    return rv_lrsc_scan(decode_for_lr, s, n->offset, n->insn.len, &sc) ? sc : 0;
+}
+
+uint64_t scan_sc_ahead(const struct scan *s, const struct scan_insn *n)
+{
     unsigned offset = n->offset + n->insn.len;
+    struct rv_insn i;
 
-    for (unsigned k = 0; k < RV_LRSC_SCAN_MAX; k++) {
-        struct rv_insn i;
-
-        if (!decode_at(s, offset, &i))
-            return 0;
-        switch (rv_lrsc_step(&i)) {
-        case RV_LRSC_SC: return offset;
-        case RV_LRSC_WRS: return RV_SC_NONE;
-        case RV_LRSC_COMPLEX: return 0;
-        case RV_LRSC_GO_ON: offset += i.len;
-        }
+    for (unsigned k = 0; k < RV_LRSC_SCAN_MAX && decode_at(s, offset, &i); k++) {
+        enum rv_lrsc step = rv_lrsc_step(&i);
+        if (step != RV_LRSC_GO_ON)
+            return step == RV_LRSC_SC ? offset : 0;
+        offset += i.len;
     }
     return 0;
 }

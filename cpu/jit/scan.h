@@ -62,7 +62,9 @@ const struct scan_insn *scan_at(const struct scan *s, unsigned offset);
 bool scan_is_return(const struct scan_insn *n);
 /* The place behind a call, direct or not, when it is part of the region; or NULL. */
 const struct scan_insn *scan_behind_call(const struct scan *s, const struct scan_insn *n);
-/* Is an LR, or a branch behind one, followed by an SC: its offset, or RV_SC_NONE (lrsc.h)? 0: no. */
+/* Of an LR: the offset of its SC, or RV_SC_NONE (lrsc.h). 0: its sequence is not simple. */
 uint64_t scan_lr_mark(const struct scan *s, const struct scan_insn *n);
+/* Of a branch that may be in such a sequence: the offset of the SC. 0: it is not. */
+uint64_t scan_sc_ahead(const struct scan *s, const struct scan_insn *n);
 
 #endif

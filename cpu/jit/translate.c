@@ -156,9 +156,9 @@ static void end_if(struct builder *b)
 static void leave_sequence(struct builder *b, const struct scan_insn *n, uint64_t target)
 {
     struct ir_region *r = b->t.r;
-    uint64_t sc = b->t.alone ? 0 : scan_lr_mark(b->s, n);
+    uint64_t sc = b->t.alone ? 0 : scan_sc_ahead(b->s, n);
 
-    if (!sc || sc == RV_SC_NONE || !rv_lrsc_leaves(n->offset, target, sc))
+    if (!sc || !rv_lrsc_leaves(n->offset, target, sc))
         return;
     ir_ref taken = ir_temp(r, IR_I64), mark = ir_temp(r, IR_I64), odd = ir_temp(r, IR_I64);
     ir_emit(r, IR_SET, IR_I64, taken, trans_x(&b->t, n->insn.rs1), trans_x(&b->t, n->insn.rs2))->cc =

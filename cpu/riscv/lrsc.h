@@ -9,6 +9,9 @@
  *   LR  anything else                        the hart must run alone: RV_STOP_EXCLUSIVE, and
  *                                            res_sc = RV_SC_ALONE: SC succeeds only while alone
  *
+ * Anything else is also a loop between the two (a branch back to behind the LR), and a branch to another SC: there would be
+ * more than one way from the LR to its SC, and a hart that may take one only might never come to an end.
+ *
  * A trap clears the reservation (the handler accesses memory). A way out that is taken makes res_sc odd, so that no SC
  * succeeds: code out there may access memory and come back to the SC. WRS still waits. The JIT applies the same rule to its
  * decoded instructions with rv_lrsc_step(). */
@@ -27,7 +30,7 @@ enum rv_lrsc {
     RV_LRSC_GO_ON,  /* harmless between LR and SC */
     RV_LRSC_SC,     /* the SC is reached: simple */
     RV_LRSC_WRS,    /* a wait is reached: simple, no SC may succeed */
-    RV_LRSC_COMPLEX /* may access memory, or leaves the straight line */
+    RV_LRSC_COMPLEX /* may access memory, or jumps */
 };
 
 /* What an instruction after an LR means for the scan. Pure. */
@@ -39,8 +42,14 @@ static inline bool rv_lrsc_leaves(uint64_t from, uint64_t to, uint64_t sc)
     return to <= from || to > sc;
 }
 
-/* Scans from the LR of length `len` at h->pc, in its page only. True: simple, and *sc is the address
- * of the SC that may succeed, or RV_SC_NONE. Context: vcpu. */
+/* The instruction at byte `offset` of the LR's page; false when it does not lie within the page. */
+typedef bool rv_lrsc_decode_fn(const void *opaque, uint64_t offset, struct rv_insn *insn);
+
+/* Scans from the LR of length `len` at byte `lr` of its page, in the page only. True: simple, and *sc is the offset of the SC
+ * that may succeed, or RV_SC_NONE. Pure but for `decode`. */
+bool rv_lrsc_scan(rv_lrsc_decode_fn *decode, const void *opaque, uint64_t lr, unsigned len, uint64_t *sc);
+
+/* The same for the LR at h->pc; *sc is an address. Context: vcpu. */
 bool rv_lrsc_simple(struct rv_hart *h, unsigned len, uint64_t *sc);
 
 /* No other hart runs: any sequence is atomic. */

@@ -623,6 +623,21 @@ static void test_lanes_above_a_group_raise_no_flags(void **state)
     assert_int_equal(h->v[4 * h->isa.vlen / 8], 0);
 }
 
+/* Jumps of contexts that no hart has lead into the same cache (riscv/tlb_shared.c). */
+static void test_a_full_cache_takes_jumps_on_shelves(void **state)
+{
+    struct rig *r = *state;
+    const uint64_t va = 0xffffffc000200000;
+
+    rv_tlb_select(r->h);
+    struct rv_tlb *t = r->m->shelf[0] = rv_tlb_take_out(r->h, r->h->code_tlb->slot);
+    t->jc[rv_jc_set(va)][0] = (struct rv_jc_entry){va, t};
+    t->jc_used = 1;
+    rv_tlb_select(r->h);
+    jit_flush(r->m->jit);
+    assert_int_not_equal(t->jc[rv_jc_set(va)][0].pc, va);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, jit_rig_tear_down)
@@ -640,6 +655,7 @@ int main(void)
         TEST(test_data_beside_code),
         cmocka_unit_test_setup_teardown(test_a_full_cache_is_emptied, set_up_small_cache,
                                         jit_rig_tear_down),
+        TEST(test_a_full_cache_takes_jumps_on_shelves),
         TEST(test_rounding_modes_are_told_apart),
         cmocka_unit_test_setup_teardown(test_lanes_above_a_group_raise_no_flags, set_up_vectors, jit_rig_tear_down),
         TEST(test_a_trap_in_translated_code_is_precise),

@@ -50,7 +50,7 @@ uint8_t trans_mem_kind(unsigned op)
 void trans_insn(struct trans *t)
 {
     static const struct trans_row *const tables[] = {trans_int_rows, trans_mem_rows, trans_fp_rows,
-                                                    trans_vec_rows, trans_csr_rows};
+                                                    trans_vec_rows, trans_vec_mem_rows, trans_csr_rows};
 
     for (unsigned n = 0; n < SIM_ARRAY_LEN(tables); n++) {
         const struct trans_row *row = &tables[n][t->i->op];

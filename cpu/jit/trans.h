@@ -42,6 +42,7 @@ extern const struct trans_row trans_int_rows[RV_OP_COUNT];
 extern const struct trans_row trans_mem_rows[RV_OP_COUNT];
 extern const struct trans_row trans_fp_rows[RV_OP_COUNT];
 extern const struct trans_row trans_vec_rows[RV_OP_COUNT];
+extern const struct trans_row trans_vec_mem_rows[RV_OP_COUNT];
 extern const struct trans_row trans_csr_rows[RV_OP_COUNT];
 
 /* enum ir_mem of a load or store */

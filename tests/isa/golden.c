@@ -15,17 +15,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "csr_bits.h"
-#include "hart.h"
-#include "jit_priv.h"
-#include "x86_priv.h"
+#include "jit_machine.h"
 
-#define RAM_BASE 0x80000000ull
-#define RAM_SIZE (1ull << 20)
-#define V3                                                                                         \
-    (X86_HAS_BMI1 | X86_HAS_BMI2 | X86_HAS_LZCNT | X86_HAS_POPCNT | X86_HAS_AVX | X86_HAS_AVX2 | X86_HAS_FMA)
 
-enum { MAX_SEQUENCES = 128, MAX_WORDS = 32, MAX_CODE = 4096, SKIPPED = 77 };
+enum { MAX_SEQUENCES = 128, MAX_WORDS = 32, MAX_CODE = 4096, SKIPPED = 77, HARTS = 2 };
 static const uint32_t end_of_sequence = 0x4000006f; /* j .+0x400: leaves for code nobody has seen */
 
 struct figures {
@@ -102,58 +95,6 @@ static void write_file(const char *path, const struct sequence *s, unsigned nr)
 
 /* --- translating --- */
 
-struct machine {
-    struct sim *sim;
-    struct mem_space *space;
-    struct rv_machine *m;
-    struct rv_hart *h;
-};
-
-static void must(bool ok, const char *what)
-{
-    if (!ok) {
-        fprintf(stderr, "golden: %s failed\n", what);
-        exit(70);
-    }
-}
-
-/* Two harts: atomics are those of several. False: no JIT here. */
-static bool start(struct machine *x, uint64_t features)
-{
-    const struct jit_options options = {.host_mask = ~features, .tier = RV_JIT_OPT};
-    struct rv_machine_config config = {.jit = true};
-    struct rv_isa isa;
-    struct vcpu *v;
-
-    must(sim_create(&x->sim) == SIM_OK && mem_space_create(x->sim, &x->space) == SIM_OK &&
-             mem_add_ram(x->space, "ram", RAM_BASE, RAM_SIZE) == SIM_OK && mem_seal_ram(x->space) == SIM_OK,
-         "creating a machine");
-    config.sim = x->sim;
-    config.space = x->space;
-    must(rv_machine_create(&config, &x->m) == SIM_OK, "creating a machine");
-    if (!x->m->jit)
-        return false;
-    rv_isa_default(&isa);
-    isa.ext |= 1ull << RV_EXT_V | 1ull << RV_EXT_ZVE32X | 1ull << RV_EXT_ZVE32F | 1ull << RV_EXT_ZVE64X |
-               1ull << RV_EXT_ZVE64F | 1ull << RV_EXT_ZVE64D;
-    isa.vlen = RV_VLEN_MIN;
-    must(rv_machine_add_hart(x->m, 1, &isa, &v) == SIM_OK && rv_machine_add_hart(x->m, 0, &isa, &v) == SIM_OK, "a hart");
-    x->h = rv_hart_of(v);
-    x->h->mstatus |= MSTATUS_FS | MSTATUS_VS;
-    rv_fp_sync(x->h);
-    rv_vec_sync(x->h);
-    jit_set_options(x->m->jit, &options);
-    vcpu_enter(&x->h->vcpu);
-    return true;
-}
-
-static void stop(struct machine *x)
-{
-    rv_machine_destroy(x->m);
-    mem_space_destroy(x->space);
-    sim_destroy(x->sim);
-}
-
 /* Puts the sequence into guest memory as code that has been executed, all of it equally often. */
 static void put_code(struct machine *x, const struct sequence *s)
 {
@@ -173,7 +114,7 @@ static bool translate(const struct sequence *s, uint64_t features, struct figure
     struct machine x = {0};
     struct jit_region *r = NULL;
 
-    if (!start(&x, features)) {
+    if (!start(&x, features, HARTS)) {
         stop(&x);
         return false;
     }
@@ -189,7 +130,7 @@ static bool translate(const struct sequence *s, uint64_t features, struct figure
 static bool host_has(uint64_t features)
 {
     struct machine x = {0};
-    bool yes = start(&x, features) && (x.m->jit->host->features & features) == features;
+    bool yes = start(&x, features, HARTS) && has(&x, features);
 
     stop(&x);
     return yes;

@@ -12,17 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "csr_bits.h"
 #include "decode.h"
-#include "hart.h"
-#include "jit_priv.h"
+#include "jit_machine.h"
 #include "trans.h"
-#include "x86_priv.h"
 
-#define RAM_BASE 0x80000000ull
-#define RAM_SIZE (1ull << 20)
-#define V3                                                                                         \
-    (X86_HAS_BMI1 | X86_HAS_BMI2 | X86_HAS_LZCNT | X86_HAS_POPCNT | X86_HAS_AVX | X86_HAS_AVX2 | X86_HAS_FMA)
 
 enum { SIZES = 4, LMULS = 7, SKIPPED = 77, MAX_TEXT = 1 << 17 };
 enum { VD = 8, VS1 = 24, VS2 = 16, RS1 = 10, RS2 = 11 }; /* x10 is an address */
@@ -33,62 +26,10 @@ static const struct {
     const char *needs;
 } hosts[] = {{"512", V3 | X86_ALL_AVX512, "AVX-512"}, {"v3", V3, "x86-64-v3"}};
 
-struct machine {
-    struct sim *sim;
-    struct mem_space *space;
-    struct rv_machine *m;
-    struct rv_hart *h;
-};
-
 /* Combinations of one encoding: whether they are legal, and whether they are helped. */
 struct outcome {
     bool legal[SIZES][LMULS][2], helped[SIZES][LMULS][2]; /* [.][.][masked] */
 };
-
-static void must(bool ok, const char *what)
-{
-    if (!ok) {
-        fprintf(stderr, "helped: %s failed\n", what);
-        exit(70);
-    }
-}
-
-/* False: no JIT here, or not on such a host. */
-static bool start(struct machine *x, uint64_t features)
-{
-    const struct jit_options options = {.host_mask = ~features, .tier = RV_JIT_OPT};
-    struct rv_machine_config config = {.jit = true};
-    struct rv_isa isa;
-    struct vcpu *v;
-
-    must(sim_create(&x->sim) == SIM_OK && mem_space_create(x->sim, &x->space) == SIM_OK &&
-             mem_add_ram(x->space, "ram", RAM_BASE, RAM_SIZE) == SIM_OK && mem_seal_ram(x->space) == SIM_OK,
-         "creating a machine");
-    config.sim = x->sim;
-    config.space = x->space;
-    must(rv_machine_create(&config, &x->m) == SIM_OK, "creating a machine");
-    if (!x->m->jit)
-        return false;
-    rv_isa_default(&isa);
-    isa.ext |= 1ull << RV_EXT_V | 1ull << RV_EXT_ZVE32X | 1ull << RV_EXT_ZVE32F | 1ull << RV_EXT_ZVE64X |
-               1ull << RV_EXT_ZVE64F | 1ull << RV_EXT_ZVE64D;
-    isa.vlen = RV_VLEN_MIN;
-    must(rv_machine_add_hart(x->m, 0, &isa, &v) == SIM_OK, "a hart");
-    x->h = rv_hart_of(v);
-    x->h->mstatus |= MSTATUS_FS | MSTATUS_VS;
-    rv_fp_sync(x->h);
-    rv_vec_sync(x->h);
-    jit_set_options(x->m->jit, &options);
-    vcpu_enter(&x->h->vcpu);
-    return (x->m->jit->host->features & features) == features;
-}
-
-static void stop(struct machine *x)
-{
-    rv_machine_destroy(x->m);
-    mem_space_destroy(x->space);
-    sim_destroy(x->sim);
-}
 
 static uint32_t with_field(uint32_t word, uint32_t mask, unsigned at, unsigned value)
 {
@@ -230,7 +171,7 @@ static bool list_all(unsigned host)
 {
     const struct rv_decode_table *t = &rv_decode_table32;
     struct machine x = {0};
-    bool able = start(&x, hosts[host].features);
+    bool able = start(&x, hosts[host].features, 1) && has(&x, hosts[host].features);
 
     for (unsigned n = 0; able && n < t->nr_encs; n++) {
         const struct rv_encoding *e = &t->enc[n];

@@ -37,6 +37,22 @@ static inline uint64_t guest_random(uint64_t *state)
     return *state >> 32;
 }
 
+/* In S mode; the error, 0: none (SBI 3). */
+static inline uint64_t guest_sbi(uint64_t extension, uint64_t function, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
+                                 uint64_t a4)
+{
+    register uint64_t r0 __asm__("a0") = a0;
+    register uint64_t r1 __asm__("a1") = a1;
+    register uint64_t r2 __asm__("a2") = a2;
+    register uint64_t r3 __asm__("a3") = a3;
+    register uint64_t r4 __asm__("a4") = a4;
+    register uint64_t r6 __asm__("a6") = function;
+    register uint64_t r7 __asm__("a7") = extension;
+
+    __asm__ volatile("ecall" : "+r"(r0), "+r"(r1) : "r"(r2), "r"(r3), "r"(r4), "r"(r6), "r"(r7) : "memory");
+    return r0;
+}
+
 static inline void guest_pause(void)
 {
     __asm__ volatile(".word 0x0100000f"); /* pause */

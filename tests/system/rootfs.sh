@@ -57,6 +57,7 @@ case_smp2() { system 2; }
 case_smp4() { system 4; }
 case_ranks2() { system 2 -ranks 2; }
 case_ranks3() { system 4 -ranks 3; }
+case_ranks4() { system 5 -ranks 4; }
 
 case_login() {
   need_guest

@@ -128,11 +128,21 @@ static void on_heartbeat(void *opaque, rank_t from, const void *data, uint32_t l
     ic->peer[from].beats = true;
 }
 
+/* Something was heard of the peer. */
+static void end_silence(struct ic_peer *p)
+{
+    if (p->warned)
+        sim_info("%s is back after %.1f s", p->name, (double)p->silent_ns / 1e9);
+    p->heard = p->warned = false;
+    p->silent_ns = 0;
+}
+
 static void on_bye(void *opaque, rank_t from, const void *data, uint32_t len)
 {
     struct ic *ic = opaque;
 
     (void)data, (void)len;
+    end_silence(&ic->peer[from]); /* no tick looks at it any more */
     atomic_store_explicit(&ic->peer[from].bye, true, memory_order_relaxed);
     atomic_fetch_add_explicit(&ic->nr_byes, 1, memory_order_release);
 }
@@ -168,10 +178,7 @@ static void listen_to(struct ic *ic, struct ic_peer *p, uint64_t elapsed_ns)
     char reason[IC_REASON];
 
     if (p->heard) {
-        if (p->warned)
-            sim_info("%s is back after %.1f s", p->name, (double)p->silent_ns / 1e9);
-        p->heard = p->warned = false;
-        p->silent_ns = 0;
+        end_silence(p);
         return;
     }
     if (!p->beats)

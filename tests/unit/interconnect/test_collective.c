@@ -267,6 +267,8 @@ static void poll_until_captured(struct ic *ic, const char *text)
         poll_for(ic, 50000000);
 }
 
+static bool back_to_leave; /* the rank that was silent ends at once */
+
 static void *pausing_main(void *arg)
 {
     struct rank *me = arg;
@@ -281,21 +283,25 @@ static void *pausing_main(void *arg)
         ic_send_small(me->ic, 1, IC_TYPE_TEST, NULL, 0);
         poll_until_captured(me->ic, "warning: nothing was heard of rank 1");
         atomic_store(&stuck, false);
-        poll_until_captured(me->ic, "is back");
+        if (!back_to_leave)
+            poll_until_captured(me->ic, "is back");
     }
-    me->status = ic_barrier(me->ic);
+    while (back_to_leave && atomic_load(&stuck))
+        sim_thread_yield();
+    if (!back_to_leave)
+        me->status = ic_barrier(me->ic);
     ic_stop(me->ic);
     return NULL;
 }
 
 /* Longer than the warning, shorter than the loss. */
-static void test_a_rank_may_come_back(void **state)
+static void come_back(bool to_leave)
 {
     static const struct ic_config config = {.warn_after_ns = 500000000, .lost_after_ns = 20000000000u};
     struct net n;
 
-    (void)state;
     atomic_store(&stuck, true);
+    back_to_leave = to_leave;
     open_ranks(&n, 2, &config);
     capture_begin(&pause_log);
     net_run(&n, pausing_main, rank, sizeof rank[0]);
@@ -308,6 +314,18 @@ static void test_a_rank_may_come_back(void **state)
         assert_int_equal(rank[i].lost, 0);
     }
     net_close(&n);
+}
+
+static void test_a_rank_may_come_back(void **state)
+{
+    (void)state;
+    come_back(false);
+}
+
+static void test_a_rank_may_come_back_to_leave(void **state)
+{
+    (void)state;
+    come_back(true);
 }
 
 /* Rank 1 naps, as far as its progress thread can see, but its host does not run that thread. */
@@ -360,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_barrier_waits_for_all),
         cmocka_unit_test(test_a_silent_rank_is_lost),
         cmocka_unit_test(test_a_rank_may_come_back),
+        cmocka_unit_test(test_a_rank_may_come_back_to_leave),
         cmocka_unit_test(test_heartbeats_do_not_wait_for_those_who_nap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

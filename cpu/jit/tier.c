@@ -14,6 +14,7 @@
 #include "jit_priv.h"
 #include "mem.h"
 #include "sim-core/alloc.h"
+#include "sim-core/log.h"
 
 enum {
     MAX_WANTED = 64,             /* a page's bytes each */
@@ -337,6 +338,8 @@ static void init(struct jit_tier *t, struct jit *jit)
     t->part = jit->cache;
     t->part_start = sim_align_down(jit->cache.size - jit->cache.size / PART_OF_CACHE, GUEST_PAGE_SIZE);
     t->part.used = t->part.settled = t->part_start;
+    SIM_BUG_ON(jit->cache.used > t->part_start, "a code cache of %llu bytes is too small for two parts",
+               (unsigned long long)jit->cache.size);
     jit->cache.size = t->part_start;
     jit_translator_init(&t->translator, &t->part);
 }

@@ -9,6 +9,7 @@
 #include <xmmintrin.h>
 
 #include "sim-core/alloc.h"
+#include "sim-core/log.h"
 #include "x86_priv.h"
 
 enum { CHUNK = 4096, SPIN_CHUNK = 256, PROMOTE_MASK = 0x0f, WIDEN_MASK = 0x0f };
@@ -501,6 +502,7 @@ void ir_host_restart(struct ir_host *h)
     struct x86_asm a = {h->cache->rw, h->cache->rw, h->cache->rw + h->cache->size, false};
 
     x86_emit_runtime(h, &a);
+    SIM_BUG_ON(a.overflow, "a code cache of %llu bytes has no room for the runtime", (unsigned long long)h->cache->size);
     h->cache->used = (uint64_t)(a.p - a.start);
 }
 

@@ -135,7 +135,7 @@ static void empty_cache(struct jit *jit, struct rv_hart *h)
     vcpu_leave(&h->vcpu);
     sim_exclusive_begin(jit->sim, &h->vcpu);
     /* Another hart may have done it while we waited. */
-    if (jit->cache.used > jit->cache.size / 2 || (jit->tier && jit_tier_is_full(jit->tier)))
+    if (jit->cache.used > jit->cache.size / 2 || jit_records_full(jit) || (jit->tier && jit_tier_is_full(jit->tier)))
         jit_flush(jit);
     sim_exclusive_end(jit->sim);
     vcpu_enter(&h->vcpu);

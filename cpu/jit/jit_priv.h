@@ -65,6 +65,7 @@ struct jit_region {
     uint8_t global[32];            /* the global in each host register (FP: + 16) */
     bool observed;                 /* has its observers' actions built in (observe/observe.h) */
     const struct observed_insn **watchers; /* with observed: by origin; behind the origins */
+    uint32_t bytes;                /* of this record */
     uint16_t nr_origins;
     struct jit_origin origin[];
 };
@@ -170,6 +171,7 @@ struct jit {
     struct {
         _Atomic uint64_t translations, insns, bytes, flushes, invalidations, promotions;
     } count;
+    _Atomic uint64_t record_bytes, dead_bytes; /* of published regions, and of the dead among them; registry writes */
 };
 
 /* --- cache.c --- */
@@ -199,6 +201,8 @@ void jit_publish(struct jit *jit, struct jit_region *r);
 void jit_link(struct jit *jit, struct ir_code_exit *exit_rw, struct jit_region *target);
 /* `better` takes the place of `old`, which it is a translation of. False: that is dead. Context: registry lock held. */
 bool jit_replace(struct jit *jit, struct jit_region *old, struct jit_region *better);
+/* Do the regions' records take so much beside their code that all had better be forgotten? Context: any. */
+bool jit_records_full(const struct jit *jit);
 void jit_registry_clear(struct jit *jit);
 extern const struct mem_code_ops jit_code_ops;
 void jit_add_listener(struct jit *jit, struct jit_listener *l);

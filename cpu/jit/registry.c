@@ -152,6 +152,7 @@ void jit_publish(struct jit *jit, struct jit_region *r)
     r->page->lines |= r->lines;
     r->next = atomic_load_explicit(bucket, memory_order_relaxed);
     r->tries = earlier_tries(r->next, r);
+    atomic_fetch_add_explicit(&jit->record_bytes, r->bytes, memory_order_relaxed);
     /* F2: the region is complete; pairs with F1 */
     atomic_store_explicit(bucket, r, memory_order_release);
     for (struct jit_listener *l = jit->listeners; SIM_UNLIKELY(l); l = l->next)
@@ -177,6 +178,7 @@ void jit_remove_listener(struct jit *jit, struct jit_listener *l)
 static void kill_region(struct jit *jit, struct jit_region *r)
 {
     atomic_store_explicit(&r->dead, true, memory_order_relaxed);
+    atomic_fetch_add_explicit(&jit->dead_bytes, r->bytes, memory_order_relaxed);
     quick_forget(jit, r);
     ir_host_kill_entry(jit->host, &r->code);
     for (struct ir_code_exit *x = r->incoming, *next; x; x = next) {
@@ -359,6 +361,17 @@ static void code_written(void *opaque, gpa_t gpa, uint64_t len)
 
 const struct mem_code_ops jit_code_ops = {.written = code_written};
 
+/* Records are on the heap, where a guest could make them many times the code: of 400 nops they are 11 KiB, the code 130
+ * bytes. In all they may take as much as the code. The dead, which a guest that writes code leaves, go earlier, but only
+ * when few live beside them: those have to be translated again. */
+bool jit_records_full(const struct jit *jit)
+{
+    uint64_t all = atomic_load_explicit(&jit->record_bytes, memory_order_relaxed);
+    uint64_t dead = atomic_load_explicit(&jit->dead_bytes, memory_order_relaxed);
+
+    return all > jit->cache.size || (dead > jit->cache.size / 8 && dead > all / 8 * 7);
+}
+
 static void free_list(struct jit_region *r, bool graves)
 {
     while (r) {
@@ -375,6 +388,8 @@ void jit_registry_clear(struct jit *jit)
         return;
     free_list(jit->graves, true);
     jit->graves = NULL;
+    atomic_store_explicit(&jit->record_bytes, 0, memory_order_relaxed);
+    atomic_store_explicit(&jit->dead_bytes, 0, memory_order_relaxed);
     for (unsigned n = 0; n < QUICK_SETS; n++)
         for (unsigned w = 0; w < 2; w++)
             if (atomic_load_explicit(&jit->quick[n].way[w].key, memory_order_relaxed))

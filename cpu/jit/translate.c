@@ -433,8 +433,10 @@ static struct jit_region *new_region(const struct builder *b, const struct ir_al
     const struct scan *s = b->s;
     const struct ir_region *ir = b->t.r;
     size_t head = (sizeof(struct jit_region) + ir->nr_origins * sizeof(struct jit_origin) + 7) & ~(size_t)7;
-    struct jit_region *r = sim_zalloc(head + (b->observed ? ir->nr_origins * sizeof r->watchers[0] : 0));
+    size_t bytes = head + (b->observed ? ir->nr_origins * sizeof(struct observed_insn *) : 0);
+    struct jit_region *r = sim_zalloc(bytes);
 
+    r->bytes = (uint32_t)bytes;
     r->gpa = source->page + s->insn[0].offset;
     r->va_page = source->va_page;
     r->hart = source->hart;
@@ -701,6 +703,8 @@ static enum jit_translated translate_locked(struct jit *jit, struct rv_hart *h, 
         return JIT_NOT_NOW;
     if (crosses_page(host, h->pc))
         return JIT_NEVER;
+    if (jit_records_full(jit))
+        return JIT_FULL;
     struct jit_page *page = open_page(jit, h, gpa_page, epoch, host, &generation);
     if (!page)
         return JIT_NOT_NOW;

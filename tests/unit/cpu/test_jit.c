@@ -3,6 +3,7 @@
 #include "jit_fixture.h"
 
 #include "jit.h"
+#include "jit_priv.h"
 #include "page_tables.h"
 
 static uint32_t sw(unsigned rs2, unsigned rs1, int imm)
@@ -31,6 +32,11 @@ static int set_up(void **state)
 static int set_up_small_cache(void **state)
 {
     return set_up_with(state, 128 << 10, rig_isa()); /* the runtime routines take 73 KiB */
+}
+
+static int set_up_medium_cache(void **state)
+{
+    return set_up_with(state, 1 << 20, rig_isa());
 }
 
 static int set_up_without_s(void **state)
@@ -243,6 +249,93 @@ static void test_a_full_cache_is_emptied(void **state)
         assert_int_equal(r->h->pc, at + 16);
     }
     assert_int_equal(r->h->x[A1], 600 * 50);
+    assert_true(stats(r).flushes > 0);
+}
+
+/* Runs from `at` to the end of the code there; emptying ends a run early. */
+static void run_to(struct rig *r, gpa_t at, gpa_t end)
+{
+    r->h->pc = at;
+    for (unsigned tries = 0; r->h->pc != end && tries < 5; tries++)
+        run(r, (end - r->h->pc) / 4);
+    assert_int_equal(r->h->pc, end);
+}
+
+/* Of this code the region's record is 70 times the host's code. */
+enum { LONG = 300 };
+
+static void put_long_code(struct rig *r, gpa_t at, int step)
+{
+    uint32_t code[LONG + 1];
+
+    for (unsigned n = 0; n < LONG; n++)
+        code[n] = addi(A0, A0, step);
+    code[LONG] = J_SELF;
+    put_code(r, at, code, LONG + 1);
+}
+
+static void make_hot(struct rig *r, gpa_t at, gpa_t end)
+{
+    uint64_t before = stats(r).translations;
+
+    for (unsigned n = 0; n < 256 && stats(r).translations == before; n++)
+        run_to(r, at, end);
+    assert_true(stats(r).translations > before);
+}
+
+static uint64_t record_bytes(const struct rig *r)
+{
+    return atomic_load(&r->m->jit->record_bytes);
+}
+
+/* Code that is written again and again leaves dead regions; few live beside them. */
+static void test_dead_regions_are_forgotten(void **state)
+{
+    struct rig *r = *state;
+    const struct ir_cache *cache = &r->m->jit->cache;
+
+    for (int n = 1; n <= 300; n++) {
+        put_long_code(r, RAM_BASE, n);
+        make_hot(r, RAM_BASE, RAM_BASE + 4 * LONG);
+        r->h->x[A0] = 0;
+        run_to(r, RAM_BASE, RAM_BASE + 4 * LONG);
+        assert_int_equal(r->h->x[A0], n * LONG);
+        assert_true(record_bytes(r) < cache->size / 4);
+    }
+    assert_true(stats(r).flushes > 5);
+    assert_true(cache->used < cache->size / 2);
+}
+
+/* As many alive are not translated again for the sake of the dead. */
+static void test_dead_regions_are_kept_beside_living_ones(void **state)
+{
+    struct rig *r = *state;
+
+    for (unsigned n = 1; n <= 20; n++) {
+        put_long_code(r, RAM_BASE + n * 4096, 1);
+        make_hot(r, RAM_BASE + n * 4096, RAM_BASE + n * 4096 + 4 * LONG);
+    }
+    for (int n = 1; n <= 40; n++) {
+        put_long_code(r, RAM_BASE, n);
+        make_hot(r, RAM_BASE, RAM_BASE + 4 * LONG);
+    }
+    assert_true(stats(r).invalidations >= 39);
+    assert_int_equal(stats(r).flushes, 0);
+}
+
+/* Regions that overlap: one from each instruction on. */
+static void test_living_regions_are_bounded(void **state)
+{
+    struct rig *r = *state;
+
+    for (unsigned page = 0; page < 4; page++) {
+        put_long_code(r, RAM_BASE + page * 4096, 1);
+        for (unsigned n = 0; n < LONG; n++) {
+            make_hot(r, RAM_BASE + page * 4096 + 4 * n, RAM_BASE + page * 4096 + 4 * LONG);
+            assert_true(record_bytes(r) < r->m->jit->cache.size + (16 << 10));
+        }
+    }
+    assert_int_equal(stats(r).invalidations, 0);
     assert_true(stats(r).flushes > 0);
 }
 
@@ -655,6 +748,10 @@ int main(void)
         TEST(test_data_beside_code),
         cmocka_unit_test_setup_teardown(test_a_full_cache_is_emptied, set_up_small_cache,
                                         jit_rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_dead_regions_are_forgotten, set_up_medium_cache, jit_rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_dead_regions_are_kept_beside_living_ones, set_up_medium_cache,
+                                        jit_rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_living_regions_are_bounded, set_up_medium_cache, jit_rig_tear_down),
         TEST(test_a_full_cache_takes_jumps_on_shelves),
         TEST(test_rounding_modes_are_told_apart),
         cmocka_unit_test_setup_teardown(test_lanes_above_a_group_raise_no_flags, set_up_vectors, jit_rig_tear_down),

@@ -49,7 +49,8 @@ void executor_put_deadline(struct executor *ex, uint32_t n, vtime_t t)
         heap_insert(&ex->heap, &ex->node[n], t);
 }
 
-/* The deadline that vCPU n has now; never, when it is not parked here. */
+/* The deadline that vCPU n has now; never, when it is not parked here. A sibling that has its seat may have taken it away, or
+ * only look whether it may, and find that it is parked: then what the heap says holds. */
 static vtime_t deadline_now(struct executor *ex, uint32_t n)
 {
     struct executor_group *g = ex->group;
@@ -57,7 +58,7 @@ static vtime_t deadline_now(struct executor *ex, uint32_t n)
     vtime_t t = VTIME_NEVER;
 
     if (!seat_take(g, n))
-        return t; /* a sibling has it */
+        return executor_has(ex, v) ? ex->node[n].key : t;
     if (is_parked(ex, v))
         t = v->ops->deadline(v);
     seat_leave(g, n);

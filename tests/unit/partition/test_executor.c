@@ -273,6 +273,33 @@ static void test_executor_honours_many_deadlines(void **state)
     stop(&f);
 }
 
+/* A sibling that looks whether a vCPU may be taken has its seat for a moment: the deadline is still there afterwards. */
+static void test_deadline_outlives_a_look_by_a_sibling(void **state)
+{
+    struct fixture f = {0};
+
+    (void)state;
+    start(&f, 2, 1);
+    for (unsigned i = 0; i < 2; i++)
+        assert_true(eventually(&f.c[i].turns, 1));
+    vtime_t due = sim_clock_now(&f.sim->clock) + 200000000;
+    int before = atomic_load(&f.c[0].turns);
+    atomic_store(&f.c[0].deadline, due);
+    vcpu_kick(&f.c[0].vcpu); /* it parks again, with the deadline */
+    assert_true(eventually(&f.c[0].turns, before + 1));
+    while (!seat_take(f.group, 0)) /* until that turn is over */
+        sim_thread_yield();
+    before = atomic_load(&f.c[1].turns);
+    vcpu_kick(&f.c[1].vcpu);
+    assert_true(eventually(&f.c[1].turns, before + 1));
+    while (!atomic_load(&f.group->ex[0].sleeping) && sim_clock_now(&f.sim->clock) < due)
+        sim_thread_sleep(LOOK_NS); /* until it has looked for the first deadline */
+    seat_leave(f.group, 0);
+    assert_true(deadline_passes(&f.c[0]));
+    assert_true(sim_clock_now(&f.sim->clock) >= due);
+    stop(&f);
+}
+
 /* Whoever runs is found by those who must wait for it. */
 static void test_running_vcpus_are_known(void **state)
 {
@@ -461,6 +488,7 @@ int main(void)
         cmocka_unit_test(test_executor_virtual_clock_jumps),
         cmocka_unit_test(test_pause_holds_everybody),
         cmocka_unit_test(test_executor_honours_many_deadlines),
+        cmocka_unit_test(test_deadline_outlives_a_look_by_a_sibling),
         cmocka_unit_test(test_running_vcpus_are_known),
         cmocka_unit_test(test_spare_executors_work_when_told),
         cmocka_unit_test(test_spare_executors_stand_aside_together),

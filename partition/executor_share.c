@@ -9,7 +9,9 @@ static void move(struct executor *to, struct executor *from, struct vcpu *v)
 {
     /* From here kicks come to us; what was posted before is seen when we run it. */
     atomic_store_explicit(&v->waker, &to->waker, memory_order_seq_cst);
-    executor_forget(from, v->index);
+    ready_set_take(&from->ready, v->index);
+    ready_set_take(&from->urgent, v->index);
+    ready_set_take(&from->resting, v->index);
     atomic_fetch_sub_explicit(&from->nr, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&to->nr, 1, memory_order_relaxed);
     ready_set_add(&to->ready, v->index);

@@ -47,6 +47,11 @@ void ready_set_remove(struct ready_set *s, uint32_t n)
         atomic_fetch_or_explicit(&s->top[w / 64], bit(w), memory_order_seq_cst);
 }
 
+void ready_set_take(struct ready_set *s, uint32_t n)
+{
+    atomic_fetch_and_explicit(&s->word[n / 64], ~bit(n), memory_order_seq_cst);
+}
+
 bool ready_set_has(const struct ready_set *s, uint32_t n)
 {
     return atomic_load_explicit(&s->word[n / 64], memory_order_seq_cst) & bit(n);

@@ -4,7 +4,7 @@
  *   for 8 harts and for 4,096
  *
  * All operations are atomic and in one order with each other. A member added while a search runs may be found or not.
- * Owner: the executor that has it. Others: add and remove. */
+ * Owner: the executor that has it. Others: add and take. */
 #ifndef PARTITION_READY_SET_H
 #define PARTITION_READY_SET_H
 
@@ -24,6 +24,9 @@ void ready_set_fini(struct ready_set *s);
 /* False: it was a member already. */
 bool ready_set_add(struct ready_set *s, uint32_t n);
 void ready_set_remove(struct ready_set *s, uint32_t n);
+/* As ready_set_remove, while the owner may search: it must not find the top empty for a moment in which somebody else is added.
+ * The top stays as it is. */
+void ready_set_take(struct ready_set *s, uint32_t n);
 bool ready_set_has(const struct ready_set *s, uint32_t n);
 /* The first member after n, going round to n itself at last; READY_NONE: empty. n may be READY_NONE: the first of all. */
 uint32_t ready_set_next(const struct ready_set *s, uint32_t n);

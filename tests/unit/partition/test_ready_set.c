@@ -87,11 +87,47 @@ static void test_additions_survive_removals(void **state)
     ready_set_fini(&r.set);
 }
 
+static void *take_in_rounds(void *arg)
+{
+    struct race *r = arg;
+
+    for (uint32_t round = 0; (round = await_change(&r->round, round)) != END;) {
+        ready_set_take(&r->set, 71);
+        atomic_store(&r->added, round);
+    }
+    return NULL;
+}
+
+/* Somebody else takes the only other one of its word, beyond the first: what was added before the search is found. */
+static void test_searches_see_what_others_are_taken_from(void **state)
+{
+    struct race r = {0};
+    uint64_t end = sim_host_ns() + RACE_NS;
+
+    (void)state;
+    ready_set_init(&r.set, 128);
+    assert_int_equal(sim_thread_start(&r.thread, "taker", take_in_rounds, &r), SIM_OK);
+    for (uint32_t round = 1; round <= 10 * ROUNDS && (round <= ROUNDS_LEAST || sim_host_ns() < end); round++) {
+        ready_set_add(&r.set, 71);
+        atomic_store(&r.round, round);
+        for (uint32_t pause = round % 64; pause; pause--)
+            sim_cpu_relax();
+        ready_set_add(&r.set, 70);
+        assert_int_equal(ready_set_next(&r.set, READY_NONE), 70);
+        await_change(&r.added, round - 1);
+        ready_set_remove(&r.set, 70);
+    }
+    atomic_store(&r.round, END);
+    sim_thread_join(&r.thread);
+    ready_set_fini(&r.set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_set_goes_round_in_order),
         cmocka_unit_test(test_additions_survive_removals),
+        cmocka_unit_test(test_searches_see_what_others_are_taken_from),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

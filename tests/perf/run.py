@@ -349,8 +349,7 @@ def rate(samples, name):
     """How often all harts together did a kernel's one thing, per second: its sums are counts (ranks/ranks.h)."""
     def of(sample):
         counts = [int(value, 16) for key, value in sample.sums.items() if key[0] == name]
-        # On a busy host a hart may come too late to be counted.
-        return sum(counts) / RANKS_SECONDS if len(counts) > 1 else None
+        return sum(counts) / RANKS_SECONDS
     return median(samples, of)
 
 

@@ -31,7 +31,7 @@ _start:
         li      t0, 0x46e00             /* SUM, FS and VS dirty, MPP = S */
         csrw    mstatus, t0
         mv      s0, a0
-        call    bare_setup              /* returns satp */
+        call    bare_setup              /* takes the device tree in a1, returns satp */
         csrw    satp, a0
         sfence.vma
         csrw    sscratch, zero

@@ -52,7 +52,7 @@ static enum sim_status dial(struct client *c)
     return SIM_ERR_NOTFOUND;
 }
 
-static enum sim_status say(struct client *c, json_t *value)
+static bool send_line(struct client *c, json_t *value)
 {
     size_t len = json_dumpb(value, NULL, 0, 0);
     char *text = sim_zalloc(len + 2);
@@ -62,7 +62,12 @@ static enum sim_status say(struct client *c, json_t *value)
     text[len++] = '\n';
     bool good = send(c->fd, text, len, MSG_NOSIGNAL) == (ssize_t)len;
     sim_free(text);
-    if (good)
+    return good;
+}
+
+static enum sim_status say(struct client *c, json_t *value)
+{
+    if (send_line(c, value))
         return SIM_OK;
     sim_error("'%s': the machine has gone", c->socket);
     return SIM_ERR_IO;
@@ -170,11 +175,17 @@ static int show_answer(struct client *c, const json_t *answer)
     return 0;
 }
 
+/* For show only. A machine that has gone takes no question, but may have answered the first one: that is heard next. */
+static void ask_progress(struct client *c)
+{
+    (void)send_line(c, json_pack("{s:s, s:i}", "execute", "query-status", "id", ID_STATUS));
+}
+
 static int converse(struct client *c, json_t *request)
 {
-    enum sim_status status = say(c, request);
-
-    while (status == SIM_OK) {
+    if (say(c, request) != SIM_OK)
+        return EXIT_CODE_NO_MATCH;
+    for (;;) {
         bool gone;
         json_t *answer = hear(c, POLL_MS, &gone);
         if (gone) {
@@ -182,7 +193,7 @@ static int converse(struct client *c, json_t *request)
             return EXIT_CODE_NO_MATCH;
         }
         if (!answer) {
-            status = say(c, json_pack("{s:s, s:i}", "execute", "query-status", "id", ID_STATUS));
+            ask_progress(c);
             continue;
         }
         json_int_t id = json_integer_value(json_object_get(answer, "id"));
@@ -193,7 +204,6 @@ static int converse(struct client *c, json_t *request)
         if (code >= 0)
             return code;
     }
-    return EXIT_CODE_NO_MATCH;
 }
 
 /* Takes both over. */

@@ -549,6 +549,24 @@ PY
   return 0
 }
 
+# A machine that answers and goes while its client wants to ask how far it is: the answer counts. This one takes no more questions
+# before it answers.
+case_regress_client_last_words() {
+  need python3
+  python3 - "$work/socket" <<'PY' &
+import os, socket, sys, time
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1] + ".new"); s.listen(1); os.rename(sys.argv[1] + ".new", sys.argv[1])
+c, _ = s.accept()
+while not c.recv(4096).endswith(b"\n"): pass
+c.shutdown(socket.SHUT_RD)
+time.sleep(1.5) # the client asks twice a second
+c.sendall(b'{"return": {"seconds": 1.5, "rounds": 3}, "id": 1}\n')
+PY
+  await_path "$work/socket" $!
+  "$partita" migrate "$work/socket" unix:/nowhere >"$work/out" 2>"$work/err" || fail "the answer was not heard"
+  out_has '^migrated: 1.50 s, 3 rounds'
+}
+
 # From any number of ranks to any other, by Unix sockets and TCP, pages on demand or all before: the pages of a ring, which
 # change their rank in every round, arrive as its harts left them.
 case_ranks() {

@@ -17,8 +17,11 @@ begin() {
   pid=$!
 }
 
-# What begins next ends after some rounds, however many there have been until then.
-last_one() { echo x >"$work/in"; }
+# What begins next ends after some rounds, however many there have been until then. Who runs already has the old file.
+last_one() {
+  rm "$work/in"
+  echo x >"$work/in"
+}
 
 # as_uninterrupted OPTION... : a guest that nobody interrupts comes to the same sum after as many rounds.
 as_uninterrupted() {
@@ -246,7 +249,7 @@ case_checkpoint_ranks() {
     images $((++want))
     kill -KILL "$pid"
     wait "$pid" 2>/dev/null
-    sleep 2
+    sleep 3
     [ -n "$step" ] || last_one
     # shellcheck disable=SC2086 # words
     begin restore "$store" --checkpoint-dir "$store" --checkpoint-incremental $step
@@ -256,31 +259,30 @@ case_checkpoint_ranks() {
   out_lacks GUEST-FAILED
   clocks_are_well 20000000
   for gap in $(value LONGEST-GAP); do
-    [ $((16#$gap)) -lt $((3579545 * 3 / 2)) ] || fail "the guest's time jumped: $((16#$gap)) ticks"
+    [ $((16#$gap)) -lt $((3579545 * 5 / 2)) ] || fail "the guest's time jumped: $((16#$gap)) ticks"
   done
   as_uninterrupted
 }
 
-# Homes of memory change their rank all the time: the sum is the same.
+# Homes of memory change their rank all the time: the sum is the same. The guest ends when it is typed to, when they have moved.
 case_homes() {
   need_kvm
-  guest 12
+  local moves=0
+  rm "$work/in"
+  mkfifo "$work/in"
+  exec 9<>"$work/in" # who opens it to read need not wait
+  guest "0 more=4" --ranks 2 --control "$work/socket"
   begin "${command[@]}"
-  finish 0
-  local whole moves=0
-  whole=$(value CHECKSUM)
-  : >"$work/out"
-  rm "$work/disk"
-  guest 12 --ranks 2 --control "$work/socket"
-  begin "${command[@]}"
-  while kill -0 "$pid" 2>/dev/null; do
+  await_guest
+  while [ $moves -lt 10 ]; do
+    kill -0 "$pid" 2>/dev/null || fail "the machine ended before it was told to"
     ! "$partita" control "$work/socket" move-memory start=0 length=0x4000000 "rank=$((moves % 2))" >>"$work/moves" 2>&1 || moves=$((moves + 1))
     sleep 0.1
   done
+  echo x >&9
   finish 0
   out_lacks GUEST-FAILED
-  [ "$(value CHECKSUM)" = "$whole" ] || fail "another checksum: $(value CHECKSUM), $whole"
-  [ $moves -ge 1 ] || fail "no moves"
+  as_uninterrupted
 }
 
 # Storms of INIT, STARTUP, NMI, SMI and what APICs do not take at a CPU whose pages go to and fro, and of NMI at the one that sends them, nonsense for interrupt controllers, resets in the midst of it; by KVM's

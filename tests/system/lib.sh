@@ -73,13 +73,13 @@ takes_signals() {
 # two is our fault.
 patient="watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 workqueue.watchdog_thresh=120"
 
-# partita_run CODE ARGUMENT... : runs the program without input and expects the exit code CODE; stdout and stderr are in
-# $work/out and $work/err.
+# partita_run CODE ARGUMENT... : runs the program without input (or with that of $typed) and expects the exit code CODE; stdout and
+# stderr are in $work/out and $work/err.
 partita_run() {
   local want=$1 got=0
   shift
   # shellcheck disable=SC2086 # words
-  timeout -k 5 "$limit" $launcher "$partita" run "$@" $ranks </dev/null >"$work/out" 2>"$work/err" || got=$?
+  timeout -k 5 "$limit" $launcher "$partita" run "$@" $ranks <"${typed:-/dev/null}" >"$work/out" 2>"$work/err" || got=$?
   [ "$got" = "$want" ] || fail "exit code $got instead of $want: $launcher partita run $* $ranks"
 }
 
@@ -114,12 +114,12 @@ build_guest() {
     "$here/guest/$1.S" -o "$work/$1.elf" || fail "cannot build guest/$1.S"
 }
 
-# build_hostile NAME [s] : $work/NAME.elf, for M mode or (s) for S mode under the built-in SBI
+# build_hostile NAME [s] [-DWORD...] : $work/NAME.elf, for M mode or (s) for S mode under the built-in SBI
 build_hostile() {
   local cc=riscv64-linux-gnu-gcc dir=$here/guest/hostile mode=()
   need $cc
   [ -z "${2-}" ] || mode=(-DSMODE -Wl,--defsym=smode=1)
-  $cc -O2 -Wall -Wextra -Werror -march=rv64gc -mabi=lp64d -mcmodel=medany -ffreestanding -fno-stack-protector -nostdlib \
+  $cc -O2 -Wall -Wextra -Werror "${@:3}" -march=rv64gc -mabi=lp64d -mcmodel=medany -ffreestanding -fno-stack-protector -nostdlib \
     -static -no-pie "${mode[@]}" -Wl,--build-id=none,--no-warn-rwx-segments -T "$dir/link.ld" "$dir/start.S" \
     "$dir/common.c" "$dir/$1.c" -o "$work/$1.elf" || fail "cannot build guest/hostile/$1.c"
 }

@@ -43,7 +43,7 @@ enum sim_status cli_apply_smp(struct cli *cli, const char *option, const char *v
         return SIM_ERR_INVALID;
     }
     cli->config->smp = (uint32_t)harts;
-    cli->smp_given = true;
+    cli->config->smp_given = true;
     return SIM_OK;
 }
 
@@ -72,7 +72,7 @@ enum sim_status cli_apply_memory(struct cli *cli, const char *option, const char
     if (status != SIM_OK)
         return status;
     cli->config->memory = bytes;
-    cli->memory_given = true;
+    cli->config->memory_given = true;
     return SIM_OK;
 }
 

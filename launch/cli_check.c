@@ -64,21 +64,13 @@ enum sim_status cli_check_whole(const struct config *c)
     return SIM_ERR_INVALID;
 }
 
-/* A device tree says all of these. */
-static enum sim_status check_tree(const struct cli *cli)
+/* -smp and -m are held against the tree when it is read (machine_cpus.c). */
+static enum sim_status check_tree(const struct config *c)
 {
-    const struct {
-        bool given;
-        const char *option;
-    } options[] = {{cli->smp_given, "-smp"}, {cli->memory_given, "-m"}, {cli->config->cpu, "-cpu"}};
-
-    for (size_t i = 0; cli->config->dtb && i < SIM_ARRAY_LEN(options); i++) {
-        if (options[i].given) {
-            sim_error("%s: the harts and the memory are those of the device tree (-dtb '%s')", options[i].option, cli->config->dtb);
-            return SIM_ERR_INVALID;
-        }
-    }
-    return SIM_OK;
+    if (!c->dtb || !c->cpu)
+        return SIM_OK;
+    sim_error("-cpu: what the harts are the device tree says (-dtb '%s')", c->dtb);
+    return SIM_ERR_INVALID;
 }
 
 /* As far as it can be told before the ranks have met: how many there are is mpirun's to say. */
@@ -103,7 +95,7 @@ enum sim_status cli_complete(struct cli *cli)
 {
     struct config *c = cli->config;
 
-    SIM_TRY(check_tree(cli));
+    SIM_TRY(check_tree(c));
     SIM_TRY(check_harts_per_rank(c));
     SIM_TRY(numa_resolve(&cli->numa, c));
     SIM_TRY(cli_devices_resolve(&cli->devices, c));

@@ -47,7 +47,6 @@ void cli_devices_fini(struct cli_devices *d);
 struct cli {
     struct config *config;
     bool restoring; /* only options that a restored machine leaves open */
-    bool smp_given, memory_given;
     struct cli_devices devices;
     struct numa_options numa;
     bool help;

@@ -98,6 +98,7 @@ struct config {
     bool irqfd;        /* virt-x86 with KVM's: virtio interrupts are edges, by eventfd; of an image: its tree says so */
     uint32_t smp;      /* harts, 1..CONFIG_MAX_HARTS */
     uint64_t memory;   /* bytes */
+    bool smp_given, memory_given; /* by the user: with `dtb` they are held against the tree */
     char *cpu;         /* -cpu text, NULL = "rv64" */
     char *kernel;      /* Image or ELF; NULL: none */
     char *initrd;

@@ -340,31 +340,14 @@ static enum sim_status copy_info(struct loader *l)
     return layout_put(&l->layout, l->info, &info, sizeof info);
 }
 
-static void start_hart(struct machine *m, uint64_t hartid)
-{
-    struct vcpu *v = rv_machine_hart(m->cpus, hartid);
-
-    if (!v)
-        return; /* a disabled cpu node */
-    rv_hart_start(v, m->boot.entry, hartid, m->boot.fdt);
-    rv_hart_set_x(v, A2, m->boot.info);
-}
-
-/* Without SBI nobody starts the others: they all start, as on hardware. The tree has their ids. */
+/* Without SBI nobody starts the others: they all start, as on hardware. */
 static void start_all_harts(struct machine *m)
 {
-    const void *fdt = m->fdt;
-    int cpus = fdt_path_offset(fdt, "/cpus"), node;
+    for (uint32_t i = 0; i < m->sim->nr_vcpus; i++) {
+        struct vcpu *v = m->sim->vcpus[i];
 
-    fdt_for_each_subnode(node, fdt, cpus)
-    {
-        int len;
-        const char *type = fdt_getprop(fdt, node, "device_type", NULL);
-        const fdt32_t *reg = fdt_getprop(fdt, node, "reg", &len);
-        if (!type || strcmp(type, "cpu") != 0 || !reg || (len != 4 && len != 8))
-            continue;
-        start_hart(m, len == 4 ? fdt32_to_cpu(reg[0])
-                               : (uint64_t)fdt32_to_cpu(reg[0]) << 32 | fdt32_to_cpu(reg[1]));
+        rv_hart_start(v, m->boot.entry, rv_hart_id(v), m->boot.fdt);
+        rv_hart_set_x(v, A2, m->boot.info);
     }
 }
 

@@ -30,7 +30,7 @@ struct machine {
     struct machine_boot boot;
     struct rv_machine *cpus;    /* NULL: the vCPUs are KVM's */
     struct hkvm_machine *kvm;   /* NULL: they are RISC-V */
-    struct vcpu *boot_hart;     /* lowest hartid */
+    struct vcpu *boot_hart;     /* lowest hartid of the tree's */
     uint64_t boot_hartid;
     bool builtin_sbi;
     void *fdt;                  /* the guest's tree; owned; room to grow */

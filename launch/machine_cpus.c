@@ -10,6 +10,12 @@
 
 enum { MAX_HARTS = 4096 };
 
+/* Not virt's, and not that of an image. */
+static bool is_users_tree(const struct config *c)
+{
+    return c->dtb && !c->tree.fdt;
+}
+
 /* --- memory --- */
 
 static bool is_type(const void *fdt, int node, const char *type)
@@ -71,6 +77,26 @@ static gpa_t first_memory(const struct dev_reg *list, unsigned nr)
     return 0;
 }
 
+/* -m beside a tree of the user's: where programs for it would be loaded, RAM has to be. */
+static enum sim_status check_memory(const struct machine *m)
+{
+    const struct config *c = m->config;
+    const struct mem_region *r;
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; (r = mem_nth(m->space, i)); i++)
+        sum += r->size;
+    if (!is_users_tree(c) || !c->memory_given || c->memory == sum)
+        return SIM_OK;
+    if (c->memory < sum) {
+        sim_error("-m: %llu KiB, but the device tree (-dtb '%s') has %llu", (unsigned long long)(c->memory >> 10), c->dtb,
+                  (unsigned long long)(sum >> 10));
+        return SIM_ERR_INVALID;
+    }
+    sim_warn("-m: only the %llu KiB of RAM that the device tree (-dtb '%s') has are there", (unsigned long long)(sum >> 10), c->dtb);
+    return SIM_OK;
+}
+
 enum sim_status machine_add_memory(struct builder *b)
 {
     struct machine *m = b->m;
@@ -93,6 +119,7 @@ enum sim_status machine_add_memory(struct builder *b)
         sim_error("device tree: no memory node");
         return SIM_ERR_FORMAT;
     }
+    SIM_TRY(check_memory(m));
     return mem_seal_ram(m->space);
 }
 
@@ -172,6 +199,14 @@ static uint32_t count_harts(const struct builder *b)
     return n;
 }
 
+/* -smp may ask for more harts than the user's tree has; an image has its number. */
+static uint32_t nr_harts(const struct builder *b)
+{
+    uint32_t tree = count_harts(b), smp = b->m->config->smp;
+
+    return tree && b->m->config->dtb && smp > tree ? smp : tree;
+}
+
 enum { MAX_RAM_REGIONS = 256 };
 
 /* The plan for the machine that a user's tree describes. */
@@ -183,7 +218,7 @@ enum sim_status machine_plan_from_tree(struct builder *b)
 
     for (unsigned i = 0; (r = mem_nth(b->m->space, i)) && nr < MAX_RAM_REGIONS; i++)
         ram[nr++] = (struct part_range){r->base, r->size};
-    return ranks_plan(b->m->ranks, count_harts(b), ram, nr);
+    return ranks_plan(b->m->ranks, nr_harts(b), ram, nr);
 }
 
 static enum sim_status add_harts(struct builder *b)
@@ -208,6 +243,28 @@ static enum sim_status add_harts(struct builder *b)
         sim_error("device tree: no enabled cpu node");
         return SIM_ERR_FORMAT;
     }
+    return SIM_OK;
+}
+
+/* -smp beside a tree of the user's, as with QEMU's virt: harts that it does not name are there, but who looks into it does
+ * not know. They are as the boot hart is, with the ids that are free, and no interrupt controller has lines to them. */
+static enum sim_status add_unnamed_harts(struct builder *b)
+{
+    const struct config *c = b->m->config;
+    struct machine *m = b->m;
+    uint32_t named = rv_machine_nr_harts(m->cpus), wanted = nr_harts(b);
+    const struct rv_isa isa = *rv_hart_isa(m->boot_hart);
+    struct vcpu *v;
+
+    if (is_users_tree(c) && c->smp_given && c->smp < named) {
+        sim_error("-smp: %u harts, but the device tree (-dtb '%s') has %u", c->smp, c->dtb, named);
+        return SIM_ERR_INVALID;
+    }
+    if (is_users_tree(c) && wanted > named)
+        sim_warn("-smp: the device tree (-dtb '%s') has %u harts; the others have no interrupt controllers", c->dtb, named);
+    for (uint64_t id = 0; rv_machine_nr_harts(m->cpus) < wanted; id++)
+        if (!rv_machine_hart(m->cpus, id))
+            SIM_TRY(rv_machine_add_hart(m->cpus, id, &isa, &v));
     return SIM_OK;
 }
 
@@ -277,7 +334,8 @@ static enum sim_status create_harts(struct builder *b)
     };
 
     SIM_TRY(rv_machine_create(&config, &m->cpus));
-    return add_harts(b);
+    SIM_TRY(add_harts(b));
+    return add_unnamed_harts(b);
 }
 
 enum sim_status machine_create_cpus(struct builder *b)

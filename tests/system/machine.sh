@@ -96,4 +96,24 @@ case_soc() {
   [ "$(grep -ac 'widget' "$work/err")" = 1 ] || fail "the unknown node is not listed exactly once"
 }
 
+# Harts that the tree does not name, as with QEMU's virt: where there is no SBI they start as all do,
+two_harts() { "$partita" run -m 16M -smp 2 -dumpdtb "$work/two.dtb" --demo || fail "-dumpdtb"; }
+case_unnamed_harts() {
+  two_harts
+  build_hostile smc
+  limit=100 partita_run 0 -dtb "$work/two.dtb" -m 16M -smp 4 -bios none -kernel "$work/smc.elf"
+  err_has 'has 2 harts; the others have no interrupt controllers'
+}
+# else by it.
+case_unnamed_harts_sbi() {
+  two_harts
+  build_hostile starts s
+  limit=100 partita_run 0 -dtb "$work/two.dtb" -smp 4 -kernel "$work/starts.elf"
+}
+case_fewer_harts_than_named() {
+  two_harts
+  partita_run 2 -dtb "$work/two.dtb" -smp 1 --demo
+  err_has '^partita: error: -smp: 1 harts, but the device tree .* has 2$'
+}
+
 main "$@"

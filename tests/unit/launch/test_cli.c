@@ -102,6 +102,7 @@ static const struct {
     {"-kernel I -smp 3 --ranks 3,seed=7,delay=2ms", "ranks: 3\nmessage_seed: 7\nmessage_delay_ns: 2000000"},
     {"-kernel I -smp 16 --harts-per-rank 6,5,5", "harts_per_rank: [6, 5, 5]"},
     {"-dtb d -kernel I --ranks 2 --harts-per-rank 2,2", "harts_per_rank: [2, 2]"},
+    {"-kernel I -m 1G -smp 2 -dtb d", "smp: 2\nmemory: 1073741824\ndtb: \"d\""}, /* held against the tree when that is read */
     /* NUMA */
     {"-kernel I -smp 8 -m 1G -numa node,cpus=0-1,cpus=4,mem=256M -numa node,cpus=2-3,cpus=5-7,mem=768 "
      "-numa dist,src=0,dst=1,val=25",
@@ -277,8 +278,6 @@ static const struct {
     {"-kernel I -numa node -numa node -numa node -numa dist,src=0,dst=1,val=20",
      {"between nodes 0 and 2", "missing"}},
     {"-kernel I -dtb d -numa node", {"-numa", "-dtb"}},
-    {"-kernel I -dtb d -smp 2", {"-smp", "-dtb 'd'"}},
-    {"-kernel I -m 1G -dtb d", {"-m:", "-dtb 'd'"}},
     {"-kernel I -dtb d -cpu rv64", {"-cpu", "-dtb 'd'"}},
     {"-kernel I -drive format=raw", {"-drive", "file="}},
     {"-kernel I -drive d.img", {"-drive", "'d.img'"}},

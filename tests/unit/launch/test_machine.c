@@ -112,6 +112,95 @@ static void regress_2_rng_without_a_slot(void **state)
     expect_no_slot(*state);
 }
 
+/* ---- -smp and -m beside a tree, here of one hart and 16 MiB ---- */
+
+static void try_machine(struct fixture *f, enum sim_status want, uint32_t harts, const char *words)
+{
+    struct capture c;
+    struct machine *m = NULL;
+    struct sim *sim;
+
+    assert_int_equal(sim_create(&sim), SIM_OK);
+    capture_begin(&c, 2);
+    enum sim_status status = machine_create(sim, &f->config, NULL, &m);
+    const char *said = capture_end(&c);
+    assert_int_equal(status, want);
+    if (words)
+        assert_non_null(strstr(said, words));
+    else
+        assert_string_equal(said, "");
+    if (m) {
+        assert_int_equal(sim->nr_vcpus, harts);
+        assert_int_equal(m->boot_hartid, 0);
+        assert_int_equal(m->ram_size, 16 * MIB);
+        for (uint32_t i = 0; i < harts; i++) {
+            assert_int_equal(rv_hart_id(sim->vcpus[i]), i);
+            assert_int_equal(rv_hart_isa(sim->vcpus[i])->ext, rv_hart_isa(m->boot_hart)->ext);
+        }
+        machine_destroy(m);
+    }
+    sim_destroy(sim);
+}
+
+static void ask_for(struct fixture *f, uint32_t harts, uint64_t memory)
+{
+    f->config.smp_given = f->config.memory_given = true;
+    f->config.smp = harts;
+    f->config.memory = memory;
+}
+
+static void test_harts_and_memory_as_in_the_tree(void **state)
+{
+    try_machine(*state, SIM_OK, 1, NULL);
+    ask_for(*state, 1, 16 * MIB);
+    try_machine(*state, SIM_OK, 1, NULL);
+}
+
+static void test_harts_that_the_tree_does_not_name(void **state)
+{
+    struct fixture *f = *state;
+
+    ask_for(f, 4, 16 * MIB);
+    try_machine(f, SIM_OK, 4, "has 1 harts; the others have no interrupt controllers");
+    /* An image's tree: it was said before, and the number counts, given or not. */
+    struct config_tree *t = &f->config.tree;
+    f->config.smp_given = f->config.memory_given = false;
+    assert_int_equal(machine_read_fdt(f->dtb, &t->fdt), SIM_OK);
+    t->size = (uint32_t)fdt_totalsize(t->fdt);
+    t->builtin_sbi = true;
+    try_machine(f, SIM_OK, 4, NULL);
+}
+
+static void test_more_memory_than_in_the_tree(void **state)
+{
+    ask_for(*state, 1, 32 * MIB);
+    try_machine(*state, SIM_OK, 1, "-m: only the 16384 KiB");
+}
+
+static void test_less_memory_than_in_the_tree(void **state)
+{
+    ask_for(*state, 1, 8 * MIB);
+    try_machine(*state, SIM_ERR_INVALID, 0, "-m: 8192 KiB, but");
+}
+
+static void test_fewer_harts_than_in_the_tree(void **state)
+{
+    struct fixture *f = *state;
+    void *fdt;
+
+    f->config.smp = 3;
+    assert_int_equal(virt_build_fdt(&f->config, &fdt), SIM_OK);
+    unlink(f->dtb);
+    strcpy(f->dtb, "/tmp/partita-dtb-XXXXXX");
+    write_new_file(f->dtb, fdt, fdt_totalsize(fdt));
+    sim_free(fdt);
+    config_set_string(&f->config.dtb, f->dtb);
+    f->config.smp = 1;
+    try_machine(f, SIM_OK, 3, NULL);
+    ask_for(f, 2, 16 * MIB);
+    try_machine(f, SIM_ERR_INVALID, 0, "-smp: 2 harts, but");
+}
+
 /* ---- the machine virt ---- */
 
 enum { CLINT_MTIME = 0x200bff8 };
@@ -183,6 +272,11 @@ int main(void)
         TEST(regress_2_drive_without_a_slot),
         TEST(regress_2_console_without_a_slot),
         TEST(regress_2_rng_without_a_slot),
+        TEST(test_harts_and_memory_as_in_the_tree),
+        TEST(test_harts_that_the_tree_does_not_name),
+        TEST(test_more_memory_than_in_the_tree),
+        TEST(test_less_memory_than_in_the_tree),
+        TEST(test_fewer_harts_than_in_the_tree),
         TEST(regress_2_time_mirrors_mtime),
         TEST(regress_2_each_extension_can_be_off),
     };

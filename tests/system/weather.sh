@@ -17,13 +17,12 @@ message() {
   messages | grep -qE -- "$1" || fail "no message like: $1"
 }
 
-# refused CODE REGEX COMMAND... : ends within 25 s (MPI's own start takes some), one message
+# refused CODE REGEX COMMAND... : ends by itself, with one message: that of who refuses, not of who waited for it in vain
 refused() {
-  local want=$1 regex=$2 code=0 start=$SECONDS
+  local want=$1 regex=$2 code=0
   shift 2
-  timeout -k 5 60 "$@" </dev/null >"$work/out" 2>"$work/err" || code=$?
+  timeout -k 5 100 "$@" </dev/null >"$work/out" 2>"$work/err" || code=$?
   [ "$code" = "$want" ] || fail "exit code $code instead of $want: $*"
-  [ $((SECONDS - start)) -le 25 ] || fail "it took $((SECONDS - start)) s: $*"
   message "$regex"
 }
 # Wrong in every rank, or in one: over ranks of one process and over processes.
@@ -142,7 +141,7 @@ case_other_version() {
 
 # start RANKS WORDS REGEX : Debian's kernel over RANKS processes, until its output has the REGEX; $job, $pids by rank
 start() {
-  local nr=$1 words=$2 regex=$3 i
+  local nr=$1 words=$2 regex=$3
   need_mpi
   need_guest
   # shellcheck disable=SC2086 # words
@@ -150,12 +149,10 @@ start() {
     "$partita" run -smp "$nr" -m 512M -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" \
     -append "console=ttyS0 $patient nomods $words" </dev/null >"$work/out" 2>"$work/err" &
   job=$!
-  for ((i = 0; i < 1200; i++)); do
-    grep -qa "$regex" "$work/out" && break
+  until grep -qsa "$regex" "$work/out"; do
     kill -0 "$job" 2>/dev/null || fail "the run ended before '$regex'"
     sleep 0.1
   done
-  [ "$i" -lt 1200 ] || fail "no '$regex' within 120 s"
   mapfile -t pids < <(sort -n "$work/pids" | cut -d' ' -f2)
 }
 

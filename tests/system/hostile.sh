@@ -81,7 +81,7 @@ case_starts_moving() {
   for engine in "-accel interp" "-accel jit"; do
     move_harts 3 &
     # shellcheck disable=SC2086 # words
-    limit=60 partita_run 0 -m 16M -smp 4 -kernel "$work/starts.elf" --ranks 3 -rebalance off --control "$work/socket" $engine
+    limit=120 partita_run 0 -m 16M -smp 4 -kernel "$work/starts.elf" --ranks 3 -rebalance off --control "$work/socket" $engine
     wait
   done
   moved 10

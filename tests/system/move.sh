@@ -22,7 +22,7 @@ guest_that_checks() {
   need_guest
   mkdir "$work/overlay"
   cat >"$work/overlay/run" <<'RUN'
-dd if=/dev/urandom of=/tmp/blob bs=1M count=1 2>/dev/null
+dd if=/dev/urandom of=/tmp/blob bs=256k count=1 2>/dev/null
 want=$(sha256sum /tmp/blob)
 for i in 1 2 3 4; do
   while :; do [ "$(sha256sum /tmp/blob)" = "$want" ] && echo "GOOD $i" || echo "BAD $i"; sleep 0.1; done &

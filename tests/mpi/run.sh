@@ -82,7 +82,7 @@ gone_within() {
   for ((i = 0; i < $1 * 10; i++)); do
     left=
     for pid in "${@:2}"; do
-      ! kill -0 "$pid" 2>/dev/null || left=$pid
+      grep -qsv ') Z ' "/proc/$pid/stat" && left=$pid # mpirun's children may be nobody's who waits for them
     done
     [ -n "$left" ] || return 0
     sleep 0.1

@@ -26,8 +26,7 @@ piece() {
   kill -USR1 "${children[-1]}"
   await_image "$before"
   sleep 0.1
-  kill -KILL "${children[@]}"
-  wait "$pid" 2>/dev/null
+  killed
 }
 
 # over RANKS... : the ring in pieces on those numbers of ranks, one after the other, and to its end on the first number.
@@ -82,8 +81,7 @@ case_weather() {
   await_image "$(newest)"
   await_image "$(newest)"
   find_children 1
-  kill -KILL "${children[@]}"
-  wait "$pid" 2>/dev/null
+  killed
   last_piece "$partita" restore "$store"
 }
 
@@ -101,8 +99,7 @@ case_moving_harts() {
   done
   await_image "$(newest)"
   find_children 1
-  kill -KILL "${children[@]}"
-  wait "$pid" 2>/dev/null
+  killed
   for image in "$store"/*/manifest.json; do
     "$partita" image show "$(dirname "$image")" >"$work/show" || fail "image show"
     for name in 0 1 2 3; do
@@ -150,15 +147,13 @@ case_moving_homes() {
   move_memory 0x70000000 0x200000 1 1
   move_memory 0x80000000 -1 1 1
   find_children 1
-  kill -KILL "${children[@]}"
-  wait "$pid" 2>/dev/null
+  killed
   begin "$partita" restore "$store" --ranks 3 --control "$work/socket" "${spread[@]}"
   find_children 1
   for n in 2 0 1; do move_memory 0x80000000 0x4000000 $n; done
   "$partita" checkpoint "$work/socket" "$store" >/dev/null || fail "image 3"
   find_children 1
-  kill -KILL "${children[@]}"
-  wait "$pid" 2>/dev/null
+  killed
   last_piece "$partita" restore "$store" --ranks 2
 }
 
@@ -203,12 +198,11 @@ a = ask("query-status"); time.sleep(0.5); b = ask("query-status")
 assert a == b and a["status"] == "paused", (a, b)
 assert ask("checkpoint", dir=sys.argv[2])["image"].endswith("000001")
 c = ask("query-status"); assert c == a, (a, c)
-ask("cont"); time.sleep(0.3)
-d = ask("query-status"); assert a["guest-time-ns"] < d["guest-time-ns"] < a["guest-time-ns"] + 400e6 + 5e9, (a, d)
-assert d["instructions"] > a["instructions"], (a, d)
+begin = time.monotonic(); ask("cont")
+while (d := ask("query-status"))["instructions"] <= a["instructions"]: time.sleep(0.05) # on a busy host harts may wait for their core
+most = (time.monotonic() - begin) * 1e9; assert 0 < d["guest-time-ns"] - a["guest-time-ns"] < most, (a, d, most)
 PY
-  kill -KILL "${children[@]}"
-  wait "$pid" 2>/dev/null
+  killed
   last_piece "$partita" restore "$store" --ranks 4 "${spread[@]}"
 }
 
@@ -261,8 +255,7 @@ case_killed_all() {
   for n in $(seq "${KILLS:-20}"); do
     await_image "$before"
     sleep "0.$(printf %03d $((RANDOM % 120)))"
-    kill -KILL "${children[@]}"
-    wait "$pid" 2>/dev/null
+    killed
     "$partita" image verify "$store" >"$work/verify" || { cat "$work/verify"; fail "damaged after kill $n"; }
     before=$(newest)
     again=(restore "$store" --checkpoint-dir "$store" --checkpoint-incremental --checkpoint-every 20ms --keep 3 "${spread[@]}")
@@ -275,8 +268,7 @@ case_killed_all() {
     fi
   done
   await_image "$before"
-  kill -KILL "${children[@]}"
-  wait "$pid" 2>/dev/null
+  killed
   last_piece "$partita" restore "$store" --ranks 2
 }
 
@@ -302,7 +294,7 @@ case_mpi_killed_rank() {
   for n in 1 2 3; do
     sleep "0.$((RANDOM % 400 + 100))"
     kill -KILL "${children[1]}"
-    wait "$pid" 2>/dev/null
+    gone
     "$partita" image verify "$store" >"$work/verify" || { cat "$work/verify"; fail "damaged after kill $n"; }
     grep -q good "$work/verify" || fail "no image after kill $n"
     if [ $n = 3 ]; then break; fi
@@ -326,17 +318,16 @@ case_mpi_full_disk() {
   await_image ""
   prlimit --pid "${children[1]}" --fsize=1000:unlimited
   kill -USR1 "${children[0]}"
+  await_err "part-0001.(data|index)': .*File too large" # mpirun may pass on what rank 0 says of it first
   await_err 'no image was made'
   err_has "checkpoint: rank 1 \(.*\) cannot save its part: input/output error"
-  err_has "part-0001.(data|index)': .*File too large"
   [ "$(ls "$store")" = "000001
 lock" ] || fail "something is left: $(ls "$store")"
   prlimit --pid "${children[1]}" --fsize=unlimited:unlimited
   kill -USR1 "${children[1]}"
   await_image "$(newest)"
   await_err 'checkpoint: .*000002: ' # not "(incremental)"
-  kill -KILL "${children[@]}"
-  wait "$pid" 2>/dev/null
+  killed
   last_piece "$partita" restore "$store"
 }
 

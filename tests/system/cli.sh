@@ -128,10 +128,13 @@ timeout 60 "$PARTITA" "${bare[@]}" exit7 <&- >/dev/null 2>&1
 timeout 60 "$PARTITA" "${bare[@]}" exit7 <&- >&- 2>&-
 [ $? = 7 ] || { echo "FAILED: all closed"; failures=$((failures + 1)); }
 
+# taking_signals PID : until it has a thread that waits for them, or has ended
+taking_signals() { until grep -qsx signals "/proc/$1"/task/*/comm || ! kill -0 "$1" 2>/dev/null; do sleep 0.02; done; }
+
 # signals; env, because a shell starts background jobs with SIGINT ignored
 for signal in TERM:143 INT:130 HUP:129 QUIT:131; do
   env --default-signal=INT,QUIT "$PARTITA" "${bare[@]}" spin --timeout 30 </dev/null >/dev/null 2>&1 &
-  sleep 0.5
+  taking_signals $!
   kill "-${signal%:*}" $!
   wait $!
   code=$?
@@ -139,7 +142,7 @@ for signal in TERM:143 INT:130 HUP:129 QUIT:131; do
 done
 # one that was ignored from the start (nohup) stays ignored
 (trap '' HUP; exec "$PARTITA" "${bare[@]}" spin --timeout 2 </dev/null >/dev/null 2>&1) &
-until grep -qsx signals /proc/$!/task/*/comm || ! kill -0 $! 2>/dev/null; do sleep 0.02; done # who takes signals
+taking_signals $!
 kill -HUP $!
 wait $!
 [ $? = 124 ] || { echo "FAILED: an ignored SIGHUP ended the run"; failures=$((failures + 1)); }

@@ -90,15 +90,22 @@ chain_of() {
   printf '%016x\n' $x
 }
 
-# begin ARGUMENT... : a cluster in the background
+# begin ARGUMENT... : a cluster in the background; $pid, and $job, which ends it should it hang
 begin() {
-  "$partita" cluster "$@" </dev/null >"$work/out" 2>"$work/err" &
-  pid=$!
+  timeout -k 5 "$limit" "$partita" cluster "$@" </dev/null >"$work/out" 2>"$work/err" &
+  job=$!
+  child_of "$job"
+  pid=$child
+}
+
+killed() {
+  kill -KILL "$pid"
+  wait "$job" 2>/dev/null
 }
 
 finish() { # CODE
   local code=0
-  wait "$pid" || code=$?
+  wait "$job" || code=$?
   [ "$code" = "$1" ] || fail "exit code $code instead of $1"
 }
 
@@ -126,8 +133,7 @@ images() { # FILE ROUNDS
     await [ -f "$store/cluster-00000$n.json" ]
     [ $n -lt 9 ] || fail "no frame is ever under way"
   done
-  kill -KILL "$pid"
-  wait "$pid" 2>/dev/null
+  killed
   begin "$1" --restore "$(head -n 1 <<<"$first")"
   finish 0
   [ "$(chain)" = "$(chain_of "$2")" ] || fail "another chain from the first image with a frame: $(chain)"
@@ -148,7 +154,7 @@ case_images() {
 
 # Of three images the newest two stay, and of the machines' those that belong to them; also from the older one they go on.
 case_keep() {
-  boards 50 -DPATIENT
+  boards 200 -DPATIENT
   local store=$work/store slow=$work/slow.yaml n
   cp "$work/boards.yaml" "$slow"
   printf 'segments:\n  lan: {latency: 100ms}\n' >>"$slow"
@@ -161,14 +167,13 @@ case_keep() {
     await [ -f "$store/cluster-00000$n.json" ]
   done
   for n in asker answerer; do await [ ! -d "$store/$n/000001" ]; done
-  kill -KILL "$pid"
-  wait "$pid" 2>/dev/null
+  killed
   [ "$(cd "$store" && echo cluster-0* cluster-[+7]* */0*)" = "cluster-000002.json cluster-000003.json cluster-+00008.json cluster-7.json answerer/000002 answerer/000003 asker/000002 asker/000003" ] ||
     fail "of the images there are: $(cd "$store" && echo cluster-* */0*)"
   sed -i 's/-m 32M/-m 32M --state-hash/' "$work/boards.yaml" # what the image leaves open, the file says
   begin "$work/boards.yaml" --restore "$store/cluster-000002.json"
   finish 0
-  [ "$(chain)" = "$(chain_of 50)" ] || fail "another chain: $(chain)"
+  [ "$(chain)" = "$(chain_of 200)" ] || fail "another chain: $(chain)"
   [ "$(cat "$work/out" "$work/err" | grep -ac 'state hash')" = 2 ] || fail "no two state hashes"
 }
 
@@ -227,8 +232,7 @@ case_one_folder() {
   one_message "image store '$store' is being written by another process: process $pid on "
   kill -USR1 "$pid"
   await [ -f "$store/cluster-000001.json" ]
-  kill -KILL "$pid"
-  wait "$pid" 2>/dev/null
+  killed
   cluster 124 "$work/second.yaml" --checkpoint-dir "$store" --restore "$store"
 }
 
@@ -257,8 +261,7 @@ case_control() {
     if [ -z "$from" ]; then
       kill -USR1 "$pid"
       await [ -f "$store/cluster-000001.json" ]
-      kill -KILL "$pid"
-      wait "$pid" 2>/dev/null
+      killed
       continue
     fi
     ask a quit >/dev/null || fail "a does not end"
@@ -266,7 +269,7 @@ case_control() {
     [[ $(ask b query-status) == *'"running": true'* ]] || fail "b ended with a"
     ask b quit >/dev/null || fail "b does not end"
     local got=0
-    wait "$pid" || got=$?
+    wait "$job" || got=$?
     [ "$got" = 0 ] || fail "exit code $got"
   done
 }
@@ -279,18 +282,11 @@ machines:
   a: -bios none -m 32M -kernel $work/hello --stats
   b: -bios none -m 32M -kernel $work/hello --stats
 YAML
-  local pid got=0
-  "$partita" cluster "$work/two.yaml" </dev/null >"$work/out" 2>"$work/err" &
-  pid=$!
-  for _ in $(seq 200); do
-    ! grep -q '^a: OK' "$work/out" || ! grep -q '^b: OK' "$work/out" || break
-    sleep 0.1
-  done
+  begin "$work/two.yaml"
+  await grep -qs '^a: OK' "$work/out"
+  await grep -qs '^b: OK' "$work/out"
   kill -TERM "$pid"
-  (sleep "$limit"; kill -KILL "$pid") >/dev/null 2>&1 & # holds no pipe of the test open
-  wait "$pid" || got=$?
-  kill "$!" 2>/dev/null
-  [ "$got" = 143 ] || fail "exit code $got instead of 143"
+  finish 143
   [ "$(grep -c 'statistics' "$work/err")" = 2 ] || fail "not two machines that say what they did"
 }
 

@@ -48,6 +48,21 @@ finish() {
   fail "exit code $code instead of $*"
 }
 
+# gone : after the run, until nothing is left of its processes, nor of their locks: mpirun does not wait for those that it ends.
+gone() {
+  local child
+  wait "$pid" 2>/dev/null
+  for child in "${children[@]}"; do
+    while grep -qsv ') Z ' /proc/"$child"/task/*/stat; do sleep 0.02; done
+  done
+}
+
+# killed : all processes of the machine, whatever they are at
+killed() {
+  kill -KILL "${children[@]}"
+  gone
+}
+
 # images N : waits until the store has at least N complete images
 images() {
   local tries=0

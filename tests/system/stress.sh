@@ -17,14 +17,10 @@ await_work() {
 most=8 # files
 some_work() { await_work $(($(grep -cae "$wrote" "$work/out") + RANDOM % most + 1)); }
 
-# killed : the machine with all its processes, whatever they are at; and until nothing is left of them, nor of their locks
+# killed : the machine with all its processes, mpirun, too, whatever they are at
 killed() {
-  local child
   kill -KILL -- "-$pid" "${children[@]}"
-  wait "$pid" 2>/dev/null
-  for child in "${children[@]}"; do
-    while grep -qsv ') Z ' /proc/"$child"/task/*/stat; do sleep 0.02; done
-  done
+  gone
 }
 
 # The ways of making images; each makes two, and leaves nothing that runs.

@@ -89,6 +89,9 @@ case_trace_errors() {
   one_message "-trace: '/dev/full' is not whole: "
 }
 
+# instructions : how many the machine has executed
+instructions() { "$partita" control "$work/socket" query-status | sed -E 's/.*"instructions": ([0-9]+).*/\1/'; }
+
 # Started and ended while the machine runs, several times.
 case_trace_switched() {
   build_guest spin
@@ -103,6 +106,8 @@ case_trace_switched() {
   done
   ! "$partita" control "$work/socket" trace spec=nonsense 2>/dev/null || fail "nonsense is traced"
   "$partita" control "$work/socket" trace "spec=exec,file=/dev/full" || fail "trace on"
+  n=$(instructions)
+  until [ "$(instructions)" -gt "$n" ]; do kill -0 $pid || fail "it ended"; done # or there is nothing to lose
   ! "$partita" control "$work/socket" trace spec=off 2>"$work/err2" || fail "a trace is lost without a word"
   grep -q "has ended: -trace: '/dev/full' is not whole" "$work/err2" || fail "why: $(cat "$work/err2")"
   "$partita" control "$work/socket" quit || fail "quit"

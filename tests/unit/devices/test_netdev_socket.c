@@ -149,8 +149,6 @@ static void test_socket_slow_peer_never_blocks_the_guest(void **state)
 
     (void)state;
     send_until_received(n, fd, "first");
-    while (recv(fd, back, 9, MSG_DONTWAIT) > 0) /* repeats of "first", 9 bytes each */
-        ;
     uint64_t start = sim_host_ns();
     for (unsigned i = 0; i < 500; i++)
         netdev_send(n, frame, sizeof frame);
@@ -160,9 +158,10 @@ static void test_socket_slow_peer_never_blocks_the_guest(void **state)
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
     uint32_t header;
     while (recv(fd, &header, 4, MSG_WAITALL) == 4) {
-        assert_int_equal(ntohl(header), sizeof frame);
-        read_fully(fd, back, sizeof frame);
-        got++;
+        bool repeat = ntohl(header) == strlen("first");
+        assert_true(repeat || ntohl(header) == sizeof frame);
+        read_fully(fd, back, ntohl(header));
+        got += !repeat;
     }
     assert_true(got > 0 && got < 500);
     send_until_received(n, fd, "last");

@@ -306,8 +306,10 @@ static void come_back(bool to_leave)
     capture_begin(&pause_log);
     net_run(&n, pausing_main, rank, sizeof rank[0]);
     capture_end(&pause_log);
-    assert_int_equal(captured(&pause_log, "warning: nothing was heard of rank 1 (host"), 1);
-    assert_int_equal(captured(&pause_log, "partita: rank 1 (host"), 1); /* is back */
+    /* Once, unless the host kept it from running later, too. */
+    unsigned silences = captured(&pause_log, "warning: nothing was heard of rank 1 (host");
+    assert_in_range(silences, 1, UINT32_MAX);
+    assert_int_equal(captured(&pause_log, "partita: rank 1 (host"), silences); /* is back */
     fclose(pause_log.file);
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(rank[i].status, SIM_OK);

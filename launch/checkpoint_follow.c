@@ -1,4 +1,5 @@
-/* A follower's thread, one for each image: writer -> READY -> [cut] -> part -> WRITTEN -> [END]. */
+/* A follower's thread, one for each image: writer -> READY -> [cut] -> part -> WRITTEN -> [END]. The leader may order the next image
+ * while the thread of the last one still ends. */
 #include "checkpoint_follow.h"
 
 #include <fcntl.h>
@@ -31,6 +32,8 @@ struct follower {
     struct sim_cond changed;
     bool closed;
     enum phase phase;
+    bool due; /* the next one has been ordered */
+    struct ranks_image_order next;
     struct sim_thread thread;
 };
 
@@ -41,7 +44,7 @@ static void report(struct follower *f, enum ranks_image_step step, enum sim_stat
 
     if (part)
         m.part = *part;
-    ranks_image_report(f->ranks, step, &m);
+    ranks_image_report(f->ranks, f->order.serial, step, &m);
 }
 
 /* --- the thread --- */
@@ -122,6 +125,28 @@ static void write_part(struct follower *f)
     report(f, RANKS_IMAGE_WRITTEN, status, &part);
 }
 
+static void start(void *opaque);
+
+static void begin_locked(struct follower *f, const struct ranks_image_order *order)
+{
+    f->phase = PREPARING;
+    f->order = *order;
+}
+
+static void end_phase(struct follower *f)
+{
+    sim_mutex_lock(&f->lock);
+    bool due = f->due;
+    f->phase = IDLE;
+    f->due = false;
+    if (due)
+        begin_locked(f, &f->next);
+    sim_cond_broadcast(&f->changed);
+    sim_mutex_unlock(&f->lock);
+    if (due)
+        sim_io_post(f->m->sim->io, start, f);
+}
+
 static void *follower_main(void *arg)
 {
     struct follower *f = arg;
@@ -134,10 +159,7 @@ static void *follower_main(void *arg)
     share_release(f->share);
     if (f->folder >= 0)
         close(f->folder);
-    sim_mutex_lock(&f->lock);
-    f->phase = IDLE;
-    sim_cond_broadcast(&f->changed);
-    sim_mutex_unlock(&f->lock);
+    end_phase(f);
     return NULL;
 }
 
@@ -152,9 +174,7 @@ static void start(void *opaque)
     if (sim_thread_start(&f->thread, "checkpoint", follower_main, f) == SIM_OK)
         return;
     report(f, RANKS_IMAGE_READY, SIM_ERR_NOMEM, NULL);
-    sim_mutex_lock(&f->lock);
-    f->phase = IDLE;
-    sim_mutex_unlock(&f->lock);
+    end_phase(f);
 }
 
 static void on_prepare(void *opaque, const struct ranks_image_order *order)
@@ -162,16 +182,18 @@ static void on_prepare(void *opaque, const struct ranks_image_order *order)
     struct follower *f = opaque;
 
     sim_mutex_lock(&f->lock);
-    bool good = f->phase == IDLE && !f->closed;
-    if (good) {
-        f->phase = PREPARING;
-        f->order = *order;
-    }
+    bool good = !f->closed && f->phase == IDLE;
+    if (good)
+        begin_locked(f, order);
+    f->due = !f->closed && f->phase == ENDED;
+    if (f->due)
+        f->next = *order;
+    bool refused = !good && !f->due;
     sim_mutex_unlock(&f->lock);
     if (good)
         sim_io_post(f->m->sim->io, start, f);
-    else
-        report(f, RANKS_IMAGE_READY, SIM_ERR_BUSY, NULL);
+    if (refused)
+        ranks_image_report(f->ranks, order->serial, RANKS_IMAGE_READY, &(struct ranks_image_report){.status = SIM_ERR_BUSY});
 }
 
 static enum sim_status on_take(void *opaque)
@@ -199,6 +221,7 @@ static void on_end(void *opaque, bool good)
 
     (void)good;
     sim_mutex_lock(&f->lock);
+    f->due = false; /* if it is the next one's */
     if (f->phase != IDLE)
         f->phase = ENDED;
     sim_cond_broadcast(&f->changed);

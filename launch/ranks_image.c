@@ -207,9 +207,9 @@ static void on_wanted(void *opaque, rank_t from, const void *data, uint32_t len)
 
 /* --- followers --- */
 
-void ranks_image_report(struct ranks *r, enum ranks_image_step step, const struct ranks_image_report *report)
+void ranks_image_report(struct ranks *r, uint32_t serial, enum ranks_image_step step, const struct ranks_image_report *report)
 {
-    const struct report_message m = {r->image->serial, step, *report};
+    const struct report_message m = {serial, step, *report};
 
     ic_send_small(r->ic, 0, MSG_IMAGE_REPORT, &m, sizeof m);
 }
@@ -275,7 +275,7 @@ static void take_here(void *opaque)
 
     if (r->image->ops)
         report.status = r->image->ops->take(r->image->opaque);
-    ranks_image_report(r, RANKS_IMAGE_TAKEN, &report);
+    ranks_image_report(r, r->image->serial, RANKS_IMAGE_TAKEN, &report);
 }
 
 static void on_take(void *opaque, rank_t from, const void *data, uint32_t len)

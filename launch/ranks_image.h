@@ -60,7 +60,7 @@ const struct ranks_image_report *ranks_image_report_of(const struct ranks *r, ui
 void ranks_image_add_progress(struct ranks *r, struct ranks_image_progress *sum, uint32_t *slowest);
 
 /* --- followers --- */
-void ranks_image_report(struct ranks *r, enum ranks_image_step step, const struct ranks_image_report *report);
+void ranks_image_report(struct ranks *r, uint32_t serial, enum ranks_image_step step, const struct ranks_image_report *report);
 void ranks_image_tell_progress(struct ranks *r, const struct ranks_image_progress *p);
 void ranks_image_want(struct ranks *r, int sig);
 

@@ -206,6 +206,25 @@ PY
   last_piece "$partita" restore "$store" --ranks 4 "${spread[@]}"
 }
 
+# One image right after the other: ranks whose last one still ends make the next all the same.
+case_at_once() {
+  need python3
+  ring 4 16
+  begin "$partita" run "${machine[@]}" --ranks 3 --control "$work/socket"
+  find_children 1
+  python3 - "$work/socket" "$store" <<'PY' || fail "conversation"
+import json, socket, sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); f = s.makefile('rw')
+f.readline()
+for n in range(60):
+    f.write(json.dumps({"execute": "checkpoint", "arguments": {"dir": sys.argv[2], "incremental": True}}) + "\n"); f.flush()
+    answer = json.loads(f.readline())
+    assert "return" in answer, (n, answer)
+PY
+  killed
+  last_piece "$partita" restore "$store" --ranks 2
+}
+
 # Debian's boot in pieces, each on another number of ranks.
 case_boot() {
   need_guest

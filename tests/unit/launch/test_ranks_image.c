@@ -15,6 +15,7 @@ struct pair {
     struct ic_inproc *net;
     struct sim *sim[2];
     struct ranks ranks[2];
+    uint32_t serial; /* of the image that was ordered last */
 };
 
 static void step(struct pair *p)
@@ -40,6 +41,7 @@ static int set_up(void **state)
         ranks_image_register(&p.ranks[i]);
     }
     ranks_image_prepare(&p.ranks[0], &order);
+    p.serial = order.serial;
     step(&p);
     *state = &p;
     return 0;
@@ -63,7 +65,7 @@ static void report(struct pair *p, enum ranks_image_step step, enum sim_status s
 {
     const struct ranks_image_report r = {.status = status, .part.index_bytes = bytes};
 
-    ranks_image_report(&p->ranks[1], step, &r);
+    ranks_image_report(&p->ranks[1], p->serial, step, &r);
 }
 
 static enum sim_status await(struct pair *p, enum ranks_image_step step)
@@ -98,12 +100,28 @@ static void test_what_could_not_be_written_is_not_forgotten(void **state)
     assert_int_equal(await(p, RANKS_IMAGE_WRITTEN), SIM_ERR_IO);
 }
 
+/* Who gives up late on an image that is over says nothing of the next one. */
+static void test_what_is_said_of_the_last_image_is_not_of_the_next(void **state)
+{
+    struct pair *p = *state;
+    struct ranks_image_order order = {.path = "image 2"};
+
+    ranks_image_prepare(&p->ranks[0], &order);
+    step(p);
+    report(p, RANKS_IMAGE_WRITTEN, SIM_ERR_IO, 0);
+    p->serial = order.serial;
+    report(p, RANKS_IMAGE_WRITTEN, SIM_OK, 4711);
+    step(p);
+    assert_int_equal(await(p, RANKS_IMAGE_WRITTEN), SIM_OK);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_what_was_written_is_not_forgotten),
         TEST(test_what_could_not_be_written_is_not_forgotten),
+        TEST(test_what_is_said_of_the_last_image_is_not_of_the_next),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

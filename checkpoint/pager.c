@@ -1,10 +1,8 @@
 /* Blocks on demand and ahead of it: both bring whole chunks. */
 #include "checkpoint/pager.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include "bitmap.h"
 #include "format.h"
@@ -110,21 +108,8 @@ static bool has_failed(const struct ckpt_pager *p)
 /* Writes n blocks that we have claimed. */
 static void install(struct ckpt_pager *p, uint64_t local, unsigned n, const uint8_t *data)
 {
-    size_t len = (size_t)n * FORMAT_BLOCK, done = 0;
-
-    while (done < len) {
-        ssize_t w = pwrite(p->config.target.fd, data + done, len - done,
-                           (off_t)(local * FORMAT_BLOCK + done));
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w <= 0) {
-            sim_error("restore: cannot write block %llu of '%s': %m", (unsigned long long)local,
-                      p->config.target.name);
-            fail(p, SIM_ERR_IO);
-            break;
-        }
-        done += (size_t)w;
-    }
+    if (ckpt_source_write(&p->config.target, local, n, data, "restore") != SIM_OK)
+        fail(p, SIM_ERR_IO);
     for (unsigned i = 0; i < n; i++)
         atomic_fetch_or_explicit(&p->present[(local + i) / 64], 1ull << ((local + i) % 64),
                                  memory_order_release);

@@ -1,11 +1,8 @@
 /* Frames of blocks into descriptors; a bitmap of what is missing for each space. */
 #include "checkpoint/receiver.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include "bitmap.h"
 #include "format.h"
@@ -75,34 +72,6 @@ static enum sim_status to_local(struct space *sp, uint64_t block, uint64_t nr, u
     return SIM_OK;
 }
 
-static enum sim_status write_blocks(struct space *sp, uint64_t local, const uint8_t *data, size_t len)
-{
-    for (size_t done = 0; done < len;) {
-        ssize_t n = pwrite(sp->target.fd, data + done, len - done, (off_t)(local * FORMAT_BLOCK + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            sim_error("migration: cannot write block %llu of '%s': %m", (unsigned long long)local,
-                      sp->target.name);
-            return SIM_ERR_IO;
-        }
-        done += (size_t)n;
-    }
-    return SIM_OK;
-}
-
-static enum sim_status write_zeros(struct space *sp, uint64_t local, uint32_t nr)
-{
-    static const uint8_t zero[FORMAT_BLOCK];
-
-    if (fallocate(sp->target.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(local * FORMAT_BLOCK),
-                  (off_t)nr * FORMAT_BLOCK) == 0)
-        return SIM_OK;
-    for (uint32_t i = 0; i < nr; i++) /* a file system without holes */
-        SIM_TRY(write_blocks(sp, local + i, zero, sizeof zero));
-    return SIM_OK;
-}
-
 /* The blocks are there: whoever waits for them goes on. */
 static void arrived(struct space *sp, uint64_t local, uint32_t nr)
 {
@@ -153,7 +122,7 @@ static enum sim_status take_blocks(struct ckpt_receiver *r, const struct ckpt_fr
         return senseless(r, "blocks come that are here");
     if (!r->serving)
         tell_of(sp, local, f->nr);
-    SIM_TRY(zeros ? write_zeros(sp, local, f->nr) : write_blocks(sp, local, f->payload, f->len));
+    SIM_TRY(zeros ? ckpt_source_clear(&sp->target, local, f->nr, "migration") : ckpt_source_write(&sp->target, local, f->nr, f->payload, "migration"));
     arrived(sp, local, f->nr);
     return SIM_OK;
 }

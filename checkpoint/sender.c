@@ -1,9 +1,7 @@
 /* A bitmap of what is to be sent for each space, and words of it that become frames. */
 #include "checkpoint/sender.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bitmap.h"
 #include "format.h"
@@ -97,25 +95,16 @@ static void mark_dirty(struct ckpt_sender *s, struct space *sp)
             add(s, sp, i);
 }
 
-/* Blocks where a sparse descriptor has data, or that the space owns. */
+/* Blocks where a sparse space has data, or that the space owns. */
 static void mark_data(struct ckpt_sender *s, struct space *sp)
 {
     const struct ckpt_source *source = &sp->source;
-    off_t end = source->sparse ? 0 : (off_t)(source->nr_blocks * FORMAT_BLOCK);
+    uint64_t end = source->sparse ? 0 : source->nr_blocks;
 
     for (uint64_t i = 0; i < source->nr_blocks; i++) {
-        off_t at = (off_t)(i * FORMAT_BLOCK);
-        if (at >= end) {
-            off_t data = lseek(source->fd, at, SEEK_DATA);
-            if (data < 0 && errno == ENXIO)
-                return;
-            end = data < 0 ? -1 : lseek(source->fd, data, SEEK_HOLE);
-            if (end < 0) /* the file cannot tell: all of it */
-                end = (off_t)(source->nr_blocks * FORMAT_BLOCK);
-            else
-                i = (uint64_t)data / FORMAT_BLOCK;
-        }
-        if (i < source->nr_blocks && is_ours(source, i))
+        if (i >= end && !ckpt_source_next_data(source, &i, &end))
+            return;
+        if (is_ours(source, i))
             add(s, sp, i);
     }
 }
@@ -158,23 +147,6 @@ static bool is_zero(const uint8_t *block)
     return block[0] == 0 && memcmp(block, block + 1, FORMAT_BLOCK - 1) == 0;
 }
 
-static enum sim_status read_run(struct space *sp, uint64_t local, unsigned nr, uint8_t *to)
-{
-    size_t len = (size_t)nr * FORMAT_BLOCK;
-    ssize_t n;
-
-    do {
-        n = pread(sp->source.fd, to, len, (off_t)(local * FORMAT_BLOCK));
-    } while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        sim_error("migration: cannot read '%s' at block %llu: %m", sp->source.name,
-                  (unsigned long long)local);
-        return SIM_ERR_IO;
-    }
-    memset(to + n, 0, len - (size_t)n); /* behind the end of an overlay's file */
-    return SIM_OK;
-}
-
 static enum sim_status send_piece(struct ckpt_sender *s, const struct space *sp, uint64_t block, unsigned nr,
                                   const uint8_t *data)
 {
@@ -201,7 +173,7 @@ static enum sim_status send_run(struct ckpt_sender *s, struct space *sp, uint64_
 {
     uint64_t block = block_of(sp, local);
 
-    SIM_TRY(read_run(sp, local, nr, s->buf));
+    SIM_TRY(ckpt_source_read(&sp->source, local, nr, s->buf, "migration"));
     enum kind kind = kind_of(s, sp, local, 0), next = kind;
     for (unsigned i = 0, n; i < nr; i += n, kind = next) {
         for (n = 1; i + n < nr && (next = kind_of(s, sp, local, i + n)) == kind;)

@@ -1,9 +1,7 @@
 /* Copy before write: who claims a block copies it, everybody else waits until that is done. */
 #include "checkpoint/snapshot.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bitmap.h"
 #include "file_io.h"
@@ -29,7 +27,7 @@ struct ckpt_snapshot {
     bitmap_word *claimed, *done; /* by local block */
     uint64_t nr_words;
     _Atomic uint64_t word;       /* the reader's place */
-    uint64_t data_end;           /* sparse: the descriptor has data up to this word */
+    uint64_t data_end;           /* sparse: there is data up to this word */
     struct sim_mutex lock;       /* of `aside`; a leaf */
     struct sim_cond room;
     struct aside *aside;
@@ -48,25 +46,9 @@ static void fail(struct ckpt_snapshot *s, enum sim_status status)
                                                 memory_order_relaxed);
 }
 
-/* Reads blocks of the space; RAM cannot fail, an overlay's file can. */
 static void read_blocks(struct ckpt_snapshot *s, uint64_t local, unsigned nr, uint8_t *to)
 {
-    size_t len = (size_t)nr * FORMAT_BLOCK;
-    ssize_t n;
-
-    do {
-        n = pread(s->source.fd, to, len, (off_t)(local * FORMAT_BLOCK));
-    } while (n < 0 && errno == EINTR);
-    if (n == (ssize_t)len)
-        return;
-    if (n >= 0) { /* behind the end of an overlay's file */
-        memset(to + n, 0, len - (size_t)n);
-        return;
-    }
-    sim_error("checkpoint: cannot read '%s' at block %llu: %m", s->source.name,
-              (unsigned long long)local);
-    memset(to, 0, len);
-    fail(s, SIM_ERR_IO);
+    fail(s, ckpt_source_read(&s->source, local, nr, to, "checkpoint"));
 }
 
 /* Is the block to be saved? It has been claimed; its dirty mark is cleared, unless the block and its mark are
@@ -184,19 +166,17 @@ static unsigned give_aside(struct ckpt_snapshot *s, struct ckpt_writer *w)
     return given;
 }
 
-/* The first word from `word` on that has data in the descriptor; nr_words: none. */
+/* The first word from `word` on that has data; nr_words: none. */
 static uint64_t next_data(struct ckpt_snapshot *s, uint64_t word)
 {
-    const off_t word_bytes = WORD_BLOCKS * FORMAT_BLOCK;
+    uint64_t first = word * WORD_BLOCKS, end;
 
     if (!s->source.sparse || s->incremental || word < s->data_end)
         return word;
-    off_t data = lseek(s->source.fd, (off_t)word * word_bytes, SEEK_DATA);
-    if (data < 0)
-        return errno == ENXIO ? s->nr_words : word;
-    off_t hole = lseek(s->source.fd, data, SEEK_HOLE);
-    s->data_end = hole < 0 ? s->nr_words : (uint64_t)((hole + word_bytes - 1) / word_bytes);
-    return (uint64_t)(data / word_bytes);
+    if (!ckpt_source_next_data(&s->source, &first, &end))
+        return s->nr_words;
+    s->data_end = (end + WORD_BLOCKS - 1) / WORD_BLOCKS;
+    return first / WORD_BLOCKS;
 }
 
 static uint64_t word_mask(const struct ckpt_snapshot *s, uint64_t word)

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include "kvm/hkvm.h"
@@ -239,6 +238,11 @@ static bool keeps_page(void *opaque, uint64_t local)
     return dsm_keeps(space_of(opaque)->dsm, local);
 }
 
+static bool next_data(void *opaque, uint64_t *first, uint64_t *end)
+{
+    return mem_next_data(space_of(opaque), first, end);
+}
+
 unsigned machine_ram_ranges(const struct machine *m)
 {
     const struct mem_region *r;
@@ -260,12 +264,14 @@ void machine_ram_source(struct machine *m, struct ckpt_range *range, struct ckpt
                                              r->ram_offset >> GUEST_PAGE_BITS,
                                              r->size >> GUEST_PAGE_BITS};
     *out = (struct ckpt_source){.name = "ram",
+                                .bytes = m->space->memfd < 0 ? m->space->ram : NULL,
                                 .fd = m->space->memfd,
                                 .nr_blocks = m->space->ram_size >> GUEST_PAGE_BITS,
                                 .range = range,
                                 .nr_ranges = n,
                                 .sparse = true,
                                 .opaque = m,
+                                .next_data = next_data,
                                 .take_dirty = take_dirty,
                                 .is_dirty = is_dirty,
                                 .set_guard = set_guard,
@@ -334,19 +340,16 @@ void machine_drive_source(struct blockdev *b, unsigned n, struct ckpt_range *ran
 static void hash_ram(const struct machine *m, XXH3_state_t *hash)
 {
     static const uint8_t zero[GUEST_PAGE_SIZE];
-    uint8_t page[GUEST_PAGE_SIZE];
 
-    for (uint64_t at = 0; at < m->space->ram_size; at += sizeof page) {
-        off_t data = lseek(m->space->memfd, (off_t)at, SEEK_DATA);
-        if (data < 0)
-            return;
-        at = sim_align_down((uint64_t)data, sizeof page);
-        if (pread(m->space->memfd, page, sizeof page, (off_t)at) != (ssize_t)sizeof page ||
-            memcmp(page, zero, sizeof page) == 0)
-            continue;
-        XXH3_64bits_update(hash, &at, sizeof at);
-        XXH3_64bits_update(hash, page, sizeof page);
-    }
+    for (uint64_t page = 0, end; mem_next_data(m->space, &page, &end);)
+        for (; page < end; page++) {
+            const uint8_t *bytes = m->space->ram + (page << GUEST_PAGE_BITS);
+            uint64_t at = page << GUEST_PAGE_BITS;
+            if (memcmp(bytes, zero, sizeof zero) == 0)
+                continue;
+            XXH3_64bits_update(hash, &at, sizeof at);
+            XXH3_64bits_update(hash, bytes, sizeof zero);
+        }
 }
 
 uint64_t machine_state_hash(struct machine *m, struct machine_state *state)

@@ -120,6 +120,8 @@ enum sim_status machine_add_memory(struct builder *b)
         return SIM_ERR_FORMAT;
     }
     SIM_TRY(check_memory(m));
+    if (!m->ranks && !virt_x86_is_tree(m->fdt))
+        mem_set_private_ram(m->space);
     return mem_seal_ram(m->space);
 }
 

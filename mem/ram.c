@@ -1,5 +1,6 @@
-/* RAM: one memfd per machine, mapped twice, and the page-state words. */
+/* RAM: a memfd that is mapped twice, or private memory; and the page-state words. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
@@ -24,30 +25,65 @@ static enum sim_status check_host_has(uint64_t size)
     return SIM_ERR_NOMEM;
 }
 
-static uint8_t *map_ram(int fd, uint64_t size)
+enum { HUGE_PAGE = 2 << 20 };
+
+static uint8_t *map_shared(int fd, uint64_t size)
 {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 
     return p == MAP_FAILED ? NULL : p;
 }
 
+static bool map_twice(struct mem_space *s)
+{
+    s->memfd = memfd_create("partita-ram", MFD_CLOEXEC);
+    if (s->memfd < 0 || ftruncate(s->memfd, (off_t)s->ram_size) < 0)
+        return false;
+    s->ram = map_shared(s->memfd, s->ram_size);
+    s->vram = map_shared(s->memfd, s->ram_size);
+    return s->ram && s->vram;
+}
+
+/* Where a huge page may begin: what is before and behind is given back. */
+static bool map_private(struct mem_space *s)
+{
+    uint64_t size = s->ram_size + HUGE_PAGE;
+
+    if (size < s->ram_size)
+        return false;
+    uint8_t *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return false;
+    uint64_t before = -(uintptr_t)p & (HUGE_PAGE - 1), behind = size - before - s->ram_size;
+
+    if (before)
+        munmap(p, before);
+    if (behind)
+        munmap(p + before + s->ram_size, behind);
+    s->ram = s->vram = p + before;
+    s->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    return true;
+}
+
+void mem_set_private_ram(struct mem_space *s)
+{
+    s->private_ram = true;
+}
+
+void mem_expect_pages(struct mem_space *s, bool come)
+{
+    if (s->private_ram)
+        madvise(s->vram, s->ram_size, come ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+}
+
 enum sim_status mem_seal_ram(struct mem_space *s)
 {
     SIM_TRY(check_host_has(s->ram_size));
-    s->memfd = memfd_create("partita-ram", MFD_CLOEXEC);
-    if (s->memfd < 0 || ftruncate(s->memfd, (off_t)s->ram_size) < 0) {
-        sim_error("cannot create %llu MiB of guest memory: %m",
-                  (unsigned long long)(s->ram_size >> 20));
+    if (!(s->private_ram ? map_private(s) : map_twice(s))) {
+        sim_error("cannot map %llu MiB of guest memory: %m", (unsigned long long)(s->ram_size >> 20));
         return SIM_ERR_NOMEM;
     }
-    s->ram = map_ram(s->memfd, s->ram_size);
-    s->vram = map_ram(s->memfd, s->ram_size);
-    if (!s->ram || !s->vram) {
-        sim_error("cannot map %llu MiB of guest memory: %m",
-                  (unsigned long long)(s->ram_size >> 20));
-        return SIM_ERR_NOMEM;
-    }
-    /* Huge pages where shmem allows them: fewer host TLB misses under random access. */
+    /* Fewer misses of the host's TLB. Shared memory has huge pages on few hosts (shmem_enabled). */
     madvise(s->vram, s->ram_size, MADV_HUGEPAGE);
     size_t bytes = (s->ram_size >> GUEST_PAGE_BITS) * sizeof(s->page[0]);
     void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
@@ -62,7 +98,60 @@ enum sim_status mem_seal_ram(struct mem_space *s)
 
 void mem_settle(struct mem_space *s)
 {
-    madvise(s->ram, s->ram_size, MADV_DONTNEED);
+    if (s->ram != s->vram)
+        madvise(s->ram, s->ram_size, MADV_DONTNEED);
+}
+
+/* --- which pages there are --- */
+
+static bool next_in_memfd(const struct mem_space *s, uint64_t *first, uint64_t *end)
+{
+    off_t data = lseek(s->memfd, (off_t)(*first << GUEST_PAGE_BITS), SEEK_DATA);
+
+    if (data < 0)
+        return errno != ENXIO;
+    off_t hole = lseek(s->memfd, data, SEEK_HOLE);
+    *first = (uint64_t)data >> GUEST_PAGE_BITS;
+    if (hole >= 0)
+        *end = ((uint64_t)hole + GUEST_PAGE_SIZE - 1) >> GUEST_PAGE_BITS;
+    return true;
+}
+
+/* A word a page: present, or swapped out (Documentation/admin-guide/mm/pagemap.rst). */
+static bool next_in_pagemap(const struct mem_space *s, uint64_t *first, uint64_t *end)
+{
+    enum { AT_ONCE = 512 };
+    const uint64_t exists = 1ull << 63 | 1ull << 62, base = (uintptr_t)s->ram >> GUEST_PAGE_BITS, all = *end;
+    uint64_t word[AT_ONCE];
+    bool found = false;
+
+    for (uint64_t page = *first; page < all;) {
+        uint64_t nr = all - page < AT_ONCE ? all - page : AT_ONCE;
+        ssize_t got = pread(s->pagemap, word, nr * sizeof word[0], (off_t)((base + page) * sizeof word[0]));
+        if (got < (ssize_t)sizeof word[0])
+            return true;
+        for (uint64_t i = 0; i < (uint64_t)got / sizeof word[0]; i++, page++) {
+            bool there = word[i] & exists;
+            if (there && !found)
+                *first = page;
+            if (!there && found) {
+                *end = page;
+                return true;
+            }
+            found |= there;
+        }
+    }
+    return found;
+}
+
+bool mem_next_data(const struct mem_space *s, uint64_t *first, uint64_t *end)
+{
+    *end = s->ram_size >> GUEST_PAGE_BITS;
+    if (*first >= *end)
+        return false;
+    if (s->memfd >= 0)
+        return next_in_memfd(s, first, end);
+    return s->pagemap < 0 || next_in_pagemap(s, first, end);
 }
 
 void mem_ram_fini(struct mem_space *s)
@@ -73,10 +162,12 @@ void mem_ram_fini(struct mem_space *s)
         munmap((void *)s->page, bytes ? bytes : 1);
     if (s->vram)
         munmap(s->vram, s->ram_size);
-    if (s->ram)
+    if (s->ram && s->ram != s->vram)
         munmap(s->ram, s->ram_size);
     if (s->memfd >= 0)
         close(s->memfd);
+    if (s->pagemap >= 0)
+        close(s->pagemap);
 }
 
 enum mem_result mem_page_acquire(struct mem_space *s, gpa_t gpa, bool write, uint32_t writer,

@@ -23,7 +23,7 @@ enum sim_status mem_space_create(struct sim *sim, struct mem_space **out)
     struct mem_space *s = sim_new(struct mem_space);
 
     s->sim = sim;
-    s->memfd = -1;
+    s->memfd = s->pagemap = -1;
     sim_mutex_init(&s->map_lock, SIM_RANK_MEM_MAP);
     atomic_init(&s->map, map_new(MAP_FIRST_CAP));
     *out = s;
@@ -179,7 +179,7 @@ void mem_remove_mmio(struct mem_space *s, struct mem_region *r)
 
 enum sim_status mem_add_ram(struct mem_space *s, const char *name, gpa_t base, uint64_t size)
 {
-    if (s->memfd >= 0 || (base | size) & ~GUEST_PAGE_MASK) {
+    if (s->ram || (base | size) & ~GUEST_PAGE_MASK) {
         sim_error("memory '%s' at 0x%llx, size 0x%llx, is not a multiple of the page size", name,
                   (unsigned long long)base, (unsigned long long)size);
         return SIM_ERR_INVALID;

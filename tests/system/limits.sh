@@ -3,11 +3,14 @@
 # says what is missing and ends, or does without; it does not crash or hang.
 . "$(dirname "$0")/lib.sh"
 
-# run_under LIMIT... : a guest that powers off at once (by the finisher), under `ulimit LIMIT...`; $code is its exit code
+# run_under LIMIT... : a guest that powers off at once (by the finisher), under `ulimit LIMIT...`, with options in $options; $code is
+# its exit code
+options=
 run_under() {
   code=0
   printf '\267\002\020\000\025\143\033\003\123\125\043\240\142\000\001\240' >"$work/off"
-  (ulimit "$@"; exec timeout -k 5 60 "$partita" run -bios none -kernel "$work/off" -smp 2 -m 64M) \
+  # shellcheck disable=SC2086 # words
+  (ulimit "$@"; exec timeout -k 5 60 "$partita" run -bios none -kernel "$work/off" -smp 2 -m 64M $options) \
     </dev/null >"$work/out" 2>"$work/err" || code=$?
 }
 
@@ -43,7 +46,11 @@ case_address_space() {
   [ $refused -gt 0 ] || fail "no limit was too low: the test tests nothing"
 }
 
+# Memory that ranks share is a file; memory of one rank is not.
 case_file_size() {
+  run_under -f 1
+  [ "$code" = 0 ] || fail "exit code $code on one rank"
+  options="--ranks 2"
   run_under -f 1
   [ "$code" = 2 ] || fail "exit code $code"
   err_has 'guest memory: File too large'

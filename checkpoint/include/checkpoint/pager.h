@@ -1,7 +1,7 @@
 /* Brings the blocks of a space from an image while the machine runs already.
  *
  *   ckpt_pager_start: guard set -> machine runs
- *     first use of a block -> guard -> its chunk is read, checked, unpacked; all its blocks go into the descriptor
+ *     first use of a block -> guard -> its chunk is read, checked, unpacked; all its blocks go into the space
  *   ckpt_pager_fetch: threads that give way to others bring the working set first, then everything
  *   all there: guard removed
  *
@@ -16,7 +16,7 @@ struct ckpt_pager;
 
 struct ckpt_pager_config {
     const struct ckpt_image *image; /* stays open until the pager is destroyed */
-    /* Where blocks go; its descriptor has only holes (where the image has nothing it stays so). take_dirty is not
+    /* Where blocks go; it has only zeros (where the image has nothing it stays so). take_dirty is not
      * used; `owns` says, always the same, which blocks are ours to bring. A space that the image does not have is empty. */
     struct ckpt_source target;
     unsigned nr_threads; /* prefetchers; 0: blocks come on demand only, and by ckpt_pager_finish */

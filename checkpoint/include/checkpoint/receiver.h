@@ -19,7 +19,7 @@ struct ckpt_receiver_config {
     struct ckpt_stream *const *stream; /* from each rank of the source; both stay the caller's */
     unsigned nr_streams;
     unsigned rank;                     /* of this side, for messages: the first says when all has come, others if they asked */
-    const struct ckpt_source *target;  /* one for each SPACE frame, in their order; descriptors have holes only */
+    const struct ckpt_source *target;  /* one for each SPACE frame, in their order; they have only zeros */
     unsigned nr;
     void (*failed)(void *opaque); /* after GO; the receiving thread; once */
     void *opaque;

@@ -1,4 +1,4 @@
-/* Guest-physical memory of one machine: RAM behind one memfd, and MMIO regions.
+/* Guest-physical memory of one machine: RAM, and MMIO regions.
  *
  *   translated code --soft TLB--> host pointer          (cpu; never comes here)
  *   TLB miss -> page walk -> mem_page_acquire -> RAM host pointer | MMIO | nothing
@@ -51,7 +51,7 @@ struct mem_region {
     uint64_t size;
     const struct mem_ops *ops; /* NULL: RAM */
     void *opaque;
-    uint64_t ram_offset;   /* RAM: offset into the memfd; a multiple of the page size */
+    uint64_t ram_offset;   /* RAM: offset from where it is mapped; a multiple of the page size */
     _Atomic uint64_t hits; /* MMIO accesses, for --stats */
 };
 
@@ -86,12 +86,14 @@ struct dsm;
 
 struct mem_space {
     struct sim *sim;
-    int memfd;
-    uint64_t ram_size;          /* bytes in the memfd */
+    bool private_ram;           /* mem_set_private_ram */
+    int memfd;                  /* of RAM that is mapped twice; -1: it is private */
+    int pagemap;                /* which pages of private RAM there are; -1: nobody knows */
+    uint64_t ram_size;          /* bytes */
     uint8_t *ram;               /* the service mapping: DMA, loaders, checkpoint */
-    uint8_t *vram;              /* the vCPUs' mapping of the same memory */
+    uint8_t *vram;              /* the vCPUs' mapping of the same memory; private: the same */
     _Atomic uint32_t *page;     /* page state, one per RAM page, indexed by ram_offset >> 12 */
-    sim_guard_ref guard;        /* of RAM, by block of the memfd; NULL but during a checkpoint or restore */
+    sim_guard_ref guard;        /* of RAM, by page; NULL but during a checkpoint or restore */
     _Atomic(struct mem_map *) map; /* sorted regions */
     struct sim_mutex map_lock;
     const struct mem_code_ops *code_ops;
@@ -106,8 +108,10 @@ struct mem_space {
 enum sim_status mem_space_create(struct sim *sim, struct mem_space **out) SIM_MUST_CHECK;
 void mem_space_destroy(struct mem_space *s);
 
-/* Adds RAM at [base, base + size); page-aligned. All RAM is added before mem_space_seal_ram(), which
- * creates the memfd and maps it. SIM_ERR_NOMEM (logged, with what the host has) when the host cannot
+/* RAM will be memory of this process that is mapped once, in huge pages where the host has them. Not for RAM whose pages come
+ * and go: of several ranks, of KVM with userfaultfd. Before mem_seal_ram. */
+void mem_set_private_ram(struct mem_space *s);
+/* Adds RAM at [base, base + size); page-aligned. All RAM is added before mem_seal_ram(), which maps it. SIM_ERR_NOMEM (logged, with what the host has) when the host cannot
  * give it; SIM_ERR_INVALID on overlap. */
 enum sim_status mem_add_ram(struct mem_space *s, const char *name, gpa_t base,
                             uint64_t size) SIM_MUST_CHECK;
@@ -125,6 +129,14 @@ static inline bool mem_is_distributed(const struct mem_space *s)
 }
 /* The gpa of a page number of mem/dsm.h. */
 gpa_t mem_page_gpa(struct mem_space *s, uint64_t page);
+
+/* The pages of RAM [*first, *end) at or behind *first that the host has; the others are zero and need not be looked at. All of them
+ * where the host cannot tell. False: there are no more. Context: any. */
+bool mem_next_data(const struct mem_space *s, uint64_t *first, uint64_t *end);
+
+/* Pages will come one by one, here and there, while the machine runs (true), and have come (false): the host gives no huge pages
+ * meanwhile, each of which it would clear first. Nothing happens to RAM that is not private. Context: any. */
+void mem_expect_pages(struct mem_space *s, bool come);
 
 /* Loaders are done: gives back the service mapping's page tables, since each mapping of a page counts
  * as resident. The contents stay; pages come again when touched. Context: launch. */

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "mem/space.h"
 #include "sim-core/alloc.h"
@@ -203,6 +204,67 @@ static void test_bad_ram_is_refused(void **state)
     assert_int_equal(mem_space_create(sim, &s), SIM_OK);
     assert_int_equal(mem_add_ram(s, "low", 0, 1ull << 63), SIM_OK);
     assert_int_equal(mem_add_ram(s, "high", 1ull << 63, 1ull << 63), SIM_ERR_NOMEM);
+    mem_space_destroy(s);
+    sim_destroy(sim);
+}
+
+static struct mem_space *ram_of(struct sim *sim, bool is_private)
+{
+    struct mem_space *s;
+
+    assert_int_equal(mem_space_create(sim, &s), SIM_OK);
+    if (is_private)
+        mem_set_private_ram(s);
+    assert_int_equal(mem_add_ram(s, "ram", RAM, 16 << 20), SIM_OK);
+    assert_int_equal(mem_seal_ram(s), SIM_OK);
+    assert_int_equal(s->ram == s->vram, is_private);
+    assert_int_equal(mem_add_ram(s, "late", RAM + (64 << 20), 0x1000), SIM_ERR_INVALID);
+    return s;
+}
+
+/* What was never touched is no data, what was is; at least where the host tells, all is otherwise. */
+static void test_data_is_where_somebody_wrote(void **state)
+{
+    enum { FIRST = 1024, SECOND = 3000, PAGES = 4096 };
+    struct sim *sim;
+
+    (void)state;
+    assert_int_equal(sim_create(&sim), SIM_OK);
+    for (unsigned is_private = 0; is_private < 2; is_private++) {
+        struct mem_space *s = ram_of(sim, is_private);
+        uint64_t first = 0, end = 0, nr = 0;
+        bool seen = false;
+
+        mem_expect_pages(s, true); /* one by one: otherwise their neighbours come along */
+        mem_write(s, RAM + FIRST * GUEST_PAGE_SIZE, "x", 1);
+        mem_write(s, RAM + SECOND * GUEST_PAGE_SIZE, "y", 1);
+        for (; mem_next_data(s, &first, &end); first = end) {
+            assert_true(first < end && end <= PAGES);
+            seen |= first <= SECOND && SECOND < end;
+            nr += end - first;
+        }
+        assert_true(seen);
+        assert_true(nr >= 2);
+        if (s->memfd >= 0 || s->pagemap >= 0)
+            assert_true(nr < PAGES);
+        mem_expect_pages(s, false);
+        mem_settle(s);
+        uint8_t byte;
+        mem_read(s, RAM + SECOND * GUEST_PAGE_SIZE, &byte, 1);
+        assert_int_equal(byte, 'y');
+        first = PAGES;
+        assert_false(mem_next_data(s, &first, &end));
+        mem_space_destroy(s);
+    }
+    /* nobody tells */
+    struct mem_space *s = ram_of(sim, true);
+    uint64_t first = 5, end;
+    if (s->pagemap >= 0)
+        close(s->pagemap);
+    s->pagemap = -1;
+    assert_true(mem_next_data(s, &first, &end));
+    assert_int_equal(first, 5);
+    assert_int_equal(end, PAGES);
     mem_space_destroy(s);
     sim_destroy(sim);
 }
@@ -537,6 +599,7 @@ int main(void)
         T(test_find),
         T(test_overlaps_are_refused),
         cmocka_unit_test(test_bad_ram_is_refused),
+        cmocka_unit_test(test_data_is_where_somebody_wrote),
         T(test_move_and_remove),
         T(test_many_regions),
         T(test_readers_while_a_region_moves),

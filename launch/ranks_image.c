@@ -35,6 +35,7 @@ struct ranks_image {
     const struct ranks_image_ops *ops;
     void *opaque;
     uint32_t serial;                /* of the image being made; messages of others come late */
+    uint32_t taken;                  /* the last one whose instant has come */
     struct ranks_image_order *early; /* came before anybody was attached */
     /* Leader. Reports of different steps come from different threads, so the last one may come first. */
     struct told *told; /* rank * STEPS + step */
@@ -268,23 +269,33 @@ static void on_prepare(void *opaque, rank_t from, const void *data, uint32_t len
     sim_free(order);
 }
 
+/* Not when the leader has given that image up meanwhile, and begun another one. */
 static void take_here(void *opaque)
 {
     struct ranks *r = opaque;
+    struct ranks_image *im = r->image;
     struct ranks_image_report report = {.status = SIM_ERR_INVALID};
 
-    if (r->image->ops)
-        report.status = r->image->ops->take(r->image->opaque);
-    ranks_image_report(r, r->image->serial, RANKS_IMAGE_TAKEN, &report);
+    sim_mutex_lock(&im->lock);
+    uint32_t serial = im->taken;
+    bool due = serial == im->serial && im->ops;
+    sim_mutex_unlock(&im->lock);
+    if (due)
+        report.status = im->ops->take(im->opaque);
+    ranks_image_report(r, serial, RANKS_IMAGE_TAKEN, &report);
 }
 
 static void on_take(void *opaque, rank_t from, const void *data, uint32_t len)
 {
     struct ranks *r = opaque;
+    struct ranks_image *im = r->image;
 
-    (void)data;
-    if (from == 0 && len == sizeof r->image->serial)
-        sim_io_post(r->sim->io, take_here, r);
+    if (from != 0 || len != sizeof im->taken)
+        return;
+    sim_mutex_lock(&im->lock);
+    memcpy(&im->taken, data, sizeof im->taken);
+    sim_mutex_unlock(&im->lock);
+    sim_io_post(r->sim->io, take_here, r);
 }
 
 static void on_end(void *opaque, rank_t from, const void *data, uint32_t len)

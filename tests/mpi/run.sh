@@ -53,7 +53,7 @@ case_absent() {
   has '^partita: error: MPI did not start within 1.5 s: not all 3 ranks came up \(this is rank [02]\)'
 }
 
-# start_waiting RANKS COMMAND... : ranks that only wait, in the background; $pids are theirs, by rank.
+# start_waiting RANKS COMMAND... : ranks that only wait, in the background, until each has heard of the others; $pids are theirs, by rank.
 start_waiting() {
   local n=$1 i
   shift
@@ -65,7 +65,6 @@ start_waiting() {
   done
   mapfile -t pids < <(sed -nE 's/^rank ([0-9]+) is pid ([0-9]+)$/\1 \2/p' "$work/out" | sort -n | cut -d' ' -f2)
   [ "${#pids[@]}" = "$n" ] || fail "not all ranks came up"
-  sleep 1 # heartbeats
 }
 
 # await REGEX : until they have said that

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -115,6 +116,58 @@ static void test_what_is_said_of_the_last_image_is_not_of_the_next(void **state)
     assert_int_equal(await(p, RANKS_IMAGE_WRITTEN), SIM_OK);
 }
 
+static enum sim_status count_take(void *opaque)
+{
+    ++*(unsigned *)opaque;
+    return SIM_OK;
+}
+
+static void ignore_order(void *opaque, const struct ranks_image_order *order)
+{
+    (void)opaque, (void)order;
+}
+
+static void note(void *opaque)
+{
+    *(atomic_bool *)opaque = true;
+}
+
+/* The leader gives an image up while this rank's I/O thread comes to its instant, and begins the next one. */
+static void test_an_instant_is_of_its_image(void **state)
+{
+    static const struct ranks_image_ops ops = {.prepare = ignore_order, .take = count_take};
+    struct pair *p = *state;
+    struct ranks_image_order order = {.path = "image 2"};
+    struct sim_io *io = p->sim[1]->io;
+    atomic_bool over = false;
+    unsigned takes = 0;
+
+    ranks_image_attach(&p->ranks[1], &ops, &takes);
+    ranks_image_take(&p->ranks[0]);
+    step(p);
+    ranks_image_prepare(&p->ranks[0], &order);
+    step(p);
+    sim_io_post(io, note, &over);
+    assert_int_equal(sim_io_start(io), SIM_OK);
+    while (!over)
+        sim_thread_yield();
+    sim_io_stop(io);
+    assert_int_equal(takes, 0);
+    step(p);
+    ranks_image_take(&p->ranks[0]);
+    step(p);
+    over = false;
+    sim_io_post(io, note, &over);
+    assert_int_equal(sim_io_start(io), SIM_OK);
+    while (!over)
+        sim_thread_yield();
+    sim_io_stop(io);
+    assert_int_equal(takes, 1);
+    step(p);
+    assert_int_equal(await(p, RANKS_IMAGE_TAKEN), SIM_OK);
+    ranks_image_attach(&p->ranks[1], NULL, NULL);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -122,6 +175,7 @@ int main(void)
         TEST(test_what_was_written_is_not_forgotten),
         TEST(test_what_could_not_be_written_is_not_forgotten),
         TEST(test_what_is_said_of_the_last_image_is_not_of_the_next),
+        TEST(test_an_instant_is_of_its_image),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,7 +39,7 @@ case_mpi_uneven() { mpi 3; storm 2000 -smp 4; }
 # A hart that waits for the others' fences ends its turn when they have been told to stand still.
 case_ranks_moving() {
   move_harts 2 &
-  storm 6000 -smp 4 -ranks 2 --control "$work/socket"
+  storm 1500 -smp 4 -ranks 2 --control "$work/socket"
   wait
   moved 5
 }

@@ -45,11 +45,7 @@ need_kvm() {
 
 # child_of PID : ${child} is the program that this `timeout` has started, unless that has ended already.
 child_of() {
-  local tries=0
-  until child=$(pgrep -P "$1" -x partita) || [ $tries = 200 ] || [ ! -e "/proc/$1" ]; do
-    sleep 0.05
-    tries=$((tries + 1))
-  done
+  until child=$(pgrep -P "$1" -x "${partita##*/}") || ! kill -0 "$1" 2>/dev/null; do sleep 0.05; done
 }
 
 # await_path PATH PID : until it is there; a socket of ours is when somebody listens.

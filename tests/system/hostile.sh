@@ -57,7 +57,7 @@ case_shares_moving() {
   for seed in 1 2 3; do
     : >"$work/moves"
     # shellcheck disable=SC2046 # words
-    typed=$work/typed limit=60 partita_run 0 -m 16M -smp 4 -bios none -kernel "$work/shares.elf" --ranks 3,seed=$seed \
+    typed=$work/typed limit=90 partita_run 0 -m 16M -smp 4 -bios none -kernel "$work/shares.elf" --ranks 3,seed=$seed \
       -rebalance off --control "$work/socket" $(shared_disk) &
     machine=$!
     await_path "$work/socket" $machine

@@ -1,6 +1,7 @@
 /* Where a machine's device tree comes from: a file, an image, or the program's own. */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,6 +33,51 @@ static enum sim_status read_whole(const char *path, int fd, void **data, size_t 
     return SIM_OK;
 }
 
+/* --- what the harts have not --- */
+
+/* Writes the names of the cpu node's property back without those that are unknown: these are in *unknown. */
+static int leave_known(void *fdt, int node, const char *property, char unknown[RV_ISA_NAMES_SIZE])
+{
+    int len;
+    const char *text = fdt_getprop(fdt, node, property, &len);
+
+    unknown[0] = 0;
+    if (!text || !len || text[len - 1])
+        return 0; /* the hart's parser says what is wrong */
+    char *copy = sim_zalloc((size_t)len);
+    memcpy(copy, text, (size_t)len);
+    size_t left = strcmp(property, "riscv,isa") ? rv_isa_leave_known_list(copy, (size_t)len, unknown)
+                                                : rv_isa_leave_known_string(copy, unknown);
+    int error = unknown[0] ? fdt_setprop(fdt, node, property, copy, (int)left) : 0;
+    sim_free(copy);
+    return error;
+}
+
+/* A guest uses what its tree promises, and then meets an illegal instruction: QEMU's own tree has extensions that we have not.
+ * What is said twice, or of harts that are alike, is one warning. */
+static enum sim_status leave_known_extensions(const char *path, void *fdt)
+{
+    static const char *const properties[] = {"riscv,isa", "riscv,isa-extensions"};
+    char unknown[RV_ISA_NAMES_SIZE], said[RV_ISA_NAMES_SIZE] = "";
+    int cpus = fdt_path_offset(fdt, "/cpus"), node, error = 0;
+
+    if (cpus < 0)
+        return SIM_OK;
+    fdt_for_each_subnode(node, fdt, cpus) {
+        for (size_t i = 0; i < SIM_ARRAY_LEN(properties) && !error; i++) {
+            error = leave_known(fdt, node, properties[i], unknown);
+            if (!unknown[0] || !strcmp(unknown, said))
+                continue;
+            sim_warn("device tree '%s': extensions that are not implemented, and not shown to the guest:%s", path, unknown);
+            memcpy(said, unknown, sizeof unknown);
+        }
+    }
+    if (!error)
+        return SIM_OK;
+    sim_error("device tree '%s': %s", path, fdt_strerror(error));
+    return SIM_ERR_FORMAT;
+}
+
 enum sim_status machine_read_fdt(const char *path, void **fdt)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -54,8 +100,12 @@ enum sim_status machine_read_fdt(const char *path, void **fdt)
         sim_free(data);
         return SIM_ERR_FORMAT;
     }
-    *fdt = data;
-    return SIM_OK;
+    status = leave_known_extensions(path, data);
+    if (status == SIM_OK)
+        *fdt = data;
+    else
+        sim_free(data);
+    return status;
 }
 
 /* The tree of `virt`; on several ranks with a NUMA node for each, unless the user gave nodes of his own. */

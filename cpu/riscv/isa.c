@@ -207,10 +207,11 @@ static bool next_name(const char **p, const char *end, struct word *out)
 struct names {
     uint64_t set;
     uint16_t vlen; /* 0: nothing said */
-    char unknown[256];
+    char unknown[RV_ISA_NAMES_SIZE];
 };
 
-static void add_name(struct names *names, struct word w)
+/* Is it known? */
+static bool add_name(struct names *names, struct word w)
 {
     uint64_t ext = find_ext(w);
     uint16_t vlen = find_zvl(w);
@@ -221,6 +222,7 @@ static void add_name(struct names *names, struct word w)
         names->vlen = vlen;
     if (!ext && !vlen)
         snprintf(names->unknown + used, sizeof(names->unknown) - used, " %.*s", (int)w.len, w.s);
+    return ext || vlen;
 }
 
 static uint16_t vlen_of(const struct names *names)
@@ -266,6 +268,40 @@ static enum sim_status parse_list(const char *property, const char *list, size_t
     for (const char *p = list; p < list + len; p += strlen(p) + 1)
         add_name(names, (struct word){p, strlen(p)});
     return SIM_OK;
+}
+
+size_t rv_isa_leave_known_list(char *list, size_t len, char unknown[RV_ISA_NAMES_SIZE])
+{
+    struct names names = {0};
+    size_t kept = 0;
+
+    for (size_t at = 0, n; at < len; at += n) {
+        n = strlen(list + at) + 1;
+        if (!add_name(&names, (struct word){list + at, n - 1}))
+            continue;
+        memmove(list + kept, list + at, n);
+        kept += n;
+    }
+    memcpy(unknown, names.unknown, sizeof names.unknown);
+    return kept;
+}
+
+size_t rv_isa_leave_known_string(char *text, char unknown[RV_ISA_NAMES_SIZE])
+{
+    size_t len = strlen(text), kept = len < 4 ? len : 4; /* "rv64" */
+    const char *end = text + len, *p = text + kept, *from = p;
+    struct names names = {0};
+    struct word w;
+
+    for (; next_name(&p, end, &w); from = p) {
+        if (!add_name(&names, w))
+            continue;
+        memmove(text + kept, from, (size_t)(p - from)); /* with what separates it */
+        kept += (size_t)(p - from);
+    }
+    text[kept] = 0;
+    memcpy(unknown, names.unknown, sizeof names.unknown);
+    return kept + 1;
 }
 
 static enum sim_status parse_mmu_type(const char *mmu_type, uint64_t *modes)

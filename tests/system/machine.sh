@@ -96,6 +96,25 @@ case_soc() {
   [ "$(grep -ac 'widget' "$work/err")" = 1 ] || fail "the unknown node is not listed exactly once"
 }
 
+# A tree that promises what the harts have not, as QEMU's own does: Linux would compute checksums by Zbc's instructions.
+case_unknown_extensions() {
+  need_guest
+  need fdtput
+  "$partita" run -smp 2 -m 256M -dumpdtb "$work/two.dtb" --demo || fail "-dumpdtb"
+  local cpu
+  for cpu in /cpus/cpu@0 /cpus/cpu@1; do
+    # shellcheck disable=SC2046 # words
+    fdtput -t s "$work/two.dtb" $cpu riscv,isa-extensions $(fdtget "$work/two.dtb" $cpu riscv,isa-extensions) zbc zfa
+    fdtput -t s "$work/two.dtb" $cpu riscv,isa "$(fdtget "$work/two.dtb" $cpu riscv,isa)_zbc_zfa"
+  done
+  partita_run 0 -dtb "$work/two.dtb" -kernel "$guest/Image" -initrd "$guest/initramfs.cpio.gz" -append "console=ttyS0 nomods act=info"
+  out_has '^BOOT-OK nproc=2 '
+  healthy
+  out_has '^hart isa'
+  ! grep -aq '^hart isa.*\(zbc\|zfa\)' "$work/out" || fail "the guest believes in Zbc or Zfa"
+  [ "$(grep -c 'not shown to the guest: zbc zfa$' "$work/err")" = 1 ] || fail "it is not said exactly once"
+}
+
 # Harts that the tree does not name, as with QEMU's virt: where there is no SBI they start as all do,
 two_harts() { "$partita" run -m 16M -smp 2 -dumpdtb "$work/two.dtb" --demo || fail "-dumpdtb"; }
 case_unnamed_harts() {

@@ -66,6 +66,11 @@ struct rv_isa_node {
     size_t without_len;
 };
 enum sim_status rv_isa_parse_node(const struct rv_isa_node *node, struct rv_isa *isa) SIM_MUST_CHECK;
+/* What Partita implements of "riscv,isa-extensions" (`len` bytes of whole strings) and "riscv,isa", in place; the bytes that
+ * are left. *unknown: the names that went, a space before each; a list that is too long ends early. */
+enum { RV_ISA_NAMES_SIZE = 512 };
+size_t rv_isa_leave_known_list(char *list, size_t len, char unknown[RV_ISA_NAMES_SIZE]);
+size_t rv_isa_leave_known_string(char *text, char unknown[RV_ISA_NAMES_SIZE]);
 /* The "riscv,isa" string; snprintf-like. */
 int rv_isa_format(const struct rv_isa *isa, char *buf, size_t size);
 /* "riscv,sv57" ... or "riscv,none". */

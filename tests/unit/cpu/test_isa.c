@@ -275,6 +275,45 @@ static void test_mmu_type_is_the_largest(void **state)
     assert_string_equal(rv_isa_mmu_type(&isa), "riscv,none");
 }
 
+static void test_unknown_names_leave_a_string(void **state)
+{
+    static const struct {
+        const char *text, *left, *unknown;
+    } row[] = {
+        {"rv64imafdc_zicsr", "rv64imafdc_zicsr", ""},
+        {"rv64imafdch_zicsr_zbc_zba", "rv64imafdc_zicsr_zba", " h zbc"},
+        {"rv64ima_zbc", "rv64ima", " zbc"},
+        {"rv64i2p1h1p0m2_zbc1p0_zba1p0", "rv64i2p1m2_zba1p0", " h zbc"},
+        {"rv64imazfa_zicsr", "rv64ima_zicsr", " zfa"},
+        {"rv64", "rv64", ""},
+        {"rv", "rv", ""},
+        {"", "", ""},
+    };
+
+    (void)state;
+    for (size_t n = 0; n < SIM_ARRAY_LEN(row); n++) {
+        char text[64], unknown[RV_ISA_NAMES_SIZE];
+
+        strcpy(text, row[n].text);
+        assert_int_equal(rv_isa_leave_known_string(text, unknown), strlen(row[n].left) + 1);
+        assert_string_equal(text, row[n].left);
+        assert_string_equal(unknown, row[n].unknown);
+    }
+}
+
+static void test_unknown_names_leave_a_list(void **state)
+{
+    static const char left[] = "i\0zvl256b\0zba";
+    char list[] = "h\0i\0zbc\0zvl256b\0zba\0zfa", unknown[RV_ISA_NAMES_SIZE];
+
+    (void)state;
+    assert_int_equal(rv_isa_leave_known_list(list, sizeof list, unknown), sizeof left);
+    assert_memory_equal(list, left, sizeof left);
+    assert_string_equal(unknown, " h zbc zfa");
+    assert_int_equal(rv_isa_leave_known_list(list, 0, unknown), 0);
+    assert_string_equal(unknown, "");
+}
+
 static void test_names_of_options_are_null(void **state)
 {
     (void)state;
@@ -302,6 +341,8 @@ int main(void)
         cmocka_unit_test(test_format_and_back),
         cmocka_unit_test(test_format_text_and_size),
         cmocka_unit_test(test_mmu_type_is_the_largest),
+        cmocka_unit_test(test_unknown_names_leave_a_string),
+        cmocka_unit_test(test_unknown_names_leave_a_list),
         cmocka_unit_test(test_names_of_options_are_null),
     };
 

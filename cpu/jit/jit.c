@@ -211,7 +211,7 @@ static void remember(struct rv_hart *h, const void *code)
     if (e->code && e->pc != h->pc)
         e[1] = *e; /* the other way */
     *e = (struct rv_jc_entry){h->pc, code};
-    t->jc_used = 1;
+    rv_jc_note(t, h->pc);
 }
 
 /* Flags the host's FPU gathered since the code was entered. */

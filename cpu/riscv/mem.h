@@ -38,7 +38,7 @@ bool rv_fetch(struct rv_hart *h, uint32_t *raw);
 
 static inline struct rv_tlb_entry *rv_tlb_way0(struct rv_hart *h, gva_t va)
 {
-    return h->tlb->set[va >> 12 & (RV_TLB_SETS - 1)];
+    return h->tlb->set[rv_tlb_set_of(va)];
 }
 
 static inline bool rv_load(struct rv_hart *h, gva_t va, unsigned size, uint64_t *value)

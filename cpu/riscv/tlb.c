@@ -30,7 +30,8 @@ static void clear_jumps(struct rv_tlb *t)
 {
     if (!t->jc_used)
         return;
-    memset(t->jc, 0, sizeof t->jc);
+    for (uint64_t left = t->jc_used; left; left &= left - 1)
+        memset(t->jc[(unsigned)__builtin_ctzll(left) * RV_JC_GROUP], 0, RV_JC_GROUP * sizeof t->jc[0]);
     mark_first_set(t);
     memset(t->jc_filter, 0, sizeof t->jc_filter);
     t->jc_lo = UINT64_MAX;
@@ -64,6 +65,12 @@ static void clear_entry(struct rv_tlb_entry *e)
     e->info = 0;
 }
 
+static void clear_set(struct rv_tlb_entry *set)
+{
+    for (unsigned way = 0; way < RV_TLB_WAYS; way++)
+        clear_entry(&set[way]);
+}
+
 static void clear_slots(struct rv_tlb *t)
 {
     for (unsigned i = 0; i < RV_TLB_SLOTS; i++)
@@ -81,9 +88,11 @@ static void clear_slots_of(struct rv_tlb *t, uint64_t va)
 static void clear_entries(struct rv_tlb *t)
 {
     clear_slots(t);
-    for (unsigned s = 0; s < RV_TLB_SETS; s++)
-        for (unsigned w = 0; w < RV_TLB_WAYS; w++)
-            clear_entry(&t->set[s][w]);
+    for (unsigned word = 0; word < SIM_ARRAY_LEN(t->set_used); word++) {
+        for (uint64_t left = t->set_used[word]; left; left &= left - 1)
+            clear_set(t->set[64 * word + (unsigned)__builtin_ctzll(left)]);
+        t->set_used[word] = 0;
+    }
     for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
         t->fetch[i].tag = RV_TLB_INVALID;
     clear_large(t);
@@ -150,6 +159,7 @@ static struct rv_tlb *alloc_context(void)
 {
     struct rv_tlb *t = sim_zalloc_pages(sizeof *t);
 
+    memset(t->set_used, 0xff, sizeof t->set_used); /* tags of zeros are of page 0 */
     clear_entries(t);
     mark_first_set(t);
     t->jc_lo = UINT64_MAX;
@@ -500,7 +510,7 @@ void rv_tlb_entry_displaced(struct rv_tlb *t, uint64_t va)
 /* Is there an entry for page va that permits the access and continues a range with this addend? */
 static bool continues(const struct rv_tlb *t, uint64_t va, uint64_t addend, bool write)
 {
-    const struct rv_tlb_entry *set = t->set[va >> GUEST_PAGE_BITS & (RV_TLB_SETS - 1)];
+    const struct rv_tlb_entry *set = t->set[rv_tlb_set_of(va)];
 
     for (unsigned w = 0; w < RV_TLB_WAYS; w++)
         if ((write ? set[w].tag_w : set[w].tag_r) == va)
@@ -586,7 +596,7 @@ static bool displaced_code(const struct rv_tlb *t, uint64_t va)
 
 static void flush_data_page(struct rv_tlb *t, const struct fence *f, uint64_t va)
 {
-    struct rv_tlb_entry *set = t->set[va >> GUEST_PAGE_BITS & (RV_TLB_SETS - 1)];
+    struct rv_tlb_entry *set = t->set[rv_tlb_set_of(va)];
     bool slots = filter_has(t->slot_filter, RV_TLB_SLOT_FILTER_BITS, va);
 
     for (unsigned w = 0; w < RV_TLB_WAYS; w++)

@@ -6,7 +6,7 @@
  * harts than executors, supervisor code has a context apart, which harts of an executor use in turn (tlb_shared.c). A hart
  * keeps up to RV_TLB_CONTEXTS, recycled LRU.
  *
- *   set = (va >> 12) & (SETS - 1); way 0 is compared inline, ways 1..3 by a shared routine.
+ *   set = rv_tlb_set_of(va); way 0 is compared inline, ways 1..3 by a shared routine.
  *   hit for an aligned access of n bytes:  entry.tag_r == (va & (~0xfff | (n - 1)))
  *   A misaligned va has low bits set that no tag has, so it misses: the slow path splits it.
  *   host address = entry.addend + va
@@ -29,6 +29,11 @@
 /* In the tags of pages whose accesses are observed (observe/watch.c): a bit that no alignment mask keeps, so that only
  * mem.c finds the entry. */
 #define RV_TLB_WATCHED 0x800ull
+
+static inline unsigned rv_tlb_set_of(uint64_t va)
+{
+    return va >> 12 & (RV_TLB_SETS - 1);
+}
 
 #define RV_JC_BITS 12
 #define RV_JC_SETS (1u << RV_JC_BITS)
@@ -64,6 +69,7 @@ struct rv_jc_entry {
     const void *code;
 };
 #define RV_JC_EMPTY 1ull
+#define RV_JC_GROUP (RV_JC_SETS / 64)
 static inline unsigned rv_jc_set(uint64_t pc)
 {
     return pc >> 2 & (RV_JC_SETS - 1);
@@ -121,8 +127,11 @@ struct rv_tlb {
     uint8_t sum, mxr;
     uint8_t kernel_code; /* its mode is RV_TLB_KERNEL_CODE */
     uint8_t slot;      /* index in the hart's pool */
-    uint8_t jc_used;   /* set by whoever fills jc */
     uint8_t used;      /* some entry was filled since the last flush */
+    /* What was filled since it was emptied: a process that lives for a moment uses little of its context, and all of it is more
+     * than the host's first caches hold. By whoever fills them. */
+    uint64_t jc_used;  /* a bit for each RV_JC_GROUP sets of jc */
+    uint64_t set_used[RV_TLB_SETS / 64];
     /* Hull of the superpages that entries came from, in the lower and the upper half of the
      * address space: a fence for an address outside needs no search. lo > hi: none. */
     struct {
@@ -139,5 +148,11 @@ struct rv_tlb {
     struct rv_tlb *next_spare;
     struct rv_tlb_shared shared;
 };
+
+/* Whoever writes an entry of jc for pc says so. */
+static inline void rv_jc_note(struct rv_tlb *t, uint64_t pc)
+{
+    t->jc_used |= 1ull << rv_jc_set(pc) / RV_JC_GROUP;
+}
 
 #endif

@@ -725,7 +725,7 @@ static void test_a_full_cache_takes_jumps_on_shelves(void **state)
     rv_tlb_select(r->h);
     struct rv_tlb *t = r->m->shelf[0] = rv_tlb_take_out(r->h, r->h->code_tlb->slot);
     t->jc[rv_jc_set(va)][0] = (struct rv_jc_entry){va, t};
-    t->jc_used = 1;
+    rv_jc_note(t, va);
     rv_tlb_select(r->h);
     jit_flush(r->m->jit);
     assert_int_not_equal(t->jc[rv_jc_set(va)][0].pc, va);

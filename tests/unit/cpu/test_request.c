@@ -104,7 +104,7 @@ static void test_fence_i_forgets_jumps(void **state)
     struct rig *r = *state;
 
     r->h->code_tlb->jc[rv_jc_set(0x1010)][0] = (struct rv_jc_entry){0x1010, &rig_};
-    r->h->code_tlb->jc_used = 1;
+    rv_jc_note(r->h->code_tlb, 0x1010);
     rv_request_fence(other_, r->h, RV_REQ_FENCE_I, NULL);
     rv_requests_serve(r->h);
     assert_int_not_equal(r->h->code_tlb->jc[rv_jc_set(0x1010)][0].pc, 0x1010);

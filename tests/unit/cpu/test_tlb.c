@@ -60,7 +60,7 @@ static void put_jump(struct rv_tlb *t, uint64_t pc)
 {
     for (unsigned way = 0; way < RV_JC_WAYS; way++)
         t->jc[rv_jc_set(pc)][way] = (struct rv_jc_entry){pc, &rig_};
-    t->jc_used = 1;
+    rv_jc_note(t, pc);
 }
 
 static bool has_jump(const struct rv_tlb *t, uint64_t pc)
@@ -109,6 +109,30 @@ static void test_ways_keep_four_pages_of_a_set(void **state)
     assert_int_equal(h->count.tlb_fills, 5);
     load(h, 0x1000);
     assert_int_equal(h->count.tlb_fills, 6);
+}
+
+/* Only what was filled is cleared: nothing may be left. */
+static void test_emptying_leaves_nothing(void **state)
+{
+    struct rv_hart *h = ((struct rig *)*state)->h;
+    enum { PAGES = 3 * RV_TLB_SETS };
+
+    for (unsigned i = 0; i < PAGES; i++)
+        pt_map(&t_, 0x1000 + (gva_t)i * 4096, PAGE_A, 0, RWXAD);
+    for (unsigned step = 1; step < 300; step += 31) {
+        struct rv_tlb *t = h->tlb;
+        for (unsigned i = 0; i < PAGES; i += step)
+            load(h, 0x1000 + (gva_t)i * 4096);
+        for (gva_t pc = 0x1000 + 2 * step; pc < 0x1000 + 4 * RV_JC_SETS; pc += 4 * step)
+            put_jump(t, pc);
+        rv_tlb_empty(t);
+        for (unsigned set = 0; set < RV_TLB_SETS; set++)
+            for (unsigned way = 0; way < RV_TLB_WAYS; way++)
+                assert_true(t->set[set][way].tag_r == RV_TLB_INVALID && t->set[set][way].tag_w == RV_TLB_INVALID);
+        for (unsigned set = 0; set < RV_JC_SETS; set++)
+            for (unsigned way = 0; way < RV_JC_WAYS; way++)
+                assert_true(t->jc[set][way].pc == (set ? 0 : RV_JC_EMPTY));
+    }
 }
 
 static void test_store_upgrades_the_entry_in_place(void **state)
@@ -573,6 +597,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_entry_lives_until_the_fence),
         TEST(test_ways_keep_four_pages_of_a_set),
+        TEST(test_emptying_leaves_nothing),
         TEST(test_store_upgrades_the_entry_in_place),
         TEST(test_global_context_follows_satp),
         TEST(test_switching_back_keeps_entries),

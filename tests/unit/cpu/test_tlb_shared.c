@@ -62,7 +62,7 @@ static void run_code(struct rv_hart *h, uint64_t va)
 
     assert_non_null(rv_fetch_page(h, va, &gpa));
     h->code_tlb->jc[rv_jc_set(va)][0] = (struct rv_jc_entry){va, &rig_};
-    h->code_tlb->jc_used = 1;
+    rv_jc_note(h->code_tlb, va);
 }
 
 static bool knows(const struct rv_hart *h, uint64_t va)

@@ -235,7 +235,7 @@ static void run_code(struct model *m, unsigned h)
         unsigned frame = (unsigned)((gpa - FRAME(0)) / 4096);
         check(m, h, page, 1u << frame);
         *jump = (struct rv_jc_entry){va, &places[frame]};
-        m->hart[h]->code_tlb->jc_used = 1;
+        rv_jc_note(m->hart[h]->code_tlb, va);
     } else {
         check(m, h, page, FAULT);
     }

@@ -132,7 +132,7 @@ ring() {
   machine=(-smp "$1" -m 64M -bios none -kernel "$work/ring.elf" "${spread[@]}")
 }
 
-# move_harts RANKS : of a machine of four harts with --control $work/socket, at random until it ends; the moves are in
+# move_harts RANKS : of a machine of four harts with --control $work/socket, at random until it ends, or $MOVES times; the moves are in
 # $work/moves
 move_harts() {
   RANDOM=${MOVE_SEED:-1}
@@ -140,8 +140,9 @@ move_harts() {
     [ ! -S "$work/socket" ] || break
     sleep 0.05
   done
-  while "$partita" control "$work/socket" move-hart "hart=$((RANDOM % 4))" "rank=$((RANDOM % $1))" 2>/dev/null; do
-    :
+  local n
+  for ((n = 0; n < ${MOVES:-1000000}; n++)); do
+    "$partita" control "$work/socket" move-hart "hart=$((RANDOM % 4))" "rank=$((RANDOM % $1))" 2>/dev/null || break
   done >>"$work/moves"
 }
 # move_homes RANKS : of the first 16 MiB of a machine, likewise

@@ -386,6 +386,8 @@ void jit_registry_clear(struct jit *jit)
 {
     if (!jit->epochs) /* no page was ever made, so no region */
         return;
+    /* vCPUs stand; devices write on, into code as well. */
+    sim_mutex_lock(&jit->registry);
     free_list(jit->graves, true);
     jit->graves = NULL;
     atomic_store_explicit(&jit->record_bytes, 0, memory_order_relaxed);
@@ -411,4 +413,5 @@ void jit_registry_clear(struct jit *jit)
             p = next;
         }
     }
+    sim_mutex_unlock(&jit->registry);
 }

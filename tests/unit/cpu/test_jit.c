@@ -306,6 +306,50 @@ static void test_dead_regions_are_forgotten(void **state)
     assert_true(cache->used < cache->size / 2);
 }
 
+struct dma {
+    struct rig *r;
+    atomic_bool stop;
+};
+
+enum { DMA_PAGES = 16 };
+
+static void *write_into_code(void *arg)
+{
+    struct dma *d = arg;
+
+    while (!atomic_load(&d->stop))
+        for (unsigned n = 0; n < DMA_PAGES; n++) {
+            mem_dma_written(d->r->space, RAM_BASE + n * 4096, 4);
+            sim_thread_sleep(20000); /* regions live for a while */
+        }
+    return NULL;
+}
+
+/* Devices do not stand while everything is forgotten. */
+static void test_devices_write_while_all_is_forgotten(void **state)
+{
+    struct rig *r = *state;
+    struct dma dma = {r, false};
+    struct sim_thread thread;
+
+    assert_int_equal(sim_thread_start(&thread, "dma", write_into_code, &dma), SIM_OK);
+    for (unsigned round = 0; round < 60; round++) {
+        for (unsigned n = 0; n < DMA_PAGES; n++) {
+            put_long_code(r, RAM_BASE + n * 4096, 1);
+            for (unsigned i = 0; i < 40; i++)
+                run_to(r, RAM_BASE + n * 4096, RAM_BASE + n * 4096 + 4 * LONG);
+        }
+        vcpu_leave(&r->h->vcpu);
+        sim_exclusive_begin(r->sim, &r->h->vcpu);
+        jit_flush(r->m->jit);
+        sim_exclusive_end(r->sim);
+        vcpu_enter(&r->h->vcpu);
+    }
+    atomic_store(&dma.stop, true);
+    sim_thread_join(&thread);
+    assert_true(stats(r).flushes >= 60);
+}
+
 /* As many alive are not translated again for the sake of the dead. */
 static void test_dead_regions_are_kept_beside_living_ones(void **state)
 {
@@ -748,6 +792,7 @@ int main(void)
         TEST(test_data_beside_code),
         cmocka_unit_test_setup_teardown(test_a_full_cache_is_emptied, set_up_small_cache,
                                         jit_rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_devices_write_while_all_is_forgotten, set_up_medium_cache, jit_rig_tear_down),
         cmocka_unit_test_setup_teardown(test_dead_regions_are_forgotten, set_up_medium_cache, jit_rig_tear_down),
         cmocka_unit_test_setup_teardown(test_dead_regions_are_kept_beside_living_ones, set_up_medium_cache,
                                         jit_rig_tear_down),

@@ -1,4 +1,4 @@
-/* Frames of blocks into descriptors; a bitmap of what is missing for each space. */
+/* Frames of blocks into spaces; a bitmap of what is missing for each space. */
 #include "checkpoint/receiver.h"
 
 #include <string.h>

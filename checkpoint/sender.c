@@ -102,8 +102,11 @@ static void mark_data(struct ckpt_sender *s, struct space *sp)
     uint64_t end = source->sparse ? 0 : source->nr_blocks;
 
     for (uint64_t i = 0; i < source->nr_blocks; i++) {
-        if (i >= end && !ckpt_source_next_data(source, &i, &end))
-            return;
+        if (i >= end) {
+            end = source->nr_blocks;
+            if (!ckpt_source_next_data(source, &i, &end))
+                return;
+        }
         if (is_ours(source, i))
             add(s, sp, i);
     }

@@ -169,7 +169,7 @@ static unsigned give_aside(struct ckpt_snapshot *s, struct ckpt_writer *w)
 /* The first word from `word` on that has data; nr_words: none. */
 static uint64_t next_data(struct ckpt_snapshot *s, uint64_t word)
 {
-    uint64_t first = word * WORD_BLOCKS, end;
+    uint64_t first = word * WORD_BLOCKS, end = s->source.nr_blocks;
 
     if (!s->source.sparse || s->incremental || word < s->data_end)
         return word;

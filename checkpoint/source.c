@@ -52,15 +52,18 @@ enum sim_status ckpt_source_write(const struct ckpt_source *s, uint64_t local, u
     return SIM_OK;
 }
 
-/* What the host does not have need not be touched. */
+static bool is_zero(const uint8_t *block)
+{
+    return block[0] == 0 && memcmp(block, block + 1, FORMAT_BLOCK - 1) == 0;
+}
+
+/* What the host does not have is not touched, and what is zero not written: it would have to give memory for it. */
 static void clear_memory(const struct ckpt_source *s, uint64_t local, uint64_t nr)
 {
-    for (uint64_t at = local, end; at < local + nr && ckpt_source_next_data(s, &at, &end); at = end) {
-        if (end > local + nr)
-            end = local + nr;
-        if (at < end)
-            memset(s->bytes + at * FORMAT_BLOCK, 0, (end - at) * FORMAT_BLOCK);
-    }
+    for (uint64_t at = local, end = local + nr; ckpt_source_next_data(s, &at, &end); end = local + nr)
+        for (; at < end; at++)
+            if (!is_zero(s->bytes + at * FORMAT_BLOCK))
+                memset(s->bytes + at * FORMAT_BLOCK, 0, FORMAT_BLOCK);
 }
 
 enum sim_status ckpt_source_clear(const struct ckpt_source *s, uint64_t local, uint64_t nr, const char *what)
@@ -86,15 +89,17 @@ static bool next_in_file(const struct ckpt_source *s, uint64_t *first, uint64_t 
     if (data < 0)
         return errno != ENXIO;
     off_t hole = lseek(s->fd, data, SEEK_HOLE);
+    uint64_t behind = ((uint64_t)hole + FORMAT_BLOCK - 1) / FORMAT_BLOCK;
     *first = (uint64_t)data / FORMAT_BLOCK;
-    if (hole >= 0)
-        *end = ((uint64_t)hole + FORMAT_BLOCK - 1) / FORMAT_BLOCK;
-    return true;
+    if (hole >= 0 && behind < *end)
+        *end = behind;
+    return *first < *end;
 }
 
 bool ckpt_source_next_data(const struct ckpt_source *s, uint64_t *first, uint64_t *end)
 {
-    *end = s->nr_blocks;
+    if (*end > s->nr_blocks)
+        *end = s->nr_blocks;
     if (*first >= *end)
         return false;
     if (!s->bytes)

@@ -341,7 +341,7 @@ static void hash_ram(const struct machine *m, XXH3_state_t *hash)
 {
     static const uint8_t zero[GUEST_PAGE_SIZE];
 
-    for (uint64_t page = 0, end; mem_next_data(m->space, &page, &end);)
+    for (uint64_t page = 0, end = UINT64_MAX; mem_next_data(m->space, &page, &end); end = UINT64_MAX)
         for (; page < end; page++) {
             const uint8_t *bytes = m->space->ram + (page << GUEST_PAGE_BITS);
             uint64_t at = page << GUEST_PAGE_BITS;

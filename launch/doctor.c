@@ -186,15 +186,22 @@ static void check_shm(struct finding *f)
 
 /* --- memory, files, measuring --- */
 
+/* Guest memory of one rank is private; that of several, and of KVM, shared. */
+static bool has_huge_pages(const char *setting)
+{
+    char line[200], path[100];
+
+    snprintf(path, sizeof path, "/sys/kernel/mm/transparent_hugepage/%s", setting);
+    return read_line(path, line, sizeof line) && !strstr(line, "[never]") && !strstr(line, "[deny]");
+}
+
 static void check_huge_pages(struct finding *f)
 {
-    char line[200];
-    const char *path = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
-
-    if (!read_line(path, line, sizeof line))
-        say(f, LIMITED, "this kernel has none for shared memory: guest memory is in pages of 4 KiB");
-    else if (strstr(line, "[never]") || strstr(line, "[deny]"))
-        say(f, LIMITED, "off for shared memory: guest memory is in pages of 4 KiB. As root: echo advise >%s", path);
+    if (!has_huge_pages("enabled"))
+        say(f, LIMITED, "off: guest memory is in pages of 4 KiB. As root: echo madvise >/sys/kernel/mm/transparent_hugepage/enabled");
+    else if (!has_huge_pages("shmem_enabled"))
+        say(f, FINE, "guest memory may be in pages of 2 MiB; on several ranks and with KVM it is in pages of 4 KiB, unless (as root) "
+                     "echo advise >/sys/kernel/mm/transparent_hugepage/shmem_enabled");
     else
         say(f, FINE, "guest memory may be in pages of 2 MiB");
 }

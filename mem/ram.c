@@ -62,6 +62,8 @@ static bool map_private(struct mem_space *s)
         munmap(p + before + s->ram_size, behind);
     s->ram = s->vram = p + before;
     s->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (s->pagemap < 0)
+        sim_warn("/proc/self/pagemap: %m: images and migrations look at all of the guest's memory, used or not");
     return true;
 }
 
@@ -111,22 +113,23 @@ static bool next_in_memfd(const struct mem_space *s, uint64_t *first, uint64_t *
     if (data < 0)
         return errno != ENXIO;
     off_t hole = lseek(s->memfd, data, SEEK_HOLE);
+    uint64_t behind = ((uint64_t)hole + GUEST_PAGE_SIZE - 1) >> GUEST_PAGE_BITS;
     *first = (uint64_t)data >> GUEST_PAGE_BITS;
-    if (hole >= 0)
-        *end = ((uint64_t)hole + GUEST_PAGE_SIZE - 1) >> GUEST_PAGE_BITS;
-    return true;
+    if (hole >= 0 && behind < *end)
+        *end = behind;
+    return *first < *end;
 }
 
 /* A word a page: present, or swapped out (Documentation/admin-guide/mm/pagemap.rst). */
 static bool next_in_pagemap(const struct mem_space *s, uint64_t *first, uint64_t *end)
 {
-    enum { AT_ONCE = 512 };
-    const uint64_t exists = 1ull << 63 | 1ull << 62, base = (uintptr_t)s->ram >> GUEST_PAGE_BITS, all = *end;
-    uint64_t word[AT_ONCE];
+    enum { FEW = 16, MANY = 512 };
+    const uint64_t exists = 1ull << 63 | 1ull << 62, base = (uintptr_t)s->ram >> GUEST_PAGE_BITS, limit = *end;
+    uint64_t word[MANY], at_once = FEW; /* runs are short here and long there */
     bool found = false;
 
-    for (uint64_t page = *first; page < all;) {
-        uint64_t nr = all - page < AT_ONCE ? all - page : AT_ONCE;
+    for (uint64_t page = *first; page < limit; at_once = at_once < MANY ? 2 * at_once : MANY) {
+        uint64_t nr = limit - page < at_once ? limit - page : at_once;
         ssize_t got = pread(s->pagemap, word, nr * sizeof word[0], (off_t)((base + page) * sizeof word[0]));
         if (got < (ssize_t)sizeof word[0])
             return true;
@@ -146,7 +149,10 @@ static bool next_in_pagemap(const struct mem_space *s, uint64_t *first, uint64_t
 
 bool mem_next_data(const struct mem_space *s, uint64_t *first, uint64_t *end)
 {
-    *end = s->ram_size >> GUEST_PAGE_BITS;
+    uint64_t all = s->ram_size >> GUEST_PAGE_BITS;
+
+    if (*end > all)
+        *end = all;
     if (*first >= *end)
         return false;
     if (s->memfd >= 0)

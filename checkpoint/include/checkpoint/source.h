@@ -23,7 +23,8 @@ struct ckpt_source {
     unsigned nr_ranges;
     bool sparse;        /* untouched blocks are holes, and need not be mentioned in a full image */
     void *opaque;
-    /* Optional, for what is in memory: the blocks [*first, *end) at or behind *first that may be other than zero; false: no more. */
+    /* Optional, for what is in memory: the blocks [*first, *end) at or behind *first, and before what *end was, that may be other
+     * than zero; false: no more. */
     bool (*next_data)(void *opaque, uint64_t *first, uint64_t *end);
     /* Was the (local) block written since the last snapshot? Clears the mark. */
     bool (*take_dirty)(void *opaque, uint64_t local);

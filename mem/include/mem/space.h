@@ -130,8 +130,8 @@ static inline bool mem_is_distributed(const struct mem_space *s)
 /* The gpa of a page number of mem/dsm.h. */
 gpa_t mem_page_gpa(struct mem_space *s, uint64_t page);
 
-/* The pages of RAM [*first, *end) at or behind *first that the host has; the others are zero and need not be looked at. All of them
- * where the host cannot tell. False: there are no more. Context: any. */
+/* The pages of RAM [*first, *end) at or behind *first, and before what *end was, that the host has; the others are zero and need not be
+ * looked at. All of them where the host cannot tell. False: there are no more. Context: any. */
 bool mem_next_data(const struct mem_space *s, uint64_t *first, uint64_t *end);
 
 /* Pages will come one by one, here and there, while the machine runs (true), and have come (false): the host gives no huge pages

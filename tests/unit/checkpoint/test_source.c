@@ -16,19 +16,20 @@ enum { BLOCK = 4096, BLOCKS = 64 };
 struct space {
     struct ckpt_source source;
     bool data[BLOCKS]; /* what next_data says */
+    uint64_t nr_asked; /* blocks that it was asked for */
 };
 
 static bool next_data(void *opaque, uint64_t *first, uint64_t *end)
 {
     struct space *s = opaque;
+    uint64_t limit = *end;
 
-    while (*first < BLOCKS && !s->data[*first])
+    s->nr_asked += limit - *first;
+    while (*first < limit && !s->data[*first])
         ++*first;
-    if (*first == BLOCKS)
-        return false;
-    for (*end = *first; *end < BLOCKS && s->data[*end];)
+    for (*end = *first; *end < limit && s->data[*end];)
         ++*end;
-    return true;
+    return *first < limit;
 }
 
 static void open_space(struct space *s, bool in_memory)
@@ -110,7 +111,7 @@ static void test_clearing_ends_where_it_should(void **state)
     }
 }
 
-/* Memory that nobody touched is left alone: the host would give pages for it. */
+/* Memory that nobody touched is left alone, for the host would give pages for it; and what is behind is not looked for. */
 static void test_clearing_touches_data_only(void **state)
 {
     struct space s;
@@ -124,6 +125,15 @@ static void test_clearing_touches_data_only(void **state)
     assert_true(there & 1);
     assert_int_equal(mincore(s.source.bytes + 40 * BLOCK, BLOCK, &there), 0);
     assert_false(there & 1);
+    s.nr_asked = 0;
+    assert_int_equal(ckpt_source_clear(&s.source, 10, 4, "test"), SIM_OK);
+    assert_true(s.nr_asked <= 4);
+    /* nobody knows what is there: it is looked at, and not written */
+    s.source.next_data = NULL;
+    write_block(&s, 20, 20);
+    assert_int_equal(mprotect(s.source.bytes + 40 * BLOCK, BLOCK, PROT_READ), 0);
+    assert_int_equal(ckpt_source_clear(&s.source, 0, BLOCKS, "test"), SIM_OK);
+    assert_int_equal(read_block(&s, 20), 0);
     close_space(&s);
 }
 
@@ -132,19 +142,30 @@ static void test_data_of_both_kinds(void **state)
     (void)state;
     for (unsigned in_memory = 0; in_memory < 2; in_memory++) {
         struct space s;
-        uint64_t first = 0, end;
+        uint64_t first = 0, end = BLOCKS;
 
         open_space(&s, in_memory);
         assert_false(ckpt_source_next_data(&s.source, &first, &end));
         write_block(&s, 9, 1);
         write_block(&s, 10, 1);
         first = 0;
+        end = 9;
+        assert_false(ckpt_source_next_data(&s.source, &first, &end));
+        first = 0;
+        end = 10;
+        assert_true(ckpt_source_next_data(&s.source, &first, &end));
+        assert_int_equal(first, 9);
+        assert_int_equal(end, 10);
+        first = 0;
+        end = UINT64_MAX;
         assert_true(ckpt_source_next_data(&s.source, &first, &end));
         assert_int_equal(first, 9);
         assert_int_equal(end, 11);
         first = end;
+        end = BLOCKS;
         assert_false(ckpt_source_next_data(&s.source, &first, &end));
         first = BLOCKS;
+        end = UINT64_MAX;
         assert_false(ckpt_source_next_data(&s.source, &first, &end));
         close_space(&s);
     }

@@ -232,17 +232,24 @@ static void test_data_is_where_somebody_wrote(void **state)
     assert_int_equal(sim_create(&sim), SIM_OK);
     for (unsigned is_private = 0; is_private < 2; is_private++) {
         struct mem_space *s = ram_of(sim, is_private);
-        uint64_t first = 0, end = 0, nr = 0;
+        uint64_t first = 0, end = UINT64_MAX, nr = 0;
         bool seen = false;
 
         mem_expect_pages(s, true); /* one by one: otherwise their neighbours come along */
         mem_write(s, RAM + FIRST * GUEST_PAGE_SIZE, "x", 1);
         mem_write(s, RAM + SECOND * GUEST_PAGE_SIZE, "y", 1);
-        for (; mem_next_data(s, &first, &end); first = end) {
+        for (; mem_next_data(s, &first, &end); first = end, end = UINT64_MAX) {
             assert_true(first < end && end <= PAGES);
             seen |= first <= SECOND && SECOND < end;
             nr += end - first;
         }
+        first = FIRST + 1;
+        end = FIRST + 100; /* there is more, but not before that */
+        assert_int_equal(mem_next_data(s, &first, &end), !(s->memfd >= 0 || s->pagemap >= 0));
+        first = FIRST - 7;
+        end = FIRST + 1;
+        assert_true(mem_next_data(s, &first, &end));
+        assert_int_equal(end, FIRST + 1);
         assert_true(seen);
         assert_true(nr >= 2);
         if (s->memfd >= 0 || s->pagemap >= 0)
@@ -253,12 +260,13 @@ static void test_data_is_where_somebody_wrote(void **state)
         mem_read(s, RAM + SECOND * GUEST_PAGE_SIZE, &byte, 1);
         assert_int_equal(byte, 'y');
         first = PAGES;
+        end = UINT64_MAX;
         assert_false(mem_next_data(s, &first, &end));
         mem_space_destroy(s);
     }
     /* nobody tells */
     struct mem_space *s = ram_of(sim, true);
-    uint64_t first = 5, end;
+    uint64_t first = 5, end = UINT64_MAX;
     if (s->pagemap >= 0)
         close(s->pagemap);
     s->pagemap = -1;

@@ -122,7 +122,8 @@ static enum sim_status take_blocks(struct ckpt_receiver *r, const struct ckpt_fr
         return senseless(r, "blocks come that are here");
     if (!r->serving)
         tell_of(sp, local, f->nr);
-    SIM_TRY(zeros ? ckpt_source_clear(&sp->target, local, f->nr, "migration") : ckpt_source_write(&sp->target, local, f->nr, f->payload, "migration"));
+    SIM_TRY(zeros ? ckpt_source_clear(&sp->target, local, f->nr, "migration")
+                  : ckpt_source_write(&sp->target, local, f->nr, f->payload, "migration"));
     arrived(sp, local, f->nr);
     return SIM_OK;
 }

@@ -111,8 +111,8 @@ void mem_space_destroy(struct mem_space *s);
 /* RAM will be memory of this process that is mapped once, in huge pages where the host has them. Not for RAM whose pages come
  * and go: of several ranks, of KVM with userfaultfd. Before mem_seal_ram. */
 void mem_set_private_ram(struct mem_space *s);
-/* Adds RAM at [base, base + size); page-aligned. All RAM is added before mem_seal_ram(), which maps it. SIM_ERR_NOMEM (logged, with what the host has) when the host cannot
- * give it; SIM_ERR_INVALID on overlap. */
+/* Adds RAM at [base, base + size); page-aligned. All RAM is added before mem_seal_ram(), which maps it.
+ * SIM_ERR_NOMEM (logged, with what the host has) when the host cannot give it; SIM_ERR_INVALID on overlap. */
 enum sim_status mem_add_ram(struct mem_space *s, const char *name, gpa_t base,
                             uint64_t size) SIM_MUST_CHECK;
 enum sim_status mem_seal_ram(struct mem_space *s) SIM_MUST_CHECK;

@@ -58,7 +58,7 @@ static int leave_known(void *fdt, int node, const char *property, char unknown[R
 static enum sim_status leave_known_extensions(const char *path, void *fdt)
 {
     static const char *const properties[] = {"riscv,isa", "riscv,isa-extensions"};
-    char unknown[RV_ISA_NAMES_SIZE], said[RV_ISA_NAMES_SIZE] = "";
+    char unknown[RV_ISA_NAMES_SIZE], said[SIM_ARRAY_LEN(properties)][RV_ISA_NAMES_SIZE] = {"", ""};
     int cpus = fdt_path_offset(fdt, "/cpus"), node, error = 0;
 
     if (cpus < 0)
@@ -66,10 +66,11 @@ static enum sim_status leave_known_extensions(const char *path, void *fdt)
     fdt_for_each_subnode(node, fdt, cpus) {
         for (size_t i = 0; i < SIM_ARRAY_LEN(properties) && !error; i++) {
             error = leave_known(fdt, node, properties[i], unknown);
-            if (!unknown[0] || !strcmp(unknown, said))
+            bool is_said = !strcmp(unknown, said[0]) || !strcmp(unknown, said[1]);
+            if (!unknown[0] || is_said)
                 continue;
             sim_warn("device tree '%s': extensions that are not implemented, and not shown to the guest:%s", path, unknown);
-            memcpy(said, unknown, sizeof unknown);
+            memcpy(said[i], unknown, sizeof unknown);
         }
     }
     if (!error)

@@ -33,8 +33,8 @@ static const struct cli_option options[] = {
     {"M", "virt", NULL, CALL(machine)},
     {"cpu", "rv64[,EXT=on|off...]", "extensions of the harts: -cpu rv64,sv57=off,zacas=off",
      STRING(cpu)},
-    {"smp", "N", "number of harts, 1 to 4096 (default 1; with -dtb the tree's, or more)", CALL(smp)},
-    {"m", "SIZE", "memory: 512 (MiB), 1536M, 2G (default 128M; with -dtb the tree's)", CALL(memory)},
+    {"smp", "N", "harts, 1 to 4096 (default 1, or the tree's)", CALL(smp)},
+    {"m", "SIZE", "memory: 512 (MiB), 2G (default 128M, or the tree's)", CALL(memory)},
     {"numa", "node[,SETTING...]|dist,...", "a NUMA node of the guest: cpus=0-3, mem=1G or memdev=ID,\n"
      "nodeid=N; or a distance: src=N,dst=M,val=20", CALL(numa)},
     {"dtb", "FILE", "compose the machine that this device tree describes", STRING(dtb)},

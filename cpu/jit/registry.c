@@ -384,10 +384,12 @@ static void free_list(struct jit_region *r, bool graves)
 /* Tables that nothing was put into are not touched, nor empty entries written: the kernel gives memory for what is. */
 void jit_registry_clear(struct jit *jit)
 {
-    if (!jit->epochs) /* no page was ever made, so no region */
-        return;
     /* vCPUs stand; devices write on, into code as well. */
     sim_mutex_lock(&jit->registry);
+    if (!jit->epochs) { /* no page was ever made, so no region */
+        sim_mutex_unlock(&jit->registry);
+        return;
+    }
     free_list(jit->graves, true);
     jit->graves = NULL;
     atomic_store_explicit(&jit->record_bytes, 0, memory_order_relaxed);

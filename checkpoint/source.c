@@ -1,7 +1,4 @@
 /* The bytes of a space: memory of this process, or a descriptor. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "checkpoint/source.h"
 
 #include <errno.h>

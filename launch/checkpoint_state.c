@@ -278,6 +278,21 @@ void machine_ram_source(struct machine *m, struct ckpt_range *range, struct ckpt
                                 .owns = mem_is_distributed(m->space) ? keeps_page : NULL};
 }
 
+/* Pages come one by one until the guard goes. */
+static void set_target_guard(void *opaque, struct sim_guard *guard)
+{
+    mem_set_guard(space_of(opaque), guard);
+    if (!guard)
+        mem_expect_pages(space_of(opaque), false);
+}
+
+void machine_ram_target(struct machine *m, struct ckpt_range *range, struct ckpt_source *out)
+{
+    machine_ram_source(m, range, out);
+    out->set_guard = set_target_guard;
+    mem_expect_pages(m->space, true);
+}
+
 /* --- drives --- */
 
 enum sim_status drive_state_take(const struct blockdev *b, struct drive_state *out)

@@ -74,6 +74,8 @@ enum sim_status machine_objects_load_devices(const struct machine_objects *o,
 /* RAM as a space of blocks, whose opaque is the machine; `range` has room for one entry per RAM region (machine_ram_ranges). */
 unsigned machine_ram_ranges(const struct machine *m);
 void machine_ram_source(struct machine *m, struct ckpt_range *range, struct ckpt_source *out);
+/* The same for blocks that will come: from here on, until its guard has gone. */
+void machine_ram_target(struct machine *m, struct ckpt_range *range, struct ckpt_source *out);
 
 /* The overlay of a frozen drive as a space "drive/N"; `range` is one entry, `name` has CKPT_DRIVE_NAME bytes. */
 enum { CKPT_DRIVE_NAME = 16 };

@@ -119,29 +119,12 @@ static enum sim_status freeze_beside(struct blockdev *b)
     return status;
 }
 
-/* Pages come one by one until the guard goes. */
-static void guard_ram(void *opaque, struct sim_guard *guard)
-{
-    struct mem_space *s = ((struct machine *)opaque)->space;
-
-    mem_set_guard(s, guard);
-    if (!guard)
-        mem_expect_pages(s, false);
-}
-
-static void target_ram(struct incoming *in, struct ckpt_source *out)
-{
-    machine_ram_source(in->m, in->range, out);
-    out->set_guard = guard_ram;
-    mem_expect_pages(in->m->space, true);
-}
-
 static enum sim_status target_of(struct incoming *in, unsigned i, struct ckpt_source *out)
 {
     unsigned n;
 
     if (strcmp(in->space[i].name, "ram") == 0) {
-        target_ram(in, out);
+        machine_ram_target(in->m, in->range, out);
         return SIM_OK;
     }
     struct blockdev *b = drive_of(in, in->space[i].name, &n);
@@ -178,7 +161,7 @@ static enum sim_status create_receiver(struct incoming *in)
         for (unsigned i = 0; i < nr; i++)
             SIM_TRY(target_of(in, i, &target[i]));
     else
-        target_ram(in, &target[0]);
+        machine_ram_target(in->m, in->range, &target[0]);
     return ckpt_receiver_create(&(struct ckpt_receiver_config){.stream = in->stream,
                                                                .nr_streams = in->nr_streams,
                                                                .rank = in->ranks ? in->m->sim->rank : 0,

@@ -185,23 +185,14 @@ static bool is_home(void *opaque, uint64_t local)
     return part_plan_home(ranks_get_plan(m->ranks), page) == m->sim->rank;
 }
 
-static void guard_ram(void *opaque, struct sim_guard *guard)
-{
-    struct mem_space *s = ((struct machine *)opaque)->space;
-
-    mem_expect_pages(s, guard != NULL);
-    mem_set_guard(s, guard);
-}
-
 static enum sim_status load_ram(struct restore *r)
 {
     struct ckpt_source ram;
 
     r->range = sim_new_array(struct ckpt_range, machine_ram_ranges(r->m));
-    machine_ram_source(r->m, r->range, &ram);
+    machine_ram_target(r->m, r->range, &ram);
     SIM_TRY(check_ram(r, &ram));
     ram.owns = r->ranks ? is_home : NULL;
-    ram.set_guard = guard_ram;
     SIM_TRY(start_pager(r, &ram));
     return r->ranks ? ranks_barrier(r->ranks) : SIM_OK;
 }

@@ -113,7 +113,8 @@ static void fill_data(struct rv_hart *h, gva_t va, const struct rv_leaf *leaf, u
                       bool readable, bool writable)
 {
     struct rv_tlb *t = h->tlb;
-    struct rv_tlb_entry *set = t->set[rv_tlb_set_of(va)];
+    unsigned index = rv_tlb_set_of(va);
+    struct rv_tlb_entry *set = t->set[index];
     gva_t page = page_tag(h, va);
     struct rv_tlb_entry e = {
         .tag_r = readable ? page : RV_TLB_INVALID,
@@ -127,7 +128,6 @@ static void fill_data(struct rv_hart *h, gva_t va, const struct rv_leaf *leaf, u
     move_to_front(set, way, &e);
     rv_tlb_note_gpa(t, leaf->gpa);
     t->used = 1;
-    unsigned index = rv_tlb_set_of(va);
     t->set_used[index / 64] |= 1ull << index % 64;
     h->count.tlb_fills++;
     if (!writable)

@@ -7,6 +7,7 @@
 #include "format.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
+#include "sim-core/pages.h"
 
 enum { WORD_BLOCKS = 64, DEMAND_BLOCKS = 16 /* neighbours that come with a demanded block */ };
 
@@ -145,15 +146,10 @@ uint64_t ckpt_sender_pending(const struct ckpt_sender *s)
 
 /* --- sending --- */
 
-static bool is_zero(const uint8_t *block)
-{
-    return block[0] == 0 && memcmp(block, block + 1, FORMAT_BLOCK - 1) == 0;
-}
-
 static enum sim_status send_piece(struct ckpt_sender *s, const struct space *sp, uint64_t block, unsigned nr,
                                   const uint8_t *data)
 {
-    bool zero = is_zero(data);
+    bool zero = sim_page_is_zero(data);
     struct ckpt_frame f = {.type = zero ? CKPT_FRAME_ZEROS : CKPT_FRAME_BLOCKS, .block = block, .nr = nr,
                            .len = zero ? 0 : nr * FORMAT_BLOCK, .payload = data};
 
@@ -168,7 +164,7 @@ static enum kind kind_of(const struct ckpt_sender *s, const struct space *sp, ui
 {
     if (!is_ours(&sp->source, local + i))
         return KIND_GONE;
-    return is_zero(s->buf + i * FORMAT_BLOCK) ? KIND_ZEROS : KIND_BYTES;
+    return sim_page_is_zero(s->buf + i * FORMAT_BLOCK) ? KIND_ZEROS : KIND_BYTES;
 }
 
 /* Consecutive blocks of one range and route: as many frames as zeros and others alternate. */

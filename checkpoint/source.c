@@ -8,6 +8,9 @@
 
 #include "format.h"
 #include "sim-core/log.h"
+#include "sim-core/pages.h"
+
+_Static_assert(FORMAT_BLOCK == GUEST_PAGE_SIZE, "a block is a page");
 
 enum sim_status ckpt_source_read(const struct ckpt_source *s, uint64_t local, uint64_t nr, uint8_t *to, const char *what)
 {
@@ -49,17 +52,12 @@ enum sim_status ckpt_source_write(const struct ckpt_source *s, uint64_t local, u
     return SIM_OK;
 }
 
-static bool is_zero(const uint8_t *block)
-{
-    return block[0] == 0 && memcmp(block, block + 1, FORMAT_BLOCK - 1) == 0;
-}
-
 /* What the host does not have is not touched, and what is zero not written: it would have to give memory for it. */
 static void clear_memory(const struct ckpt_source *s, uint64_t local, uint64_t nr)
 {
     for (uint64_t at = local, end = local + nr; ckpt_source_next_data(s, &at, &end); end = local + nr)
         for (; at < end; at++)
-            if (!is_zero(s->bytes + at * FORMAT_BLOCK))
+            if (!sim_page_is_zero(s->bytes + at * FORMAT_BLOCK))
                 memset(s->bytes + at * FORMAT_BLOCK, 0, FORMAT_BLOCK);
 }
 
@@ -79,20 +77,6 @@ enum sim_status ckpt_source_clear(const struct ckpt_source *s, uint64_t local, u
     return SIM_OK;
 }
 
-static bool next_in_file(const struct ckpt_source *s, uint64_t *first, uint64_t *end)
-{
-    off_t data = lseek(s->fd, (off_t)(*first * FORMAT_BLOCK), SEEK_DATA);
-
-    if (data < 0)
-        return errno != ENXIO;
-    off_t hole = lseek(s->fd, data, SEEK_HOLE);
-    uint64_t behind = ((uint64_t)hole + FORMAT_BLOCK - 1) / FORMAT_BLOCK;
-    *first = (uint64_t)data / FORMAT_BLOCK;
-    if (hole >= 0 && behind < *end)
-        *end = behind;
-    return *first < *end;
-}
-
 bool ckpt_source_next_data(const struct ckpt_source *s, uint64_t *first, uint64_t *end)
 {
     if (*end > s->nr_blocks)
@@ -100,6 +84,6 @@ bool ckpt_source_next_data(const struct ckpt_source *s, uint64_t *first, uint64_
     if (*first >= *end)
         return false;
     if (!s->bytes)
-        return next_in_file(s, first, end);
+        return sim_file_next_data(s->fd, first, end);
     return !s->next_data || s->next_data(s->opaque, first, end);
 }

@@ -21,6 +21,7 @@
 #include "sim-core/alloc.h"
 #include "sim-core/lock.h"
 #include "sim-core/log.h"
+#include "sim-core/pages.h"
 #include "sim-core/state.h"
 
 enum { MAX_THREADS = 4, BATCH = 16 };
@@ -235,11 +236,6 @@ static int by_block(const void *a, const void *b)
 
 /* --- what the feeder calls --- */
 
-static bool is_zero(const uint8_t *data)
-{
-    return data[0] == 0 && memcmp(data, data + 1, FORMAT_BLOCK - 1) == 0;
-}
-
 void ckpt_writer_space(struct ckpt_writer *w, const char *name, uint64_t nr_blocks)
 {
     SIM_BUG_ON(strlen(name) >= FORMAT_NAME_BYTES, "space name '%s' is too long", name);
@@ -271,7 +267,7 @@ static void add_batch(struct ckpt_writer *w, uint64_t block, unsigned nr, const 
 
     for (unsigned i = 0; i < nr; i++) {
         const uint8_t *d = data + (size_t)i * FORMAT_BLOCK;
-        zero[i] = is_zero(d);
+        zero[i] = sim_page_is_zero(d);
         if (!zero[i])
             hash[i] = dedupe_hash(w->dedupe, d, FORMAT_BLOCK);
     }

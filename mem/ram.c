@@ -1,5 +1,4 @@
 /* RAM: a memfd that is mapped twice, or private memory; and the page-state words. */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -10,6 +9,7 @@
 #include "mem_priv.h"
 #include "sim-core/alloc.h"
 #include "sim-core/log.h"
+#include "sim-core/pages.h"
 
 static enum sim_status check_host_has(uint64_t size)
 {
@@ -106,20 +106,6 @@ void mem_settle(struct mem_space *s)
 
 /* --- which pages there are --- */
 
-static bool next_in_memfd(const struct mem_space *s, uint64_t *first, uint64_t *end)
-{
-    off_t data = lseek(s->memfd, (off_t)(*first << GUEST_PAGE_BITS), SEEK_DATA);
-
-    if (data < 0)
-        return errno != ENXIO;
-    off_t hole = lseek(s->memfd, data, SEEK_HOLE);
-    uint64_t behind = ((uint64_t)hole + GUEST_PAGE_SIZE - 1) >> GUEST_PAGE_BITS;
-    *first = (uint64_t)data >> GUEST_PAGE_BITS;
-    if (hole >= 0 && behind < *end)
-        *end = behind;
-    return *first < *end;
-}
-
 /* A word a page: present, or swapped out (Documentation/admin-guide/mm/pagemap.rst). */
 static bool next_in_pagemap(const struct mem_space *s, uint64_t *first, uint64_t *end)
 {
@@ -156,7 +142,7 @@ bool mem_next_data(const struct mem_space *s, uint64_t *first, uint64_t *end)
     if (*first >= *end)
         return false;
     if (s->memfd >= 0)
-        return next_in_memfd(s, first, end);
+        return sim_file_next_data(s->memfd, first, end);
     return s->pagemap < 0 || next_in_pagemap(s, first, end);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "dsm_priv.h"
+#include "sim-core/pages.h"
 
 _Static_assert(sizeof(struct dsm_wire) == 16, "the head of a message");
 
@@ -109,16 +110,11 @@ void messages_handle_local(struct dsm *d)
     d->nr_local = 0;
 }
 
-static bool is_zero(const uint8_t *page)
-{
-    return !page[0] && !memcmp(page, page + 1, GUEST_PAGE_SIZE - 1);
-}
-
 /* Context: the flushing thread, without the lock: nobody writes the page any more. */
 void messages_send_page(struct dsm *d, rank_t to, enum dsm_message type, struct dsm_wire wire)
 {
     const uint8_t *bytes = d->config.bytes + (wire.page << GUEST_PAGE_BITS);
-    bool zero = is_zero(bytes);
+    bool zero = sim_page_is_zero(bytes);
 
     ic_send(d->config.ic, to, IC_TYPE_DSM + type, &wire, sizeof wire, bytes,
             zero ? 0 : GUEST_PAGE_SIZE);

@@ -81,19 +81,40 @@ static void set_topology_level(struct kvm_cpuid_entry2 *e, uint32_t apic_id, uin
     }
 }
 
-static void set_topology(struct kvm_cpuid_entry2 *e, uint32_t apic_id, uint32_t nr)
+/* Leaves 4 (Intel) and 0x8000001d (AMD): who shares a cache. The last one is all CPUs' on one host, and else a core's own: an
+ * operating system that was told so of CPUs of two NUMA nodes would find that its tables contradict each other. */
+static void set_cache_sharing(struct kvm_cpuid_entry2 *e, uint32_t nr, bool spread)
 {
+    enum { SHARING_SHIFT = 14, LEVEL_SHIFT = 5, LAST_LEVEL = 3 };
+    const uint32_t sharing = 0xfffu << SHARING_SHIFT, level = e->eax >> LEVEL_SHIFT & 7;
+
+    e->eax &= ~sharing;
+    if (level >= LAST_LEVEL && !spread)
+        e->eax |= (BIT(bits_for(nr)) - 1) << SHARING_SHIFT;
+}
+
+static void set_topology(struct kvm_cpuid_entry2 *e, const struct hkvm_cpuid_place *at)
+{
+    const uint32_t apic_id = at->apic_id, nr = at->nr_vcpus;
+
     switch (e->function) {
     case 0x1:
         e->ebx = (e->ebx & 0xffff) | BIT(bits_for(nr)) << 16 | apic_id << 24;
         e->edx = nr > 1 ? e->edx | BIT(28) : e->edx & ~BIT(28);
         e->ecx |= BIT(31); /* a hypervisor is there */
         return;
-    case 0x4: /* a cache is a core's own; cores of the package */
-        e->eax = (e->eax & 0x3fff) | (BIT(bits_for(nr)) - 1) << 26;
+    case 0x4: /* bits 31:26: cores of the package */
+        e->eax = (e->eax & 0x3ffffff) | (BIT(bits_for(nr)) - 1) << 26;
+        set_cache_sharing(e, nr, at->spread);
         return;
     case 0xb:
         set_topology_level(e, apic_id, nr);
+        return;
+    case 0x80000006: /* AMD's older CPUs have no leaf 0x8000001d: there an L3 is eight APIC ids' */
+        e->edx = at->spread ? 0 : e->edx;
+        return;
+    case 0x8000001d:
+        set_cache_sharing(e, nr, at->spread);
         return;
     case 0x80000008: /* AMD: cores of the package */
         e->ecx = nr > 1 ? bits_for(nr) << 12 | (nr - 1) : 0;
@@ -106,11 +127,6 @@ static void set_topology(struct kvm_cpuid_entry2 *e, uint32_t apic_id, uint32_t 
     }
 }
 
-struct cpuid_list {
-    struct kvm_cpuid2 head;
-    struct kvm_cpuid_entry2 entry[HKVM_MAX_CPUID];
-};
-
 /* Leaves that only tell topology in a newer way, or describe what is hidden. */
 static bool is_left_out(uint32_t function)
 {
@@ -118,7 +134,7 @@ static bool is_left_out(uint32_t function)
 }
 
 /* KVM gives leaf 0xb's first level only on some hosts: both are needed. */
-static void need_topology_leaf(struct cpuid_list *list, uint32_t index)
+static void need_topology_leaf(struct hkvm_cpuid_list *list, uint32_t index)
 {
     for (uint32_t i = 0; i < list->head.nent; i++)
         if (list->entry[i].function == 0xb && list->entry[i].index == index)
@@ -135,7 +151,7 @@ static void hide_apic(struct kvm_cpuid_entry2 *e)
         e->ecx &= ~(BIT(21) | BIT(24));
 }
 
-static void apply_policy(struct cpuid_list *list, uint32_t apic_id, uint32_t nr, bool own_apics)
+void hkvm_cpuid_apply(struct hkvm_cpuid_list *list, const struct hkvm_cpuid_place *at)
 {
     uint32_t n = 0;
 
@@ -147,21 +163,24 @@ static void apply_policy(struct cpuid_list *list, uint32_t apic_id, uint32_t nr,
     need_topology_leaf(list, 1);
     for (uint32_t i = 0; i < list->head.nent; i++) {
         hide(&list->entry[i]);
-        set_topology(&list->entry[i], apic_id, nr);
-        if (own_apics)
+        set_topology(&list->entry[i], at);
+        if (at->own_apics)
             hide_apic(&list->entry[i]);
     }
 }
 
 enum sim_status hkvm_cpuid_set(struct hkvm_vcpu *h)
 {
-    struct cpuid_list *list = sim_new(struct cpuid_list);
+    struct hkvm_cpuid_list *list = sim_new(struct hkvm_cpuid_list);
     const char *what = "KVM_GET_SUPPORTED_CPUID";
 
     list->head.nent = HKVM_MAX_CPUID;
     int ret = ioctl(h->m->kvm, KVM_GET_SUPPORTED_CPUID, list);
     if (ret == 0) {
-        apply_policy(list, h->apic_id, h->m->nr_vcpus, h->m->own_apics);
+        hkvm_cpuid_apply(list, &(struct hkvm_cpuid_place){.apic_id = h->apic_id,
+                                                          .nr_vcpus = h->m->nr_vcpus,
+                                                          .own_apics = h->m->own_apics,
+                                                          .spread = h->m->is_remote != NULL});
         what = "KVM_SET_CPUID2";
         ret = ioctl(h->fd, KVM_SET_CPUID2, list);
     }

@@ -78,6 +78,11 @@ void mem_expect_pages(struct mem_space *s, bool come)
         madvise(s->vram, s->ram_size, come ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
 }
 
+static uint64_t nr_areas(const struct mem_space *s)
+{
+    return (s->ram_size >> MEM_AREA_BITS) + 1;
+}
+
 enum sim_status mem_seal_ram(struct mem_space *s)
 {
     SIM_TRY(check_host_has(s->ram_size));
@@ -95,6 +100,7 @@ enum sim_status mem_seal_ram(struct mem_space *s)
         return SIM_ERR_NOMEM;
     }
     s->page = p;
+    s->area = sim_zalloc(nr_areas(s));
     return SIM_OK;
 }
 
@@ -150,6 +156,7 @@ void mem_ram_fini(struct mem_space *s)
 {
     size_t bytes = (s->ram_size >> GUEST_PAGE_BITS) * sizeof(s->page[0]);
 
+    sim_free((void *)s->area);
     if (s->page)
         munmap((void *)s->page, bytes ? bytes : 1);
     if (s->vram)
@@ -222,6 +229,50 @@ bool mem_page_waiting(const struct mem_space *s, uint32_t writer)
     return s->dsm && dsm_waiting(s->dsm, writer);
 }
 
+/* --- runs --- */
+
+static bool is_marked(const struct mem_space *s, uint64_t off)
+{
+    return atomic_load_explicit(&s->page[off >> GUEST_PAGE_BITS], memory_order_relaxed) & MEM_PAGE_DIRTY;
+}
+
+static _Atomic uint8_t *area_of(const struct mem_space *s, uint64_t off)
+{
+    return &s->area[off >> MEM_AREA_BITS];
+}
+
+static bool has_code(const struct mem_space *s, uint64_t off)
+{
+    return atomic_load_explicit(area_of(s, off), memory_order_relaxed) & MEM_AREA_CODE;
+}
+
+/* Whoever marks code in one of the areas after this knows that there may be runs. */
+static bool open_areas(struct mem_space *s, uint64_t first, uint64_t end)
+{
+    uint8_t before = 0;
+
+    for (uint64_t area = first >> MEM_AREA_BITS; area <= (end - 1) >> MEM_AREA_BITS; area++)
+        before |= atomic_fetch_or_explicit(&s->area[area], MEM_AREA_WIDE, memory_order_seq_cst);
+    return !(before & MEM_AREA_CODE);
+}
+
+bool mem_open_run(struct mem_space *s, uint64_t ram_offset, uint64_t *first, uint64_t *end)
+{
+    enum { MOST = 2 << MEM_AREA_BITS }; /* to either side */
+    uint64_t at = ram_offset & GUEST_PAGE_MASK, lo = at, hi = at + GUEST_PAGE_SIZE;
+    uint64_t least = at - *first < MOST ? *first : at - MOST, most = *end - at < MOST ? *end : at + MOST;
+
+    if (!is_marked(s, at) || has_code(s, at))
+        return false;
+    while (lo > least && is_marked(s, lo - GUEST_PAGE_SIZE) && !has_code(s, lo - GUEST_PAGE_SIZE))
+        lo -= GUEST_PAGE_SIZE;
+    while (hi < most && is_marked(s, hi) && !has_code(s, hi))
+        hi += GUEST_PAGE_SIZE;
+    *first = lo;
+    *end = hi;
+    return open_areas(s, lo, hi);
+}
+
 uint8_t *mem_ram_ptr(struct mem_space *s, gpa_t gpa, uint64_t len)
 {
     struct mem_region *r = mem_find(s, gpa);
@@ -268,24 +319,43 @@ gpa_t mem_page_gpa(struct mem_space *s, uint64_t page)
     return 0;
 }
 
-static _Atomic uint32_t *state_of(struct mem_space *s, gpa_t gpa)
+static uint64_t offset_of(struct mem_space *s, gpa_t gpa)
 {
     struct mem_region *r = mem_find(s, gpa);
 
     SIM_BUG_ON(!r || r->ops, "page state of 0x%llx, which is not RAM", (unsigned long long)gpa);
-    return mem_page_state(s, r->ram_offset + (gpa - r->base));
+    return r->ram_offset + (gpa - r->base);
+}
+
+static _Atomic uint32_t *state_of(struct mem_space *s, gpa_t gpa)
+{
+    return mem_page_state(s, offset_of(s, gpa));
 }
 
 uint32_t mem_mark_code(struct mem_space *s, gpa_t gpa)
 {
-    _Atomic uint32_t *state = state_of(s, gpa);
+    const uint64_t off = offset_of(s, gpa);
+    _Atomic uint32_t *state = mem_page_state(s, off);
     uint32_t old = atomic_load_explicit(state, memory_order_relaxed);
+    uint8_t area = atomic_fetch_or_explicit(area_of(s, off), MEM_AREA_CODE, memory_order_seq_cst);
 
     while (!atomic_compare_exchange_weak_explicit(
         state, &old, (old | MEM_PAGE_CODE) & ((1u << MEM_PAGE_WRITER_SHIFT) - 1),
         memory_order_seq_cst, memory_order_relaxed))
         ;
-    return old >> MEM_PAGE_WRITER_SHIFT;
+    return (area & (MEM_AREA_WIDE | MEM_AREA_SETTLED)) == MEM_AREA_WIDE ? MEM_PAGE_WRITER_MANY : old >> MEM_PAGE_WRITER_SHIFT;
+}
+
+void mem_settle_code(struct mem_space *s, gpa_t gpa)
+{
+    atomic_fetch_or_explicit(area_of(s, offset_of(s, gpa)), MEM_AREA_SETTLED, memory_order_seq_cst);
+}
+
+bool mem_area_is_asked(struct mem_space *s, gpa_t gpa)
+{
+    uint8_t area = atomic_load_explicit(area_of(s, offset_of(s, gpa)), memory_order_seq_cst);
+
+    return (area & (MEM_AREA_WIDE | MEM_AREA_SETTLED)) == MEM_AREA_WIDE;
 }
 
 void mem_unmark_code(struct mem_space *s, gpa_t gpa)

@@ -44,6 +44,9 @@ struct ir_target {
      * are dealt out in ten equal parts: accesses of one slot touch equally many bytes and want one permission. */
     int32_t tlb_slot_limit, tlb_slot_lo, tlb_slot_addend, tlb_slot_size;
     uint32_t tlb_nr_slots;
+    uint64_t stack_globals; /* bits: what they point to is mostly on a stack */
+    int32_t tlb_block[2]; /* what slots of loads and of stores are filled from first: words as slots', the limit is a size */
+    uint32_t tlb_nr_blocks;
     /* Jump cache: inside the structure `code_tlb` points to; entries {pc, code} */
     int32_t code_tlb, jc; /* 1 << jc_bits sets of two {address, code}, by address >> 2 */
     uint8_t jc_bits;

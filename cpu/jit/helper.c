@@ -301,6 +301,10 @@ void jit_fill_target(struct ir_target *t)
     t->tlb_tag_r = offsetof(struct rv_tlb_entry, tag_r);
     t->tlb_tag_w = offsetof(struct rv_tlb_entry, tag_w);
     t->tlb_addend = offsetof(struct rv_tlb_entry, addend);
+    t->stack_globals = 1ull << 2 | 1ull << 8; /* sp, and s0, which is the frame's where there is one */
+    t->tlb_block[false] = offsetof(struct rv_tlb, block[0]);
+    t->tlb_block[true] = offsetof(struct rv_tlb, block[1]);
+    t->tlb_nr_blocks = RV_TLB_BLOCKS;
     t->tlb_slot_limit = offsetof(struct rv_tlb, slots[0].limit);
     t->tlb_slot_lo = offsetof(struct rv_tlb, slots[0].lo);
     t->tlb_slot_addend = offsetof(struct rv_tlb, slots[0].addend);

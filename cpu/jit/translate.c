@@ -20,6 +20,7 @@ static bool ask_writers(struct jit *jit, struct rv_hart *h, gpa_t gpa_page)
         return true;
     if (who == MEM_PAGE_WRITER_MANY) {
         rv_revoke_writes(h, gpa_page);
+        mem_settle_code(jit->space, gpa_page);
         return jit->machine->nr_harts == 1;
     }
     if (who - 1 == h->vcpu.index) {

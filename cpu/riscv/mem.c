@@ -58,17 +58,6 @@ static gva_t page_tag(const struct rv_hart *h, gva_t va)
     return (va & GUEST_PAGE_MASK) | (SIM_UNLIKELY(rv_watched(h, h->tlb->priv, va)) ? RV_TLB_WATCHED : 0);
 }
 
-static void note_large(struct rv_tlb *t, gva_t va, unsigned shift)
-{
-    unsigned half = va >> 63;
-    uint64_t first = va & ~((1ull << shift) - 1), last = va | ((1ull << shift) - 1);
-
-    if (first < t->large[half].lo)
-        t->large[half].lo = first;
-    if (last > t->large[half].hi)
-        t->large[half].hi = last;
-}
-
 static uint64_t leaf_info(struct rv_hart *h, struct rv_tlb *t, gva_t va, const struct rv_leaf *leaf)
 {
     uint64_t info = (uint64_t)leaf->shift << 4;
@@ -76,7 +65,7 @@ static uint64_t leaf_info(struct rv_hart *h, struct rv_tlb *t, gva_t va, const s
     h->tlb_holds[t->slot] |= (va >> 63 ? RV_TLB_HOLDS_UPPER : RV_TLB_HOLDS_LOWER) | (leaf->global ? RV_TLB_HOLDS_GLOBAL : RV_TLB_HOLDS_LOCAL);
     rv_tlb_note_root(t, va, leaf->root);
     if (leaf->shift > GUEST_PAGE_BITS) {
-        note_large(t, va, leaf->shift);
+        rv_tlb_note_large(t, va & ~((1ull << leaf->shift) - 1), va | ((1ull << leaf->shift) - 1));
         info |= RV_TLB_LARGE;
     }
     return leaf->global ? info | RV_TLB_GLOBAL : info;
@@ -181,6 +170,8 @@ static bool walk_data(struct rv_hart *h, gva_t va, unsigned len, enum rv_walk_ac
     ref->code_page = store && !writable;
     if (rv_pmp_uniform(h, leaf.gpa))
         fill_data(h, va, &leaf, host, leaf.readable && (perm & PMP_R), store && writable);
+    if (!store || writable)
+        rv_tlb_find_block(h, va, &leaf, store);
     return true;
 }
 

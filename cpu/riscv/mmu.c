@@ -188,6 +188,8 @@ static enum rv_walk_result walk_levels(struct walk *w, gpa_t table, struct rv_le
             enum rv_walk_result result = walk_leaf(w, leaf);
             enum update update = result == RV_WALK_OK ? update_ad(w) : UPDATE_DONE;
             leaf->global |= global;
+            leaf->pte_gpa = w->pte_gpa;
+            leaf->pte = w->pte;
             if (w->level == top)
                 leaf->root = w->pte; /* with A, if that was set */
             if (update == UPDATE_RETRY)
@@ -230,7 +232,7 @@ enum rv_walk_result rv_walk(struct rv_hart *h, const struct rv_tlb *t, gva_t va,
                             enum rv_walk_access access, struct rv_leaf *leaf)
 {
     if (!t->satp) {
-        *leaf = (struct rv_leaf){va, true, false, GUEST_PAGE_BITS, 0};
+        *leaf = (struct rv_leaf){.gpa = va, .readable = true, .shift = GUEST_PAGE_BITS};
         return RV_WALK_OK;
     }
     unsigned levels = nr_levels(t->satp);

@@ -63,10 +63,8 @@ unsigned rv_pmp_perm(const struct rv_hart *h, gpa_t gpa, uint64_t len, enum rv_p
     return priv == RV_M ? PMP_ALL : 0;
 }
 
-bool rv_pmp_uniform(const struct rv_hart *h, gpa_t gpa)
+bool rv_pmp_uniform_range(const struct rv_hart *h, gpa_t first, gpa_t last)
 {
-    gpa_t first = gpa & GUEST_PAGE_MASK, last = first | ~GUEST_PAGE_MASK;
-
     if (pmp_open(h))
         return true;
     for (unsigned n = 0; n < h->nr_pmp; n++) {
@@ -76,4 +74,9 @@ bool rv_pmp_uniform(const struct rv_hart *h, gpa_t gpa)
         return first >= r->first && last <= r->last;
     }
     return true;
+}
+
+bool rv_pmp_uniform(const struct rv_hart *h, gpa_t gpa)
+{
+    return rv_pmp_uniform_range(h, gpa & GUEST_PAGE_MASK, gpa | ~GUEST_PAGE_MASK);
 }

@@ -35,13 +35,13 @@ static void await(struct rv_hart *h, uint64_t nr)
         relax(&spins);
 }
 
-static uint64_t append(struct rv_revoke_log *log, unsigned nr, const gpa_t gpa[], const bool write_only[])
+static uint64_t append(struct rv_revoke_log *log, unsigned nr, const gpa_t gpa[], const bool write_only[], bool wide)
 {
     sim_mutex_lock(&log->lock);
     uint64_t at = atomic_load_explicit(&log->nr, memory_order_relaxed);
 
     for (unsigned i = 0; i < nr; i++)
-        log->entry[(at + i) % RV_REVOKE_LOG] = (struct rv_revoke){gpa[i] & GUEST_PAGE_MASK, write_only[i]};
+        log->entry[(at + i) % RV_REVOKE_LOG] = (struct rv_revoke){gpa[i] & GUEST_PAGE_MASK, write_only[i], wide};
     atomic_store_explicit(&log->nr, at + nr, memory_order_seq_cst);
     sim_mutex_unlock(&log->lock);
     return at + nr;
@@ -68,7 +68,7 @@ enum { REVOKE_MOST = RV_REVOKE_LOG / 4 };
 
 static void revoke_some(struct rv_machine *m, unsigned nr, const gpa_t gpa[], const bool write_only[])
 {
-    await_running(m, NULL, append(&m->revoke, nr, gpa, write_only));
+    await_running(m, NULL, append(&m->revoke, nr, gpa, write_only, false));
     /* After the harts, for one of them may just have translated. */
     for (unsigned i = 0; i < nr; i++)
         if (!write_only[i])
@@ -87,12 +87,17 @@ void rv_machine_revoke(struct rv_machine *m, unsigned nr, const gpa_t gpa[], con
 void rv_revoke_writes(struct rv_hart *h, gpa_t gpa_page)
 {
     static const bool write_only = true;
-    uint64_t nr = append(&h->machine->revoke, 1, &gpa_page, &write_only);
+    uint64_t nr = append(&h->machine->revoke, 1, &gpa_page, &write_only, mem_area_is_asked(h->machine->space, gpa_page));
 
     vcpu_leave(&h->vcpu);
     await_running(h->machine, h, nr);
     vcpu_enter(&h->vcpu);
     rv_requests_serve(h);
+}
+
+static void revoke_one(struct rv_hart *h, const struct rv_revoke *r)
+{
+    rv_tlb_revoke(h, r->gpa, r->write_only, r->wide);
 }
 
 void rv_revokes_serve(struct rv_hart *h)
@@ -107,8 +112,7 @@ void rv_revokes_serve(struct rv_hart *h)
         rv_tlb_flush_all(h);
     else
         for (; seen != nr; seen++)
-            rv_tlb_revoke(h, log->entry[seen % RV_REVOKE_LOG].gpa,
-                          log->entry[seen % RV_REVOKE_LOG].write_only);
+            revoke_one(h, &log->entry[seen % RV_REVOKE_LOG]);
     /* V2: pairs with V1 */
     atomic_store_explicit(&h->revokes_seen, nr, memory_order_release);
 }

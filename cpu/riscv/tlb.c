@@ -71,11 +71,27 @@ static void clear_set(struct rv_tlb_entry *set)
         clear_entry(&set[way]);
 }
 
-static void clear_slots(struct rv_tlb *t)
+static void clear_blocks(struct rv_tlb *t, bool write)
+{
+    for (unsigned i = 0; i < RV_TLB_BLOCKS; i++)
+        t->block[write][i].limit = 0;
+    t->block_age[write] = 0;
+}
+
+/* Nothing is written any more without having been looked for. */
+static void clear_write_slots(struct rv_tlb *t)
 {
     for (unsigned i = 0; i < RV_TLB_SLOTS; i++)
         t->slots[i].limit = 0;
+    clear_blocks(t, true);
+    t->wide = 0;
     memset(t->slot_filter, 0, sizeof t->slot_filter);
+}
+
+static void clear_slots(struct rv_tlb *t)
+{
+    clear_write_slots(t);
+    clear_blocks(t, false);
 }
 
 static void clear_slots_of(struct rv_tlb *t, uint64_t va)
@@ -83,6 +99,9 @@ static void clear_slots_of(struct rv_tlb *t, uint64_t va)
     for (unsigned i = 0; i < RV_TLB_SLOTS; i++)
         if (va - t->slots[i].lo < t->slots[i].limit)
             t->slots[i].limit = 0;
+    for (unsigned write = 0; write < 2; write++)
+        if (rv_tlb_in_block(t, va, write))
+            clear_blocks(t, write);
 }
 
 static void clear_entries(struct rv_tlb *t)
@@ -395,7 +414,7 @@ void rv_tlb_write_protect(struct rv_hart *h, uint64_t gpa_page)
             for (unsigned w = 0; w < RV_TLB_WAYS; w++)
                 if ((t->set[s][w].info & GUEST_PAGE_MASK) == gpa_page)
                     t->set[s][w].tag_w = RV_TLB_INVALID;
-        clear_slots(t);
+        clear_write_slots(t);
     }
 }
 
@@ -408,7 +427,7 @@ void rv_tlb_write_protect_all(struct rv_hart *h)
         for (unsigned s = 0; s < RV_TLB_SETS; s++)
             for (unsigned w = 0; w < RV_TLB_WAYS; w++)
                 t->set[s][w].tag_w = RV_TLB_INVALID;
-        clear_slots(t);
+        clear_write_slots(t);
     }
 }
 
@@ -575,13 +594,18 @@ static void revoke_in(struct rv_tlb *t, gpa_t gpa_page, bool write_only)
             revoke_entry(t, &t->set[s][w], gpa_page, write_only);
     for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
         revoke_fetch(t, &t->fetch[i], gpa_page, write_only);
-    clear_slots(t);
+    if (write_only)
+        clear_write_slots(t);
+    else
+        clear_slots(t);
 }
 
-void rv_tlb_revoke(struct rv_hart *h, gpa_t gpa_page, bool write_only)
+void rv_tlb_revoke(struct rv_hart *h, gpa_t gpa_page, bool write_only, bool wide)
 {
     for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
         struct rv_tlb *t = h->tlb_pool[i];
+        if (wide && t && t->wide)
+            clear_write_slots(t);
         if (valid(h, i) && t->used && filter_has(t->gpa_filter, RV_GPA_FILTER_BITS, gpa_page))
             revoke_in(t, gpa_page, write_only);
     }

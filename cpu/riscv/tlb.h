@@ -54,8 +54,9 @@ struct rv_tlb_entry {
  * behind the first one that the accesses of the slot may touch; 0: an empty slot. Whatever takes an entry
  * or its write permission away clears the slots that have its page. A slot may outlive the entry that a
  * fill displaced: slot_filter has the pages of displaced entries. */
-#define RV_TLB_SLOTS 640u
+#define RV_TLB_SLOTS 960u
 #define RV_TLB_SLOT_FILTER_BITS 512
+#define RV_TLB_BLOCKS 4u /* what slots are filled from first (tlb_block.c) */
 struct rv_tlb_slot { /* words that are used together lie together: a hart that comes to its turn has none of them in the caches */
     uint64_t limit, lo, addend;
 };
@@ -121,6 +122,7 @@ struct rv_tlb {
     struct rv_tlb_slot slots[RV_TLB_SLOTS];
     struct rv_jc_entry jc[RV_JC_SETS][RV_JC_WAYS];
     struct rv_fetch_entry fetch[RV_FETCH_SIZE];
+    struct rv_tlb_slot block[2][RV_TLB_BLOCKS]; /* for loads, and for stores; the limit is the size, 0 of those behind the last */
     /* key: the hart has it as well, in tlb_key[slot], which is what lookups read */
     uint64_t satp;     /* 0: bare */
     uint8_t priv;      /* effective privilege of accesses: 0 U, 1 S, 3 M */
@@ -128,6 +130,8 @@ struct rv_tlb {
     uint8_t kernel_code; /* its mode is RV_TLB_KERNEL_CODE */
     uint8_t slot;      /* index in the hart's pool */
     uint8_t used;      /* some entry was filled since the last flush */
+    uint8_t wide;      /* slots for stores may have pages that were not asked for one by one */
+    uint8_t block_age[2]; /* fills of superpages since a block was looked for */
     /* What was filled since it was emptied: a process that lives for a moment uses little of its context, and all of it is more
      * than the host's first caches hold. By whoever fills them. */
     uint64_t jc_used;  /* a bit for each RV_JC_GROUP sets of jc */

@@ -403,6 +403,7 @@ static void emit_insns(struct emit *e, unsigned block, unsigned from, unsigned n
             emit_end(e, i, next);
         else
             emit_table[i->op](e, i);
+        emit_note_near_code(e, i);
         if (ir_is_global(i->dst))
             e->dirty |= ir_bit(i->dst) & e->al->in_registers;
     }

@@ -129,14 +129,39 @@ static struct x86_mem operand(struct emit *e, const struct access *m)
 }
 
 /* Deals out the slots in turn; several accesses may share one, as when two threads emit at once. Returns its offset from the first. */
-int32_t emit_new_slot(struct emit *e, bool write, unsigned size)
+static enum slot_base base_kind(const struct emit *e, ir_ref base)
 {
-    uint32_t of_kind = e->t->tlb_nr_slots / (2 * NR_SLOT_SIZES);
-    _Atomic uint32_t *next = &e->host->next_slot[write][size];
+    if (base == IR_NONE || ir_is_const(base))
+        return BASE_ANY;
+    unsigned home = ir_is_global(base) ? base : e->r->temp_home[base - IR_NR_GLOBALS];
+    if (home && (e->t->stack_globals >> home & 1))
+        return BASE_STACK;
+    return e->near_code[base / 64] >> base % 64 & 1 ? BASE_CODE : BASE_ANY;
+}
+
+/* Which values are addresses near the code, or elements of what is there. */
+void emit_note_near_code(struct emit *e, const struct ir_insn *i)
+{
+    bool near = i->op == IR_PC;
+
+    if (i->dst == IR_NONE || ir_is_const(i->dst))
+        return;
+    if (i->op == IR_ADD || i->op == IR_SHADD || i->op == IR_SHADD_UW)
+        for (unsigned s = 0; s < 2; s++)
+            near |= !ir_is_const(i->src[s]) && i->src[s] != IR_NONE && (e->near_code[i->src[s] / 64] >> i->src[s] % 64 & 1);
+    uint64_t bit = 1ull << i->dst % 64;
+    e->near_code[i->dst / 64] = near ? e->near_code[i->dst / 64] | bit : e->near_code[i->dst / 64] & ~bit;
+}
+
+int32_t emit_new_slot(struct emit *e, bool write, unsigned size, ir_ref base)
+{
+    uint32_t of_kind = e->t->tlb_nr_slots / (2 * NR_SLOT_SIZES * NR_SLOT_BASES);
+    enum slot_base kind = base_kind(e, base);
+    _Atomic uint32_t *next = &e->host->next_slot[write][size][kind];
     uint32_t n = atomic_load_explicit(next, memory_order_relaxed);
 
     atomic_store_explicit(next, n + 1, memory_order_relaxed);
-    return e->t->tlb_slot_size * (int32_t)((write * NR_SLOT_SIZES + size) * of_kind + n % of_kind);
+    return e->t->tlb_slot_size * (int32_t)(((write * NR_SLOT_SIZES + size) * NR_SLOT_BASES + kind) * of_kind + n % of_kind);
 }
 
 static struct x86_mem slot_lo(const struct emit *e, int32_t slot)
@@ -177,7 +202,7 @@ static void check(struct emit *e, const struct access *m, struct cold *c)
         check_way0(e, m, c);
         return;
     }
-    c->slot = emit_new_slot(e, m->write, (unsigned)__builtin_ctz(m->size));
+    c->slot = emit_new_slot(e, m->write, (unsigned)__builtin_ctz(m->size), m->base);
     compare_with_slot(e, m, c->slot);
     c->from[0] = x86_jcc(&e->a, X86_AE);
     x86_load(&e->a, RCX, slot_addend(e, c->slot));
@@ -216,7 +241,7 @@ static void open_window(struct emit *e, const struct ir_insn *i)
     struct cold *c = emit_cold(e, COLD_WINDOW);
     int32_t more = w->end - w->min - 1 - WINDOW_HEADROOM;
 
-    c->slot = emit_new_slot(e, m.write, SLOT_WINDOW);
+    c->slot = emit_new_slot(e, m.write, SLOT_WINDOW, m.base);
     compare_with_slot(e, &m, c->slot);
     c->from[0] = x86_jcc(&e->a, X86_AE);
     if (more > 0) {
@@ -268,7 +293,7 @@ void emit_vec_address(struct emit *e, const struct ir_insn *i, struct cold *c)
     struct access m = vec_access(i);
     int32_t more = e->r->vec[i->imm].bytes - 1 - WINDOW_HEADROOM;
 
-    c->slot = emit_new_slot(e, m.write, SLOT_WINDOW);
+    c->slot = emit_new_slot(e, m.write, SLOT_WINDOW, m.base);
     compare_with_slot(e, &m, c->slot);
     c->from[0] = x86_jcc(&e->a, X86_AE);
     if (more > 0) {

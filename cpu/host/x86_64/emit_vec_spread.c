@@ -152,7 +152,7 @@ void emit_vspread(struct emit *e, const struct ir_insn *i)
     else
         x86_mov(&e->a, RDX, RCX);
     x86_rm(&e->a, X86_LEA, 1, RSI, emit_state(v->d));
-    x86_mov_imm(&e->a, RCX, emit_new_slot(e, s.write, s.size));
+    x86_mov_imm(&e->a, RCX, emit_new_slot(e, s.write, s.size, IR_NONE));
     emit_call(e, e->rt->spread[number_of(&s)]);
     x86_pop(&e->a, RSI);
     x86_pop(&e->a, RDX);

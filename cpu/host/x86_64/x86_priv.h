@@ -40,6 +40,8 @@ enum x86_feature {
 
 /* What the accesses of a slot touch: 1, 2, 4 or 8 bytes (its log2), or WINDOW_HEADROOM bytes and one. */
 enum { SLOT_WINDOW = 4, NR_SLOT_SIZES, WINDOW_HEADROOM = 63 };
+/* What their addresses are reckoned from: accesses that share a slot should mostly go to the same part of the address space. */
+enum slot_base { BASE_ANY, BASE_STACK, BASE_CODE, NR_SLOT_BASES };
 
 /* Addresses in the RW view; code refers to them relative to itself. */
 struct x86_runtime {
@@ -65,7 +67,7 @@ struct ir_host {
     struct ir_regfile regfile;
     struct x86_runtime rt;
     uint32_t host_mxcsr;
-    _Atomic uint32_t next_slot[2][NR_SLOT_SIZES]; /* of the soft TLB's slots: [write] */
+    _Atomic uint32_t next_slot[2][NR_SLOT_SIZES][NR_SLOT_BASES]; /* of the soft TLB's slots: [write] */
     bool want_map;
     struct emit *emit; /* working storage of ir_host_emit */
 };
@@ -141,6 +143,7 @@ struct emit {
     bool failed;
     ir_ref zero_ref;         /* the host's zero flag tells whether this is 0 ... */
     const uint8_t *zero_at;  /* ... while nothing was emitted since */
+    uint64_t near_code[(IR_NR_GLOBALS + IR_MAX_TEMPS) / 64 + 1]; /* a bit a value: an address near the code */
     uint8_t *label[IR_MAX_BLOCKS];
     uint8_t *guard_fail[IR_MAX_GUARDS];
     unsigned nr_cold, nr_sites, nr_exits, nr_block_fixes;
@@ -259,7 +262,8 @@ void emit_cold_mem(struct emit *e, const struct cold *c);
 void emit_cold_window(struct emit *e, const struct cold *c);
 void emit_cold_exec(struct emit *e, const struct cold *c);
 /* A slot of the soft TLB for accesses of 1 << log2 bytes: its offset from the first. */
-int32_t emit_new_slot(struct emit *e, bool write, unsigned log2);
+void emit_note_near_code(struct emit *e, const struct ir_insn *i);
+int32_t emit_new_slot(struct emit *e, bool write, unsigned log2, ir_ref base);
 /* The check of a vector load or store by itself: rcx = host address of its bytes (emit_mem.c). */
 void emit_vec_address(struct emit *e, const struct ir_insn *i, struct cold *c);
 void emit_cold_vec(struct emit *e, const struct cold *c);

@@ -62,6 +62,15 @@ enum {
     MEM_PAGE_WRITER_MANY = 0xffff
 };
 
+/* An area of RAM. Writes of whole runs of its pages are allowed without a word of each page (mem_open_run) as long as there is no
+ * code in it: operating systems keep their own data apart from pages of programs by such areas. */
+enum {
+    MEM_AREA_BITS = 21,
+    MEM_AREA_WIDE = 1u << 0,   /* some vCPU may write runs of its pages */
+    MEM_AREA_CODE = 1u << 1,   /* some page has, or had, translations: no more runs */
+    MEM_AREA_SETTLED = 1u << 2 /* nobody writes runs of it any more */
+};
+
 /* Called after bytes of a MEM_PAGE_CODE page changed. `gpa`..+len lies within one page. Afterwards
  * the page may or may not still be a code page (64-byte lines without code stay writable through
  * the slow path). Context: the writing thread, no locks held above SIM_RANK_DEVICE. */
@@ -93,6 +102,7 @@ struct mem_space {
     uint8_t *ram;               /* the service mapping: DMA, loaders, checkpoint */
     uint8_t *vram;              /* the vCPUs' mapping of the same memory; private: the same */
     _Atomic uint32_t *page;     /* page state, one per RAM page, indexed by ram_offset >> 12 */
+    _Atomic uint8_t *area;      /* MEM_AREA_*, indexed by ram_offset >> MEM_AREA_BITS */
     sim_guard_ref guard;        /* of RAM, by page; NULL but during a checkpoint or restore */
     _Atomic(struct mem_map *) map; /* sorted regions */
     struct sim_mutex map_lock;
@@ -162,6 +172,17 @@ struct mem_region *mem_nth(struct mem_space *s, unsigned index);
 enum mem_result mem_page_acquire(struct mem_space *s, gpa_t gpa, bool write, uint32_t writer,
                                  uint8_t **host, bool *writable);
 
+/* May vCPUs use pages that mem_page_acquire was not asked for? Not while pages come and go (several ranks), or somebody must know of
+ * uses (a guard). Until the next safepoint of the caller. Context: executor. */
+static inline bool mem_is_plain(const struct mem_space *s)
+{
+    return !s->dsm && !atomic_load_explicit(&s->guard, memory_order_acquire);
+}
+/* The pages around ram_offset, within [*first, *end) (ram_offsets), that a vCPU may write without asking for each: marked dirty, and
+ * none with code. Until its next safepoint, or until asked by whoever was told MEM_PAGE_WRITER_MANY. False: there are none.
+ * mem_is_plain. Context: executor. */
+bool mem_open_run(struct mem_space *s, uint64_t ram_offset, uint64_t *first, uint64_t *end);
+
 /* Host pointer (vCPU mapping) of RAM, or NULL when [gpa, gpa+len) is not all in one RAM region.
  * For page walks and atomics on PTEs. */
 static inline _Atomic uint32_t *mem_page_state(struct mem_space *s, uint64_t ram_offset)
@@ -193,6 +214,10 @@ void mem_put_dirty(struct mem_space *s, uint64_t ram_offset);
  * n > 0 vCPU n-1 only, MEM_PAGE_WRITER_MANY any. The caller revokes those entries (and waits for the
  * safepoint) before it reads the bytes. Context: executor. */
 uint32_t mem_mark_code(struct mem_space *s, gpa_t gpa);
+/* All have been asked who might have written the page or a run that it is in. Context: as mem_mark_code. */
+void mem_settle_code(struct mem_space *s, gpa_t gpa);
+/* Is somebody asking who may write runs of pages there? Context: executor. */
+bool mem_area_is_asked(struct mem_space *s, gpa_t gpa);
 /* The page has no more translations; write entries may be installed again. */
 void mem_unmark_code(struct mem_space *s, gpa_t gpa);
 /* Are there translations of the page? Context: any. */

@@ -87,19 +87,19 @@ bool rv_tlb_in_block(const struct rv_tlb *t, gva_t va, bool write)
     return false;
 }
 
-/* One that the new block has, or else the shortest: an empty one, as long as there are such. */
-static struct rv_tlb_slot *block_for(struct rv_tlb *t, gva_t lo, uint64_t size, bool write)
+/* The longest first: it is looked at first. One that the new block has goes, or else the last. */
+static void put_block(struct rv_tlb *t, bool write, struct rv_tlb_slot new)
 {
-    struct rv_tlb_slot *least = &t->block[write][0];
+    struct rv_tlb_slot *b = t->block[write];
+    unsigned n = 0;
 
-    for (unsigned i = 0; i < RV_TLB_BLOCKS; i++) {
-        struct rv_tlb_slot *b = &t->block[write][i];
-        if (b->limit && b->lo - lo < size)
-            return b;
-        if (b->limit < least->limit)
-            least = b;
-    }
-    return least;
+    while (n < RV_TLB_BLOCKS - 1 && b[n].limit && b[n].lo - new.lo >= new.limit)
+        n++;
+    for (; n > 0 && b[n - 1].limit < new.limit; n--)
+        b[n] = b[n - 1];
+    for (; n < RV_TLB_BLOCKS - 1 && b[n + 1].limit > new.limit; n++)
+        b[n] = b[n + 1];
+    b[n] = new;
 }
 
 void rv_tlb_find_block(struct rv_hart *h, gva_t va, const struct rv_leaf *leaf, bool write)
@@ -117,8 +117,7 @@ void rv_tlb_find_block(struct rv_hart *h, gva_t va, const struct rv_leaf *leaf, 
     if (!r || r->ops || !find_leaves(h, leaf, &x) || !cut(s, r, leaf->gpa, write, &x) || !rv_pmp_uniform_range(h, x.first, x.end - 1))
         return;
     gva_t lo = va - (leaf->gpa - x.first);
-    *block_for(t, lo, x.end - x.first, write) = (struct rv_tlb_slot){
-        .limit = x.end - x.first, .lo = lo, .addend = (uint64_t)(uintptr_t)mem_ram_ptr(s, x.first, 1) - lo};
+    put_block(t, write, (struct rv_tlb_slot){x.end - x.first, lo, (uint64_t)(uintptr_t)mem_ram_ptr(s, x.first, 1) - lo});
     if (leaf->pte_gpa)
         rv_tlb_note_large(t, lo, lo + (x.end - x.first - 1));
     t->wide |= write;

@@ -41,7 +41,8 @@ struct ir_target {
     uint8_t tlb_set_bits, tlb_ways;
     int32_t tlb_entry, tlb_tag_r, tlb_tag_w, tlb_addend;
     /* Words of the first slot, and the distance to the next: a slot for each of the accesses in turn (riscv/tlb.h). They
-     * are dealt out in ten equal parts: accesses of one slot touch equally many bytes and want one permission. */
+     * are dealt out in thirty equal parts: accesses of one slot touch equally many bytes and want one permission, and their addresses
+     * are reckoned from the same kind of place. */
     int32_t tlb_slot_limit, tlb_slot_lo, tlb_slot_addend, tlb_slot_size;
     uint32_t tlb_nr_slots;
     uint64_t stack_globals; /* bits: what they point to is mostly on a stack */

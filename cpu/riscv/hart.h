@@ -298,18 +298,20 @@ void rv_tlb_flush_all(struct rv_hart *h);
 void rv_tlb_flush_range(struct rv_hart *h, const struct rv_fence_range *r);
 void rv_tlb_write_protect(struct rv_hart *h, uint64_t gpa_page);
 void rv_tlb_write_protect_all(struct rv_hart *h);
-/* Takes away every entry for the guest-physical page, or (write_only) the permission to write it. */
+/* Takes away every entry for the guest-physical page, or (write_only) the permission to write it; `wide`: and that to write runs of
+ * pages. */
 void rv_tlb_revoke(struct rv_hart *h, gpa_t gpa_page, bool write_only, bool wide);
 /* The fetch entry, or the entry, of page va is about to be replaced (mem.c). */
 void rv_tlb_fetch_displaced(struct rv_tlb *t, uint64_t va);
 void rv_tlb_entry_displaced(struct rv_tlb *t, uint64_t va);
-/* A slot whose range has the addend of the entry for `page` that permits the access takes that page in, if
- * there are such entries for all pages between them; else it has only this page from now on. */
-/* A page of a superpage was filled for a load or store: what lies around it may be used as well from now on (tlb_block.c). */
+/* A page was filled for a load or store that the leaf permits: what lies around it may be used as well from now on (tlb_block.c). */
 struct rv_leaf;
 void rv_tlb_find_block(struct rv_hart *h, gva_t va, const struct rv_leaf *leaf, bool write);
 bool rv_tlb_in_block(const struct rv_tlb *t, gva_t va, bool write);
+/* Entries or a block come from superpages that map [first, last]. */
 void rv_tlb_note_large(struct rv_tlb *t, gva_t first, gva_t last);
+/* A slot whose range has the addend of the entry for `page` that permits the access takes that page in, if
+ * there are such entries for all pages between them; else it has only this page from now on. */
 void rv_tlb_widen_slot(struct rv_tlb *t, unsigned slot, uint64_t page, unsigned headroom, bool write);
 /* An entry or fetch entry for the page of gpa is being filled. */
 void rv_tlb_note_gpa(struct rv_tlb *t, gpa_t gpa);

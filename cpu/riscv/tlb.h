@@ -50,7 +50,7 @@ struct rv_tlb_entry {
 
 /* Where an instruction of translated code hit last: slots, dealt out by the translator, looked at before the
  * set. A slot is a range of neighbouring pages with one addend, all of which had an entry that permits the
- * access: address - lo < limit is a hit, aligned or not. The limit is the range's size less the bytes
+ * access, or are a block's (tlb_block.c): address - lo < limit is a hit, aligned or not. The limit is the range's size less the bytes
  * behind the first one that the accesses of the slot may touch; 0: an empty slot. Whatever takes an entry
  * or its write permission away clears the slots that have its page. A slot may outlive the entry that a
  * fill displaced: slot_filter has the pages of displaced entries. */

@@ -246,14 +246,22 @@ static bool has_code(const struct mem_space *s, uint64_t off)
     return atomic_load_explicit(area_of(s, off), memory_order_relaxed) & MEM_AREA_CODE;
 }
 
-/* Whoever marks code in one of the areas after this knows that there may be runs. */
+/* Whoever marks code in one of the areas after this knows that there may be runs. An area that is open already needs no write: its
+ * line is all harts'. */
 static bool open_areas(struct mem_space *s, uint64_t first, uint64_t end)
 {
     uint8_t before = 0;
 
-    for (uint64_t area = first >> MEM_AREA_BITS; area <= (end - 1) >> MEM_AREA_BITS; area++)
-        before |= atomic_fetch_or_explicit(&s->area[area], MEM_AREA_WIDE, memory_order_seq_cst);
+    for (uint64_t area = first >> MEM_AREA_BITS; area <= (end - 1) >> MEM_AREA_BITS; area++) {
+        uint8_t now = atomic_load_explicit(&s->area[area], memory_order_seq_cst);
+        before |= now & MEM_AREA_WIDE ? now : atomic_fetch_or_explicit(&s->area[area], MEM_AREA_WIDE, memory_order_seq_cst);
+    }
     return !(before & MEM_AREA_CODE);
+}
+
+bool mem_may_open(const struct mem_space *s, uint64_t ram_offset)
+{
+    return is_marked(s, ram_offset) && !has_code(s, ram_offset);
 }
 
 bool mem_open_run(struct mem_space *s, uint64_t ram_offset, uint64_t *first, uint64_t *end)
@@ -262,7 +270,7 @@ bool mem_open_run(struct mem_space *s, uint64_t ram_offset, uint64_t *first, uin
     uint64_t at = ram_offset & GUEST_PAGE_MASK, lo = at, hi = at + GUEST_PAGE_SIZE;
     uint64_t least = at - *first < MOST ? *first : at - MOST, most = *end - at < MOST ? *end : at + MOST;
 
-    if (!is_marked(s, at) || has_code(s, at))
+    if (!mem_may_open(s, at))
         return false;
     while (lo > least && is_marked(s, lo - GUEST_PAGE_SIZE) && !has_code(s, lo - GUEST_PAGE_SIZE))
         lo -= GUEST_PAGE_SIZE;

@@ -190,6 +190,7 @@ static enum rv_walk_result walk_levels(struct walk *w, gpa_t table, struct rv_le
             leaf->global |= global;
             leaf->pte_gpa = w->pte_gpa;
             leaf->pte = w->pte;
+            leaf->in_root = w->level == top;
             if (w->level == top)
                 leaf->root = w->pte; /* with A, if that was set */
             if (update == UPDATE_RETRY)

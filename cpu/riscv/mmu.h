@@ -17,8 +17,9 @@ struct rv_leaf {
     bool readable; /* loads are allowed as well (for a store's or a load's context) */
     bool global;
     uint8_t shift; /* log2 of the leaf's size; 12 in bare mode */
-    gpa_t pte_gpa; /* where the leaf is, and what it says; 0 in bare mode */
+    gpa_t pte_gpa; /* where the leaf is, and what it says; undefined in bare mode */
     uint64_t pte;
+    bool in_root;  /* it is in the root table */
     uint64_t root; /* the entry of the root table that leads to it; 0 in bare mode */
 };
 

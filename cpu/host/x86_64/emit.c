@@ -627,6 +627,7 @@ static void begin(struct emit *e, struct ir_host *host, const struct ir_cache *c
     for (unsigned t = 0; t < r->nr_temps; t++)
         e->fp |= ir_type_is_fp(r->temp_type[t]);
     e->nr_cold = e->nr_sites = e->nr_exits = e->nr_block_fixes = e->nr_map = 0;
+    memset(e->near_code, 0, sizeof e->near_code);
 }
 
 bool ir_host_emit_part(struct ir_host *host, struct emit *e, struct ir_cache *part, const struct ir_region *r,

@@ -128,7 +128,6 @@ static struct x86_mem operand(struct emit *e, const struct access *m)
     return x86_at_index(RCX, RAX, 0, 0);
 }
 
-/* Deals out the slots in turn; several accesses may share one, as when two threads emit at once. Returns its offset from the first. */
 static enum slot_base base_kind(const struct emit *e, ir_ref base)
 {
     if (base == IR_NONE || ir_is_const(base))
@@ -153,6 +152,8 @@ void emit_note_near_code(struct emit *e, const struct ir_insn *i)
     e->near_code[i->dst / 64] = near ? e->near_code[i->dst / 64] | bit : e->near_code[i->dst / 64] & ~bit;
 }
 
+/* Deals out the slots of a kind in turn; several accesses may share one, as when two threads emit at once. Returns its offset from
+ * the first. */
 int32_t emit_new_slot(struct emit *e, bool write, unsigned size, ir_ref base)
 {
     uint32_t of_kind = e->t->tlb_nr_slots / (2 * NR_SLOT_SIZES * NR_SLOT_BASES);

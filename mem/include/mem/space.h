@@ -181,6 +181,7 @@ static inline bool mem_is_plain(const struct mem_space *s)
 /* The pages around ram_offset, within [*first, *end) (ram_offsets), that a vCPU may write without asking for each: marked dirty, and
  * none with code. Until its next safepoint, or until asked by whoever was told MEM_PAGE_WRITER_MANY. False: there are none.
  * mem_is_plain. Context: executor. */
+bool mem_may_open(const struct mem_space *s, uint64_t ram_offset); /* is there a run of at least the page? */
 bool mem_open_run(struct mem_space *s, uint64_t ram_offset, uint64_t *first, uint64_t *end);
 
 /* Host pointer (vCPU mapping) of RAM, or NULL when [gpa, gpa+len) is not all in one RAM region.

@@ -763,6 +763,85 @@ static void test_settled_areas_leave_runs_alone(void **state)
     expect_block(r, va_of(2), true, va_of(2), va_of(3), gpa_of(2));
 }
 
+/* --- where guest memory and the address space end --- */
+
+/* A machine with other RAM; its root table is at `root`. */
+static struct rv_hart *with_ram(struct rig *r, gpa_t base, uint64_t size, gpa_t root, unsigned mode)
+{
+    struct rv_isa isa = rig_isa();
+
+    memset(r, 0, sizeof *r);
+    assert_int_equal(sim_create(&r->sim), SIM_OK);
+    assert_int_equal(mem_space_create(r->sim, &r->space), SIM_OK);
+    assert_int_equal(mem_add_ram(r->space, "ram", base, size), SIM_OK);
+    assert_int_equal(mem_seal_ram(r->space), SIM_OK);
+    struct rv_machine_config config = {.sim = r->sim, .space = r->space, .sbi = true};
+    assert_int_equal(rv_machine_create(&config, &r->m), SIM_OK);
+    r->h = rig_add_hart(r, &isa);
+    r->h->satp = (uint64_t)mode << SATP_MODE_SHIFT | root >> GUEST_PAGE_BITS;
+    rig_set_priv(r->h, RV_S);
+    return r->h;
+}
+
+static int setup_nothing(void **state)
+{
+    *state = &rig_;
+    return 0;
+}
+
+/* Entries below that of page 0 "continue" it downwards, with reserved bits: there is no memory below 0, only the host's. */
+static void test_a_block_begins_where_memory_does(void **state)
+{
+    const unsigned level = 39, index = 255;
+    const gpa_t root = RAM_BASE + 0x800000;
+    struct rig *r = *state;
+    struct rv_hart *h = with_ram(r, RAM_BASE, RAM_SIZE, root, SATP_SV48);
+    const gva_t top = (gva_t)index << level;
+
+    for (unsigned n = 0; n <= index; n++)
+        rig_put64(r, root + 8 * (index - n), (V | R | W | X | A | D) - n * (1ull << (level - 2)));
+    load(h, top + RAM_BASE + LEAF);
+    expect_block(r, top + RAM_BASE + LEAF, false, top + RAM_BASE, top + RAM_BASE + RAM_SIZE, RAM_BASE);
+    store(h, top + RAM_BASE + LEAF);
+    assert_int_equal(nr_blocks(h, false), 1);
+    for (unsigned n = 0; n < RV_TLB_BLOCKS; n++)
+        assert_true(!h->tlb->block[true][n].limit || h->tlb->block[true][n].lo >= top + RAM_BASE);
+}
+
+/* Entries 255 and 256 of a root table are neighbours in the table and in memory, and not in the address space. */
+static void test_a_block_ends_at_the_hole_of_the_address_space(void **state)
+{
+    const uint64_t gib = 1ull << 30;
+    const gpa_t root = RAM_BASE + 0x800000;
+    struct rig *r = *state;
+    struct rv_hart *h = with_ram(r, RAM_BASE, gib + RAM_SIZE, root, SATP_SV39);
+    const gva_t low = 255 * gib, high = (gva_t)-256 * gib;
+
+    rig_put64(r, root + 8 * 255, RAM_BASE >> 2 | V | R | W | X | A | D);
+    rig_put64(r, root + 8 * 256, (RAM_BASE + gib) >> 2 | V | R | W | X | A | D);
+    load(h, low);
+    expect_block(r, low, false, low, low + gib, RAM_BASE);
+    load_patiently(h, high);
+    expect_block(r, high, false, high, high + RAM_SIZE, RAM_BASE + gib);
+}
+
+/* Memory may begin at 0, and a table be there. */
+static void test_a_table_at_0(void **state)
+{
+    const uint64_t gib = 1ull << 30;
+    const struct rv_fence_range behind = {gib + PAGE, PAGE, RV_ASID_ANY}, inside = {gib - PAGE, PAGE, RV_ASID_ANY};
+    struct rig *r = *state;
+    struct rv_hart *h = with_ram(r, 0, 2 * gib, 0, SATP_SV39);
+
+    rig_put64(r, 0, V | R | W | X | A | D);
+    load(h, PAGE);
+    expect_block(r, PAGE, false, 0, gib, 0);
+    rv_tlb_flush_range(h, &behind);
+    assert_true(rv_tlb_in_block(h->tlb, PAGE, false));
+    rv_tlb_flush_range(h, &inside);
+    assert_false(rv_tlb_in_block(h->tlb, PAGE, false));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -796,6 +875,9 @@ int main(void)
         T(test_code_takes_runs_in_all_contexts),
         T(test_code_takes_ones_own_runs),
         T(test_settled_areas_leave_runs_alone),
+        cmocka_unit_test_setup_teardown(test_a_block_begins_where_memory_does, setup_nothing, teardown),
+        cmocka_unit_test_setup_teardown(test_a_block_ends_at_the_hole_of_the_address_space, setup_nothing, teardown),
+        cmocka_unit_test_setup_teardown(test_a_table_at_0, setup_nothing, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

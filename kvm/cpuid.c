@@ -134,14 +134,15 @@ static bool is_left_out(uint32_t function)
 }
 
 /* KVM gives leaf 0xb's first level only on some hosts: both are needed. */
-static void need_topology_leaf(struct hkvm_cpuid_list *list, uint32_t index)
+static uint32_t need_topology_leaf(struct kvm_cpuid_entry2 *entry, uint32_t nr, uint32_t index)
 {
-    for (uint32_t i = 0; i < list->head.nent; i++)
-        if (list->entry[i].function == 0xb && list->entry[i].index == index)
-            return;
-    if (list->head.nent < HKVM_MAX_CPUID)
-        list->entry[list->head.nent++] = (struct kvm_cpuid_entry2){
-            .function = 0xb, .index = index, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX};
+    for (uint32_t i = 0; i < nr; i++)
+        if (entry[i].function == 0xb && entry[i].index == index)
+            return nr;
+    if (nr == HKVM_MAX_CPUID)
+        return nr;
+    entry[nr] = (struct kvm_cpuid_entry2){.function = 0xb, .index = index, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX};
+    return nr + 1;
 }
 
 /* What KVM's APICs have and ours have not: x2APIC, and a timer with TSC deadlines. */
@@ -151,36 +152,42 @@ static void hide_apic(struct kvm_cpuid_entry2 *e)
         e->ecx &= ~(BIT(21) | BIT(24));
 }
 
-void hkvm_cpuid_apply(struct hkvm_cpuid_list *list, const struct hkvm_cpuid_place *at)
+uint32_t hkvm_cpuid_apply(struct kvm_cpuid_entry2 entry[HKVM_MAX_CPUID], uint32_t nr, const struct hkvm_cpuid_place *at)
 {
     uint32_t n = 0;
 
-    for (uint32_t i = 0; i < list->head.nent; i++)
-        if (!is_left_out(list->entry[i].function))
-            list->entry[n++] = list->entry[i];
-    list->head.nent = n;
-    need_topology_leaf(list, 0);
-    need_topology_leaf(list, 1);
-    for (uint32_t i = 0; i < list->head.nent; i++) {
-        hide(&list->entry[i]);
-        set_topology(&list->entry[i], at);
+    for (uint32_t i = 0; i < nr; i++)
+        if (!is_left_out(entry[i].function))
+            entry[n++] = entry[i];
+    n = need_topology_leaf(entry, n, 0);
+    n = need_topology_leaf(entry, n, 1);
+    for (uint32_t i = 0; i < n; i++) {
+        hide(&entry[i]);
+        set_topology(&entry[i], at);
         if (at->own_apics)
-            hide_apic(&list->entry[i]);
+            hide_apic(&entry[i]);
     }
+    return n;
 }
+
+struct cpuid_list {
+    struct kvm_cpuid2 head;
+    struct kvm_cpuid_entry2 entry[HKVM_MAX_CPUID];
+};
 
 enum sim_status hkvm_cpuid_set(struct hkvm_vcpu *h)
 {
-    struct hkvm_cpuid_list *list = sim_new(struct hkvm_cpuid_list);
+    struct cpuid_list *list = sim_new(struct cpuid_list);
     const char *what = "KVM_GET_SUPPORTED_CPUID";
 
     list->head.nent = HKVM_MAX_CPUID;
     int ret = ioctl(h->m->kvm, KVM_GET_SUPPORTED_CPUID, list);
     if (ret == 0) {
-        hkvm_cpuid_apply(list, &(struct hkvm_cpuid_place){.apic_id = h->apic_id,
-                                                          .nr_vcpus = h->m->nr_vcpus,
-                                                          .own_apics = h->m->own_apics,
-                                                          .spread = h->m->is_remote != NULL});
+        const struct hkvm_cpuid_place at = {.apic_id = h->apic_id,
+                                            .nr_vcpus = h->m->nr_vcpus,
+                                            .own_apics = h->m->own_apics,
+                                            .spread = h->m->is_remote != NULL};
+        list->head.nent = hkvm_cpuid_apply(list->entry, list->head.nent, &at);
         what = "KVM_SET_CPUID2";
         ret = ioctl(h->fd, KVM_SET_CPUID2, list);
     }

@@ -142,17 +142,13 @@ void hkvm_interrupts_deliver(struct vcpu *v, uint32_t from_rank, const void *msg
 
 /* cpuid.c: what the guest is told of its CPU; the same for each vCPU but for its APIC id. */
 enum sim_status hkvm_cpuid_set(struct hkvm_vcpu *h) SIM_MUST_CHECK;
-struct hkvm_cpuid_list {
-    struct kvm_cpuid2 head;
-    struct kvm_cpuid_entry2 entry[HKVM_MAX_CPUID];
-};
 struct hkvm_cpuid_place {
     uint32_t apic_id, nr_vcpus;
     bool own_apics; /* have neither x2APIC nor TSC deadlines */
     bool spread;    /* over ranks: the guest is told a NUMA node for each, and no cache is common to them */
 };
-/* What the host supports -> what the guest is told. */
-void hkvm_cpuid_apply(struct hkvm_cpuid_list *list, const struct hkvm_cpuid_place *at);
+/* What the host supports -> what the guest is told; returns how many entries that are. */
+uint32_t hkvm_cpuid_apply(struct kvm_cpuid_entry2 entry[HKVM_MAX_CPUID], uint32_t nr, const struct hkvm_cpuid_place *at);
 
 /* clock.c: kvmclock in a machine's state. False: errno says why not. */
 #define HKVM_AHEAD_UNKNOWN (1ull << 63)

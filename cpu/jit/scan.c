@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "lrsc.h"
+#include "mem/space.h"
 #include "trans.h"
 
 enum {
@@ -28,11 +29,11 @@ static bool decode_at(const struct scan *s, unsigned offset, struct rv_insn *out
 
     if (offset + 2 > GUEST_PAGE_SIZE)
         return false;
-    memcpy(&low, s->page + offset, 2);
+    mem_copy(&low, s->page + offset, 2);
     if (rv_insn_len(low) == 4) {
         if (offset + 4 > GUEST_PAGE_SIZE)
             return false;
-        memcpy(&high, s->page + offset + 2, 2);
+        mem_copy(&high, s->page + offset + 2, 2);
     }
     rv_decode((uint32_t)high << 16 | low, s->isa, out);
     return true;

@@ -169,7 +169,7 @@ static bool describe(struct jit *jit, const struct rv_hart *h, const struct jit_
         /* Read before the bytes: who writes some of them later counts it up later. */
         job->generation = r->page->generation;
         find_stops(r, h, job->stop);
-        memcpy(job->bytes, host, sizeof job->bytes);
+        mem_copy(job->bytes, host, sizeof job->bytes);
     }
     sim_mutex_unlock(&jit->registry);
     return alive;

@@ -687,7 +687,7 @@ static bool crosses_page(const uint8_t *host, uint64_t pc)
 {
     uint16_t low;
 
-    memcpy(&low, host + (pc & ~GUEST_PAGE_MASK), 2);
+    mem_copy(&low, host + (pc & ~GUEST_PAGE_MASK), 2);
     return (pc & ~GUEST_PAGE_MASK) == GUEST_PAGE_SIZE - 2 && rv_insn_len(low) == 4;
 }
 

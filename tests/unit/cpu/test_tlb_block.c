@@ -247,6 +247,11 @@ static void test_a_block_is_of_one_table(void **state)
     rv_tlb_flush_all(r->h);
     load(r->h, border - 1 - 8);
     expect_block(r, border - 1, false, border - 2 * LEAF, border, gpa_of(0));
+    rv_tlb_flush_all(r->h);
+    for (unsigned n = 0; n < 4; n++) /* its middle is no border */
+        pt_map(&t_, border - 258 * LEAF + n * LEAF, gpa_of(n), 1, RWXAD);
+    load(r->h, border - 256 * LEAF);
+    expect_block(r, border - 256 * LEAF, false, border - 258 * LEAF, border - 254 * LEAF, gpa_of(0));
 }
 
 static void test_larger_leaves_and_none(void **state)

@@ -195,6 +195,13 @@ static void vcpu_pre_save(void *object)
         sim_request_end(h->vcpu.sim, SIM_END_ERROR, 70);
 }
 
+/* A CPU that comes from elsewhere is the same one after a reset. */
+static void keep_cpuid(struct hkvm_vcpu *h)
+{
+    h->initial.nr_cpuid = h->state.nr_cpuid;
+    memcpy(h->initial.cpuid, h->state.cpuid, sizeof h->initial.cpuid);
+}
+
 static enum sim_status vcpu_post_load(void *object)
 {
     struct hkvm_vcpu *h = object;
@@ -207,6 +214,7 @@ static enum sim_status vcpu_post_load(void *object)
     if (h->m->own_apics)
         hkvm_interrupts_tell(h);
     SIM_TRY(hkvm_vcpu_set(h, &h->state));
+    keep_cpuid(h);
     hkvm_lines_raise_again(h->m); /* with the last vCPU all is there that they go through */
     return SIM_OK;
 }

@@ -148,6 +148,39 @@ static void test_impossible_counts_are_refused(void **state)
     fixture_fini(&f);
 }
 
+GUEST_CODE(goes_on, "  mov $7, %eax; mov %eax, 8(%rsi)\n");
+
+/* KVM takes no other CPUID once the guest has run. */
+static void test_cpuid_of_elsewhere_outlives_resets(void **state)
+{
+    enum { BRAND = 0x80000004, WORDS_BEFORE_EAX = 3 };
+    struct fixture f;
+    struct state_buf buf = {0};
+    struct state_desc plain = hkvm_vcpu_state;
+    uint32_t *changed = NULL, want;
+    size_t used;
+
+    (void)state;
+    fixture_init(&f, 1);
+    struct hkvm_vcpu *h = hkvm_vcpu_of(f.v);
+    plain.pre_save = NULL;
+    h->state = h->initial;
+    for (uint32_t i = 0; i < h->state.nr_cpuid; i++)
+        if (h->state.cpuid[i][0] == BRAND)
+            changed = &h->state.cpuid[i][WORDS_BEFORE_EAX];
+    assert_non_null(changed);
+    want = *changed ^= 1;
+    state_save(&plain, h, &buf);
+    assert_int_equal(state_load(f.v->ops->state, h, buf.data, buf.len, &used), SIM_OK);
+    BOOT(&f, goes_on);
+    run_to_end(&f);
+    assert_int_equal(hkvm_machine_reset(f.m), SIM_OK);
+    assert_int_equal(hkvm_vcpu_get(h, &h->state), SIM_OK);
+    assert_int_equal(*changed, want);
+    state_buf_fini(&buf);
+    fixture_fini(&f);
+}
+
 /* An MSR that this host's KVM refuses: a value that means something is an error, nothing is not. */
 static void test_unknown_msrs(void **state)
 {
@@ -175,7 +208,6 @@ GUEST_CODE(write_msrs, "  mov %rsi, %rbp; mov $0x7f000, %rsp; lea 93f(%rip), %ra
                        "2: movl $1, 8(%rbp)\n"
                        "93: add $8, %rsp; addq $2, (%rsp); iretq\n"
                        "94: .word 0xfff; .quad 0x20000\n");
-GUEST_CODE(goes_on, "  mov $7, %eax; mov %eax, 8(%rsi)\n");
 
 static void put_msrs(struct fixture *f, uint64_t value)
 {
@@ -390,6 +422,7 @@ static int run(void)
         cmocka_unit_test(test_computation_survives_moves),
         cmocka_unit_test(test_accesses_under_way_are_finished),
         cmocka_unit_test(test_impossible_counts_are_refused),
+        cmocka_unit_test(test_cpuid_of_elsewhere_outlives_resets),
         cmocka_unit_test(test_unknown_msrs),
         cmocka_unit_test(test_nonsense_in_msrs),
         cmocka_unit_test(regress_6_kvmclock_and_guest_time_do_not_part),

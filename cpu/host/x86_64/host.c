@@ -343,24 +343,31 @@ static void emit_fill_slot(struct ir_host *h, struct x86_asm *a, unsigned headro
         x86_patch(done[n], a->p);
 }
 
-enum { MAX_BLOCKS = 4 };
+/* rdx = what an access at the beginning of block n may be away from its beginning, at most. Returns the jump for when there is no block
+ * (if_any: when there is one). */
+static uint8_t *emit_block_limit(struct ir_host *h, struct x86_asm *a, unsigned n, unsigned headroom, bool write, bool if_any)
+{
+    x86_load(a, RDX, x86_at(R_TLB, h->target.tlb_block[write] + (int32_t)n * h->target.tlb_slot_size));
+    if (headroom)
+        x86_ri(a, X86_SUB, 1, RDX, (int32_t)headroom);
+    else
+        x86_rr(a, X86_TEST, 1, RDX, RDX);
+    if (headroom)
+        return x86_jcc(a, if_any ? X86_AE : X86_B);
+    return x86_jcc(a, if_any ? X86_NE : X86_E);
+}
 
-/* The slot becomes a block, when the access at rsi is in one: then rax = addend. Else rax = rsi, at what the jumps in `found` are not
- * patched to. Changes rdx. The first that is empty is the last that is looked at. */
-static void emit_fill_from_blocks(struct ir_host *h, struct x86_asm *a, unsigned headroom, bool write, uint8_t *found[])
+/* In: rax = rsi = address, rdx of block 0. The slot becomes a block, when the access is in one: to `found` with rax = addend. Else rax = rsi,
+ * to `not_found`. The first that is empty is the last that is looked at. */
+static void emit_fill_from_blocks(struct ir_host *h, struct x86_asm *a, unsigned headroom, bool write, uint8_t *found, uint8_t *not_found)
 {
     const struct ir_target *t = &h->target;
-    uint8_t *empty[MAX_BLOCKS];
 
     for (unsigned n = 0; n < t->tlb_nr_blocks; n++) {
         const int32_t words = t->tlb_block[write] + (int32_t)n * t->tlb_slot_size - t->tlb_slot_limit;
 
-        x86_load(a, RDX, x86_at(R_TLB, t->tlb_slot_limit + words));
-        if (headroom)
-            x86_ri(a, X86_SUB, 1, RDX, (int32_t)headroom);
-        else
-            x86_rr(a, X86_TEST, 1, RDX, RDX);
-        empty[n] = x86_jcc(a, headroom ? X86_B : X86_E);
+        if (n)
+            x86_patch(emit_block_limit(h, a, n, headroom, write, false), not_found);
         x86_rm(a, X86_SUB, 1, RAX, x86_at(R_TLB, t->tlb_slot_lo + words));
         x86_rr(a, X86_CMP, 1, RAX, RDX);
         uint8_t *outside = x86_jcc(a, X86_AE);
@@ -369,12 +376,11 @@ static void emit_fill_from_blocks(struct ir_host *h, struct x86_asm *a, unsigned
         x86_store(a, x86_at_index(R_TLB, RCX, 0, t->tlb_slot_lo), RDX);
         x86_load(a, RAX, x86_at(R_TLB, t->tlb_slot_addend + words));
         x86_store(a, x86_at_index(R_TLB, RCX, 0, t->tlb_slot_addend), RAX);
-        found[n] = x86_jmp(a);
+        x86_patch(x86_jmp(a), found);
         x86_patch(outside, a->p);
         x86_mov(a, RAX, RSI);
     }
-    for (unsigned n = 0; n < t->tlb_nr_blocks; n++)
-        x86_patch(empty[n], a->p);
+    x86_patch(x86_jmp(a), not_found);
 }
 
 /* In: rax = address, rcx = the slot's offset. Out: zero flag: the page is in one of the ways, and all `size` bytes
@@ -385,13 +391,12 @@ static uint8_t *emit_find(struct ir_host *h, struct x86_asm *a, bool write, unsi
 {
     const struct ir_target *t = &h->target;
     int32_t tag = write ? t->tlb_tag_w : t->tlb_tag_r;
-    uint8_t *at = a->p, *crosses = NULL, *found[MAX_BLOCKS];
+    uint8_t *at = a->p, *crosses = NULL;
 
-    SIM_BUG_ON(t->tlb_nr_blocks > MAX_BLOCKS, "%u blocks", t->tlb_nr_blocks);
     x86_push(a, RDX);
     x86_push(a, RSI);
     x86_mov(a, RSI, RAX);
-    emit_fill_from_blocks(h, a, headroom, write, found);
+    uint8_t *blocks = t->tlb_nr_blocks ? emit_block_limit(h, a, 0, headroom, write, true) : NULL, *in_set = a->p;
     if (size > 1) {
         x86_mov32(a, RDX, RAX);
         x86_ri(a, X86_AND, 0, RDX, 0xfff);
@@ -405,8 +410,7 @@ static uint8_t *emit_find(struct ir_host *h, struct x86_asm *a, bool write, unsi
     x86_load(a, RAX, x86_at_index(R_TLB, RDX, 0, t->tlb_addend));
     uint8_t *fill = a->p;
     emit_fill_slot(h, a, headroom, write);
-    for (unsigned n = 0; n < t->tlb_nr_blocks; n++)
-        x86_patch(found[n], a->p);
+    uint8_t *found = a->p;
     x86_mov(a, RCX, RAX);
     x86_rr(a, X86_CMP, 0, RAX, RAX); /* zero flag */
     uint8_t *out = a->p;
@@ -424,6 +428,10 @@ static uint8_t *emit_find(struct ir_host *h, struct x86_asm *a, bool write, unsi
     x86_patch(x86_jmp(a), out);
     if (crosses)
         x86_patch(crosses, out);
+    if (blocks) {
+        x86_patch(blocks, a->p);
+        emit_fill_from_blocks(h, a, headroom, write, found, in_set);
+    }
     return at;
 }
 

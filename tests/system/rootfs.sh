@@ -31,7 +31,8 @@ dpkg-deb -b /tmp/p /tmp/hello.deb && apt-get -qq -y install /tmp/hello.deb && he
   apt-get -qq -y purge hello-partita &&
   [ -z "$(dpkg --audit)" ] && [ ! -e /usr/bin/hello-partita ] && echo APT-OK
 dmesg --facility kern --level warn,err,crit,alert,emerg
-echo "KERNEL warnings=$(dmesg --facility kern --level warn,err,crit,alert,emerg | wc -l)"
+# With more ranks than cores a hart may lose its core within an interrupt; the kernel says how long that took.
+echo "KERNEL warnings=$(dmesg --facility kern --level warn,err,crit,alert,emerg | grep -vc 'hrtimer: interrupt took')"
 JOB
   yes '' | head -c 8192 >>"$work/job"
   truncate -s 8192 "$work/job"

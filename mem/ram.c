@@ -340,6 +340,11 @@ static _Atomic uint32_t *state_of(struct mem_space *s, gpa_t gpa)
     return mem_page_state(s, offset_of(s, gpa));
 }
 
+static bool may_have_runs(uint8_t area)
+{
+    return (area & (MEM_AREA_WIDE | MEM_AREA_SETTLED)) == MEM_AREA_WIDE;
+}
+
 uint32_t mem_mark_code(struct mem_space *s, gpa_t gpa)
 {
     const uint64_t off = offset_of(s, gpa);
@@ -351,7 +356,7 @@ uint32_t mem_mark_code(struct mem_space *s, gpa_t gpa)
         state, &old, (old | MEM_PAGE_CODE) & ((1u << MEM_PAGE_WRITER_SHIFT) - 1),
         memory_order_seq_cst, memory_order_relaxed))
         ;
-    return (area & (MEM_AREA_WIDE | MEM_AREA_SETTLED)) == MEM_AREA_WIDE ? MEM_PAGE_WRITER_MANY : old >> MEM_PAGE_WRITER_SHIFT;
+    return may_have_runs(area) ? MEM_PAGE_WRITER_MANY : old >> MEM_PAGE_WRITER_SHIFT;
 }
 
 void mem_settle_code(struct mem_space *s, gpa_t gpa)
@@ -361,9 +366,7 @@ void mem_settle_code(struct mem_space *s, gpa_t gpa)
 
 bool mem_area_is_asked(struct mem_space *s, gpa_t gpa)
 {
-    uint8_t area = atomic_load_explicit(area_of(s, offset_of(s, gpa)), memory_order_seq_cst);
-
-    return (area & (MEM_AREA_WIDE | MEM_AREA_SETTLED)) == MEM_AREA_WIDE;
+    return may_have_runs(atomic_load_explicit(area_of(s, offset_of(s, gpa)), memory_order_seq_cst));
 }
 
 void mem_unmark_code(struct mem_space *s, gpa_t gpa)

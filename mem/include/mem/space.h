@@ -181,8 +181,9 @@ static inline bool mem_is_plain(const struct mem_space *s)
 /* The pages around ram_offset, within [*first, *end) (ram_offsets), that a vCPU may write without asking for each: marked dirty, and
  * none with code. Until its next safepoint, or until asked by whoever was told MEM_PAGE_WRITER_MANY. False: there are none.
  * mem_is_plain. Context: executor. */
-bool mem_may_open(const struct mem_space *s, uint64_t ram_offset); /* is there a run of at least the page? */
 bool mem_open_run(struct mem_space *s, uint64_t ram_offset, uint64_t *first, uint64_t *end);
+/* Would there be a run of at least the page at ram_offset? Context: executor. */
+bool mem_may_open(const struct mem_space *s, uint64_t ram_offset);
 
 /* Host pointer (vCPU mapping) of RAM, or NULL when [gpa, gpa+len) is not all in one RAM region.
  * For page walks and atomics on PTEs. */
@@ -212,7 +213,7 @@ bool mem_take_dirty(struct mem_space *s, uint64_t ram_offset);
 void mem_put_dirty(struct mem_space *s, uint64_t ram_offset);
 
 /* Marks the page of gpa as having code and returns who may still hold a write entry for it: 0 none,
- * n > 0 vCPU n-1 only, MEM_PAGE_WRITER_MANY any. The caller revokes those entries (and waits for the
+ * n > 0 vCPU n-1 only, MEM_PAGE_WRITER_MANY any (also as long as somebody may write a run that it is in). The caller revokes those entries (and waits for the
  * safepoint) before it reads the bytes. Context: executor. */
 uint32_t mem_mark_code(struct mem_space *s, gpa_t gpa);
 /* All have been asked who might have written the page or a run that it is in. Context: as mem_mark_code. */

@@ -78,8 +78,9 @@ static void clear_blocks(struct rv_tlb *t, bool write)
     t->block_age[write] = 0;
 }
 
-/* Nothing is written any more without having been looked for. */
-static void clear_write_slots(struct rv_tlb *t)
+/* Nothing is written any more without having been looked for. Slots do not tell which of them are for stores: all go; blocks for
+ * loads stay. */
+static void withdraw_writes(struct rv_tlb *t)
 {
     for (unsigned i = 0; i < RV_TLB_SLOTS; i++)
         t->slots[i].limit = 0;
@@ -90,7 +91,7 @@ static void clear_write_slots(struct rv_tlb *t)
 
 static void clear_slots(struct rv_tlb *t)
 {
-    clear_write_slots(t);
+    withdraw_writes(t);
     clear_blocks(t, false);
 }
 
@@ -414,7 +415,7 @@ void rv_tlb_write_protect(struct rv_hart *h, uint64_t gpa_page)
             for (unsigned w = 0; w < RV_TLB_WAYS; w++)
                 if ((t->set[s][w].info & GUEST_PAGE_MASK) == gpa_page)
                     t->set[s][w].tag_w = RV_TLB_INVALID;
-        clear_write_slots(t);
+        withdraw_writes(t);
     }
 }
 
@@ -427,7 +428,7 @@ void rv_tlb_write_protect_all(struct rv_hart *h)
         for (unsigned s = 0; s < RV_TLB_SETS; s++)
             for (unsigned w = 0; w < RV_TLB_WAYS; w++)
                 t->set[s][w].tag_w = RV_TLB_INVALID;
-        clear_write_slots(t);
+        withdraw_writes(t);
     }
 }
 
@@ -595,7 +596,7 @@ static void revoke_in(struct rv_tlb *t, gpa_t gpa_page, bool write_only)
     for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
         revoke_fetch(t, &t->fetch[i], gpa_page, write_only);
     if (write_only)
-        clear_write_slots(t);
+        withdraw_writes(t);
     else
         clear_slots(t);
 }
@@ -605,7 +606,7 @@ void rv_tlb_revoke(struct rv_hart *h, gpa_t gpa_page, bool write_only, bool wide
     for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
         struct rv_tlb *t = h->tlb_pool[i];
         if (wide && t && t->wide)
-            clear_write_slots(t);
+            withdraw_writes(t);
         if (valid(h, i) && t->used && filter_has(t->gpa_filter, RV_GPA_FILTER_BITS, gpa_page))
             revoke_in(t, gpa_page, write_only);
     }

@@ -123,7 +123,7 @@ struct ir_vec {
     uint8_t key;      /* of the state, for which this is right */
     bool scalar;      /* b is the operation's source, in all elements */
     bool any_length;  /* vl does not count */
-    bool any_type;    /* right for any key, while vectors are on and the first element is 0 */
+    bool any_type;    /* right for any key that there is */
     bool elements;    /* with another length, the key being right otherwise, the elements below it are done */
     bool masked;      /* only elements whose bit in `mask` is set; the others keep their value ... */
     bool merge;       /* COPY: ... or take that of a */

@@ -329,11 +329,13 @@ static void set_mstatus(struct rv_hart *h, uint64_t value, uint64_t mask)
         mask &= ~MSTATUS_MPP;
     uint64_t changed = (h->mstatus ^ value) & mask;
     h->mstatus ^= changed;
+    bool vectors = h->vs_dirty || changed & MSTATUS_VS;
     h->fs_dirty = h->vs_dirty = 0; /* the value had it */
+    if (vectors)
+        rv_vec_sync(h);
     if (!(changed & ~(MSTATUS_SIE | MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_MIE | MSTATUS_MPIE)))
         return; /* nothing depends on these */
     rv_fp_sync(h);
-    rv_vec_sync(h);
     rv_tlb_select(h);
 }
 

@@ -98,13 +98,13 @@ struct rv_hart {
     uint64_t vl, vtype, vstart;
     uint64_t vlenb;       /* bytes of a vector register */
     uint8_t vs_on;        /* mstatus.VS != Off */
-    uint8_t vkey;         /* vtype for translated code: rv_vkey() while vl is VLMAX, vstart 0 and VS on */
+    uint8_t vkey;         /* vtype for translated code: rv_vkey() while vl is VLMAX, vstart 0 and VS dirty, which needs
+                           * no mark then */
     uint8_t vkey_any;     /* the same whatever vl is; follows vkey, for one store of both */
     uint8_t vxrm, vxsat;
     uint64_t vsplat[8];   /* jit: a scalar operand of a vector instruction, in each element */
     uint64_t vmask[8];    /* jit: which elements there are, where vl is below VLMAX: a bit each */
-    uint8_t vs_dirty;     /* vector state written: mstatus.VS reads as Dirty. Not beside vkey: stores
-                           * to its neighbours delay the host's loads of that */
+    uint8_t vs_dirty;     /* mstatus.VS reads as Dirty */
     uint32_t trap_cause;  /* set with RV_TRAP */
     uint32_t stop_reason; /* set with RV_STOP */
     uint64_t trap_tval;

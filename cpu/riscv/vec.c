@@ -42,8 +42,9 @@ static uint64_t vlmax_of(const struct rv_hart *h, uint64_t vtype)
 void rv_vec_sync(struct rv_hart *h)
 {
     h->vs_on = (h->mstatus & MSTATUS_VS) != 0;
+    h->vs_dirty |= (h->mstatus & MSTATUS_VS) == MSTATUS_VS;
     h->vkey = h->vkey_any = RV_VKEY_NONE;
-    if (!h->vs_on || h->vstart || h->vtype & VTYPE_VILL)
+    if (!h->vs_on || !h->vs_dirty || h->vstart || h->vtype & VTYPE_VILL)
         return;
     h->vkey_any = rv_vkey(h->vtype);
     if (h->vl == vlmax_of(h, h->vtype))

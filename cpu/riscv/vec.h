@@ -45,11 +45,11 @@ static inline uint8_t *vec_reg(struct rv_hart *h, unsigned n)
     return h->v + n * h->vlenb;
 }
 
-/* The instruction is done. */
+/* The instruction is done. The first one that makes the state dirty gives it a key. */
 static inline enum rv_exec vec_end(struct rv_hart *h)
 {
     h->vs_dirty = 1;
-    if (SIM_UNLIKELY(h->vstart)) {
+    if (SIM_UNLIKELY(h->vkey_any == RV_VKEY_NONE)) {
         h->vstart = 0;
         rv_vec_sync(h);
     }

@@ -524,6 +524,7 @@ static void emit_cold_one(struct emit *e, const struct cold *c)
     case COLD_WINDOW: emit_cold_window(e, c); break;
     case COLD_EXIT: emit_exit(e, c->edge, c->dirty); break;
     case COLD_EXEC: emit_cold_exec(e, c); break;
+    case COLD_VSET: emit_cold_vset(e, c); break;
     case COLD_VEC: emit_cold_vec(e, c); break;
     case COLD_VEC_PART: emit_cold_vec_part(e, c); break;
     case COLD_VEC_TAIL: emit_cold_vec_tail(e, c); break;

@@ -75,7 +75,6 @@ static inline unsigned x86_vec_bytes(const struct ir_vec *v)
 /* emit_vec_op.c */
 void x86_vec_compare_byte(struct emit *e, int32_t offset, uint8_t value); /* cmp byte [offset], value */
 void x86_vec_check_key(struct emit *e, const struct ir_vec *v, struct cold *c);
-void x86_vec_mark_written(struct emit *e);
 /* state.vmask = `bits` bits, set below vl, and where `which` is a place in the state only where they are set there, too.
  * rax, rcx and ymm0 are changed. */
 void x86_vec_length_mask(struct emit *e, unsigned bits, int32_t which);

@@ -90,7 +90,6 @@ static void transfer(struct emit *e, const struct ir_insn *i, bool to_state)
         copy_masked(e, v, to_state);
     else
         copy(e, v, to_state);
-    x86_vec_mark_written(e);
     off->done = c->done = e->a.p;
 }
 
@@ -146,7 +145,6 @@ void emit_cold_vec_part(struct emit *e, const struct cold *c)
         copy_masked_part(e, v, to_state);
     else
         copy_what_counts(e, v, to_state);
-    x86_vec_mark_written(e);
     emit_jmp_to(e, c->done);
     if (!e->a.overflow)
         x86_patch(other, e->a.p);

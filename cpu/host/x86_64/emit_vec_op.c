@@ -14,47 +14,55 @@ void x86_vec_compare_byte(struct emit *e, int32_t offset, uint8_t value)
 
 void x86_vec_check_key(struct emit *e, const struct ir_vec *v, struct cold *c)
 {
-    if (!v->any_type) {
-        x86_vec_compare_byte(e, e->t->vkey + v->any_length, v->key);
-        c->from[0] = x86_jcc(&e->a, X86_NE);
-        return;
-    }
-    x86_vec_compare_byte(e, e->t->von, 0);
-    c->from[0] = x86_jcc(&e->a, X86_E);
-    x86_mi(&e->a, X86_CMP, 1, emit_state(e->t->vstart), 0);
-    c->from[1] = x86_jcc(&e->a, X86_NE);
-}
+    bool any = v->any_type || v->any_length;
 
-void x86_vec_mark_written(struct emit *e)
-{
-    x86_store_imm(&e->a, 1, emit_state(e->t->vdirty), 1);
+    x86_vec_compare_byte(e, e->t->vkey + any, v->any_type ? e->t->vkey_none : v->key);
+    c->from[0] = x86_jcc(&e->a, v->any_type ? X86_E : X86_NE);
 }
 
 /* ---- configuration ---- */
 
-/* rax = the new length; the key follows from the comparison: all ones when a < VLMAX. The one behind it does not
- * care. */
+/* The type is mostly the one there is. rax = the new length; the key follows from the comparison: all ones when
+ * a < VLMAX. */
 void emit_vset(struct emit *e, const struct ir_insn *i)
 {
     const struct ir_vec *v = x86_vec_of(e, i);
-    struct cold *c = emit_cold(e, COLD_EXEC);
+    struct cold *c = emit_cold(e, COLD_VSET);
 
-    x86_vec_compare_byte(e, e->t->von, 0);
-    c->from[0] = x86_jcc(&e->a, X86_E);
+    x86_vec_compare_byte(e, e->t->vkey + 1, v->key);
+    c->from[0] = x86_jcc(&e->a, X86_NE);
+    x86_vec_compare_byte(e, e->t->vtype, (uint8_t)v->a); /* with its policy, which is not in the key */
+    c->from[1] = x86_jcc(&e->a, X86_NE);
+    c->back = e->a.p;
     emit_move_to(e, RAX, i->src[0]);
     x86_mov_imm(&e->a, RCX, v->bytes);
     x86_rr(&e->a, X86_CMP, 1, RAX, RCX);
     x86_rr(&e->a, X86_CMOVCC + X86_A, 1, RAX, RCX);
     x86_rr(&e->a, X86_OP(0, 0, 0x1b), 0, RCX, RCX); /* sbb */
-    x86_ri(&e->a, X86_AND, 0, RCX, ~v->key & 0xff);
-    x86_ri(&e->a, X86_OR, 0, RCX, v->key << 8 | v->key);
-    x86_rm(&e->a, X86_MOV_STORE16, 0, RCX, emit_state(e->t->vkey));
+    x86_ri(&e->a, X86_OR, 0, RCX, v->key);
+    x86_rm8(&e->a, X86_MOV_STORE8, RCX, emit_state(e->t->vkey));
     x86_store(&e->a, emit_state(e->t->vl), RAX);
-    x86_store_imm(&e->a, 8, emit_state(e->t->vtype), v->a);
-    x86_store_imm(&e->a, 8, emit_state(e->t->vstart), 0);
-    x86_vec_mark_written(e);
     emit_put(e, i->dst, RAX);
     c->done = e->a.p;
+}
+
+/* Another type: all of the state but what depends on the length. */
+void emit_cold_vset(struct emit *e, const struct cold *c)
+{
+    const struct ir_insn *i = &e->r->insn[c->index];
+    const struct ir_vec *v = x86_vec_of(e, i);
+
+    x86_vec_compare_byte(e, e->t->von, 0);
+    uint8_t *off = x86_jcc(&e->a, X86_E);
+    x86_store_imm(&e->a, 8, emit_state(e->t->vtype), v->a);
+    x86_store_imm(&e->a, 8, emit_state(e->t->vstart), 0);
+    x86_store_imm(&e->a, 1, emit_state(e->t->vkey + 1), v->key);
+    x86_store_imm(&e->a, 1, emit_state(e->t->vdirty), 1);
+    emit_jmp_to(e, c->back);
+    if (!e->a.overflow)
+        x86_patch(off, e->a.p);
+    emit_exec(e, i);
+    emit_jmp_to(e, c->done);
 }
 
 void emit_vget(struct emit *e, const struct ir_insn *i)
@@ -203,7 +211,6 @@ void emit_vop(struct emit *e, const struct ir_insn *i)
     unsigned first_rest = e->nr_cold;
 
     x86_vec_check_key(e, v, c);
-    x86_vec_mark_written(e);
     operate(e, i, v, v->masked ? v->mask : 0, false);
     c->done = e->a.p;
     rest_done(e, first_rest, e->a.p);
@@ -278,7 +285,6 @@ void emit_cold_vec_tail(struct emit *e, const struct cold *c)
         x86_mi(&e->a, X86_CMP, 1, emit_state(e->t->vl), 0);
         other[1] = x86_jcc(&e->a, X86_E);
     }
-    x86_vec_mark_written(e);
     if (shorter_by(e, v) == BY_LANES)
         operate_on_lanes(e, i, v);
     else

@@ -158,7 +158,6 @@ void emit_vspread(struct emit *e, const struct ir_insn *i)
     x86_pop(&e->a, RDX);
     struct cold *left = emit_cold(e, COLD_VEC_LEFT);
     left->from[0] = x86_jcc(&e->a, X86_B);
-    x86_vec_mark_written(e);
     off->done = left->done = e->a.p;
 }
 

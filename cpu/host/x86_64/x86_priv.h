@@ -79,6 +79,7 @@ enum cold_kind {
     COLD_WINDOW,     /* soft-TLB miss of a window */
     COLD_EXIT,       /* a conditional exit: stores, jump */
     COLD_EXEC,       /* the operation needs the interpreter's function */
+    COLD_VSET,       /* a vset* to another type than there is */
     COLD_VEC,        /* a vector load or store: soft-TLB miss */
     COLD_VEC_PART,   /* a vector load or store of fewer elements than a group has, rcx = host address */
     COLD_VEC_TAIL,   /* a vector operation on fewer elements than a group has */
@@ -276,6 +277,7 @@ void emit_vget(struct emit *e, const struct ir_insn *i);
 void emit_vcall(struct emit *e, const struct ir_insn *i);
 void emit_vspread(struct emit *e, const struct ir_insn *i); /* emit_vec_spread.c */
 void emit_cold_vec_left(struct emit *e, const struct cold *c);
+void emit_cold_vset(struct emit *e, const struct cold *c);
 void emit_cold_vec_part(struct emit *e, const struct cold *c);
 void emit_cold_vec_tail(struct emit *e, const struct cold *c);
 void emit_cold_vec_rest(struct emit *e, const struct cold *c);

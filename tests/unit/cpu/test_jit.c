@@ -760,6 +760,67 @@ static void test_lanes_above_a_group_raise_no_flags(void **state)
     assert_int_equal(h->v[4 * h->isa.vlen / 8], 0);
 }
 
+static uint64_t vector_status(struct rig *r)
+{
+    uint64_t value;
+
+    assert_true(rig_csr_read(r->h, 0x100, &value));
+    return value & MSTATUS_VS;
+}
+
+/* Translated code marks nothing: it runs only while the state is dirty already. */
+static void test_vectors_become_dirty_again(void **state)
+{
+    static const uint32_t body[] = {0x02218057,  /* vadd.vv v0, v2, v3 */
+                                    0x0d0072d7,  /* vsetvli t0, x0, e32, m1, ta, ma */
+                                    0x02858007,  /* vl1r.v v0, (a1) */
+                                    0x02858027}; /* vs1r.v v0, (a1) */
+    struct rig *r = *state;
+
+    for (unsigned n = 0; n < SIM_ARRAY_LEN(body); n++) {
+        const uint32_t code[] = {0x0d0072d7, body[n], 0xffdff06f /* j -4 */};
+
+        put_code(r, RAM_BASE + 4096 * n, code, SIM_ARRAY_LEN(code));
+        r->h->pc = RAM_BASE + 4096 * n;
+        r->h->x[A1] = RAM_BASE + 65536;
+        assert_true(rig_csr_write(r->h, 0x100, MSTATUS_VS));
+        uint64_t before = stats(r).jit_insns;
+        run(r, 10000);
+        assert_true(stats(r).jit_insns > before + 5000);
+        for (unsigned k = 0; k < 3; k++) {
+            uint64_t status = k < 2 ? 1ull << 9 : 2ull << 9; /* initial, once more, clean */
+            assert_true(rig_csr_write(r->h, 0x100, status));
+            assert_int_equal(vector_status(r), status);
+            run(r, 2);
+            assert_int_equal(vector_status(r), MSTATUS_VS);
+            before = stats(r).jit_insns;
+            run(r, 10000);
+            assert_true(stats(r).jit_insns > before + 9000); /* in translated code as before */
+        }
+    }
+}
+
+/* Types of one SEW and LMUL are one type to operations, but not to who reads vtype. */
+static void test_policies_of_vectors_are_kept(void **state)
+{
+    const uint32_t code[] = {0x0d0072d7, /* vsetvli t0, x0, e32, m1, ta, ma */
+                             0x02218057, /* vadd.vv v0, v2, v3 */
+                             0xc2102573, /* csrr a0, vtype */
+                             0x010072d7, /* vsetvli t0, x0, e32, m1, tu, mu */
+                             0x02218057,
+                             0xc21025f3, /* csrr a1, vtype */
+                             0xfe9ff06f /* j -24 */};
+    struct rig *r = *state;
+
+    put_code(r, RAM_BASE, code, SIM_ARRAY_LEN(code));
+    assert_true(rig_csr_write(r->h, 0x100, MSTATUS_VS));
+    run(r, 7 * 1000);
+    assert_true(stats(r).jit_insns > 0);
+    assert_int_equal(r->h->x[A0], 0xd0);
+    assert_int_equal(r->h->x[A1], 0x10);
+    assert_int_equal(r->h->vkey, rv_vkey(0x10));
+}
+
 /* Jumps of contexts that no hart has lead into the same cache (riscv/tlb_shared.c). */
 static void test_a_full_cache_takes_jumps_on_shelves(void **state)
 {
@@ -800,6 +861,8 @@ int main(void)
         TEST(test_a_full_cache_takes_jumps_on_shelves),
         TEST(test_rounding_modes_are_told_apart),
         cmocka_unit_test_setup_teardown(test_lanes_above_a_group_raise_no_flags, set_up_vectors, jit_rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_vectors_become_dirty_again, set_up_vectors, jit_rig_tear_down),
+        cmocka_unit_test_setup_teardown(test_policies_of_vectors_are_kept, set_up_vectors, jit_rig_tear_down),
         TEST(test_a_trap_in_translated_code_is_precise),
         TEST(test_harts_of_other_kinds_have_translations_of_their_own),
     };

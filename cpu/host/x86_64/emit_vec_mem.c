@@ -2,7 +2,7 @@
  *
  *   slot of the soft TLB as for a window, both ends (emit_mem.c) | key | pieces of 32 or 16 bytes
  *   vl below VLMAX: what there is of them (emit_vec_rt.c), or under a mask of the length */
-#include "emit_vec.h"
+#include "emit_vec512.h"
 
 /* 1, 2, 4 or 8 bytes: once, as another hart may look */
 static void copy_word(struct emit *e, const struct ir_vec *v, bool to_state)
@@ -19,11 +19,48 @@ static void copy_word(struct emit *e, const struct ir_vec *v, bool to_state)
         x86_rm(&e->a, store[log2], log2 == 3, RAX, to_state ? home : memory);
 }
 
+/* Does a load or store move what the next or the last vector operation of the block on that group takes by 64 bytes?
+ * The host forwards stores late to loads of half of them, and not at all to larger loads. */
+static bool by_64(const struct emit *e, const struct ir_vec *v, bool to_state)
+{
+    const struct ir_block *b = &e->r->block[e->block];
+    const struct ir_insn *here = &e->r->insn[e->index], *first = &e->r->insn[b->first], *end = first + b->nr;
+
+    if (v->bytes < 64 || !emit_has(e, X86_HAS_AVX512))
+        return false;
+    for (const struct ir_insn *i = to_state ? here + 1 : here - 1; i >= first && i < end; i += to_state ? 1 : -1) {
+        if (i->op < IR_VSET || i->op > IR_VGET)
+            continue;
+        const struct ir_vec *other = x86_vec_of(e, i);
+        if (other->a != v->a && other->b != v->a && other->d != v->a)
+            continue;
+        if (i->op == (to_state ? IR_VSTORE : IR_VLOAD))
+            return other->bytes == v->bytes && !other->masked && other->fields <= 1;
+        return to_state && i->op == IR_VOP && x86_vec512_has(e->features, other->op, other->size);
+    }
+    return false;
+}
+
+/* Registers above 15 need no vzeroupper. */
+static void copy_by_64(struct emit *e, const struct ir_vec *v, bool to_state)
+{
+    for (unsigned at = 0; at < v->bytes; at += 64) {
+        struct x86_mem memory = x86_at(RCX, (int32_t)at), state = home(v->a, at);
+
+        x86_erm(&e->a, W(F3(0x6f)), all_of(ZMM), R, 0, to_state ? memory : state);
+        x86_erm(&e->a, STORE, all_of(ZMM), R, 0, to_state ? state : memory);
+    }
+}
+
 /* Two pieces at a time: their loads need not wait for stores. */
 static void copy(struct emit *e, const struct ir_vec *v, bool to_state)
 {
     if (v->bytes < 16) {
         copy_word(e, v, to_state);
+        return;
+    }
+    if (by_64(e, v, to_state)) {
+        copy_by_64(e, v, to_state);
         return;
     }
     for (unsigned at = 0, n[2]; at < v->bytes; at += n[0] + n[1]) {

@@ -33,11 +33,21 @@ void *sim_zalloc_aligned(size_t align, size_t size)
     return memset(checked(p, size), 0, size);
 }
 
-void *sim_zalloc_pages(size_t size)
+static void *map(size_t size, int sharing)
 {
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, sharing | MAP_ANONYMOUS, -1, 0);
 
     return checked(p == MAP_FAILED ? NULL : p, size);
+}
+
+void *sim_zalloc_pages(size_t size)
+{
+    return map(size, MAP_PRIVATE);
+}
+
+void *sim_zalloc_read_first(size_t size)
+{
+    return map(size, MAP_SHARED);
 }
 
 void sim_free_pages(void *p, size_t size)

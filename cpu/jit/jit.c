@@ -40,7 +40,7 @@ enum sim_status jit_create(struct rv_machine *m, uint64_t cache_bytes, struct ji
     sim_mutex_init(&jit->lock, SIM_RANK_JIT);
     sim_mutex_init(&jit->registry, SIM_RANK_LEAF);
     jit_translator_init(&jit->translator, &jit->cache);
-    jit->quick = sim_zalloc_pages(QUICK_SETS * sizeof *jit->quick);
+    jit->quick = sim_zalloc_read_first(QUICK_SETS * sizeof *jit->quick);
     if (jit->options.tier == RV_JIT_AUTO)
         jit_tier_create(jit);
     mem_set_code_ops(m->space, &jit_code_ops, jit);

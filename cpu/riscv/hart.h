@@ -195,7 +195,8 @@ struct rv_machine {
     struct rv_hart **by_id; /* the same, by rising hartid */
     uint32_t nr_harts;
     struct sim_mutex spare_lock;
-    struct rv_tlb *spare_tlb; /* contexts that no hart has; under spare_lock */
+    struct rv_tlb *spare_tlb; /* contexts that no hart has; under spare_lock, as tlb_chunks */
+    struct rv_tlb_chunk *tlb_chunks; /* all there are (tlb.c) */
     struct rv_tlb *shelf[SIM_MAX_TURNS]; /* by executor, whose they are: tlb_shared.c */
     _Atomic uint64_t global_fences; /* fences of global pages that any hart has done */
     struct rv_revoke_log { /* revoke.c */
@@ -291,9 +292,8 @@ void rv_cbo_sync(struct rv_hart *h);
 void rv_tlb_select(struct rv_hart *h);
 /* The hart has nothing to do: gives the machine what contexts it did without for some waits. */
 void rv_tlb_trim(struct rv_hart *h);
-/* Context: the machine goes. */
-void rv_tlb_free(struct rv_hart *h);
-void rv_tlb_free_spares(struct rv_machine *m);
+/* All contexts of the machine. Context: it goes, and its harts have gone. */
+void rv_tlb_free_all(struct rv_machine *m);
 void rv_tlb_flush_all(struct rv_hart *h);
 void rv_tlb_flush_range(struct rv_hart *h, const struct rv_fence_range *r);
 void rv_tlb_write_protect(struct rv_hart *h, uint64_t gpa_page);

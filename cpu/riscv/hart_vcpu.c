@@ -280,7 +280,6 @@ static void hart_destroy(struct vcpu *v)
 {
     struct rv_hart *h = rv_hart_of(v);
 
-    rv_tlb_free(h);
     sim_free(h->decoded);
     sim_mutex_fini(&h->req.lock);
     sim_free(h);

@@ -45,7 +45,7 @@ void rv_machine_destroy(struct rv_machine *m)
     rv_observe_destroy(m);
     for (uint32_t i = 0; i < m->nr_harts; i++)
         m->harts[i]->vcpu.ops->destroy(&m->harts[i]->vcpu);
-    rv_tlb_free_spares(m);
+    rv_tlb_free_all(m);
     sim_mutex_fini(&m->spare_lock);
     sim_mutex_fini(&m->revoke.lock);
     sim_free(m->harts);

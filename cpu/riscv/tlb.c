@@ -140,13 +140,46 @@ void rv_tlb_empty_jumps(struct rv_tlb *t)
 
 /* --- contexts that no hart has --- */
 
+/* Contexts come from the host several at a time, and stay the machine's. */
+struct rv_tlb_chunk {
+    struct rv_tlb_chunk *next;
+    struct rv_tlb *context;
+    unsigned nr_used;
+};
+enum { CHUNK = 16 };
+
+static struct rv_tlb *take_unused(struct rv_machine *m)
+{
+    struct rv_tlb_chunk *c = m->tlb_chunks;
+
+    if (!c || c->nr_used == CHUNK) {
+        c = sim_new(struct rv_tlb_chunk);
+        c->context = sim_zalloc_read_first(CHUNK * sizeof c->context[0]);
+        c->next = m->tlb_chunks;
+        m->tlb_chunks = c;
+    }
+    return &c->context[c->nr_used++];
+}
+
+static void prepare(struct rv_tlb *t)
+{
+    memset(t->set_used, 0xff, sizeof t->set_used); /* tags of zeros are of page 0 */
+    clear_entries(t);
+    mark_first_set(t);
+    t->jc_lo = UINT64_MAX;
+}
+
 static struct rv_tlb *take_spare(struct rv_machine *m)
 {
     sim_mutex_lock(&m->spare_lock);
-    struct rv_tlb *t = m->spare_tlb;
-    if (t)
-        m->spare_tlb = t->next_spare;
+    struct rv_tlb *t = m->spare_tlb, *spare = t;
+    if (spare)
+        m->spare_tlb = spare->next_spare;
+    else
+        t = take_unused(m);
     sim_mutex_unlock(&m->spare_lock);
+    if (!spare)
+        prepare(t);
     return t;
 }
 
@@ -175,34 +208,13 @@ void rv_tlb_give_up(struct rv_hart *h, unsigned slot)
     rv_tlb_spare(h->machine, rv_tlb_take_out(h, slot));
 }
 
-static struct rv_tlb *alloc_context(void)
+void rv_tlb_free_all(struct rv_machine *m)
 {
-    struct rv_tlb *t = sim_zalloc_pages(sizeof *t);
-
-    memset(t->set_used, 0xff, sizeof t->set_used); /* tags of zeros are of page 0 */
-    clear_entries(t);
-    mark_first_set(t);
-    t->jc_lo = UINT64_MAX;
-    return t;
-}
-
-void rv_tlb_free_spares(struct rv_machine *m)
-{
-    for (unsigned i = 0; i < SIM_ARRAY_LEN(m->shelf); i++) {
-        sim_free_pages(m->shelf[i], sizeof *m->shelf[i]);
-        m->shelf[i] = NULL;
+    for (struct rv_tlb_chunk *c = m->tlb_chunks, *next; c; c = next) {
+        next = c->next;
+        sim_free_pages(c->context, CHUNK * sizeof c->context[0]);
+        sim_free(c);
     }
-    for (struct rv_tlb *t = m->spare_tlb, *next; t; t = next) {
-        next = t->next_spare;
-        sim_free_pages(t, sizeof *t);
-    }
-    m->spare_tlb = NULL;
-}
-
-void rv_tlb_free(struct rv_hart *h)
-{
-    for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++)
-        sim_free_pages(h->tlb_pool[i], sizeof *h->tlb_pool[i]);
 }
 
 /* For those who look for one that is not used any more. */
@@ -216,8 +228,6 @@ static struct rv_tlb *new_context(struct rv_hart *h, unsigned slot)
 {
     struct rv_tlb *t = take_spare(h->machine);
 
-    if (!t)
-        t = alloc_context();
     t->slot = (uint8_t)slot;
     h->tlb_pool[slot] = t;
     h->tlb_key[slot].mode = RV_TLB_NO_MODE;

@@ -151,7 +151,7 @@ struct rv_tlb {
     uint64_t last_wait; /* the hart's count of waits when it was last used */
     struct rv_tlb *next_spare;
     struct rv_tlb_shared shared;
-};
+} __attribute__((aligned(64))); /* sets of jc are lines of the host */
 
 /* Whoever writes an entry of jc for pc says so. */
 static inline void rv_jc_note(struct rv_tlb *t, uint64_t pc)

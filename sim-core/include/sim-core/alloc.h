@@ -21,6 +21,10 @@ void sim_free(void *p); /* NULL is allowed */
 /* Zeroed memory in whole pages, page-aligned; never NULL. The host gives each page when it is first written: large
  * structures of which little is used cost little. Free with sim_free_pages and the same size. Context: any. */
 void *sim_zalloc_pages(size_t size);
+/* The same for tables that are read before they are written, as caches are. The host gives a page when it is first touched:
+ * what sim_zalloc_pages returns has a common page of zeros until it is written, and to replace that all of the
+ * process's cores are interrupted. */
+void *sim_zalloc_read_first(size_t size);
 void sim_free_pages(void *p, size_t size); /* NULL is allowed */
 
 #define sim_new(type) ((type *)sim_zalloc(sizeof(type)))

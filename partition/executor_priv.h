@@ -47,6 +47,7 @@ struct executor {
     struct vcpu_watch *watch; /* by vCPU index: what those that rest wait for */
     uint32_t cursor;        /* the last turn in order */
     uint64_t turn_ns;       /* when the turn began */
+    unsigned vain;          /* times in a row that somebody lingered in vain */
     struct allotment in_order; /* of the one at the cursor */
     bool is_urgent;         /* the turn is out of order */
     int64_t urgent_insns;   /* that turns out of order may have until the next in order */

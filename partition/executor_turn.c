@@ -18,6 +18,7 @@ enum {
      * long, and so often in a row, is it waited for. */
     LINGER_NS = 8000,
     LINGERS = 16,
+    VAIN_MOST = 8, /* times in a row in vain; then one of so many is waited for */
     /* Instructions that urgent turns may have: as many as turns in order have had since, up to these. And what is added for
      * each turn, and for each nanosecond of one whose instructions nobody counts: as KVM's budgets are reckoned. */
     URGENT_INSNS = 8 * DEFAULT_BUDGET,
@@ -104,14 +105,19 @@ static bool others_are_awake(const struct executor *ex)
     return false;
 }
 
-/* The vCPU spins. Has what it waits for come when its turn is held for a moment? */
-static bool lingers(const struct executor *ex, const struct vcpu *v)
+/* The vCPU spins. Has what it waits for come when its turn is held for a moment? Of those who ask in vain one in a while. */
+static bool lingers(struct executor *ex, const struct vcpu *v)
 {
     if (!v->watch.word || ex->group->in_order || !others_are_awake(ex))
         return false;
-    for (uint64_t end = sim_host_ns() + LINGER_NS; sim_host_ns() < end; sim_cpu_relax())
-        if (vcpu_watch_is_over(&v->watch) || atomic_load_explicit(&v->kick, memory_order_relaxed))
+    if (ex->vain >= VAIN_MOST && ++ex->vain % VAIN_MOST)
+        return false;
+    for (uint64_t end = sim_host_ns() + LINGER_NS; sim_host_ns() < end && !others_press(ex, 1); sim_cpu_relax())
+        if (vcpu_watch_is_over(&v->watch) || atomic_load_explicit(&v->kick, memory_order_relaxed)) {
+            ex->vain = 0;
             return true;
+        }
+    ex->vain++;
     return false;
 }
 

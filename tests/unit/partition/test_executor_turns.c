@@ -1,4 +1,6 @@
 /* Whose turn it is, and for how long: those that spin, those that are kicked, sections, budgets. */
+#include <pthread.h>
+
 #include "executor_rig.h"
 
 /* Those that spin are seldom asked while one computes, at once when they are kicked, and all the time when nobody
@@ -124,6 +126,55 @@ static struct executor *create_waiting(struct fixture *f, struct watched *word)
     take_turns(f, 1);
     assert_null(executor_pick(&f->group->ex[0]));
     return &f->group->ex[0];
+}
+
+struct changer {
+    struct watched *word;
+    _Atomic bool enough;
+};
+
+static void *change_all_the_time(void *arg)
+{
+    struct changer *c = arg;
+
+    while (!atomic_load(&c->enough))
+        atomic_fetch_add(&c->word->value, 1);
+    return NULL;
+}
+
+/* Another executor may have what vCPU 0 waits for: its turn is held, mostly in vain, so not each time; once it has come, each
+ * time again. */
+static void test_turns_are_held_where_that_helps(void **state)
+{
+    struct fixture f = {0};
+    struct watched word = {0};
+    struct changer changer = {.word = &word};
+    pthread_t thread;
+
+    (void)state;
+    f.c[0].spins = true;
+    f.c[0].kicks = &f.c[0];
+    f.c[0].word = &word;
+    atomic_store(&f.c[0].work, INT32_MAX);
+    create(&f, 2, 2);
+    struct executor *ex = &f.group->ex[0];
+    for (unsigned turn = 1; turn <= 8 + 7; turn++) {
+        vcpu_kick(&f.c[0].vcpu);
+        take_turns(&f, 1);
+        assert_int_equal(ex->vain, turn);
+    }
+    vcpu_kick(&f.c[0].vcpu);
+    take_turns(&f, 1);
+    assert_int_equal(ex->vain, 8 + 7 + 2); /* and another one in vain */
+
+    assert_int_equal(pthread_create(&thread, NULL, change_all_the_time, &changer), 0);
+    while (ex->vain) {
+        vcpu_kick(&f.c[0].vcpu);
+        take_turns(&f, 1);
+    }
+    atomic_store(&changer.enough, true);
+    pthread_join(thread, NULL);
+    stop(&f);
 }
 
 /* However long it slept before: after the word has come it looks for the next change before it sleeps. */
@@ -293,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_executor_asks_a_spinning_vcpu_when_its_word_changes),
         cmocka_unit_test(test_executor_sleeps_while_all_wait_for_words),
         cmocka_unit_test(test_executor_goes_on_with_an_interrupted_turn),
+        cmocka_unit_test(test_turns_are_held_where_that_helps),
         cmocka_unit_test(test_executor_looks_again_after_a_word_has_come),
         cmocka_unit_test(test_looks_before_a_sleep_are_as_long_as_the_last_wait),
         cmocka_unit_test(test_budgets_of_fast_code_are_larger),

@@ -39,11 +39,12 @@ enum rv_cause {
 enum rv_stop_reason { RV_STOP_NONE, RV_STOP_WFI, RV_STOP_WRS, RV_STOP_PAUSE, RV_STOP_EXCLUSIVE,
                       RV_STOP_WAIT, RV_STOP_MMIO /* the last three: nothing was done */ };
 
-enum { RV_REQ_FENCE_I = 1, RV_REQ_TLB_ALL = 2, RV_REQ_WPROT = 4, RV_REQ_HSM_START = 8,
-       RV_REQ_WPROT_ALL = 16 };
+enum { RV_REQ_FENCE_I = 1, RV_REQ_WPROT = 2, RV_REQ_HSM_START = 4, RV_REQ_WPROT_ALL = 8 };
 
-/* A remote fence or revocation. asid == RV_ASID_ANY: all address spaces. */
+/* A remote fence or revocation. asid == RV_ASID_ANY: all address spaces, and global pages; RV_ASID_EACH: without those. */
 #define RV_ASID_ANY UINT64_MAX
+#define RV_ASID_EACH (UINT64_MAX - 1)
+#define RV_FENCE_LIST 8u
 struct rv_fence_range {
     uint64_t va, size; /* size == UINT64_MAX: everything */
     uint64_t asid;
@@ -53,9 +54,9 @@ struct rv_requests {
     struct sim_mutex lock;
     uint32_t flags;
     uint32_t nr_ranges;
-    struct rv_fence_range range[8]; /* overflow becomes RV_REQ_TLB_ALL */
+    struct rv_fence_range range[RV_FENCE_LIST];
     uint32_t nr_wprot;
-    uint64_t wprot[16];             /* gpa pages to lose their write entries; overflow: TLB_ALL */
+    uint64_t wprot[16];             /* gpa pages to lose their write entries; overflow: RV_REQ_WPROT_ALL */
     uint64_t start_pc, start_a1;    /* RV_REQ_HSM_START */
     _Atomic uint64_t posted, served; /* sequence numbers */
 };
@@ -341,6 +342,10 @@ void rv_tlb_note_global_fence(struct rv_hart *h);
 uint64_t rv_tlb_fences(const struct rv_machine *m); /* so many until now */
 /* Forgets the jumps of contexts that no hart has. Context: no vCPU runs but the caller's. */
 void rv_tlb_flush_shared_jumps(struct rv_machine *m);
+
+/* --- fence_list.c --- */
+/* `list` has room for RV_FENCE_LIST, *nr are there: `r` as well, or ranges that include it. */
+void rv_fence_list_add(struct rv_fence_range *list, uint32_t *nr, const struct rv_fence_range *r);
 
 /* --- request.c --- */
 /* Posts to another hart and (with wait) returns when it has taken effect there. */

@@ -11,18 +11,10 @@ static void post_locked(struct rv_hart *target, uint32_t flags)
     atomic_fetch_add_explicit(&target->req.posted, 1, memory_order_seq_cst);
 }
 
-static void add_range_locked(struct rv_requests *r, const struct rv_fence_range *range)
-{
-    if (r->nr_ranges == SIM_ARRAY_LEN(r->range))
-        r->flags |= RV_REQ_TLB_ALL;
-    else
-        r->range[r->nr_ranges++] = *range;
-}
-
 static void add_wprot_locked(struct rv_requests *r, uint64_t gpa_page)
 {
     if (r->nr_wprot == SIM_ARRAY_LEN(r->wprot))
-        r->flags |= RV_REQ_TLB_ALL;
+        r->flags |= RV_REQ_WPROT_ALL;
     else
         r->wprot[r->nr_wprot++] = gpa_page;
 }
@@ -32,7 +24,7 @@ void rv_request_fence(struct rv_hart *self, struct rv_hart *target, uint32_t fla
 {
     sim_mutex_lock(&target->req.lock);
     if (range)
-        add_range_locked(&target->req, range);
+        rv_fence_list_add(target->req.range, &target->req.nr_ranges, range);
     post_locked(target, flags);
     sim_mutex_unlock(&target->req.lock);
     if (self == target)
@@ -120,7 +112,7 @@ void rv_request_wait(struct rv_hart *self, struct rv_hart *target)
 
 struct taken {
     uint32_t flags, nr_ranges, nr_wprot;
-    struct rv_fence_range range[8];
+    struct rv_fence_range range[RV_FENCE_LIST];
     uint64_t wprot[16];
     uint64_t start_pc, start_a1, posted;
 };
@@ -157,8 +149,6 @@ static void start(struct rv_hart *h, const struct taken *t)
 
 static void apply(struct rv_hart *h, const struct taken *t)
 {
-    if (t->flags & RV_REQ_TLB_ALL)
-        rv_tlb_flush_all(h);
     if (t->flags & RV_REQ_FENCE_I) {
         rv_tlb_flush_jumps(h);
         sim_sync_code();

@@ -711,7 +711,7 @@ void rv_tlb_flush_range(struct rv_hart *h, const struct rv_fence_range *r)
         uint64_t satp = h->tlb_key[i].satp;
         bool concerned = (h->tlb_holds[i] & held) && (!f.keep_global || (h->tlb_holds[i] & RV_TLB_HOLDS_LOCAL));
         /* Bare contexts translate nothing. */
-        if (concerned && satp && (r->asid == RV_ASID_ANY || r->asid == satp_asid(satp)))
+        if (concerned && satp && (r->asid >= RV_ASID_EACH || r->asid == satp_asid(satp)))
             flush_context(h, h->tlb_pool[i], &f);
     }
     if (!f.keep_global && (held & RV_TLB_HOLDS_UPPER))

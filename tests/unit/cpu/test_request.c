@@ -65,23 +65,40 @@ static void test_fence_on_oneself_is_immediate(void **state)
     assert_false(cached(r->h, 0x1000));
 }
 
-static void test_too_many_ranges_flush_everything(void **state)
+/* A hart that has no turn for long is sent a fence for each page that another one changes. */
+static void test_many_fences_take_only_what_is_theirs(void **state)
 {
     struct rig *r = *state;
 
     fill(r->h, 0x1000);
-    for (uint64_t i = 0; i < 9; i++) {
-        struct rv_fence_range range = {0x100000 + i * 4096, 4096, RV_ASID_ANY};
+    fill(r->h, 0x150000);
+    for (uint64_t i = 0; i < 100; i++) {
+        struct rv_fence_range range = {0x100000 + i * 0x3000, 4096, RV_ASID_ANY};
         rv_request_fence(other_, r->h, 0, &range);
-        if (i == 7) {
-            rv_requests_serve(r->h);
-            assert_true(cached(r->h, 0x1000));
-            for (uint64_t j = 0; j < 8; j++)
-                rv_request_fence(other_, r->h, 0, &range);
-        }
     }
     rv_requests_serve(r->h);
-    assert_false(cached(r->h, 0x1000));
+    assert_true(cached(r->h, 0x1000));
+    assert_false(cached(r->h, 0x150000));
+    for (uint64_t asid = 0; asid < 100; asid++) {
+        struct rv_fence_range range = {0x200000, 4096, asid};
+        rv_request_fence(other_, r->h, 0, &range);
+    }
+    rv_requests_serve(r->h);
+    assert_true(cached(r->h, 0x1000));
+}
+
+/* More pages than are noted one by one: writes are asked for anew, nothing else is forgotten. */
+static void test_many_write_protections(void **state)
+{
+    struct rig *r = *state;
+
+    pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
+    assert_true(rv_store(r->h, 0x1000, 8, 1));
+    for (uint64_t i = 0; i < 100; i++)
+        rv_request_write_protect(other_, r->h, PAGE_A + i * 4096);
+    rv_requests_serve(r->h);
+    assert_int_equal(rv_tlb_way0(r->h, 0x1000)->tag_w, RV_TLB_INVALID);
+    assert_true(cached(r->h, 0x1000));
 }
 
 static void test_write_protect(void **state)
@@ -245,7 +262,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_fence_waits_for_the_safepoint),
         TEST(test_fence_on_oneself_is_immediate),
-        TEST(test_too_many_ranges_flush_everything),
+        TEST(test_many_fences_take_only_what_is_theirs),
+        TEST(test_many_write_protections),
         TEST(test_write_protect),
         TEST(test_fence_i_forgets_jumps),
         TEST(test_start_of_a_stopped_hart),

@@ -15,9 +15,9 @@ static struct span span_of(const struct rv_fence_range *r)
 {
     uint64_t last = r->va + (r->size - 1);
 
-    if (r->size == UINT64_MAX)
+    if (r->size == UINT64_MAX || last < r->va)
         return (struct span){0, UINT64_MAX};
-    return (struct span){r->va, last < r->va ? UINT64_MAX : last};
+    return (struct span){r->va, last};
 }
 
 static struct span hull(struct span a, struct span b)

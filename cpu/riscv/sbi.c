@@ -141,6 +141,12 @@ static enum sbi_error sbi_ipi(struct sbi_call *c)
     return c->fid == 0 ? send_ipi(c->h->machine, &mask) : SBI_ERR_NOT_SUPPORTED;
 }
 
+/* As sfence.vma takes it: as wide as satp's. */
+static uint64_t asid_of(uint64_t arg)
+{
+    return arg & 0xffff;
+}
+
 static enum sbi_error sbi_rfence(struct sbi_call *c)
 {
     struct rv_hart_mask mask = {c->arg[0], c->arg[1]};
@@ -149,7 +155,7 @@ static enum sbi_error sbi_rfence(struct sbi_call *c)
     c->next = RV_SYNC;
     switch (c->fid) {
     case 0: return fence(c->h, &mask, RV_REQ_FENCE_I, NULL);
-    case 2: range.asid = c->arg[4]; break;
+    case 2: range.asid = asid_of(c->arg[4]); break;
     case 1: break;
     default: return SBI_ERR_NOT_SUPPORTED; /* hfence: no hypervisor extension */
     }
@@ -390,7 +396,7 @@ static bool legacy_mask(struct sbi_call *c, struct rv_hart_mask *mask)
 
 static enum sbi_error legacy_fence(struct sbi_call *c, uint64_t eid)
 {
-    struct rv_fence_range range = {c->arg[1], c->arg[2], eid == 7 ? c->arg[3] : RV_ASID_ANY};
+    struct rv_fence_range range = {c->arg[1], c->arg[2], eid == 7 ? asid_of(c->arg[3]) : RV_ASID_ANY};
     struct rv_hart_mask mask;
 
     if (!legacy_mask(c, &mask)) {

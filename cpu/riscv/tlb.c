@@ -697,15 +697,15 @@ static void flush_context(struct rv_hart *h, struct rv_tlb *t, const struct fenc
 
 void rv_tlb_flush_range(struct rv_hart *h, const struct rv_fence_range *r)
 {
-    struct fence f = {r->va & GUEST_PAGE_MASK, UINT64_MAX, r->asid != RV_ASID_ANY};
+    struct fence f = {r->va & GUEST_PAGE_MASK, r->va + (r->size - 1), r->asid != RV_ASID_ANY};
 
     h->count.tlb_flushes++;
-    if (r->size == UINT64_MAX)
-        f.first = 0;
-    else if (r->size == 0)
+    if (r->size == 0)
         return;
-    else if (r->va + (r->size - 1) >= r->va)
-        f.last = r->va + (r->size - 1);
+    if (r->size == UINT64_MAX || f.last < r->va) { /* what wraps is not worth two fences */
+        f.first = 0;
+        f.last = UINT64_MAX;
+    }
     unsigned held = (f.first >> 63 ? 0 : RV_TLB_HOLDS_LOWER) | (f.last >> 63 ? RV_TLB_HOLDS_UPPER : 0);
     for (unsigned i = 0; i < RV_TLB_CONTEXTS; i++) {
         uint64_t satp = h->tlb_key[i].satp;

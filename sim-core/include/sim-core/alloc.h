@@ -23,7 +23,7 @@ void sim_free(void *p); /* NULL is allowed */
 void *sim_zalloc_pages(size_t size);
 /* The same for tables that are read before they are written, as caches are. The host gives a page when it is first touched:
  * what sim_zalloc_pages returns has a common page of zeros until it is written, and to replace that all of the
- * process's cores are interrupted. */
+ * process's cores are interrupted. A child that is forked would share it. */
 void *sim_zalloc_read_first(size_t size);
 void sim_free_pages(void *p, size_t size); /* NULL is allowed */
 

@@ -14,16 +14,20 @@ static void add(struct list *l, uint64_t va, uint64_t size, uint64_t asid)
     assert_in_range(l->nr, 0, RV_FENCE_LIST);
 }
 
+/* Those are fences of everything. */
+static bool wraps(const struct rv_fence_range *r)
+{
+    return r->size == UINT64_MAX || r->va + (r->size - 1) < r->va;
+}
+
 static uint64_t last_of(const struct rv_fence_range *r)
 {
-    uint64_t last = r->va + (r->size - 1);
-
-    return r->size == UINT64_MAX || last < r->va ? UINT64_MAX : last;
+    return wraps(r) ? UINT64_MAX : r->va + (r->size - 1);
 }
 
 static bool has_byte(const struct rv_fence_range *r, uint64_t va)
 {
-    return r->size && va <= last_of(r) && (va >= r->va || r->size == UINT64_MAX);
+    return r->size && va <= last_of(r) && (va >= r->va || wraps(r));
 }
 
 /* Is a fence of that address space done at va? */
@@ -107,16 +111,21 @@ static void test_ranges_to_the_ends(void **state)
     struct list l = {.nr = 0};
 
     (void)state;
-    add(&l, UINT64_MAX - 100, 4096, 1); /* wraps: to the end */
+    add(&l, UINT64_MAX - 100, 101, 1); /* to the end */
     add(&l, 0, 4096, 1);
     assert_int_equal(l.nr, 2);
     assert_true(covers(&l, UINT64_MAX, 1));
     add(&l, UINT64_MAX - 200, 101, 1); /* up to it */
     assert_int_equal(l.nr, 2);
+    add(&l, UINT64_MAX - 50, 4096, 2); /* wraps: everything */
+    assert_true(covers(&l, 1ull << 50, 2));
+    add(&l, 0x1000, 4096, 2);
+    assert_int_equal(l.nr, 3);
+    assert_true(covers(&l, 1ull << 50, 2));
     assert_true(covers(&l, UINT64_MAX, 1));
     assert_false(covers(&l, 1ull << 50, 1));
     add(&l, 0x123000, UINT64_MAX, 1); /* everything */
-    assert_int_equal(l.nr, 2);
+    assert_int_equal(l.nr, 3);
     assert_true(covers(&l, 0, 1));
     assert_true(covers(&l, 1ull << 50, 1));
     assert_true(covers(&l, UINT64_MAX, 1));
@@ -146,7 +155,7 @@ static void test_nothing_is_lost(void **state)
         }
         for (unsigned n = 0; n < nr; n++) {
             const struct rv_fence_range *r = &added[n];
-            uint64_t first = r->size == UINT64_MAX ? 0 : r->va;
+            uint64_t first = wraps(r) ? 0 : r->va;
             assert_true(!r->size || (covers(&l, first, r->asid) && covers(&l, last_of(r), r->asid) &&
                                      covers(&l, first + (last_of(r) - first) / 2, r->asid)));
         }

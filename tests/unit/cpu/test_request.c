@@ -79,12 +79,52 @@ static void test_many_fences_take_only_what_is_theirs(void **state)
     rv_requests_serve(r->h);
     assert_true(cached(r->h, 0x1000));
     assert_false(cached(r->h, 0x150000));
+}
+
+/* Of more address spaces than are noted one by one: of each of them, without what is global. */
+static void test_fences_of_many_address_spaces(void **state)
+{
+    struct rig *r = *state;
+    uint64_t v;
+
+    fill(r->h, 0x200000);
+    fill(r->h, 0x3000);
+    pt_map(&t_, 0x201000, PAGE_A, 0, RWXAD | G);
+    assert_true(rv_load(r->h, 0x201000, 8, &v));
     for (uint64_t asid = 0; asid < 100; asid++) {
-        struct rv_fence_range range = {0x200000, 4096, asid};
+        struct rv_fence_range range = {0x200000, 8192, asid};
         rv_request_fence(other_, r->h, 0, &range);
     }
     rv_requests_serve(r->h);
+    assert_false(cached(r->h, 0x200000));
+    assert_true(cached(r->h, 0x201000));
+    assert_true(cached(r->h, 0x3000));
+}
+
+static void sbi_fence(struct rv_hart *h, gva_t va, uint64_t size, uint64_t asid)
+{
+    const uint64_t arg[] = {1, 0, va, size, asid, 0, 2 /* remote_sfence_vma_asid */, 0x52464e43};
+
+    memcpy(&h->x[10], arg, sizeof arg);
+    rv_sbi_ecall(h);
+    assert_int_equal(h->x[10], 0);
+}
+
+/* ASIDs are as wide as satp's, as for sfence.vma; a range may go round the end of the address space. */
+static void test_fences_by_sbi(void **state)
+{
+    struct rig *r = *state;
+
+    fill(r->h, 0x1000);
+    sbi_fence(r->h, 0x1000, 4096, 2);
     assert_true(cached(r->h, 0x1000));
+    sbi_fence(r->h, 0x1000, 4096, 0x10001);
+    assert_false(cached(r->h, 0x1000));
+    fill(r->h, 0x1000);
+    sbi_fence(r->h, 0x1000, 4096, UINT64_MAX); /* address space 0xffff */
+    assert_true(cached(r->h, 0x1000));
+    sbi_fence(r->h, -0x1000ull, 0x3000, 1);
+    assert_false(cached(r->h, 0x1000));
 }
 
 /* More pages than are noted one by one: writes are asked for anew, nothing else is forgotten. */
@@ -94,7 +134,7 @@ static void test_many_write_protections(void **state)
 
     pt_map(&t_, 0x1000, PAGE_A, 0, RWXAD);
     assert_true(rv_store(r->h, 0x1000, 8, 1));
-    for (uint64_t i = 0; i < 100; i++)
+    for (uint64_t i = 100; i-- > 0;) /* that page last */
         rv_request_write_protect(other_, r->h, PAGE_A + i * 4096);
     rv_requests_serve(r->h);
     assert_int_equal(rv_tlb_way0(r->h, 0x1000)->tag_w, RV_TLB_INVALID);
@@ -263,6 +303,8 @@ int main(void)
         TEST(test_fence_waits_for_the_safepoint),
         TEST(test_fence_on_oneself_is_immediate),
         TEST(test_many_fences_take_only_what_is_theirs),
+        TEST(test_fences_of_many_address_spaces),
+        TEST(test_fences_by_sbi),
         TEST(test_many_write_protections),
         TEST(test_write_protect),
         TEST(test_fence_i_forgets_jumps),

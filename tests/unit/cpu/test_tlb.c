@@ -333,7 +333,33 @@ static void test_range_fences(void **state)
     for (unsigned i = 0; i < 100; i++)
         load(h, 0x100000 + i * 4096);
     assert_int_equal(h->count.tlb_fills, fills + 3 + 70);
-    fence(h, UINT64_MAX - 100, 4096, RV_ASID_ANY); /* wraps: to the end */
+    fills = h->count.tlb_fills;
+    fence(h, UINT64_MAX - 0xfff, 4096, RV_ASID_ANY); /* to the end */
+    load(h, 0x100000);
+    assert_int_equal(h->count.tlb_fills, fills);
+    fence(h, UINT64_MAX - 0xfff, 4097, RV_ASID_ANY); /* wraps: everything */
+    load(h, 0x100000);
+    assert_int_equal(h->count.tlb_fills, fills + 1);
+}
+
+/* Of harts that have more of them than come from the host at a time. */
+static void test_new_contexts_are_empty(void **state)
+{
+    struct rig *r = *state;
+    struct rv_isa isa = rig_isa();
+
+    pt_map(&t_, 0, PAGE_A, 0, RWXAD);
+    for (unsigned n = 0; n < 40; n++) {
+        struct rv_hart *h = rig_add_hart(r, &isa);
+        h->satp = pt_satp(SATP_SV39, 1 + n);
+        rig_set_priv(h, RV_S);
+        assert_int_equal((uintptr_t)h->tlb % 64, 0);
+        for (unsigned way = 0; way < RV_TLB_WAYS; way++)
+            assert_int_equal(rv_tlb_way0(h, 0)[way].tag_r, RV_TLB_INVALID);
+        for (unsigned way = 0; way < RV_JC_WAYS; way++)
+            assert_int_equal(h->tlb->jc[0][way].pc, RV_JC_EMPTY); /* not a jump to 0 */
+        load(h, 0);
+    }
 }
 
 static void test_jump_cache_goes_with_a_displaced_fetch_entry(void **state)
@@ -608,6 +634,7 @@ int main(void)
         TEST(test_fence_in_a_superpage_drops_all_of_it),
         TEST(test_fence_far_from_superpages_spares_them),
         TEST(test_range_fences),
+        TEST(test_new_contexts_are_empty),
         TEST(test_jump_cache_goes_with_a_displaced_fetch_entry),
         TEST(test_a_fence_takes_the_jumps_of_its_pages_only),
         TEST(test_slots_go_with_their_page),

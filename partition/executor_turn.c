@@ -18,6 +18,7 @@ enum {
      * long, and so often in a row, is it waited for. */
     LINGER_NS = 8000,
     LINGERS = 16,
+    LOOK_NS = 1000, /* between two looks at whether others press meanwhile */
     VAIN_MOST = 8, /* times in a row in vain; then one of so many is waited for */
     /* Instructions that urgent turns may have: as many as turns in order have had since, up to these. And what is added for
      * each turn, and for each nanosecond of one whose instructions nobody counts: as KVM's budgets are reckoned. */
@@ -112,11 +113,18 @@ static bool lingers(struct executor *ex, const struct vcpu *v)
         return false;
     if (ex->vain >= VAIN_MOST && ++ex->vain % VAIN_MOST)
         return false;
-    for (uint64_t end = sim_host_ns() + LINGER_NS; sim_host_ns() < end && !others_press(ex, 1); sim_cpu_relax())
+    for (uint64_t now = sim_host_ns(), end = now + LINGER_NS, look = now; now < end; now = sim_host_ns()) {
         if (vcpu_watch_is_over(&v->watch) || atomic_load_explicit(&v->kick, memory_order_relaxed)) {
             ex->vain = 0;
             return true;
         }
+        if (now >= look) { /* at all who rest, which may be many */
+            if (others_press(ex, 1))
+                return false;
+            look = sim_host_ns() + LOOK_NS;
+        }
+        sim_cpu_relax();
+    }
     ex->vain++;
     return false;
 }

@@ -174,6 +174,14 @@ static void test_turns_are_held_where_that_helps(void **state)
     }
     atomic_store(&changer.enough, true);
     pthread_join(thread, NULL);
+
+    vcpu_kick(&f.c[0].vcpu);
+    struct vcpu *v = executor_pick(ex);
+    assert_ptr_equal(v, &f.c[0].vcpu);
+    ready_set_add(&ex->urgent, 1); /* somebody else presses: the turn ends, and nothing is known about waiting */
+    word.seen = atomic_load(&word.value);
+    executor_turn(ex, v);
+    assert_int_equal(ex->vain, 0);
     stop(&f);
 }
 

@@ -190,6 +190,29 @@ static void test_fault_in_the_middle(void **state)
     rig_fini(&r);
 }
 
+/* Translated code runs on a state that is dirty: the first operation on another makes it that. */
+static void test_key_comes_with_the_first_operation(void **state)
+{
+    struct rig r;
+
+    (void)state;
+    start(&r, vector_isa(128));
+    set_type(r.h, SEW32 | M1, 4);
+    for (uint64_t status = 1; status < 3; status++) { /* initial, clean */
+        assert_true(rig_csr_write(r.h, 0x100, status << 9));
+        assert_int_equal(r.h->vkey, RV_VKEY_NONE);
+        assert_int_equal(r.h->vkey_any, RV_VKEY_NONE);
+        assert_int_equal(run(r.h, 0x022180d7), RV_NEXT); /* vadd.vv */
+        assert_int_equal(r.h->vs_dirty, 1);
+        assert_int_equal(r.h->vkey, rv_vkey(SEW32 | M1));
+        assert_true(rig_csr_write(r.h, 0x100, status << 9)); /* once more the same */
+        assert_int_equal(r.h->vkey, RV_VKEY_NONE);
+    }
+    assert_true(rig_csr_write(r.h, 0x100, MSTATUS_VS));
+    assert_int_equal(r.h->vkey, rv_vkey(SEW32 | M1));
+    rig_fini(&r);
+}
+
 static void test_fault_only_first(void **state)
 {
     struct rig r;
@@ -200,10 +223,13 @@ static void test_fault_only_first(void **state)
     r.h->x[X_BASE] = VA + 4096 - 100; /* over a page that is there */
     assert_int_equal(run(r.h, memory(LOAD, E8, 8, 0, 0, FIRST_FAULT)), RV_NEXT);
     assert_int_equal(r.h->vl, 256);
+    assert_int_equal(r.h->vkey, rv_vkey(SEW8 | M8));
     r.h->x[X_BASE] = VA + 8192 - 100;
     assert_int_equal(run(r.h, memory(LOAD, E8, 8, 0, 0, FIRST_FAULT)), RV_NEXT);
     assert_int_equal(r.h->vl, 100);
     assert_int_equal(r.h->vstart, 0);
+    assert_int_equal(r.h->vkey, RV_VKEY_NONE); /* vl is not VLMAX any more */
+    assert_int_equal(r.h->vkey_any, rv_vkey(SEW8 | M8));
     set_type(r.h, SEW32 | M1, 8);
     r.h->x[X_BASE] = VA + 8192 - 6; /* the second element straddles the end */
     assert_int_equal(run(r.h, memory(LOAD, E32, 8, 0, 0, FIRST_FAULT)), RV_NEXT);
@@ -321,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_vset_keeps_or_takes_vlmax),
         cmocka_unit_test(test_status),
         cmocka_unit_test(test_fault_in_the_middle),
+        cmocka_unit_test(test_key_comes_with_the_first_operation),
         cmocka_unit_test(test_fault_only_first),
         cmocka_unit_test(test_segments),
         cmocka_unit_test(test_subsets),

@@ -1,7 +1,7 @@
 /* Vectors: what a host has instructions for, on whole register groups of the type that the last vset* chose.
  *
  * The type is only foreseen: each operation compares the hart's vkey, which says type, vl = VLMAX, vstart = 0 and
- * VS on at once, and leaves everything else to the interpreter's function (IR_VSET and so on, ir/ops.def).
+ * VS dirty at once, and leaves everything else to the interpreter's function (IR_VSET and so on, ir/ops.def).
  * MIN_BYTES to MAX_BYTES; the rest is VCALL or EXEC. */
 #include "trans_vec.h"
 

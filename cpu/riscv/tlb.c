@@ -172,13 +172,14 @@ static void prepare(struct rv_tlb *t)
 static struct rv_tlb *take_spare(struct rv_machine *m)
 {
     sim_mutex_lock(&m->spare_lock);
-    struct rv_tlb *t = m->spare_tlb, *spare = t;
-    if (spare)
-        m->spare_tlb = spare->next_spare;
-    else
+    struct rv_tlb *t = m->spare_tlb;
+    bool is_new = !t;
+    if (is_new)
         t = take_unused(m);
+    else
+        m->spare_tlb = t->next_spare;
     sim_mutex_unlock(&m->spare_lock);
-    if (!spare)
+    if (is_new)
         prepare(t);
     return t;
 }

@@ -1,6 +1,6 @@
 /* Vectors by AVX2: arrays in the guest state, 32 (or 16) bytes at a time.
  *
- *   cmp byte [key], k | jne cold          vtype as it was at translation, vl = VLMAX, vstart = 0, VS on
+ *   cmp byte [key], k | jne cold          vtype as it was at translation, vl = VLMAX, vstart = 0, VS dirty
  *   { vmovdqu ymm0, [a] | op ymm0, ymm0, [b] | vmovdqu [d], ymm0 } ... | vzeroupper
  *
  * Everything else is the interpreter's function. Where a floating-point result is a NaN, it takes over from that

@@ -1,6 +1,6 @@
 /* Vector loads and stores: arrays from and to the guest state.
  *
- *   slot of the soft TLB as for a window, both ends (emit_mem.c) | key | pieces of 32 or 16 bytes
+ *   slot of the soft TLB as for a window, both ends (emit_mem.c) | key | pieces of 64, 32 or 16 bytes
  *   vl below VLMAX: what there is of them (emit_vec_rt.c), or under a mask of the length */
 #include "emit_vec512.h"
 

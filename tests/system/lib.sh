@@ -159,6 +159,15 @@ move_homes() {
 # moved AT-LEAST
 moved() { [ "$(grep -c pause-ms "$work/moves")" -ge "$1" ] || fail "fewer than $1 moves"; }
 
+# The end of a job for the guest: what its kernel had to complain of, and how often. With more ranks than cores a hart may
+# lose its core within an interrupt, and the kernel says how long that took: it is printed, and does not count.
+count_kernel_warnings() {
+  cat <<'JOB'
+dmesg --facility kern --level warn,err,crit,alert,emerg
+echo "KERNEL warnings=$(dmesg --facility kern --level warn,err,crit,alert,emerg | grep -vc 'hrtimer: interrupt took')."
+JOB
+}
+
 # Runs the function case_NAME that the script defines.
 main() {
   [ -x "$partita" ] || fail "$partita is missing"

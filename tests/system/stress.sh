@@ -185,10 +185,8 @@ write /var/load/a & a=$!
 write /var/load/b & b=$!
 stress & wait $! $a $b
 verify /var/load
-dmesg --facility kern --level warn,err,crit,alert,emerg
-# With more ranks than cores a hart may lose its core within an interrupt; the kernel says how long that took.
-echo "KERNEL warnings=$(dmesg --facility kern --level warn,err,crit,alert,emerg | grep -vc 'hrtimer: interrupt took')."
 JOB
+    count_kernel_warnings
     yes '' | head -c 8192
   } | head -c 8192 >"$work/job"
   RANDOM=${SEED:=$$}
